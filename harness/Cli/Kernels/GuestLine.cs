@@ -1,0 +1,67 @@
+using System.Buffers.Binary;
+using System.Text;
+using System.Threading.Channels;
+
+namespace Conformance.Cli.Kernels;
+
+/// <summary>One frame of the serial line between launcher and guest; the types are listed in guest-init.pl.</summary>
+internal readonly record struct Frame(char Type, ReadOnlyMemory<byte> Payload)
+{
+    internal const int MaxPayload = 16384;
+
+    internal string Text => Encoding.UTF8.GetString(Payload.Span);
+}
+
+/// <summary>Speaks frames with the guest. Writing queues; a single writer keeps frames whole.</summary>
+internal sealed class GuestLine(Stream toGuest, Stream fromGuest)
+{
+    private readonly Channel<Frame> _outgoing = Channel.CreateBounded<Frame>(64);
+
+    internal ValueTask SendAsync(char type, ReadOnlyMemory<byte> payload) => _outgoing.Writer.WriteAsync(new Frame(type, payload));
+
+    internal ValueTask SendAsync(char type, string payload) => SendAsync(type, Encoding.ASCII.GetBytes(payload));
+
+    /// <summary>Sends a stream to its end, and then an empty frame.</summary>
+    internal async Task SendAllAsync(char type, Stream source, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[Frame.MaxPayload];
+        int count;
+        while ((count = await source.ReadAsync(buffer, cancellationToken)) > 0)
+            await SendAsync(type, buffer.AsMemory(0, count).ToArray());
+        await SendAsync(type, ReadOnlyMemory<byte>.Empty);
+    }
+
+    /// <summary>Writes what was queued until the guest is gone.</summary>
+    internal async Task PumpAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await foreach (var frame in _outgoing.Reader.ReadAllAsync(cancellationToken))
+            {
+                var bytes = new byte[3 + frame.Payload.Length];
+                bytes[0] = (byte)frame.Type;
+                BinaryPrimitives.WriteUInt16BigEndian(bytes.AsSpan(1), (ushort)frame.Payload.Length);
+                frame.Payload.CopyTo(bytes.AsMemory(3));
+                await toGuest.WriteAsync(bytes, cancellationToken);
+                await toGuest.FlushAsync(cancellationToken);
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            // The guest has gone; its exit tells why.
+        }
+    }
+
+    /// <summary>The guest's frames, until it is gone.</summary>
+    internal async IAsyncEnumerable<Frame> ReadAsync()
+    {
+        var header = new byte[3];
+        while (await fromGuest.ReadAtLeastAsync(header, header.Length, throwOnEndOfStream: false) == header.Length)
+        {
+            var payload = new byte[BinaryPrimitives.ReadUInt16BigEndian(header.AsSpan(1))];
+            if (await fromGuest.ReadAtLeastAsync(payload, payload.Length, throwOnEndOfStream: false) < payload.Length)
+                yield break;
+            yield return new Frame((char)header[0], payload);
+        }
+    }
+}

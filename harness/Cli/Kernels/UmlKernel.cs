@@ -1,0 +1,217 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.IO.Pipelines;
+using System.IO.Pipes;
+using System.Net;
+using System.Net.Sockets;
+using CliWrap;
+
+namespace Conformance.Cli.Kernels;
+
+/// <summary>
+/// User-mode Linux: a whole Linux kernel that runs as an ordinary process, without KVM, disk image, or root. It sees
+/// this machine's files through an overlay that is thrown away, and writes through to the run's folder only.
+/// </summary>
+public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
+{
+    /// <summary>Where Debian's package user-mode-linux puts the kernel.</summary>
+    public const string DebianBinary = "/usr/bin/linux.uml";
+
+    private const string Memory = "3072M";
+    private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_interruptGrace = TimeSpan.FromSeconds(1);
+    private static readonly string s_scripts = Path.Combine(AppContext.BaseDirectory, "Kernels");
+
+    public override string Name { get; } = name;
+
+    public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
+        WriteCommandFile(folder, command);
+
+        using var alive = new AnonymousPipeServerStream(PipeDirection.Out, HandleInheritability.Inheritable);
+        var toGuest = new Pipe();
+        var fromGuest = new Pipe();
+        var watch = Stopwatch.StartNew();
+        var guard = CliWrap.Cli.Wrap("setsid")
+            .WithArguments(GuardArguments(folder, alive.GetClientHandleAsString()))
+            .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["TMPDIR"] = MemoryFolder() })
+            .WithStandardInputPipe(PipeSource.FromStream(toGuest.Reader.AsStream()))
+            .WithStandardOutputPipe(PipeTarget.ToStream(fromGuest.Writer.AsStream()))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(CancellationToken.None);
+        alive.DisposeLocalCopyOfClientHandle();
+
+        using var ended = new CancellationTokenSource();
+        var line = new GuestLine(toGuest.Writer.AsStream(), fromGuest.Reader.AsStream());
+        var pump = line.PumpAsync(ended.Token);
+        var output = CompleteWhenEndedAsync(guard.Task, fromGuest);
+        var booting = new CancellationTokenSource(s_bootLimit);
+        await using var bootLimit = booting.Token.Register(alive.Dispose);
+        await using var interrupt = cancellationToken.Register(() => _ = InterruptAsync(line, alive));
+
+        TimeSpan boot = default, exited = default;
+        int? exitCode = null;
+        string? failure = null;
+        TcpRelay? relay = null;
+        await foreach (var frame in line.ReadAsync())
+        {
+            switch (frame.Type)
+            {
+                case 'B':
+                    boot = watch.Elapsed;
+                    booting.CancelAfter(Timeout.Infinite);
+                    if (command.Terminal)
+                        await line.SendAsync('W', string.Create(CultureInfo.InvariantCulture, $"{Console.WindowHeight} {Console.WindowWidth}"));
+                    _ = SendInputAsync(line, command.Input, ended.Token);
+                    break;
+                case 'O':
+                    await command.Output.WriteAsync(frame.Payload, CancellationToken.None);
+                    await command.Output.FlushAsync(CancellationToken.None);
+                    break;
+                case 'E':
+                    await command.Error.WriteAsync(frame.Payload, CancellationToken.None);
+                    await command.Error.FlushAsync(CancellationToken.None);
+                    break;
+                case 'T':
+                    relay ??= await TcpRelay.ConnectAsync(command.RelayPort, line, ended.Token);
+                    await relay.WriteAsync(frame.Payload);
+                    break;
+                case 'X':
+                    exited = watch.Elapsed;
+                    exitCode = int.Parse(frame.Text, CultureInfo.InvariantCulture);
+                    break;
+                case 'F':
+                    failure = frame.Text;
+                    break;
+            }
+        }
+        await guard.Task;
+        await output;
+        await ended.CancelAsync();
+        await toGuest.Writer.CompleteAsync();
+        await pump;
+        relay?.Dispose();
+        booting.Dispose();
+        if (Directory.Exists(Path.Combine(folder, "uml")))
+            Directory.Delete(Path.Combine(folder, "uml"), recursive: true); // the guard was killed before it could
+
+        cancellationToken.ThrowIfCancellationRequested();
+        if (exitCode is not { } code)
+            throw Died(folder, failure, boot == default);
+        return new LabResult(code, new LabTimes(boot, exited - boot, watch.Elapsed - exited));
+    }
+
+    private string[] GuardArguments(string folder, string aliveHandle)
+    {
+        Directory.CreateDirectory(Path.Combine(folder, "uml"));
+        return
+        [
+            "bash", Path.Combine(s_scripts, "uml-guard.sh"), aliveHandle, folder,
+            binary, $"mem={Memory}", "uml_dir=uml/", "umid=lab",
+            "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
+            "con=null", "con0=null,fd:1", "quiet", "--",
+            Path.Combine(s_scripts, "guest-init.pl"), folder,
+        ];
+    }
+
+    private static void WriteCommandFile(string folder, LabCommand command)
+    {
+        var variables = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>()
+            .ToDictionary(v => (string)v.Key, v => (string)(v.Value ?? ""), StringComparer.Ordinal);
+        variables.Remove("TMPDIR"); // a folder of this machine; the guest has its own /tmp
+        foreach (var (key, value) in command.Variables)
+            variables[key] = value;
+        IEnumerable<string> fields =
+        [
+            command.WorkingDirectory, command.RunFolder, command.RelayPort.ToString(CultureInfo.InvariantCulture), command.Terminal ? "tty" : "",
+            variables.Count.ToString(CultureInfo.InvariantCulture), .. variables.Select(v => $"{v.Key}={v.Value}"), .. command.Argv,
+        ];
+        File.WriteAllText(Path.Combine(folder, "command"), string.Concat(fields.Select(f => f + '\0')));
+    }
+
+    /// <summary>The guest's memory is an unlinked file, which must be on a tmpfs to be fast.</summary>
+    private static string MemoryFolder() => Directory.Exists("/dev/shm") ? "/dev/shm" : "/tmp";
+
+    private static async Task CompleteWhenEndedAsync(Task guard, Pipe fromGuest)
+    {
+        try
+        {
+            await guard;
+        }
+        finally
+        {
+            await fromGuest.Writer.CompleteAsync();
+        }
+    }
+
+    private static async Task SendInputAsync(GuestLine line, Stream input, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await line.SendAllAsync('I', input, cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            // The command ended before its input did.
+        }
+    }
+
+    private static async Task InterruptAsync(GuestLine line, AnonymousPipeServerStream alive)
+    {
+        await line.SendAsync('S', "2");
+        await Task.Delay(s_interruptGrace);
+        await alive.DisposeAsync();
+    }
+
+    private LabKernelException Died(string folder, string? failure, bool beforeBoot)
+    {
+        var log = Path.Combine(folder, "console.log");
+        var said = File.Exists(log)
+            ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log).LastOrDefault()
+            : null;
+        return new LabKernelException(
+            beforeBoot ? $"The lab kernel {binary} did not come up." : $"The lab kernel {binary} ended before its command did.",
+            failure ?? said ?? "Its console stayed empty.",
+            "The command has no result.",
+            $"Read its console, {log}; ./lab doctor checks what it needs.");
+    }
+
+    /// <summary>Joins the guest's one connection with a port of this machine.</summary>
+    private sealed class TcpRelay(Socket socket) : IDisposable
+    {
+        internal static async Task<TcpRelay> ConnectAsync(int port, GuestLine line, CancellationToken cancellationToken)
+        {
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            await socket.ConnectAsync(new IPEndPoint(IPAddress.Loopback, port), cancellationToken);
+            _ = ReturnAsync(socket, line, cancellationToken);
+            return new TcpRelay(socket);
+        }
+
+        internal async Task WriteAsync(ReadOnlyMemory<byte> bytes)
+        {
+            if (bytes.Length == 0)
+            {
+                socket.Shutdown(SocketShutdown.Send);
+                return;
+            }
+            for (var sent = 0; sent < bytes.Length;)
+                sent += await socket.SendAsync(bytes[sent..]);
+        }
+
+        public void Dispose() => socket.Dispose();
+
+        private static async Task ReturnAsync(Socket socket, GuestLine line, CancellationToken cancellationToken)
+        {
+            try
+            {
+                await using var stream = new NetworkStream(socket, ownsSocket: false);
+                await line.SendAllAsync('T', stream, cancellationToken);
+            }
+            catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+            {
+                // One side has closed.
+            }
+        }
+    }
+}

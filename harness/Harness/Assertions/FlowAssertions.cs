@@ -1,0 +1,78 @@
+using System.Net;
+using Conformance.Harness.Traffic;
+using Shouldly;
+
+namespace Conformance.Harness.Assertions;
+
+/// <summary>
+/// What a flow should have come to. Every failure prints the flow, its story on every interface, and the tables of
+/// the node in the middle of it.
+/// </summary>
+public static class FlowAssertions
+{
+    /// <summary>A server of this node answered, and the client heard it.</summary>
+    public static void ShouldBeAnsweredBy(this Flow flow, params string[] nodes) =>
+        Demand(flow, flow.Outcome.Kind == OutcomeKind.Answered && nodes.Contains(flow.Answer?.Server ?? flow.Outcome.By, StringComparer.Ordinal),
+            $"should be answered by {string.Join(" or ", nodes)}");
+
+    public static void ShouldBeAnswered(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.Answered, "should be answered");
+
+    /// <summary>The server saw this address (and this port, when the text has one) as its client.</summary>
+    public static void ShouldBeSeenByServerAs(this Flow flow, string endPoint)
+    {
+        var wanted = flow.From.Lab.Resolve(endPoint);
+        var seen = flow.Answer?.SeenPeer;
+        Demand(flow, seen is not null && seen.Address.Equals(wanted.Address) && (wanted.Port == 0 || wanted.Port == seen.Port),
+            $"should be seen by the server as {endPoint}, was seen as {seen}");
+    }
+
+    /// <summary>No connection came about, and nobody refused it: the attempt ran into its time-out.</summary>
+    public static void ShouldTimeOut(this Flow flow) =>
+        Demand(flow, flow.Outcome.Kind is OutcomeKind.Silence or OutcomeKind.AnswerFromWrongAddress, "should time out");
+
+    /// <summary>Nothing at all came back to the client.</summary>
+    public static void ShouldBeMetWithSilence(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.Silence, "should be met with silence");
+
+    public static void ShouldBeRefused(this Flow flow, string by) =>
+        Demand(flow, flow.Outcome is { Kind: OutcomeKind.Refused } outcome && outcome.By == by, $"should be refused (reset) by {by}");
+
+    public static void ShouldMeetIcmp(this Flow flow, byte type, byte code, string by) =>
+        Demand(flow, flow.Outcome is { Kind: OutcomeKind.IcmpError, Icmp: { } icmp } outcome && icmp.Type == type && icmp.Code == code && outcome.By == by,
+            $"should meet ICMP {type}/{code} from {by}");
+
+    /// <summary>The story has these packets in this order; others may stand between them.</summary>
+    public static void ShouldBeSeenAs(this Flow flow, params IReadOnlyList<PacketPattern> expected)
+    {
+        var steps = flow.Story.Steps;
+        var next = 0;
+        foreach (var step in steps)
+        {
+            if (next < expected.Count && expected[next].Matches(step.Captured, flow.From.Lab))
+                next++;
+        }
+        Demand(flow, next == expected.Count,
+            next == expected.Count ? "" : $"should be seen {expected[next]} (expected packet {next + 1} of {expected.Count}; those before it were seen in order)");
+    }
+
+    /// <summary>The story has no such packet.</summary>
+    public static void ShouldNotBeSeen(this Flow flow, PacketPattern pattern) =>
+        Demand(flow, !flow.Story.Steps.Any(s => pattern.Matches(s.Captured, flow.From.Lab)), $"should not be seen {pattern}");
+
+    /// <summary>What a failure prints: the flow, the story, and the tables of every node that has any.</summary>
+    public static string Explain(Flow flow)
+    {
+        var tables = flow.From.Lab.Nodes.SelectMany(node => new (string Title, string Text)[]
+        {
+            ("virtual servers", node.IpvsTable() is { VirtualServers.Count: > 0 } table ? table.ToString() : ""),
+            ("IPVS connections", string.Join('\n', node.IpvsConnections())),
+            ("conntrack", string.Join('\n', node.Conntrack())),
+        }.Where(t => t.Text.Length > 0).Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}"));
+        return $"{flow}\n{flow.Story}{string.Concat(tables)}";
+    }
+
+    private static void Demand(Flow flow, bool isSo, string expectation)
+    {
+        if (!isSo)
+            throw new ShouldAssertException($"The flow {expectation}.\n{Explain(flow)}");
+    }
+}

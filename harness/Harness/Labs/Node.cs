@@ -1,0 +1,173 @@
+using System.Net;
+using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+using Conformance.Kernel.Tables;
+using Conformance.Topologies;
+
+namespace Conformance.Harness.Labs;
+
+/// <summary>A host of a lab: a network namespace with its interfaces, its servers, and the tools to set and observe it.</summary>
+public sealed class Node : IAsyncDisposable
+{
+    private readonly List<IAsyncDisposable> _owned = [];
+    private readonly List<IPAddress> _added = [];
+    private readonly List<Server> _servers = [];
+
+    internal Node(Lab lab, NodeSpec spec)
+    {
+        Lab = lab;
+        Spec = spec;
+        Namespace = NetworkNamespace.Create($"{lab.Topology.Name}/{spec.Name}");
+        Route = new RouteSocket(Namespace);
+        Client = new Client(this);
+        Ipvs = new IpvsAdmin(this);
+        Iptables = new Iptables(this);
+    }
+
+    public Lab Lab { get; }
+
+    public NodeSpec Spec { get; }
+
+    public string Name => Spec.Name;
+
+    public NetworkNamespace Namespace { get; }
+
+    /// <summary>Links, addresses, routes and neighbours.</summary>
+    public RouteSocket Route { get; }
+
+    /// <summary>Starts flows from here.</summary>
+    public Client Client { get; }
+
+    /// <summary>Sets virtual and real servers.</summary>
+    public IpvsAdmin Ipvs { get; }
+
+    public Iptables Iptables { get; }
+
+    /// <summary>The node's first address in the topology.</summary>
+    public IPAddress Address => Spec.Interfaces[0].Address;
+
+    /// <summary>The name of the node's first interface.</summary>
+    public string Device => Spec.Interfaces[0].Device;
+
+    /// <summary>The node's servers.</summary>
+    public IReadOnlyList<Server> Servers => _servers;
+
+    internal IReadOnlyCollection<IPAddress> AddedAddresses => _added;
+
+    public override string ToString() => Name;
+
+    /// <summary>Adds an address such as <c>10.10.0.1/24</c> to an interface, the node's first one unless named.</summary>
+    public Task AddAddressAsync(string addressWithPrefix, string? device = null)
+    {
+        var (address, length) = ParsePrefix(addressWithPrefix);
+        Route.AddAddress(device ?? Device, address, length);
+        _added.Add(address);
+        return Task.CompletedTask;
+    }
+
+    public Task DeleteAddressAsync(string addressWithPrefix, string? device = null)
+    {
+        var (address, length) = ParsePrefix(addressWithPrefix);
+        Route.DeleteAddress(device ?? Device, address, length);
+        _added.Remove(address);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Adds a route through another node, by the first address of that node that this one can reach directly.</summary>
+    public Task AddRouteAsync(string destination, Node via)
+    {
+        var gateway = via.Spec.Interfaces.FirstOrDefault(theirs => Spec.Interfaces.Any(ours => ours.Network == theirs.Network))
+            ?? throw new HarnessException($"{Name} has no network in common with {via.Name}.", $"Topology {Lab.Topology.Name}.", "The route was not added.", "Route through a neighbour.");
+        Route.AddRoute(IPNetwork.Parse(destination), gateway.Address);
+        return Task.CompletedTask;
+    }
+
+    public Task DeleteRouteAsync(string destination)
+    {
+        Route.DeleteRoute(IPNetwork.Parse(destination));
+        return Task.CompletedTask;
+    }
+
+    public Task SetSysctlAsync(string name, string value)
+    {
+        Sysctl.Write(Namespace, name, value);
+        return Task.CompletedTask;
+    }
+
+    /// <summary>Runs a command line in the node, without a shell, split at spaces. A failure explains itself.</summary>
+    /// <returns>Its standard output.</returns>
+    public async Task<string> RunAsync(string commandLine) =>
+        (await new NodeCommand(this, commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ExecuteAsync()).StandardOutput;
+
+    /// <summary>A command in the node, for more control than <see cref="RunAsync"/> gives.</summary>
+    public NodeCommand Command(params string[] argv) => new(this, argv);
+
+    /// <summary>Starts a server on a port, which answers until the lab ends or it is stopped.</summary>
+    public Server Serve(TransportProtocol protocol, int port)
+    {
+        Server server = protocol == TransportProtocol.Tcp ? new TcpServer(this, port) : new UdpServer(this, port);
+        _servers.Add(server);
+        _owned.Add(server);
+        return server;
+    }
+
+    public IpvsTable IpvsTable() => Kernel.Tables.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
+
+    public IReadOnlyList<IpvsConnection> IpvsConnections() => IpvsConnection.Read(Namespace);
+
+    public IReadOnlyList<ConntrackEntry> Conntrack() => ConntrackEntry.Read(Namespace);
+
+    /// <summary>Listens to conntrack events from now on.</summary>
+    public ConntrackEventSocket ListenToConntrack() => Own(new ConntrackEventSocket(Namespace));
+
+    internal void Start()
+    {
+        NodeSysctls.Apply(Namespace, Spec.Forwarding);
+        Route.SetLink("lo");
+        foreach (var end in Spec.Interfaces)
+        {
+            Route.SetLink(end.Device);
+            Route.AddAddress(end.Device, end.Address, end.Network.Subnet.PrefixLength);
+        }
+        if (Spec.Gateway is { } gateway)
+            Route.AddRoute(new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0), gateway);
+        foreach (var served in Spec.Serves)
+            Serve(served.Protocol, served.Port);
+    }
+
+    internal void CaptureAll()
+    {
+        foreach (var end in Spec.Interfaces)
+            Lab.Wire.Add(new Capture(Name, Namespace, end.Device));
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var owned in _owned)
+            await owned.DisposeAsync();
+        _owned.Clear();
+        await Client.DisposeAsync();
+        Route.Dispose();
+        Namespace.Dispose();
+    }
+
+    private T Own<T>(T thing) where T : IAsyncDisposable
+    {
+        _owned.Add(thing);
+        return thing;
+    }
+
+    private static (IPAddress Address, int Length) ParsePrefix(string text)
+    {
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash > 0 && IPAddress.TryParse(text.AsSpan(0, slash), out var address)
+            && int.TryParse(text.AsSpan(slash + 1), System.Globalization.CultureInfo.InvariantCulture, out var length)
+            && length >= 0 && length <= address.GetAddressBytes().Length * 8)
+        {
+            return (address, length);
+        }
+        throw new HarnessException($"'{text}' is not an address with a prefix length.", "No ADDRESS/LENGTH.", "Nothing was changed.", "Write for instance 10.10.0.1/24.");
+    }
+}

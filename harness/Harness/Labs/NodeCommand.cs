@@ -1,0 +1,68 @@
+using CliWrap;
+using CliWrap.Buffered;
+
+namespace Conformance.Harness.Labs;
+
+/// <summary>
+/// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
+/// thread of this process has to be inside while a process is started.
+/// </summary>
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null)
+{
+    public Node Node { get; } = node;
+
+    public IReadOnlyList<string> Argv { get; } = argv;
+
+    public NodeCommand WithInput(string text) => new(Node, Argv, text);
+
+    /// <exception cref="CommandFailedException">The command ended with another exit code than 0, or not at all.</exception>
+    public async Task<BufferedCommandResult> ExecuteAsync()
+    {
+        var result = await TryAsync();
+        return result.ExitCode == 0 ? result : throw new CommandFailedException(this, result.ExitCode, result.StandardError);
+    }
+
+    /// <summary>Runs the command and returns its result whatever its exit code.</summary>
+    public async Task<BufferedCommandResult> TryAsync()
+    {
+        using var limit = new CancellationTokenSource(Timeouts.Command);
+        try
+        {
+            return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new CommandFailedException(this, exitCode: null, $"not ended within {Timeouts.Command.TotalSeconds} s; killed");
+        }
+    }
+
+    /// <summary>The command line that enters the namespace, ready to start.</summary>
+    public Command ToCliWrap()
+    {
+        var command = Cli.Wrap("nsenter")
+            .WithArguments([$"--net={Node.Namespace.Path}", "--", .. Argv])
+            .WithEnvironmentVariables(Toolbox.Environment);
+        return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
+    }
+
+    public override string ToString() => string.Join(' ', Argv);
+}
+
+/// <summary>A command in a node failed; the message has node, argv, exit code, what it said, and one hint.</summary>
+public sealed class CommandFailedException(NodeCommand command, int? exitCode, string stderr)
+    : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: {stderr.Trim()}{Hint(stderr)}")
+{
+    public NodeCommand Command { get; } = command;
+
+    public int? ExitCode { get; } = exitCode;
+
+    public string StandardError { get; } = stderr;
+
+    private static string Hint(string stderr) => stderr switch
+    {
+        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) => "\n  hint: the program is not installed; ./lab doctor names its package",
+        _ when stderr.Contains("Permission denied", StringComparison.Ordinal) || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
+        _ when stderr.Contains("IPVS not available", StringComparison.Ordinal) || stderr.Contains("Protocol not available", StringComparison.Ordinal) => "\n  hint: this kernel has no IPVS; ./lab doctor shows what it has",
+        _ => "",
+    };
+}

@@ -1,0 +1,33 @@
+namespace Conformance.Harness;
+
+/// <summary>
+/// The folder of the current run below <c>artifacts/</c>: the only place on this machine that a run writes to.
+/// Whoever starts a run names it in the environment; a runner that was started by itself makes one.
+/// </summary>
+public static class RunFolder
+{
+    /// <summary>Names the run's folder to the processes of the run.</summary>
+    public const string Variable = "CONFORMANCE_RUN";
+
+    private static readonly Lazy<string> s_current = new(() =>
+        Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
+            ? Directory.CreateDirectory(named).FullName
+            : Create(ProjectRoot()));
+
+    public static string Current => s_current.Value;
+
+    /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>.</summary>
+    public static string Create(string root) =>
+        Directory.CreateDirectory(Path.Combine(root, "artifacts", $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}")).FullName;
+
+    /// <summary>The project's folder: the nearest one above the program that holds Conformance.sln, else the working directory.</summary>
+    public static string ProjectRoot()
+    {
+        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+        {
+            if (File.Exists(Path.Combine(folder.FullName, "Conformance.sln")))
+                return folder.FullName;
+        }
+        return Environment.CurrentDirectory;
+    }
+}

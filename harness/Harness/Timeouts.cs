@@ -1,0 +1,48 @@
+namespace Conformance.Harness;
+
+/// <summary>Every time-out of the harness. A lab has no real distances: what has not come by then does not come.</summary>
+public static class Timeouts
+{
+    /// <summary>Until a connection attempt or an unanswered question counts as silence; long enough to see one retransmitted SYN (1 s).</summary>
+    public static TimeSpan Silence { get; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Until a server must have answered on a connection that stands.</summary>
+    public static TimeSpan Answer { get; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Until an expected state of a table must be there.</summary>
+    public static TimeSpan Eventually { get; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Until a command in a node must have ended.</summary>
+    public static TimeSpan Command { get; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>Waits for a condition, and says what it last saw when the condition does not come.</summary>
+public static class Eventually
+{
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
+
+    /// <returns>The first value that satisfies the condition.</returns>
+    /// <exception cref="TimeoutException">Names the condition and the last value.</exception>
+    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null)
+    {
+        var limit = timeout ?? Timeouts.Eventually;
+        var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
+        while (true)
+        {
+            var value = read();
+            if (isSo(value))
+                return value;
+            if (Environment.TickCount64 >= end)
+                throw new TimeoutException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}");
+            await Task.Delay(s_pause);
+        }
+    }
+
+    private static string Show<T>(T value) => value switch
+    {
+        null => "nothing",
+        string text => text,
+        System.Collections.IEnumerable items => string.Join("; ", items.Cast<object>()) is { Length: > 0 } list ? list : "an empty list",
+        _ => value.ToString() ?? "",
+    };
+}

@@ -1,0 +1,185 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Conformance.Harness.Labs;
+
+namespace Conformance.Harness.Traffic;
+
+/// <summary>Starts flows from a node. Every socket is one of this process, made in the node's namespace.</summary>
+public sealed class Client : IAsyncDisposable
+{
+    private readonly Node _node;
+    private readonly List<Flow> _flows = [];
+    private readonly Lock _lock = new();
+    private int _nextIdentifier;
+
+    internal Client(Node node) => _node = node;
+
+    /// <summary>The flows of this client that are kept for the record, oldest first.</summary>
+    public IReadOnlyList<Flow> Flows
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _flows];
+        }
+    }
+
+    /// <summary>Opens a TCP connection, hears the server's greeting, and holds the connection open.</summary>
+    /// <param name="target"><c>ADDRESS:PORT</c> or <c>NODE:PORT</c>.</param>
+    /// <param name="sourcePort">A fixed source port; 0 lets the kernel choose.</param>
+    public async Task<Flow> ConnectAsync(string target, int sourcePort = 0, TimeSpan? timeout = null)
+    {
+        var remote = _node.Lab.Resolve(target);
+        var since = DateTime.UtcNow;
+        var socket = Bind(remote, SocketType.Stream, ProtocolType.Tcp, sourcePort);
+        var local = (IPEndPoint)socket.LocalEndPoint!;
+        var established = false;
+        string? greeting = null;
+        try
+        {
+            using (var limit = new CancellationTokenSource(timeout ?? Timeouts.Silence))
+                await socket.ConnectAsync(remote, limit.Token);
+            established = true;
+            local = (IPEndPoint)socket.LocalEndPoint!;
+            using (var limit = new CancellationTokenSource(timeout ?? Timeouts.Answer))
+                greeting = await ReadLineAsync(socket, limit.Token);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            // What the error really was is read off the wire.
+        }
+        var flow = Remember(new Flow(_node, ProtocolType.Tcp, local, remote, since));
+        Conclude(flow, greeting, established);
+        if (flow.Answer is null)
+            socket.Dispose();
+        else
+            flow.Hold(socket);
+        return flow;
+    }
+
+    /// <summary>Opens a TCP connection, hears the greeting, and closes it first.</summary>
+    public async Task<Flow> AskAsync(string target, int sourcePort = 0)
+    {
+        var flow = await ConnectAsync(target, sourcePort);
+        if (flow.IsOpen)
+            await flow.CloseAsync();
+        return flow;
+    }
+
+    /// <summary>Sends one UDP datagram and waits for one answer.</summary>
+    public async Task<Flow> AskUdpAsync(string target, int sourcePort = 0)
+    {
+        var remote = _node.Lab.Resolve(target);
+        var since = DateTime.UtcNow;
+        using var socket = Bind(remote, SocketType.Dgram, ProtocolType.Udp, sourcePort);
+        string? answer = null;
+        try
+        {
+            await socket.ConnectAsync(remote);
+            await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}"));
+            using var limit = new CancellationTokenSource(Timeouts.Silence);
+            answer = await ReadLineAsync(socket, limit.Token);
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            // What the error really was is read off the wire.
+        }
+        var flow = Remember(new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since));
+        Conclude(flow, answer, established: false);
+        return flow;
+    }
+
+    /// <summary>Sends one ICMP echo request (IPv4) and waits for the reply.</summary>
+    public async Task<Flow> PingAsync(string target)
+    {
+        var remote = _node.Lab.Resolve(target);
+        var since = DateTime.UtcNow;
+        var identifier = (ushort)Interlocked.Increment(ref _nextIdentifier);
+        var request = IcmpEcho.Request(identifier);
+        using var socket = _node.Namespace.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Raw, ProtocolType.Icmp));
+        var flow = new Flow(_node, ProtocolType.Icmp, new IPEndPoint(IPAddress.Any, 0), remote, since);
+        try
+        {
+            await socket.ConnectAsync(remote);
+            await socket.SendAsync(request);
+            using var limit = new CancellationTokenSource(Timeouts.Silence);
+            var buffer = new byte[512];
+            while (true)
+            {
+                var count = await socket.ReceiveAsync(buffer, limit.Token);
+                if (IcmpEcho.IsReplyTo(buffer.AsSpan(0, count), identifier))
+                {
+                    flow.Outcome = new Outcome(OutcomeKind.Answered, _node.Lab.OwnerOf(remote.Address)?.Name, remote.Address);
+                    break;
+                }
+            }
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            flow.Outcome = Classifier.Classify(flow.Story, _node.Name, flow.Local, remote, wasEstablished: false);
+        }
+        return Remember(flow);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var flow in Flows)
+            await flow.DisposeAsync();
+    }
+
+    private static void Conclude(Flow flow, string? greeting, bool established)
+    {
+        // A socket that was never connected does not know its address; the wire does.
+        if (flow.Local.Address.Equals(IPAddress.Any) && flow.Story.Steps.FirstOrDefault()?.Packet.Source is { } source)
+            flow.Local = source;
+        flow.Answer = greeting is null ? null : Answer.Parse(greeting);
+        flow.Outcome = flow.Answer is { } answer
+            ? new Outcome(OutcomeKind.Answered, answer.Server, flow.Target.Address)
+            : Classifier.Classify(flow.Story, flow.From.Name, flow.Local, flow.Target, established);
+    }
+
+    private static async Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken)
+    {
+        var buffer = new byte[256];
+        var length = 0;
+        while (length < buffer.Length)
+        {
+            var count = await socket.ReceiveAsync(buffer.AsMemory(length), cancellationToken);
+            if (count == 0)
+                return null;
+            length += count;
+            if (buffer[length - 1] == '\n')
+                return Encoding.ASCII.GetString(buffer, 0, length);
+        }
+        return null;
+    }
+
+    /// <summary>A socket bound before it is used, so that the flow's port is known even when nothing comes of it.</summary>
+    private Socket Bind(IPEndPoint remote, SocketType type, ProtocolType protocol, int sourcePort) => _node.Namespace.Run(() =>
+    {
+        var socket = new Socket(remote.AddressFamily, type, protocol);
+        try
+        {
+            if (sourcePort != 0 && protocol == ProtocolType.Tcp)
+                socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
+            socket.Bind(new IPEndPoint(remote.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, sourcePort));
+            return socket;
+        }
+        catch (SocketException e)
+        {
+            socket.Dispose();
+            throw new HarnessException(
+                string.Create(CultureInfo.InvariantCulture, $"{_node.Name} cannot use the source port {sourcePort}."),
+                e.Message, "The flow was not started.", "Choose a port that no other flow of the node uses.");
+        }
+    });
+
+    private Flow Remember(Flow flow)
+    {
+        lock (_lock)
+            _flows.Add(flow);
+        return flow;
+    }
+}

@@ -1,0 +1,142 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
+
+namespace Conformance.Harness.Traffic;
+
+/// <summary>What a server answered: who it is, and which address and port it saw the client come from.</summary>
+public sealed record Answer(string Server, IPEndPoint SeenPeer)
+{
+    internal static Answer? Parse(string line)
+    {
+        var words = line.Trim().Split(' ');
+        return words.Length == 2 && IPEndPoint.TryParse(words[1], out var peer) ? new Answer(words[0], peer) : null;
+    }
+
+    public override string ToString() => $"{Server} saw {SeenPeer}";
+}
+
+/// <summary>One probe and what came of it. A flow whose TCP connection stands holds it open until it is closed or disposed.</summary>
+public sealed class Flow : IAsyncDisposable
+{
+    private readonly DateTime _since;
+    private Socket? _socket;
+
+    internal Flow(Node from, ProtocolType protocol, IPEndPoint local, IPEndPoint target, DateTime since)
+    {
+        From = from;
+        Protocol = protocol;
+        Local = local;
+        Target = target;
+        _since = since;
+    }
+
+    /// <summary>The node that asked.</summary>
+    public Node From { get; }
+
+    public ProtocolType Protocol { get; }
+
+    /// <summary>The client's own address and port.</summary>
+    public IPEndPoint Local { get; internal set; }
+
+    /// <summary>What was asked.</summary>
+    public IPEndPoint Target { get; }
+
+    public Outcome Outcome { get; internal set; } = new(OutcomeKind.Silence);
+
+    /// <summary>The server's answer; null when none reached the client's socket.</summary>
+    public Answer? Answer { get; internal set; }
+
+    public bool IsOpen => _socket is not null;
+
+    /// <summary>The flow's packets until now, on every interface of the lab.</summary>
+    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(), From.Name, Local, _since);
+
+    public override string ToString() =>
+        $"{From.Name} ({Local}) asked {Protocol.ToString().ToLowerInvariant()} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
+
+    /// <summary>Sends bytes on the open connection and waits until the server has sent as many back.</summary>
+    public async Task ExchangeAsync(int bytes)
+    {
+        var socket = Open();
+        var data = new byte[bytes];
+        Array.Fill(data, (byte)'x');
+        using var limit = new CancellationTokenSource(Timeouts.Answer);
+        var sending = SendAllAsync(socket, data, limit.Token);
+        var buffer = new byte[16 * 1024];
+        for (var received = 0; received < bytes;)
+        {
+            var count = await socket.ReceiveAsync(buffer, limit.Token);
+            if (count == 0)
+                throw new IOException($"{Target} closed after {received} of {bytes} bytes.");
+            received += count;
+        }
+        await sending;
+    }
+
+    /// <summary>The client closes first, with FIN.</summary>
+    public async Task CloseAsync()
+    {
+        var socket = Open();
+        socket.Shutdown(SocketShutdown.Send);
+        await DrainAsync(socket);
+        Forget();
+    }
+
+    /// <summary>The client resets the connection.</summary>
+    public Task ResetAsync()
+    {
+        Open().LingerState = new LingerOption(true, 0);
+        Forget();
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The server closes first, with FIN or RST; the client follows.</summary>
+    public async Task CloseByServerAsync(bool reset = false)
+    {
+        var socket = Open();
+        await socket.SendAsync(Encoding.ASCII.GetBytes(reset ? Dialogue.PleaseReset : Dialogue.PleaseClose));
+        try
+        {
+            await DrainAsync(socket);
+        }
+        catch (SocketException e) when (reset && e.SocketErrorCode == SocketError.ConnectionReset)
+        {
+            // as asked for
+        }
+        Forget();
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        Forget();
+        return ValueTask.CompletedTask;
+    }
+
+    internal void Hold(Socket socket) => _socket = socket;
+
+    private static async Task SendAllAsync(Socket socket, byte[] data, CancellationToken cancellationToken)
+    {
+        for (var sent = 0; sent < data.Length;)
+            sent += await socket.SendAsync(data.AsMemory(sent), cancellationToken);
+    }
+
+    private static async Task DrainAsync(Socket socket)
+    {
+        using var limit = new CancellationTokenSource(Timeouts.Answer);
+        var buffer = new byte[1024];
+        while (await socket.ReceiveAsync(buffer, limit.Token) > 0)
+        {
+        }
+    }
+
+    private Socket Open() => _socket ?? throw new InvalidOperationException($"The flow is not open: {this}\n{Story}");
+
+    private void Forget()
+    {
+        _socket?.Dispose();
+        _socket = null;
+    }
+}

@@ -1,0 +1,177 @@
+using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Conformance.Harness.Labs;
+using Conformance.Topologies;
+
+namespace Conformance.Harness.Traffic;
+
+/// <summary>
+/// What our servers say: a line with the server's node and the client's address and port as the server saw them.
+/// After that a TCP server sends back whatever it is sent. Two words make it close the connection first.
+/// </summary>
+public static class Dialogue
+{
+    /// <summary>The server closes in an orderly way (FIN).</summary>
+    public const string PleaseClose = "!close\n";
+
+    /// <summary>The server resets the connection (RST).</summary>
+    public const string PleaseReset = "!reset\n";
+
+    internal static byte[] Greeting(Node node, EndPoint? peer) => Encoding.ASCII.GetBytes($"{node.Name} {peer}\n");
+}
+
+/// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
+public abstract class Server(Node node, TransportProtocol protocol, int port) : IAsyncDisposable
+{
+    public Node Node { get; } = node;
+
+    public TransportProtocol Protocol { get; } = protocol;
+
+    public int Port { get; } = port;
+
+    /// <summary>The clients that were served, as the server saw them, oldest first.</summary>
+    public IReadOnlyList<IPEndPoint> Peers => [.. SeenPeers];
+
+    protected ConcurrentQueue<IPEndPoint> SeenPeers { get; } = new();
+
+    public abstract ValueTask DisposeAsync();
+
+    protected Socket Bind(SocketType type, ProtocolType protocolType)
+    {
+        var family = Node.Address.AddressFamily;
+        var any = new IPEndPoint(family == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, Port);
+        return Node.Namespace.Run(() =>
+        {
+            var socket = new Socket(family, type, protocolType);
+            try
+            {
+                socket.Bind(any);
+                return socket;
+            }
+            catch (SocketException e)
+            {
+                socket.Dispose();
+                throw new HarnessException(
+                    $"{Node.Name} cannot serve {Protocol.ToString().ToLowerInvariant()}/{Port}.", e.Message, "The server was not started.",
+                    e.SocketErrorCode == SocketError.AddressAlreadyInUse ? "Something in the node has this port already: choose another." : "See the evidence.");
+            }
+        });
+    }
+}
+
+internal sealed class TcpServer : Server
+{
+    private const int Backlog = 4096;
+    private readonly Socket _listener;
+    private readonly ConcurrentDictionary<Socket, bool> _open = new();
+    private readonly Task _accepting;
+
+    internal TcpServer(Node node, int port) : base(node, TransportProtocol.Tcp, port)
+    {
+        _listener = Bind(SocketType.Stream, ProtocolType.Tcp);
+        _listener.Listen(Backlog);
+        _accepting = AcceptAsync();
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        _listener.Dispose();
+        await _accepting;
+        foreach (var socket in _open.Keys)
+            socket.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        while (true)
+        {
+            Socket socket;
+            try
+            {
+                socket = await _listener.AcceptAsync();
+            }
+            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            {
+                return; // the listener was closed
+            }
+            _ = ServeAsync(socket);
+        }
+    }
+
+    private async Task ServeAsync(Socket socket)
+    {
+        _open[socket] = true;
+        try
+        {
+            SeenPeers.Enqueue((IPEndPoint)socket.RemoteEndPoint!);
+            await socket.SendAsync(Dialogue.Greeting(Node, socket.RemoteEndPoint));
+            var buffer = new byte[16 * 1024];
+            int count;
+            while ((count = await socket.ReceiveAsync(buffer)) > 0)
+            {
+                if (count == Dialogue.PleaseClose.Length && buffer[0] == '!')
+                {
+                    if (Encoding.ASCII.GetString(buffer, 0, count) == Dialogue.PleaseReset)
+                        socket.LingerState = new LingerOption(true, 0);
+                    return;
+                }
+                for (var sent = 0; sent < count;)
+                    sent += await socket.SendAsync(buffer.AsMemory(sent, count - sent));
+            }
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            // The client went away: its own affair.
+        }
+        finally
+        {
+            socket.Dispose();
+            _open.TryRemove(socket, out _);
+        }
+    }
+}
+
+internal sealed class UdpServer : Server
+{
+    private readonly Socket _socket;
+    private readonly Task _serving;
+
+    internal UdpServer(Node node, int port) : base(node, TransportProtocol.Udp, port)
+    {
+        _socket = Bind(SocketType.Dgram, ProtocolType.Udp);
+        _serving = ServeAsync();
+    }
+
+    public override async ValueTask DisposeAsync()
+    {
+        _socket.Dispose();
+        await _serving;
+    }
+
+    private async Task ServeAsync()
+    {
+        var buffer = new byte[2048];
+        var any = new IPEndPoint(Node.Address.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+        while (true)
+        {
+            try
+            {
+                var question = await _socket.ReceiveFromAsync(buffer, any);
+                SeenPeers.Enqueue((IPEndPoint)question.RemoteEndPoint);
+                await _socket.SendToAsync(Dialogue.Greeting(Node, question.RemoteEndPoint), question.RemoteEndPoint);
+            }
+            catch (ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException e)
+            {
+                if (e.SocketErrorCode is SocketError.OperationAborted or SocketError.Interrupted or SocketError.NotSocket)
+                    return;
+                // An ICMP error about an earlier answer: the next question is served all the same.
+            }
+        }
+    }
+}

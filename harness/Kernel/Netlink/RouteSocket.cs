@@ -1,0 +1,187 @@
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Conformance.Kernel.Interop;
+using static Conformance.Kernel.Netlink.RouteMessages;
+
+namespace Conformance.Kernel.Netlink;
+
+/// <summary>An interface as the kernel lists it.</summary>
+public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, uint Mtu, PhysicalAddress Address, int Master);
+
+/// <summary>An address on an interface.</summary>
+public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength);
+
+/// <summary>A route of the main table; no gateway means connected, no destination means default.</summary>
+public sealed record RouteInfo(IPNetwork Destination, IPAddress? Gateway, int LinkIndex);
+
+/// <summary>A neighbour (ARP or NDP) entry. State is a bit set of NUD_* (linux/neighbour.h).</summary>
+public sealed record NeighbourInfo(int LinkIndex, IPAddress Address, PhysicalAddress? LinkAddress, int State);
+
+/// <summary>Links, addresses, routes and neighbours of one namespace, over rtnetlink(7).</summary>
+public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
+{
+    private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Route);
+
+    public void AddBridge(string name) => _socket.Execute((
+        $"create the bridge {name}",
+        NewLink(name).Attribute(IFLA_MTU, 1500u).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "bridge"))));
+
+    public void AddDummy(string name) => _socket.Execute((
+        $"create the dummy device {name}",
+        NewLink(name).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
+
+    /// <summary>Makes a veth pair: one end here, the other, with its MAC address, in another namespace.</summary>
+    public void AddVeth(string name, string peerName, NetworkNamespace peerNamespace, PhysicalAddress peerAddress) =>
+        WithDescriptor(peerNamespace, fd => _socket.Execute((
+            $"create the veth pair {name} - {peerNamespace}:{peerName}",
+            NewLink(name).Nest(IFLA_LINKINFO, info => info
+                .Attribute(IFLA_INFO_KIND, "veth")
+                .Nest(IFLA_INFO_DATA, data => data.Nest(VETH_INFO_PEER, peer => peer
+                    .Fixed(default(ifinfomsg))
+                    .Attribute(IFLA_IFNAME, peerName)
+                    .Attribute(IFLA_ADDRESS, peerAddress.GetAddressBytes())
+                    .Attribute(IFLA_NET_NS_FD, (uint)fd)))))));
+
+    /// <summary>Sets an interface up or down and, where asked, its master (a bridge).</summary>
+    public void SetLink(string name, bool up = true, string? master = null)
+    {
+        var message = new ifinfomsg { ifi_index = IndexOf(name), ifi_flags = up ? IFF_UP : 0, ifi_change = IFF_UP };
+        var request = new NetlinkRequest(RTM_NEWLINK).Fixed(message);
+        if (master is not null)
+            request.Attribute(IFLA_MASTER, (uint)IndexOf(master));
+        _socket.Execute(($"set the interface {name} {(up ? "up" : "down")}", request));
+    }
+
+    public void DeleteLink(string name) => _socket.Execute((
+        $"delete the interface {name}",
+        new NetlinkRequest(RTM_DELLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(name) })));
+
+    /// <summary>Adds an address with its prefix. As ip(8) does, no broadcast address is set.</summary>
+    public void AddAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
+        $"add the address {address}/{prefixLength} to {link}",
+        AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, prefixLength)));
+
+    public void DeleteAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
+        $"delete the address {address}/{prefixLength} of {link}",
+        AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, address, prefixLength)));
+
+    /// <summary>Adds a route through a gateway.</summary>
+    public void AddRoute(IPNetwork destination, IPAddress gateway) => _socket.Execute((
+        $"add the route to {destination} through {gateway}",
+        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination).Attribute(RTA_GATEWAY, gateway)));
+
+    /// <summary>Adds a route to a network that is directly on the link.</summary>
+    public void AddRoute(IPNetwork destination, string link) => _socket.Execute((
+        $"add the route to {destination} on {link}",
+        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, RT_SCOPE_LINK).Attribute(RTA_OIF, (uint)IndexOf(link))));
+
+    public void DeleteRoute(IPNetwork destination) => _socket.Execute((
+        $"delete the route to {destination}", RouteRequest(RTM_DELROUTE, NetlinkFlags.None, destination)));
+
+    public IReadOnlyList<LinkInfo> Links() =>
+        [.. _socket.Dump("list the links", () => new NetlinkRequest(RTM_GETLINK).Fixed(default(ifinfomsg))).Select(message =>
+        {
+            var head = message.Fixed<ifinfomsg>();
+            var attributes = message.Attributes(Marshal.SizeOf<ifinfomsg>());
+            return new LinkInfo(
+                head.ifi_index,
+                attributes.Text(IFLA_IFNAME) ?? "",
+                attributes.Nest(IFLA_LINKINFO).Text(IFLA_INFO_KIND) ?? "",
+                (head.ifi_flags & IFF_UP) != 0,
+                attributes.UInt32(IFLA_MTU) ?? 0,
+                new PhysicalAddress(attributes.Find(IFLA_ADDRESS)?.ToArray() ?? []),
+                (int)(attributes.UInt32(IFLA_MASTER) ?? 0));
+        })];
+
+    public IReadOnlyList<AddressInfo> Addresses() =>
+        [.. _socket.Dump("list the addresses", () => new NetlinkRequest(RTM_GETADDR).Fixed(default(ifaddrmsg))).Select(message =>
+        {
+            var head = message.Fixed<ifaddrmsg>();
+            var attributes = message.Attributes(Marshal.SizeOf<ifaddrmsg>());
+            var address = attributes.Address(IFA_LOCAL) ?? attributes.Address(IFA_ADDRESS);
+            return new AddressInfo((int)head.ifa_index, address!, head.ifa_prefixlen);
+        })];
+
+    /// <summary>The routes of the main table, both families.</summary>
+    public IReadOnlyList<RouteInfo> Routes() =>
+        [.. from message in _socket.Dump("list the routes", () => new NetlinkRequest(RTM_GETROUTE).Fixed(default(rtmsg)))
+            let head = message.Fixed<rtmsg>()
+            where head.rtm_type == RTN_UNICAST && head.rtm_family is (byte)AddressFamily.InterNetwork or Inet6
+            let attributes = message.Attributes(Marshal.SizeOf<rtmsg>())
+            where (attributes.UInt32(RTA_TABLE) ?? head.rtm_table) == RT_TABLE_MAIN
+            select new RouteInfo(
+                new IPNetwork(attributes.Address(RTA_DST) ?? (head.rtm_family == Inet6 ? IPAddress.IPv6Any : IPAddress.Any), head.rtm_dst_len),
+                attributes.Address(RTA_GATEWAY),
+                (int)(attributes.UInt32(RTA_OIF) ?? 0))];
+
+    public IReadOnlyList<NeighbourInfo> Neighbours() =>
+        [.. from message in _socket.Dump("list the neighbours", () => new NetlinkRequest(RTM_GETNEIGH).Fixed(default(ndmsg)))
+            let head = message.Fixed<ndmsg>()
+            let attributes = message.Attributes(Marshal.SizeOf<ndmsg>())
+            let address = attributes.Address(NDA_DST)
+            where address is not null
+            select new NeighbourInfo(
+                head.ndm_ifindex,
+                address,
+                attributes.Find(NDA_LLADDR) is { } bytes ? new PhysicalAddress(bytes.ToArray()) : null,
+                head.ndm_state)];
+
+    public int IndexOf(string link)
+    {
+        var index = ns.Run(() => Libc.if_nametoindex(link));
+        return index != 0 ? (int)index : throw KernelException.FromErrno($"find the interface {link} in {ns}");
+    }
+
+    public void Dispose() => _socket.Dispose();
+
+    private const byte Inet6 = 10; // AF_INET6 of Linux; .NET's AddressFamily has another number
+
+    private static byte Family(IPAddress address) =>
+        address.AddressFamily == AddressFamily.InterNetworkV6 ? Inet6 : (byte)AddressFamily.InterNetwork;
+
+    private static NetlinkRequest NewLink(string name) =>
+        new NetlinkRequest(RTM_NEWLINK, NetlinkFlags.Create | NetlinkFlags.Exclusive).Fixed(default(ifinfomsg)).Attribute(IFLA_IFNAME, name);
+
+    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE)
+    {
+        var request = new NetlinkRequest(type, flags).Fixed(new rtmsg
+        {
+            rtm_family = Family(destination.BaseAddress),
+            rtm_dst_len = (byte)destination.PrefixLength,
+            rtm_table = RT_TABLE_MAIN,
+            rtm_protocol = RTPROT_STATIC,
+            rtm_scope = scope,
+            rtm_type = RTN_UNICAST,
+        });
+        return destination.PrefixLength > 0 ? request.Attribute(RTA_DST, destination.BaseAddress) : request;
+    }
+
+    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags flags, string link, IPAddress address, int prefixLength) =>
+        new NetlinkRequest(type, flags)
+            .Fixed(new ifaddrmsg
+            {
+                ifa_family = Family(address),
+                ifa_prefixlen = (byte)prefixLength,
+                ifa_flags = IFA_F_NODAD,
+                ifa_index = (uint)IndexOf(link),
+            })
+            .Attribute(IFA_LOCAL, address)
+            .Attribute(IFA_ADDRESS, address);
+
+    private static void WithDescriptor(NetworkNamespace peer, Action<int> use)
+    {
+        var fd = Libc.open(peer.Path, Libc.O_RDONLY | Libc.O_CLOEXEC);
+        if (fd < 0)
+            throw KernelException.FromErrno($"open {peer.Path}");
+        try
+        {
+            use(fd);
+        }
+        finally
+        {
+            _ = Libc.close(fd);
+        }
+    }
+}
