@@ -1,3 +1,5 @@
+using Shouldly;
+
 namespace Conformance.Harness;
 
 /// <summary>Every time-out of the harness. A lab has no real distances: what has not come by then does not come.</summary>
@@ -22,7 +24,7 @@ public static class Eventually
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     /// <returns>The first value that satisfies the condition.</returns>
-    /// <exception cref="TimeoutException">Names the condition and the last value.</exception>
+    /// <exception cref="ShouldAssertException">Names the condition and the last value.</exception>
     public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
@@ -33,7 +35,7 @@ public static class Eventually
             if (isSo(value))
                 return value;
             if (Environment.TickCount64 >= end)
-                throw new TimeoutException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}");
+                throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}");
             await Task.Delay(s_pause);
         }
     }

@@ -91,10 +91,8 @@ mount('proc', '/proc', 'proc');
 mount('sysfs', '/sys', 'sysfs');
 mount('tmpfs', '/run', 'tmpfs');
 mount('devtmpfs', '/dev', 'devtmpfs');
-for my $folder ('/dev/shm', '/tmp') {
-    mkdir $folder;
-    mount('tmpfs', $folder, 'tmpfs', 'mode=1777');
-}
+mkdir '/dev/shm';
+mount('tmpfs', '/dev/shm', 'tmpfs', 'mode=1777');
 mkdir '/dev/pts';
 mount('devpts', '/dev/pts', 'devpts', 'ptmxmode=0666');
 symlink '/proc/self/fd', '/dev/fd';

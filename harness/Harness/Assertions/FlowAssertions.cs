@@ -33,6 +33,9 @@ public static class FlowAssertions
     /// <summary>Nothing at all came back to the client.</summary>
     public static void ShouldBeMetWithSilence(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.Silence, "should be met with silence");
 
+    /// <summary>The client's own kernel sent nothing.</summary>
+    public static void ShouldNotLeaveTheClient(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.NotSent, "should not leave the client");
+
     public static void ShouldBeRefused(this Flow flow, string by) =>
         Demand(flow, flow.Outcome is { Kind: OutcomeKind.Refused } outcome && outcome.By == by, $"should be refused (reset) by {by}");
 

@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Net;
 using System.Net.NetworkInformation;
 using Conformance.Harness.Observation;
@@ -6,6 +8,9 @@ using Conformance.Kernel.Netlink;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Labs;
+
+/// <summary>Something that was done to a node, in words, since the lab's start.</summary>
+public sealed record JournalEntry(TimeSpan At, string Node, string Text);
 
 /// <summary>
 /// A running topology. Every node and every network (a switch: a bridge) is a network namespace that only this
@@ -16,6 +21,8 @@ public sealed class Lab : IAsyncDisposable
     private const string BridgeName = "switch";
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
+    private readonly ConcurrentQueue<JournalEntry> _journal = new();
+    private readonly Stopwatch _sinceStart = Stopwatch.StartNew();
     private int _disposed;
 
     private Lab(Topology topology) => Topology = topology;
@@ -26,6 +33,9 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>What every interface of every node saw.</summary>
     public Wire Wire { get; } = new();
+
+    /// <summary>What was done to the nodes, oldest first.</summary>
+    public IReadOnlyList<JournalEntry> Journal => [.. _journal];
 
     /// <summary>The node of this name.</summary>
     /// <exception cref="HarnessException">The topology has no such node.</exception>
@@ -100,6 +110,8 @@ public sealed class Lab : IAsyncDisposable
                 "Its namespaces stay until these end.", "Whoever opened them must close them; a thread means that something asynchronous ran inside.");
         }
     }
+
+    internal void Note(Node node, string text) => _journal.Enqueue(new JournalEntry(_sinceStart.Elapsed, node.Name, text));
 
     private void Build(bool capture)
     {

@@ -14,6 +14,7 @@ public sealed class Node : IAsyncDisposable
     private readonly List<IAsyncDisposable> _owned = [];
     private readonly List<IPAddress> _added = [];
     private readonly List<Server> _servers = [];
+    private readonly Client _client;
 
     internal Node(Lab lab, NodeSpec spec)
     {
@@ -21,7 +22,7 @@ public sealed class Node : IAsyncDisposable
         Spec = spec;
         Namespace = NetworkNamespace.Create($"{lab.Topology.Name}/{spec.Name}");
         Route = new RouteSocket(Namespace);
-        Client = new Client(this);
+        _client = new Client(this);
         Ipvs = new IpvsAdmin(this);
         Iptables = new Iptables(this);
     }
@@ -36,9 +37,6 @@ public sealed class Node : IAsyncDisposable
 
     /// <summary>Links, addresses, routes and neighbours.</summary>
     public RouteSocket Route { get; }
-
-    /// <summary>Starts flows from here.</summary>
-    public Client Client { get; }
 
     /// <summary>Sets virtual and real servers.</summary>
     public IpvsAdmin Ipvs { get; }
@@ -62,6 +60,7 @@ public sealed class Node : IAsyncDisposable
     public Task AddAddressAsync(string addressWithPrefix, string? device = null)
     {
         var (address, length) = ParsePrefix(addressWithPrefix);
+        Lab.Note(this, $"add the address {addressWithPrefix} to {device ?? Device}");
         Route.AddAddress(device ?? Device, address, length);
         _added.Add(address);
         return Task.CompletedTask;
@@ -70,6 +69,7 @@ public sealed class Node : IAsyncDisposable
     public Task DeleteAddressAsync(string addressWithPrefix, string? device = null)
     {
         var (address, length) = ParsePrefix(addressWithPrefix);
+        Lab.Note(this, $"delete the address {addressWithPrefix} of {device ?? Device}");
         Route.DeleteAddress(device ?? Device, address, length);
         _added.Remove(address);
         return Task.CompletedTask;
@@ -80,18 +80,21 @@ public sealed class Node : IAsyncDisposable
     {
         var gateway = via.Spec.Interfaces.FirstOrDefault(theirs => Spec.Interfaces.Any(ours => ours.Network == theirs.Network))
             ?? throw new HarnessException($"{Name} has no network in common with {via.Name}.", $"Topology {Lab.Topology.Name}.", "The route was not added.", "Route through a neighbour.");
+        Lab.Note(this, $"add the route to {destination} through {via.Name}");
         Route.AddRoute(IPNetwork.Parse(destination), gateway.Address);
         return Task.CompletedTask;
     }
 
     public Task DeleteRouteAsync(string destination)
     {
+        Lab.Note(this, $"delete the route to {destination}");
         Route.DeleteRoute(IPNetwork.Parse(destination));
         return Task.CompletedTask;
     }
 
     public Task SetSysctlAsync(string name, string value)
     {
+        Lab.Note(this, $"set the sysctl {name} = {value}");
         Sysctl.Write(Namespace, name, value);
         return Task.CompletedTask;
     }
@@ -104,6 +107,21 @@ public sealed class Node : IAsyncDisposable
     /// <summary>A command in the node, for more control than <see cref="RunAsync"/> gives.</summary>
     public NodeCommand Command(params string[] argv) => new(this, argv);
 
+    /// <summary>The flows that were started here, oldest first.</summary>
+    public IReadOnlyList<Flow> Flows => _client.Flows;
+
+    /// <inheritdoc cref="Traffic.Client.ConnectAsync"/>
+    public Task<Flow> ConnectAsync(string target, int sourcePort = 0) => _client.ConnectAsync(target, sourcePort);
+
+    /// <inheritdoc cref="Traffic.Client.AskAsync"/>
+    public Task<Flow> AskAsync(string target, int sourcePort = 0) => _client.AskAsync(target, sourcePort);
+
+    /// <inheritdoc cref="Traffic.Client.AskUdpAsync"/>
+    public Task<Flow> AskUdpAsync(string target, int sourcePort = 0) => _client.AskUdpAsync(target, sourcePort);
+
+    /// <inheritdoc cref="Traffic.Client.PingAsync"/>
+    public Task<Flow> PingAsync(string target) => _client.PingAsync(target);
+
     /// <summary>Starts a server on a port, which answers until the lab ends or it is stopped.</summary>
     public Server Serve(TransportProtocol protocol, int port)
     {
@@ -112,6 +130,18 @@ public sealed class Node : IAsyncDisposable
         _owned.Add(server);
         return server;
     }
+
+    /// <summary>Stops the server on a port, so that another program can have it.</summary>
+    public async Task StopServingAsync(TransportProtocol protocol, int port)
+    {
+        var server = _servers.Single(s => s.Protocol == protocol && s.Port == port);
+        _servers.Remove(server);
+        _owned.Remove(server);
+        await server.DisposeAsync();
+    }
+
+    /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>
+    public async Task<Nginx> StartNginxAsync(int port) => Own(await Nginx.StartAsync(this, port));
 
     public IpvsTable IpvsTable() => Kernel.Tables.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
 
@@ -148,7 +178,7 @@ public sealed class Node : IAsyncDisposable
         foreach (var owned in _owned)
             await owned.DisposeAsync();
         _owned.Clear();
-        await Client.DisposeAsync();
+        await _client.DisposeAsync();
         Route.Dispose();
         Namespace.Dispose();
     }

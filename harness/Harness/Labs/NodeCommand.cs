@@ -25,6 +25,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     /// <summary>Runs the command and returns its result whatever its exit code.</summary>
     public async Task<BufferedCommandResult> TryAsync()
     {
+        Node.Lab.Note(Node, ToString());
         using var limit = new CancellationTokenSource(Timeouts.Command);
         try
         {
@@ -45,7 +46,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
     }
 
-    public override string ToString() => string.Join(' ', Argv);
+    public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");
 }
 
 /// <summary>A command in a node failed; the message has node, argv, exit code, what it said, and one hint.</summary>

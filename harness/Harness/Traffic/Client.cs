@@ -7,7 +7,7 @@ using Conformance.Harness.Labs;
 namespace Conformance.Harness.Traffic;
 
 /// <summary>Starts flows from a node. Every socket is one of this process, made in the node's namespace.</summary>
-public sealed class Client : IAsyncDisposable
+internal sealed class Client : IAsyncDisposable
 {
     private readonly Node _node;
     private readonly List<Flow> _flows = [];
@@ -17,7 +17,7 @@ public sealed class Client : IAsyncDisposable
     internal Client(Node node) => _node = node;
 
     /// <summary>The flows of this client that are kept for the record, oldest first.</summary>
-    public IReadOnlyList<Flow> Flows
+    internal IReadOnlyList<Flow> Flows
     {
         get
         {
@@ -29,7 +29,7 @@ public sealed class Client : IAsyncDisposable
     /// <summary>Opens a TCP connection, hears the server's greeting, and holds the connection open.</summary>
     /// <param name="target"><c>ADDRESS:PORT</c> or <c>NODE:PORT</c>.</param>
     /// <param name="sourcePort">A fixed source port; 0 lets the kernel choose.</param>
-    public async Task<Flow> ConnectAsync(string target, int sourcePort = 0, TimeSpan? timeout = null)
+    internal async Task<Flow> ConnectAsync(string target, int sourcePort)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
@@ -39,19 +39,20 @@ public sealed class Client : IAsyncDisposable
         string? greeting = null;
         try
         {
-            using (var limit = new CancellationTokenSource(timeout ?? Timeouts.Silence))
+            using (var limit = new CancellationTokenSource(Timeouts.Silence))
                 await socket.ConnectAsync(remote, limit.Token);
             established = true;
             local = (IPEndPoint)socket.LocalEndPoint!;
-            using (var limit = new CancellationTokenSource(timeout ?? Timeouts.Answer))
+            using (var limit = new CancellationTokenSource(Timeouts.Answer))
                 greeting = await ReadLineAsync(socket, limit.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
             // What the error really was is read off the wire.
         }
-        var flow = Remember(new Flow(_node, ProtocolType.Tcp, local, remote, since));
+        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since);
         Conclude(flow, greeting, established);
+        Remember(flow);
         if (flow.Answer is null)
             socket.Dispose();
         else
@@ -60,7 +61,7 @@ public sealed class Client : IAsyncDisposable
     }
 
     /// <summary>Opens a TCP connection, hears the greeting, and closes it first.</summary>
-    public async Task<Flow> AskAsync(string target, int sourcePort = 0)
+    internal async Task<Flow> AskAsync(string target, int sourcePort)
     {
         var flow = await ConnectAsync(target, sourcePort);
         if (flow.IsOpen)
@@ -69,7 +70,7 @@ public sealed class Client : IAsyncDisposable
     }
 
     /// <summary>Sends one UDP datagram and waits for one answer.</summary>
-    public async Task<Flow> AskUdpAsync(string target, int sourcePort = 0)
+    internal async Task<Flow> AskUdpAsync(string target, int sourcePort)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
@@ -86,13 +87,13 @@ public sealed class Client : IAsyncDisposable
         {
             // What the error really was is read off the wire.
         }
-        var flow = Remember(new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since));
+        var flow = new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since);
         Conclude(flow, answer, established: false);
-        return flow;
+        return Remember(flow);
     }
 
     /// <summary>Sends one ICMP echo request (IPv4) and waits for the reply.</summary>
-    public async Task<Flow> PingAsync(string target)
+    internal async Task<Flow> PingAsync(string target)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
@@ -180,6 +181,7 @@ public sealed class Client : IAsyncDisposable
     {
         lock (_lock)
             _flows.Add(flow);
+        _node.Lab.Note(_node, flow.ToString());
         return flow;
     }
 }

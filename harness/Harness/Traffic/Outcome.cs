@@ -22,6 +22,9 @@ public enum OutcomeKind
 
     /// <summary>Nothing came back.</summary>
     Silence,
+
+    /// <summary>No packet left the client: its own kernel refused, for want of a route for instance.</summary>
+    NotSent,
 }
 
 /// <summary>What came of a flow, read from the packets at the client's interface and not from an exception.</summary>
@@ -36,6 +39,7 @@ public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? Fro
         OutcomeKind.Reset => $"reset by {By ?? "?"} as {From} after it stood",
         OutcomeKind.IcmpError => $"ICMP {Icmp?.Type}/{Icmp?.Code} by {By ?? "?"} as {From}",
         OutcomeKind.AnswerFromWrongAddress => $"an answer came from the wrong address {From} ({By ?? "?"})",
+        OutcomeKind.NotSent => "not sent: no packet left the client",
         _ => "silence: nothing came back",
     };
 }
@@ -59,7 +63,8 @@ internal static class Classifier
             if (packet.Tcp is { } tcp && tcp.Flags.HasFlag(TcpFlags.Rst))
                 return new Outcome(wasEstablished ? OutcomeKind.Reset : OutcomeKind.Refused, sender, packet.SourceAddress);
         }
-        return new Outcome(OutcomeKind.Silence);
+        var sent = story.Steps.Any(s => s.Captured.Node == clientNode && s.Captured.IsLeaving);
+        return new Outcome(sent ? OutcomeKind.Silence : OutcomeKind.NotSent);
     }
 
     /// <summary>The node where a packet, under whatever addresses, was first seen to leave.</summary>

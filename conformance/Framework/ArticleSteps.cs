@@ -1,0 +1,49 @@
+using Conformance.Harness.Labs;
+
+namespace Conformance.Suite;
+
+/// <summary>The article's set-up, in its own numbers: the virtual address, and the steps that lead to it.</summary>
+public abstract class ArticleFixture : ConformanceFixture
+{
+    /// <summary>The article's virtual address.</summary>
+    protected const string Vip = "10.10.0.1";
+
+    /// <summary>The article's virtual server.</summary>
+    protected const string Service = "10.10.0.1:8410";
+
+    /// <summary>The article's SNAT rule, word for word.</summary>
+    protected const string SnatRule = "iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.1 --vport 8410 -j MASQUERADE";
+
+    /// <summary>Virtual address on the director, virtual server with round robin and NAT, and the client's static route.</summary>
+    protected async Task SetUpServiceAsync(params string[] realServers)
+    {
+        await Director.AddAddressAsync($"{Vip}/24");
+        await Director.Ipvs.AddAsync(VirtualServer.Tcp(Service, Scheduler.RoundRobin).Masquerading(realServers));
+        if (Client.Spec.Gateway is null)
+            await Client.AddRouteAsync("10.10.0.0/16", via: Director);
+    }
+
+    /// <summary>The same with what the article adds to make it work: the SNAT rule and the sysctl.</summary>
+    protected async Task SetUpServiceWithSnatAsync(params string[] realServers)
+    {
+        await SetUpServiceAsync(realServers);
+        await Director.RunAsync(SnatRule);
+        await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
+    }
+
+    /// <summary>Counts the packets that pass the chains of the mangle table, one rule a chain for each direction of the service.</summary>
+    protected Task CountChainsAsync(Node node) => node.Iptables.AddAsync(
+        new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }.SelectMany(chain => new[]
+        {
+            ("mangle", $"-A {chain} -p tcp -s {Client.Address} -m comment --comment request-{chain}"),
+            ("mangle", $"-A {chain} -p tcp -d {Client.Address} -m comment --comment reply-{chain}"),
+        }));
+
+    /// <summary>The chains whose counter for a direction (request, reply) is not zero, in the order of the path.</summary>
+    protected static async Task<string[]> ChainsPassedAsync(Node node, string direction)
+    {
+        var counters = await node.Iptables.CountersAsync();
+        return [.. new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }
+            .Where(chain => counters.Any(c => c.Packets > 0 && c.Rule.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
+    }
+}

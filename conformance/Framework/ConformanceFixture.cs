@@ -1,0 +1,55 @@
+using Allure.NUnit;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Conformance.Suite;
+
+/// <summary>
+/// A fixture whose tests each get a lab of their own, so that they run at the same time and none sees another's
+/// connections. What a test saw is recorded for the claims that it names.
+/// </summary>
+[AllureNUnit]
+[Parallelizable(ParallelScope.All)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+public abstract class ConformanceFixture
+{
+    private Lab? _lab;
+
+    protected Lab Lab => _lab ?? throw new InvalidOperationException("The lab is not up.");
+
+    protected Node Client => Lab["client"];
+
+    protected Node Director => Lab["director"];
+
+    protected Node Rs1 => Lab["rs1"];
+
+    protected Node Rs2 => Lab["rs2"];
+
+    /// <summary>The node on which a packet is expected; then say which.</summary>
+    protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
+
+    [SetUp]
+    public async Task StartLab() => _lab = await Lab.StartAsync(Topologies.Topology.Load(TopologyOf(TestExecutionContext.CurrentContext.CurrentTest)));
+
+    [TearDown]
+    public async Task EndLab()
+    {
+        if (_lab is null)
+            return;
+        var failed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed;
+        await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
+        await _lab.DisposeAsync();
+    }
+
+    private static string TopologyOf(ITest test)
+    {
+        for (var at = test; at is not null; at = at.Parent)
+        {
+            if (at.Properties.Get("Topology") is string name)
+                return name;
+        }
+        throw new InvalidOperationException($"{test.FullName} has no [Topology].");
+    }
+}

@@ -1,0 +1,89 @@
+using System.Collections.Concurrent;
+using Allure.Net.Commons;
+using Conformance.Harness;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
+using NUnit.Framework.Interfaces;
+
+namespace Conformance.Suite;
+
+/// <summary>What a test saw, taken before its lab goes: steps, flows with their stories, tables, rules, captures.</summary>
+internal sealed record Evidence(
+    IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
+{
+    internal static readonly Evidence None = new([], [], [], []);
+
+    private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
+
+    /// <summary>Takes the evidence of a test out of its lab and keeps it for the record.</summary>
+    internal static async Task TakeAsync(Lab lab, ITest test, bool failed)
+    {
+        var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
+        var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
+        var tables = lab.Nodes.SelectMany(TablesOf).ToList();
+        // Reading rules costs processes: only where the test has set some, or wants explaining.
+        foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name && e.Text.Contains("iptables", StringComparison.Ordinal))))
+        {
+            if (await node.Iptables.CountersAsync() is { Count: > 0 } rules)
+                tables.Add(new TableRecord(node.Name, "iptables rules with counters", string.Join('\n', rules)));
+        }
+        var attachments = CapturesOf(lab, test);
+        s_taken[test.Id] = new Evidence(steps, flows, tables, attachments);
+        PutIntoAllure(steps, flows, tables, attachments);
+    }
+
+    internal static Evidence Of(ITest test) => s_taken.TryRemove(test.Id, out var evidence) ? evidence : None;
+
+    private static FlowRecord FlowOf(Flow flow)
+    {
+        var packets = flow.Story.Steps;
+        return new FlowRecord(
+            flow.From.Name, flow.Protocol.ToString().ToLowerInvariant(), flow.Local.ToString(), flow.Target.ToString(),
+            flow.Outcome.ToString(), flow.Answer?.ToString(),
+            [.. packets.Select(p => new PacketRecord(
+                Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),
+                p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))]);
+    }
+
+    private static IEnumerable<TableRecord> TablesOf(Node node)
+    {
+        if (node.IpvsTable() is { VirtualServers.Count: > 0 } table)
+            yield return new TableRecord(node.Name, "virtual servers", table.ToString());
+        if (node.IpvsConnections() is { Count: > 0 } connections)
+            yield return new TableRecord(node.Name, "IPVS connections", string.Join('\n', connections));
+        if (node.Conntrack() is { Count: > 0 } entries)
+            yield return new TableRecord(node.Name, "conntrack", string.Join('\n', entries));
+    }
+
+    private static List<AttachmentRecord> CapturesOf(Lab lab, ITest test)
+    {
+        var attachments = new List<AttachmentRecord>();
+        foreach (var capture in lab.Wire.Packets().GroupBy(p => (p.Node, p.Device)))
+        {
+            var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!, $"{capture.Key.Node}-{capture.Key.Device}.pcap");
+            var file = Path.Combine(RunFolder.Current, path);
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            File.WriteAllBytes(file, PcapWriter.ToBytes(capture));
+            attachments.Add(new AttachmentRecord($"packets on {capture.Key.Node}:{capture.Key.Device}", path, "application/vnd.tcpdump.pcap"));
+        }
+        return attachments;
+    }
+
+    private static void PutIntoAllure(
+        List<StepRecord> steps, List<FlowRecord> flows, List<TableRecord> tables, List<AttachmentRecord> attachments)
+    {
+        foreach (var step in steps)
+            AllureApi.Step($"{step.Node}: {step.Text}");
+        var stories = flows.Select(f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n" + string.Join('\n', f.Packets.Select(
+            p => FormattableString.Invariant($"{p.Ms,9:0.000} ms  {p.Node}:{p.Device} {p.Direction} {p.Packet}{(p.Rewrite is null ? "" : $"  <- rewrote {p.Rewrite}")}"))));
+        Attach("stories", string.Join("\n\n", stories));
+        foreach (var table in tables)
+            Attach($"{table.Title} of {table.Node}", table.Text);
+        foreach (var attachment in attachments)
+            AllureApi.AddAttachment(attachment.Name, attachment.Type, File.ReadAllBytes(Path.Combine(RunFolder.Current, attachment.Path)), ".pcap");
+    }
+
+    private static void Attach(string name, string text) => AllureApi.AddAttachment(name, "text/plain", System.Text.Encoding.UTF8.GetBytes(text), ".txt");
+}

@@ -1,0 +1,57 @@
+using System.Diagnostics;
+using Conformance.Harness;
+using Conformance.Kernel;
+using Conformance.Reports;
+using NUnit.Framework.Interfaces;
+
+[assembly: Conformance.Suite.RecordClaims]
+[assembly: LevelOfParallelism(16)]
+
+namespace Conformance.Suite;
+
+/// <summary>
+/// Around every test: writes its verdict into the record of each claim that it names. A skip without one of the two
+/// reasons that a claim can have is turned into a failure.
+/// </summary>
+[AttributeUsage(AttributeTargets.Assembly)]
+public sealed class RecordClaimsAttribute : Attribute, ITestAction
+{
+    /// <summary>Names the kind of the lab kernel to the processes of a run.</summary>
+    public const string KernelKindVariable = "CONFORMANCE_KERNEL";
+
+    private const string StartProperty = "StartedAtTicks";
+    private static readonly Lazy<ClaimRecorder> s_recorder = new(CreateRecorder);
+
+    public ActionTargets Targets => ActionTargets.Test;
+
+    public void BeforeTest(ITest test) => test.Properties.Set(StartProperty, Stopwatch.GetTimestamp());
+
+    public void AfterTest(ITest test)
+    {
+        var result = TestContext.CurrentContext.Result;
+        var ids = test.Properties[ClaimAttribute.Property].Cast<string>().ToList();
+        var evidence = Evidence.Of(test);
+        var verdict = VerdictOf(result.Outcome, result.Message);
+        var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
+        s_recorder.Value.Add(ids, new TestRecord(
+            test.FullName, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
+    }
+
+    private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch
+    {
+        TestStatus.Passed => Verdict.Holds,
+        TestStatus.Skipped => Verdicts.OfSkip(message) ?? Verdict.Broken,
+        TestStatus.Failed when outcome.Label is null or "" => Verdict.Violated,
+        _ => Verdict.Broken,
+    };
+
+    private static ClaimRecorder CreateRecorder()
+    {
+        using var stream = typeof(RecordClaimsAttribute).Assembly.GetManifestResourceStream("claims.yaml")!;
+        using var reader = new StreamReader(stream);
+        return new ClaimRecorder(
+            RunFolder.Current, Catalogue.Parse(reader.ReadToEnd()),
+            new KernelRecord(Environment.GetEnvironmentVariable(KernelKindVariable) ?? "host", KernelFeatures.Current.Release),
+            ToolVersions.Read(), new ImplementationRecord("by hand, as the article does it", ""));
+    }
+}

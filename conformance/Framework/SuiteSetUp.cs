@@ -1,0 +1,27 @@
+using System.Text.Json;
+using Conformance.Harness;
+using Conformance.Kernel;
+
+namespace Conformance.Suite;
+
+/// <summary>Before the first test and after the last, whatever runner it is.</summary>
+[SetUpFixture]
+public sealed class SuiteSetUp
+{
+    [OneTimeSetUp]
+    public void PrepareRun()
+    {
+        // Allure's own way to say where its results go: a configuration file, named in the environment.
+        const string variable = "ALLURE_CONFIG";
+        if (Environment.GetEnvironmentVariable(variable) is { Length: > 0 })
+            return;
+        var config = Path.Combine(RunFolder.Current, "allureConfig.json");
+        var content = new { allure = new { directory = Path.Combine(RunFolder.Current, "allure-results") } };
+        File.WriteAllText(config, JsonSerializer.Serialize(content));
+        Environment.SetEnvironmentVariable(variable, config);
+    }
+
+    /// <summary>A thread that is left in a namespace would silently do other work there.</summary>
+    [OneTimeTearDown]
+    public void CheckThreads() => Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
+}

@@ -1,0 +1,36 @@
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Conformance.Cli.Runner;
+
+/// <summary>
+/// Selects tests by words with commas between them: a claim's id (<c>SNAT-1</c>), ids with a star (<c>SNAT-*</c>), or
+/// a part of a test's full name. Case does not matter.
+/// </summary>
+internal sealed class SelectionFilter : TestFilter
+{
+    private readonly string[] _words;
+
+    private SelectionFilter(string[] words) => _words = words;
+
+    internal static ITestFilter Parse(string text)
+    {
+        var words = text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return words.Length == 0 ? Empty : new SelectionFilter(words);
+    }
+
+    public override bool Match(ITest test) => !test.IsSuite && _words.Any(word => IsMatch(test, word));
+
+    public override TNode AddToXml(TNode parentNode, bool recursive) => parentNode.AddElement("selection", string.Join(',', _words));
+
+    private static bool IsMatch(ITest test, string word)
+    {
+        var claims = test.Properties["Claim"].Cast<string>().ToList();
+        if (word.EndsWith('*'))
+            return claims.Any(c => c.StartsWith(word[..^1], StringComparison.OrdinalIgnoreCase));
+        return claims.Contains(word, StringComparer.OrdinalIgnoreCase) || (!LooksLikeClaim(word) && test.FullName.Contains(word, StringComparison.OrdinalIgnoreCase));
+    }
+
+    /// <summary>SNAT-1 must not also match a test whose name happens to contain it.</summary>
+    private static bool LooksLikeClaim(string word) => word.IndexOf('-', StringComparison.Ordinal) > 0 && char.IsAsciiDigit(word[^1]);
+}

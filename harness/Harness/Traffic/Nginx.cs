@@ -1,0 +1,63 @@
+using CliWrap;
+using Conformance.Harness.Labs;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Harness.Traffic;
+
+/// <summary>nginx in a node, for flows in which a person expects the real thing. Its files are in the run's folder.</summary>
+public sealed class Nginx : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop;
+    private readonly Task _running;
+
+    private Nginx(Task running, CancellationTokenSource stop) => (_running, _stop) = (running, stop);
+
+    internal static async Task<Nginx> StartAsync(Node node, int port)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "nginx", $"{node.Name}-{Guid.NewGuid():N}")).FullName;
+        var config = Path.Combine(folder, "nginx.conf");
+        await File.WriteAllTextAsync(config, $$"""
+            daemon off;
+            master_process off;
+            pid {{folder}}/pid;
+            error_log {{folder}}/error.log;
+            events { worker_connections 64; }
+            http {
+                access_log {{folder}}/access.log;
+                client_body_temp_path {{folder}}; proxy_temp_path {{folder}}; fastcgi_temp_path {{folder}};
+                uwsgi_temp_path {{folder}}; scgi_temp_path {{folder}};
+                server {
+                    listen {{port}};
+                    location / { return 200 "{{node.Name}} $remote_addr:$remote_port\n"; }
+                }
+            }
+            """);
+        var command = node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log"));
+        node.Lab.Note(node, $"start nginx on port {port}");
+        var error = new System.Text.StringBuilder();
+        var stop = new CancellationTokenSource();
+        var running = command.ToCliWrap()
+            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
+            .WithValidation(CommandResultValidation.None)
+            .ExecuteAsync(stop.Token).Task;
+        await Eventually.Async(
+            $"nginx listens on port {port} of {node.Name}",
+            () => running.IsCompleted ? throw new CommandFailedException(command, exitCode: null, $"nginx ended at once: {error}") : ListeningSockets.Tcp(node.Namespace),
+            ports => ports.Contains(port));
+        return new Nginx(running, stop);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        try
+        {
+            await _running;
+        }
+        catch (OperationCanceledException)
+        {
+            // killed, as asked for
+        }
+        _stop.Dispose();
+    }
+}

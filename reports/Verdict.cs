@@ -1,0 +1,72 @@
+using System.Text.Json.Serialization;
+
+namespace Conformance.Reports;
+
+/// <summary>What a run says of a claim, from best to worst: the verdict of a claim is the worst of its tests'.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Verdict>))]
+public enum Verdict
+{
+    [JsonStringEnumMemberName("holds")]
+    Holds,
+
+    /// <summary>The implementation does not do this, and says so.</summary>
+    [JsonStringEnumMemberName("not-supported")]
+    NotSupported,
+
+    /// <summary>This kernel cannot show it, for the reason given.</summary>
+    [JsonStringEnumMemberName("not-testable")]
+    NotTestable,
+
+    [JsonStringEnumMemberName("violated")]
+    Violated,
+
+    /// <summary>The harness failed, which says nothing about the claim.</summary>
+    [JsonStringEnumMemberName("broken")]
+    Broken,
+}
+
+/// <summary>What we say of the article's statement.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<ArticleVerdict>))]
+public enum ArticleVerdict
+{
+    [JsonStringEnumMemberName("right")]
+    Right,
+    [JsonStringEnumMemberName("imprecise")]
+    Imprecise,
+    [JsonStringEnumMemberName("wrong")]
+    Wrong,
+
+    /// <summary>The article does not say it.</summary>
+    [JsonStringEnumMemberName("silent")]
+    Silent,
+}
+
+public static class Verdicts
+{
+    /// <summary>Starts the reason of a skipped test whose claim is not testable on this kernel.</summary>
+    public const string NotTestablePrefix = "not-testable: ";
+
+    /// <summary>Starts the reason of a skipped test whose claim the implementation does not support.</summary>
+    public const string NotSupportedPrefix = "not-supported: ";
+
+    /// <summary>The verdict that a skip's reason stands for; null when it is no such reason, and the run must not pass.</summary>
+    public static Verdict? OfSkip(string? reason) => reason switch
+    {
+        not null when reason.StartsWith(NotTestablePrefix, StringComparison.Ordinal) => Verdict.NotTestable,
+        not null when reason.StartsWith(NotSupportedPrefix, StringComparison.Ordinal) => Verdict.NotSupported,
+        _ => null,
+    };
+
+    /// <summary>The verdict's word in reports: holds, violated, not-supported, not-testable, broken.</summary>
+    public static string Word(this Verdict verdict) => verdict switch
+    {
+        Verdict.Holds => "holds",
+        Verdict.NotSupported => "not-supported",
+        Verdict.NotTestable => "not-testable",
+        Verdict.Violated => "violated",
+        _ => "broken",
+    };
+
+    /// <summary>Whether the verdict makes a run fail.</summary>
+    public static bool IsBad(this Verdict verdict) => verdict is Verdict.Violated or Verdict.Broken;
+}
