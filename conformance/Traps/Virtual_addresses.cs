@@ -1,0 +1,25 @@
+using Conformance.Harness.Assertions;
+
+namespace Conformance.Suite.Traps;
+
+/// <summary>What a virtual address does besides being virtual.</summary>
+[Topology("article-nat")]
+public sealed class Virtual_addresses : ArticleFixture
+{
+    [Test, Claim("TRAP-5")]
+    public async Task A_virtual_address_answers_ping_until_new_packets_to_it_are_rejected()
+    {
+        Director.Route.AddDummy("kube-ipvs0");
+        await Director.AddAddressAsync("10.10.0.1/32", "kube-ipvs0");
+        await Client.AddRouteAsync("10.10.0.0/16", via: Director);
+
+        (await Client.PingAsync(Vip)).ShouldBeAnswered();
+
+        await Director.RunAsync("ipset create KUBE-IPVS-IPS hash:ip");
+        await Director.RunAsync($"ipset add KUBE-IPVS-IPS {Vip}");
+        await Director.RunAsync("iptables -A INPUT -m conntrack --ctstate NEW -m set --match-set KUBE-IPVS-IPS dst -j REJECT");
+
+        (await Client.PingAsync(Vip)).ShouldMeetIcmp(type: 3, code: 3, by: "director");
+        (await Client.PingAsync("director")).ShouldBeAnswered();
+    }
+}
