@@ -1,3 +1,4 @@
+using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Kernel.Tables;
 
@@ -72,8 +73,7 @@ public sealed class Nat_forwarding : ArticleFixture
         flow.ShouldBeAnsweredBy("rs1");
         await flow.ExchangeAsync(bytes);
 
-        var stats = IpvsStats.Read(Director.Namespace);
-        stats.Connections.ShouldBe(1);
+        var stats = await Eventually.Async("the kernel has counted the connection", () => IpvsStats.Read(Director.Namespace), s => s.Connections == 1);
         stats.BytesIn.ShouldBeGreaterThan(bytes, "what the client sent went through the director");
         stats.BytesOut.ShouldBeGreaterThan(bytes, "and so did what the real server sent back");
     }

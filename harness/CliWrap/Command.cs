@@ -64,7 +64,8 @@ public sealed record Command
 #pragma warning disable RS0030 // the one place that starts processes
         process.Start();
 #pragma warning restore RS0030
-        return new CommandTask<CommandResult>(FinishAsync(process, started, cancellationToken), process.Id);
+        var id = process.Id; // before the process can end and be disposed of
+        return new CommandTask<CommandResult>(FinishAsync(process, started, cancellationToken), id);
     }
 
     public override string ToString() => $"{TargetFilePath} {Arguments}".TrimEnd();

@@ -107,7 +107,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         Directory.CreateDirectory(Path.Combine(folder, "uml"));
         return
         [
-            "bash", Path.Combine(s_scripts, "uml-guard.sh"), aliveHandle, folder,
+            "bash", Path.Combine(s_scripts, "uml-guard.sh"), aliveHandle, folder, Processors.LeastUsedByKernels(),
             binary, $"mem={Memory}", "uml_dir=uml/", "umid=lab",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",

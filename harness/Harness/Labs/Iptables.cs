@@ -40,12 +40,11 @@ public sealed partial class Iptables
         return rules;
     }
 
-    /// <summary>The packets that the one rule with this comment has matched.</summary>
+    /// <summary>The packets that the one rule with this comment (a single word) has matched.</summary>
     public async Task<long> PacketsAsync(string comment)
     {
         var rules = await CountersAsync();
-        return rules.Single(r => r.Rule.Contains($"--comment {comment} ", StringComparison.Ordinal)
-            || r.Rule.Contains($"--comment \"{comment}\"", StringComparison.Ordinal)).Packets;
+        return rules.Single(r => $"{r.Rule} ".Contains($"--comment {comment} ", StringComparison.Ordinal)).Packets;
     }
 
     private static long Number(Group group) => long.Parse(group.ValueSpan, CultureInfo.InvariantCulture);

@@ -19,6 +19,7 @@ public sealed record JournalEntry(TimeSpan At, string Node, string Text);
 public sealed class Lab : IAsyncDisposable
 {
     private const string BridgeName = "switch";
+    private static readonly TimeSpan s_closing = TimeSpan.FromSeconds(2);
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<JournalEntry> _journal = new();
@@ -91,18 +92,16 @@ public sealed class Lab : IAsyncDisposable
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
         Wire.Dispose();
-        var inodes = new HashSet<ulong>();
         foreach (var node in _nodes.Values)
-        {
-            inodes.Add(node.Namespace.Inode);
             await node.DisposeAsync();
-        }
-        foreach (var ns in _switches)
-        {
-            inodes.Add(ns.Inode);
-            ns.Dispose();
-        }
+        // While the descriptors are open: afterwards the kernel may give the same inode numbers to another lab.
+        var namespaces = _nodes.Values.Select(n => n.Namespace).Concat(_switches).ToList();
+        var inodes = namespaces.Select(ns => ns.Inode).ToHashSet();
         var holders = NamespaceUse.HoldersOf(inodes);
+        for (var end = Environment.TickCount64 + s_closing.TotalMilliseconds; holders.Count > 0 && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(inodes))
+            await Task.Delay(10); // a socket with a pending operation is closed when the operation has ended
+        foreach (var ns in namespaces)
+            ns.Dispose();
         if (holders.Count > 0)
         {
             throw new HarnessException(

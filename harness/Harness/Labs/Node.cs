@@ -173,6 +173,7 @@ public sealed class Node : IAsyncDisposable
             Lab.Wire.Add(new Capture(Name, Namespace, end.Device));
     }
 
+    /// <summary>Ends what works in the node. Its namespace is the lab's to let go.</summary>
     public async ValueTask DisposeAsync()
     {
         foreach (var owned in _owned)
@@ -180,7 +181,6 @@ public sealed class Node : IAsyncDisposable
         _owned.Clear();
         await _client.DisposeAsync();
         Route.Dispose();
-        Namespace.Dispose();
     }
 
     private T Own<T>(T thing) where T : IAsyncDisposable

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Conformance.Harness.Labs;
+using Conformance.Kernel.Tables;
 
 namespace Conformance.Harness.Traffic;
 
@@ -53,10 +54,15 @@ internal sealed class Client : IAsyncDisposable
         var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since);
         Conclude(flow, greeting, established);
         Remember(flow);
-        if (flow.Answer is null)
-            socket.Dispose();
-        else
+        if (flow.Answer is not null)
+        {
             flow.Hold(socket);
+            return flow;
+        }
+        socket.Dispose();
+        // An attempt that was given up is closed a little later; until then nobody else can use its port.
+        if (sourcePort != 0 && !established)
+            await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.HasTcp(_node.Namespace, sourcePort), open => !open);
         return flow;
     }
 

@@ -25,7 +25,9 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
     private const int NFNLGRP_CONNTRACK_NEW = 1;
     private const int NFNLGRP_CONNTRACK_UPDATE = 2;
     private const int NFNLGRP_CONNTRACK_DESTROY = 3;
+    private const ushort NFNL_SUBSYS_CTNETLINK = 1;
     private const byte IPCTNL_MSG_CT_NEW = 0;
+    private const byte IPCTNL_MSG_CT_GET = 1;
     private const byte IPCTNL_MSG_CT_DELETE = 2;
     private const int NfgenmsgLength = 4;
     private const ushort CTA_TUPLE_ORIG = 1;
@@ -48,6 +50,8 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
     public ConntrackEventSocket(NetworkNamespace ns)
     {
         _socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
+        // Joining a group loads the kernel's module in the background, and events before that are lost; a dump waits for it.
+        _ = _socket.Dump("list the conntrack entries", () => new NetlinkRequest(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET).Fixed(0));
         _socket.Join(NFNLGRP_CONNTRACK_NEW);
         _socket.Join(NFNLGRP_CONNTRACK_UPDATE);
         _socket.Join(NFNLGRP_CONNTRACK_DESTROY);

@@ -3,6 +3,7 @@ using System.Globalization;
 namespace Conformance.Kernel.Tables;
 
 /// <summary>IPVS totals of a namespace, from the first block of <c>/proc/net/ip_vs_stats</c>. Incoming is client to real server.</summary>
+/// <remarks>The kernel brings these totals up to date every two seconds (ip_vs_est.c): wait for what you expect.</remarks>
 public sealed record IpvsStats(long Connections, long PacketsIn, long PacketsOut, long BytesIn, long BytesOut)
 {
     public static IpvsStats Read(NetworkNamespace ns) => Parse(ns.Run(() => File.ReadAllText("/proc/thread-self/net/ip_vs_stats")));

@@ -9,6 +9,9 @@ public static class ListeningSockets
 
     public static IReadOnlyList<int> Udp(NetworkNamespace ns) => Ports(ns, ["udp", "udp6"], state: null);
 
+    /// <summary>Whether any TCP socket, in whatever state, has this local port.</summary>
+    public static bool HasTcp(NetworkNamespace ns, int port) => Ports(ns, ["tcp", "tcp6"], state: null).Contains(port);
+
     private static List<int> Ports(NetworkNamespace ns, string[] tables, string? state) =>
         [.. from table in tables
             let file = $"/proc/thread-self/net/{table}"
