@@ -16,9 +16,9 @@ public static class RunFolder
 
     public static string Current => s_current.Value;
 
-    /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>.</summary>
-    public static string Create(string root) =>
-        Directory.CreateDirectory(Path.Combine(root, "artifacts", $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}")).FullName;
+    /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
+    public static string Create(string root, string? suffix = null) => Directory.CreateDirectory(Path.Combine(
+        root, "artifacts", $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}{(suffix is null ? "" : $"-{suffix}")}")).FullName;
 
     /// <summary>The project's folder: the nearest one above the program that holds Conformance.sln, else the working directory.</summary>
     public static string ProjectRoot()

@@ -116,6 +116,9 @@ public sealed class Node : IAsyncDisposable
     /// <inheritdoc cref="Traffic.Client.AskAsync"/>
     public Task<Flow> AskAsync(string target, int sourcePort = 0) => _client.AskAsync(target, sourcePort);
 
+    /// <inheritdoc cref="Traffic.Client.AskManyAsync"/>
+    public Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count) => _client.AskManyAsync(target, count);
+
     /// <inheritdoc cref="Traffic.Client.AskUdpAsync"/>
     public Task<Flow> AskUdpAsync(string target, int sourcePort = 0) => _client.AskUdpAsync(target, sourcePort);
 

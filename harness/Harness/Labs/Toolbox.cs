@@ -9,7 +9,7 @@ namespace Conformance.Harness.Labs;
 /// only one of them: where the default one does not work on this kernel, a folder with links to the other comes
 /// first in PATH.
 /// </summary>
-internal static class Toolbox
+public static class Toolbox
 {
     private const string SystemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     private static readonly string[] s_names =
@@ -21,7 +21,7 @@ internal static class Toolbox
         ["LC_ALL"] = "C.UTF-8",
     });
 
-    internal static IReadOnlyDictionary<string, string?> Environment => s_environment.Value;
+    public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value;
 
     private static bool DefaultIptablesWorks()
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -10,6 +11,7 @@ namespace Conformance.Harness.Traffic;
 /// <summary>Starts flows from a node. Every socket is one of this process, made in the node's namespace.</summary>
 internal sealed class Client : IAsyncDisposable
 {
+    private const int AtATime = 50;
     private readonly Node _node;
     private readonly List<Flow> _flows = [];
     private readonly Lock _lock = new();
@@ -73,6 +75,38 @@ internal sealed class Client : IAsyncDisposable
         if (flow.IsOpen)
             await flow.CloseAsync();
         return flow;
+    }
+
+    /// <summary>
+    /// Opens many TCP connections, some at a time, hears each greeting and closes with a reset. For load and for
+    /// distributions: no flow is kept, so there are no stories.
+    /// </summary>
+    /// <returns>How many answers each server gave.</returns>
+    /// <exception cref="HarnessException">A connection was not answered.</exception>
+    internal async Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count)
+    {
+        var remote = _node.Lab.Resolve(target);
+        var answers = new ConcurrentDictionary<string, int>(StringComparer.Ordinal);
+        for (var done = 0; done < count; done += AtATime)
+        {
+            // One visit to the namespace for all sockets of a round.
+            var sockets = _node.Namespace.Run(() => Enumerable.Range(0, Math.Min(AtATime, count - done))
+                .Select(_ => new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
+            await Task.WhenAll(sockets.Select(async socket =>
+            {
+                using (socket)
+                {
+                    using var limit = new CancellationTokenSource(Timeouts.Answer);
+                    await socket.ConnectAsync(remote, limit.Token);
+                    var line = await ReadLineAsync(socket, limit.Token);
+                    var server = (line is null ? null : Answer.Parse(line))?.Server
+                        ?? throw new HarnessException($"{target} did not answer one of {count} connections.", line ?? "closed without a word", "The load is not complete.", "Ask once with ConnectAsync to see the story.");
+                    answers.AddOrUpdate(server, 1, (_, n) => n + 1);
+                    socket.LingerState = new LingerOption(true, 0);
+                }
+            }));
+        }
+        return answers;
     }
 
     /// <summary>Sends one UDP datagram and waits for one answer.</summary>

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using Conformance.Kernel;
+
+namespace Conformance.Cli.Kernels;
+
+/// <summary>Finds the kernel for a run: the one room for a further kind.</summary>
+internal static class LabKernels
+{
+    internal static Option<string> CreateOption() => new("--kernel")
+    {
+        Description = "Kernel that the labs run on: auto, host, uml, or uml=PATH (any user-mode Linux binary).",
+        DefaultValueFactory = _ => "auto",
+    };
+
+    /// <summary>Chooses a kernel and sees that its packages and the labs' are there.</summary>
+    /// <exception cref="CannotRunHereException">It cannot run on this machine.</exception>
+    internal static async Task<LabKernel> ChooseAsync(string name, CancellationToken cancellationToken)
+    {
+        var features = KernelFeatures.Current;
+        if (name == "auto")
+            name = features.CanRunLabs ? "host" : "uml";
+        switch (name)
+        {
+            case "host":
+                if (!features.CanRunLabs)
+                {
+                    throw new CannotRunHereException("Labs cannot run on this kernel.",
+                        $"{features.Release}: root {Word(features.IsRoot)}, network namespaces {Word(features.HasNamespaces)}, IPVS {Word(features.HasIpvs)}",
+                        "Nothing ran.", "Use --kernel uml, which needs none of these.");
+                }
+                await Need.EnsureAsync(Need.ForLabs, cancellationToken);
+                return new HostKernel();
+            case "uml":
+                await Need.EnsureAsync([.. Need.ForUml, .. Need.ForLabs], cancellationToken);
+                return new UmlKernel(UmlKernel.DebianBinary);
+            case not null when name.StartsWith("uml=", StringComparison.Ordinal):
+                var path = Path.GetFullPath(name["uml=".Length..]);
+                if (!File.Exists(path))
+                    throw new CannotRunHereException($"There is no kernel {path}.", "The file does not exist.", "Nothing ran.", "Give the path of a user-mode Linux binary.");
+                await Need.EnsureAsync([.. Need.ForUml.Skip(1), .. Need.ForLabs], cancellationToken);
+                return new UmlKernel(path);
+            default:
+                throw new CannotRunHereException($"There is no kind of kernel '{name}'.", "Known are auto, host, uml and uml=PATH.", "Nothing ran.", "Choose one of them.");
+        }
+    }
+
+    private static string Word(bool yes) => yes ? "yes" : "no";
+}

@@ -1,0 +1,96 @@
+using System.Globalization;
+using System.Text.Json;
+using Conformance.Harness;
+using Conformance.Harness.Labs;
+
+namespace Conformance.Cli.Labs;
+
+/// <summary>No lab is up, or it is not clear which is meant: what, evidence, consequence, fix.</summary>
+public sealed class LabNotFoundException(string what, string evidence, string fix)
+    : Exception($"{what}\n  evidence: {evidence}\n  consequence: nothing was done\n  fix: {fix}");
+
+/// <summary>
+/// A lab that is up, for other calls of the launcher: <c>artifacts/labs/ID.json</c>. It belongs to a process, told
+/// apart from a later one of the same number by its start time, and is a leftover when that process is gone.
+/// </summary>
+/// <param name="StartTime">Of the process, in clock ticks since boot (field 22 of proc_pid_stat(5)).</param>
+/// <param name="Path">PATH of commands in nodes.</param>
+/// <param name="Nodes">For each node the path by which its namespace can be opened while the process lives.</param>
+internal sealed record LabRecord(string Id, string Topology, int ProcessId, string StartTime, string Path, IReadOnlyDictionary<string, string> Nodes)
+{
+    /// <summary>Names the lab's record in the shell that <c>./lab up</c> opens.</summary>
+    internal const string Variable = "CONFORMANCE_LAB";
+
+    private static string Folder => System.IO.Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs");
+
+    internal string File => System.IO.Path.Combine(Folder, $"{Id}.json");
+
+    internal bool IsAlive => StartTimeOf(ProcessId) == StartTime;
+
+    /// <summary>Records a lab of this process.</summary>
+    internal static LabRecord Write(Lab lab)
+    {
+        Directory.CreateDirectory(Folder);
+        var record = new LabRecord(
+            $"{lab.Topology.Name}-{Environment.ProcessId}", lab.Topology.Name, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
+            Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal));
+        System.IO.File.WriteAllText(record.File + ".new", JsonSerializer.Serialize(record, Output.JsonOptions));
+        System.IO.File.Move(record.File + ".new", record.File, overwrite: true);
+        return record;
+    }
+
+    internal void Delete() => System.IO.File.Delete(File);
+
+    /// <summary>The labs that are up. Records whose process is gone are deleted on the way.</summary>
+    internal static IReadOnlyList<LabRecord> All()
+    {
+        if (!Directory.Exists(Folder))
+            return [];
+        var alive = new List<LabRecord>();
+        foreach (var file in Directory.GetFiles(Folder, "*.json").Order(StringComparer.Ordinal))
+        {
+            var record = JsonSerializer.Deserialize<LabRecord>(System.IO.File.ReadAllText(file), Output.JsonOptions)!;
+            if (record.IsAlive)
+                alive.Add(record);
+            else
+                record.Delete();
+        }
+        return alive;
+    }
+
+    /// <summary>The lab that is meant: the named one, the shell's own, or the only one.</summary>
+    internal static LabRecord Find(string? id)
+    {
+        var labs = All();
+        id ??= System.IO.Path.GetFileNameWithoutExtension(Environment.GetEnvironmentVariable(Variable));
+        if (!string.IsNullOrEmpty(id))
+        {
+            return labs.FirstOrDefault(l => l.Id == id)
+                ?? throw new LabNotFoundException($"There is no lab '{id}'.", labs.Count == 0 ? "No lab is up." : $"Up are {string.Join(", ", labs.Select(l => l.Id))}.", "Name one that is up.");
+        }
+        return labs.Count switch
+        {
+            1 => labs[0],
+            0 => throw new LabNotFoundException("No lab is up.", "There is no record of one in artifacts/labs.", "./lab up TOPOLOGY opens a shell on one; ./lab up --detach TOPOLOGY leaves one up, on a kernel with IPVS."),
+            _ => throw new LabNotFoundException("Several labs are up.", string.Join(", ", labs.Select(l => l.Id)), "Choose one with --lab ID."),
+        };
+    }
+
+    internal string NamespaceOf(string node) => Nodes.TryGetValue(node, out var path)
+        ? path
+        : throw new LabNotFoundException($"The lab {Id} has no node '{node}'.", $"Its nodes are {string.Join(", ", Nodes.Keys)}.{Topologies.Nearest.Hint(node, Nodes.Keys)}", "Name one of its nodes.");
+
+    private static string StartTimeOf(int pid)
+    {
+        try
+        {
+            // Behind the name, which may itself have spaces and parentheses, field 22 is the 20th.
+            var stat = System.IO.File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/stat"));
+            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19];
+        }
+        catch (IOException)
+        {
+            return "gone";
+        }
+    }
+}

@@ -1,0 +1,96 @@
+using System.Text;
+using System.Text.Json;
+using Conformance.Cli.Kernels;
+using Conformance.Harness;
+
+namespace Conformance.Cli.Runner;
+
+/// <summary>Runs assemblies of tests on a lab kernel and listens to what the runner there says.</summary>
+internal sealed class LabRun(LabKernel kernel, string runFolder)
+{
+    private readonly List<RunnerEvent> _tests = [];
+    private readonly List<string> _claims = [];
+
+    /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
+    internal IReadOnlyList<RunnerEvent> Tests => _tests;
+
+    /// <summary>The claims that the selected tests name.</summary>
+    internal IReadOnlyList<string> Claims => _claims;
+
+    /// <summary>How many tests were selected.</summary>
+    internal int Selected { get; private set; }
+
+    /// <summary>Until the runner knew its tests, from the command's start.</summary>
+    internal TimeSpan RunnerStart { get; private set; }
+
+    internal LabResult? Result { get; private set; }
+
+    /// <param name="progress">Told of every test that has ended.</param>
+    /// <param name="error">Where the runner's standard error goes.</param>
+    internal async Task<int> RunAsync(string filter, IEnumerable<string> assemblies, Action<RunnerEvent> progress, Stream error, CancellationToken cancellationToken)
+    {
+        var watch = System.Diagnostics.Stopwatch.StartNew();
+        var first = TimeSpan.Zero;
+        using var output = new LineStream(line =>
+        {
+            if (first == TimeSpan.Zero)
+                first = watch.Elapsed;
+            var told = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
+            switch (told.Kind)
+            {
+                case "start":
+                    Selected += told.Count;
+                    _claims.AddRange(told.Claims.Except(_claims, StringComparer.Ordinal).ToList());
+                    break;
+                case "test":
+                    _tests.Add(told);
+                    break;
+            }
+            progress(told);
+        });
+        Result = await kernel.RunAsync(
+            new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
+            {
+                WorkingDirectory = RunFolder.ProjectRoot(),
+                Variables = RunVariables(kernel, runFolder),
+                Output = output,
+                Error = error,
+            },
+            cancellationToken);
+        RunnerStart = first - Result.Times.Boot;
+        return Result.ExitCode;
+    }
+
+    /// <summary>What the processes of a run are told in their environment.</summary>
+    internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder) => new(StringComparer.Ordinal)
+    {
+        [RunFolder.Variable] = runFolder,
+        ["CONFORMANCE_KERNEL"] = kernel.Name,
+        ["DOTNET_EnableDiagnostics"] = "0",
+        ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
+        ["DOTNET_NOLOGO"] = "1",
+    };
+
+    /// <summary>Calls back with every line that is written to it.</summary>
+    private sealed class LineStream(Action<string> handle) : MemoryStream
+    {
+        private readonly MemoryStream _line = new();
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            foreach (var value in buffer.Span)
+            {
+                if (value != '\n')
+                {
+                    _line.WriteByte(value);
+                    continue;
+                }
+                var text = Encoding.UTF8.GetString(_line.GetBuffer(), 0, (int)_line.Length);
+                _line.SetLength(0);
+                if (text.Length > 0)
+                    handle(text);
+            }
+            return ValueTask.CompletedTask;
+        }
+    }
+}

@@ -1,0 +1,53 @@
+using System.Globalization;
+using Conformance.Cli.Kernels;
+using Conformance.Cli.Runner;
+using Conformance.Kernel;
+
+namespace Conformance.Cli;
+
+/// <summary>
+/// What `dotnet test` starts instead of `dotnet` for the tests that need IPVS (DotNetHostPath in their .runsettings):
+/// runs VSTest's test host here when this kernel has IPVS, and otherwise in the lab kernel. The test host's one
+/// connection to VSTest is relayed, so that selection, results and reports are VSTest's own.
+/// </summary>
+internal static class TestHost
+{
+    internal const string Verb = "test-host";
+
+    internal static async Task<int> RunAsync(string[] arguments)
+    {
+        using var interrupt = new Interrupt();
+        var kernel = await LabKernels.ChooseAsync(Environment.GetEnvironmentVariable("CONFORMANCE_LAB_KERNEL") ?? "auto", interrupt.Token);
+        var run = Runs.Start();
+        var moved = kernel is not HostKernel;
+        if (moved)
+            Console.Error.WriteLine($"This kernel ({KernelFeatures.Current.Release}) cannot run labs: the tests move into the lab kernel {kernel.Name}.");
+        var port = Argument(arguments, "--port");
+        var result = await kernel.RunAsync(
+            new LabCommand([Programs.Dotnet, .. moved ? ForGuest(arguments) : arguments], run)
+            {
+                Variables = LabRun.RunVariables(kernel, run),
+                Output = Console.OpenStandardOutput(),
+                Error = Console.OpenStandardError(),
+                RelayPort = moved ? int.Parse(port ?? "0", CultureInfo.InvariantCulture) : 0,
+            },
+            interrupt.Token);
+        return result.ExitCode;
+    }
+
+    /// <summary>The test host ends when the process that started it is gone; in the guest that is process 1.</summary>
+    private static string[] ForGuest(string[] arguments)
+    {
+        var changed = (string[])arguments.Clone();
+        var index = Array.IndexOf(changed, "--parentprocessid");
+        if (index >= 0 && index + 1 < changed.Length)
+            changed[index + 1] = "1";
+        return changed;
+    }
+
+    private static string? Argument(string[] arguments, string name)
+    {
+        var index = Array.IndexOf(arguments, name);
+        return index >= 0 && index + 1 < arguments.Length ? arguments[index + 1] : null;
+    }
+}

@@ -1,0 +1,77 @@
+using System.CommandLine;
+using System.Text.Json;
+using Conformance.Cli.Kernels;
+using Conformance.Cli.Runner;
+using Conformance.Harness;
+using Conformance.Reports;
+using Spectre.Console;
+
+namespace Conformance.Cli.Verbs;
+
+/// <summary><c>./lab run</c>: proves the claims and says what came of each.</summary>
+internal static class RunVerb
+{
+    internal static Command Create()
+    {
+        var kernel = LabKernels.CreateOption();
+        var filter = new Option<string>("--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
+        var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
+        var format = Output.CreateOption();
+        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, keep, format };
+        verb.SetAction(async parsed =>
+        {
+            using var interrupt = new Interrupt();
+            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter)!, parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
+        });
+        return verb;
+    }
+
+    private static async Task<int> RunAsync(string kernelName, string filter, bool keep, string format, CancellationToken cancellationToken)
+    {
+        var kernel = await LabKernels.ChooseAsync(kernelName, cancellationToken);
+        var folder = Runs.Start();
+        if (keep)
+            await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
+
+        var catalogue = Catalogue.Parse(await File.ReadAllTextAsync(Path.Combine(RunFolder.ProjectRoot(), "conformance", "claims.yaml"), cancellationToken));
+        var run = new LabRun(kernel, folder);
+        using var progress = new Progress($"Proving claims on {kernel.Name}");
+        var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
+        progress.Dispose();
+
+        var records = ClaimRecord.ReadAll(folder);
+        var unknown = run.Claims.Where(c => !catalogue.Claims.ContainsKey(c)).ToList();
+        var order = catalogue.Claims.Keys.ToList();
+        var summary = Summary.Of(catalogue, run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf), records);
+        await File.WriteAllTextAsync(Path.Combine(folder, "summary.md"), summary.ToMarkdown(records), cancellationToken);
+        if (format == Output.Json)
+            Console.WriteLine(JsonSerializer.Serialize(summary.Rows.Select(r => new { claim = r.Claim.Id, verdict = r.Verdict.Word(), durationMs = r.DurationMs, reason = r.Reason }), Output.JsonOptions));
+        else
+            Print(summary);
+
+        foreach (var other in run.Tests.Where(t => t.Outcome is not ("passed" or "skipped") && t.Claims.Count == 0))
+            Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
+        Console.Error.WriteLine(Output.Times(run));
+        Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
+        if (run.Selected == 0)
+        {
+            Console.Error.WriteLine($"Nothing ran: no test is selected by '{filter}'.");
+            return ExitCodes.NothingRan;
+        }
+        return exitCode == ExitCodes.Ok && summary.IsGood && unknown.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+    }
+
+    private static void Print(Summary summary)
+    {
+        var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "article", "statement");
+        foreach (var row in summary.Rows)
+        {
+            var colour = row.Verdict switch { Verdict.Holds => "green", Verdict.Violated => "red", Verdict.Broken => "magenta", _ => "yellow" };
+            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]", Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.En));
+        }
+        Output.Console.Write(table);
+        foreach (var row in summary.Rows.Where(r => r.Verdict != Verdict.Holds))
+            Console.WriteLine($"{row.Claim.Id} {row.Verdict.Word()}: {row.Claim.En}\n{row.Reason}\n");
+        Console.WriteLine(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{summary.Count(v)} {v.Word()}")));
+    }
+}

@@ -1,0 +1,7 @@
+namespace Conformance.KernelTests;
+
+public sealed class Smoke
+{
+    [Test]
+    public void Ok() => 1.ShouldBe(1);
+}
