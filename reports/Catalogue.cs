@@ -22,6 +22,10 @@ public sealed class Claim
     /// <summary>The correct behaviour, which the test asserts, where the article is imprecise, wrong or silent.</summary>
     public string? Correct { get; set; }
 
+    /// <summary>What a test asserts: the correct behaviour where the article does not state it, else the article's statement.</summary>
+    [YamlIgnore]
+    public string Proved => Article == ArticleVerdict.Right ? En : Correct!;
+
     /// <summary>The chapter that it stands in.</summary>
     [YamlIgnore]
     public string Chapter { get; set; } = "";

@@ -33,9 +33,9 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
             text.Append(string.Join(", ", any.Tools.Select(t => $"{t.Key} {t.Value}"))).Append(".\n\n");
         }
         text.Append(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{Count(v)} {v.Word()}"))).Append(".\n\n");
-        text.Append("| claim | verdict | article | statement |\n|---|---|---|---|\n");
+        text.Append("| claim | verdict | the article is | what was proved |\n|---|---|---|---|\n");
         foreach (var row in Rows)
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Claim.Id} | {row.Verdict.Word()} | {Word(row.Claim.Article)} | {Cell(row.Claim.En)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {row.Claim.Id} | {row.Verdict.Word()} | {Word(row.Claim.Article)} | {Cell(row.Claim.Proved)} |\n");
 
         text.Append("\n## Errata: where the article is not right\n\n");
         foreach (var row in Rows.Where(r => r.Claim.Article is ArticleVerdict.Imprecise or ArticleVerdict.Wrong))
@@ -44,7 +44,7 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
             text.Append(CultureInfo.InvariantCulture, $"The article: {row.Claim.En} 「{row.Claim.Zh}」 Correct: {row.Claim.Correct}\n");
         }
         foreach (var row in Rows.Where(r => r.Verdict != Verdict.Holds))
-            text.Append(CultureInfo.InvariantCulture, $"\n## {row.Claim.Id}: {row.Verdict.Word()}\n\n{row.Claim.En}\n\n```\n{row.Reason}\n```\n");
+            text.Append(CultureInfo.InvariantCulture, $"\n## {row.Claim.Id}: {row.Verdict.Word()}\n\n{row.Claim.Proved}\n\n```\n{row.Reason}\n```\n");
         return text.ToString();
     }
 

@@ -13,6 +13,8 @@ if (args is [TestRunner.Verb, .. var runnerArguments])
     return TestRunner.Run(runnerArguments);
 if (args is [TestHost.Verb, .. var hostArguments])
     return await Guard(() => TestHost.RunAsync(hostArguments));
+if (args is [TestHost.PrepareVerb])
+    return await Guard(TestHost.PrepareAsync);
 
 var root = new RootCommand("IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
 {

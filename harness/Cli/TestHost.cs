@@ -14,14 +14,23 @@ internal static class TestHost
 {
     internal const string Verb = "test-host";
 
+    /// <summary>Called before VSTest, whose test host cannot speak to the person: installs what is missing, says where the tests will run.</summary>
+    internal const string PrepareVerb = "prepare-tests";
+
+    internal static async Task<int> PrepareAsync()
+    {
+        using var interrupt = new Interrupt();
+        if (await LabKernels.ChooseAsync("auto", interrupt.Token) is var kernel and not HostKernel)
+            Console.WriteLine($"This kernel ({KernelFeatures.Current.Release}) cannot run labs: the tests move into the lab kernel {kernel.Name}.");
+        return ExitCodes.Ok;
+    }
+
     internal static async Task<int> RunAsync(string[] arguments)
     {
         using var interrupt = new Interrupt();
-        var kernel = await LabKernels.ChooseAsync(Environment.GetEnvironmentVariable("CONFORMANCE_LAB_KERNEL") ?? "auto", interrupt.Token);
+        var kernel = await LabKernels.ChooseAsync("auto", interrupt.Token);
         var run = Runs.Start();
         var moved = kernel is not HostKernel;
-        if (moved)
-            Console.Error.WriteLine($"This kernel ({KernelFeatures.Current.Release}) cannot run labs: the tests move into the lab kernel {kernel.Name}.");
         var port = Argument(arguments, "--port");
         var result = await kernel.RunAsync(
             new LabCommand([Programs.Dotnet, .. moved ? ForGuest(arguments) : arguments], run)

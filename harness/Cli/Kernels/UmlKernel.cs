@@ -73,9 +73,11 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                     await command.Error.WriteAsync(frame.Payload, CancellationToken.None);
                     await command.Error.FlushAsync(CancellationToken.None);
                     break;
+                case 'C':
+                    relay = await TcpRelay.ConnectAsync(command.RelayPort, line, ended.Token);
+                    break;
                 case 'T':
-                    relay ??= await TcpRelay.ConnectAsync(command.RelayPort, line, ended.Token);
-                    await relay.WriteAsync(frame.Payload);
+                    await relay!.WriteAsync(frame.Payload);
                     break;
                 case 'X':
                     exited = watch.Elapsed;

@@ -10,8 +10,8 @@
 #
 # Everything that goes in and out travels in frames over one serial line: type (1 byte), length (2 bytes, big
 # endian), payload. To the guest: I standard input (empty: its end), T relayed bytes (empty: closed), S signal number,
-# W rows and columns of the terminal. From the guest: B booted, O standard output, E standard error, T relayed bytes,
-# X exit code, F failure of this script in words.
+# W rows and columns of the terminal. From the guest: B booted, O standard output, E standard error, C the relayed connection
+# was opened, T its bytes, X exit code, F failure of this script in words.
 use strict;
 use warnings;
 
@@ -190,6 +190,7 @@ while (1) {
     }
     elsif ($listener && !$connection && vec $read, fileno $listener, 1) {
         accept $connection, $listener;
+        send_frame('C', '');
     }
     if (vec $read, fileno $line, 1) {
         halt() unless sysread $line, $from_host, MAX_FRAME, length $from_host;    # the launcher is gone

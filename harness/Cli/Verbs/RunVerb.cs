@@ -63,15 +63,15 @@ internal static class RunVerb
 
     private static void Print(Summary summary)
     {
-        var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "article", "statement");
+        var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "the article is", "what was tested");
         foreach (var row in summary.Rows)
         {
             var colour = row.Verdict switch { Verdict.Holds => "green", Verdict.Violated => "red", Verdict.Broken => "magenta", _ => "yellow" };
-            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]", Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.En));
+            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]", Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.Proved));
         }
         Output.Console.Write(table);
         foreach (var row in summary.Rows.Where(r => r.Verdict != Verdict.Holds))
-            Console.WriteLine($"{row.Claim.Id} {row.Verdict.Word()}: {row.Claim.En}\n{row.Reason}\n");
+            Console.WriteLine($"{row.Claim.Id} {row.Verdict.Word()}: {row.Claim.Proved}\n{row.Reason}\n");
         Console.WriteLine(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{summary.Count(v)} {v.Word()}")));
     }
 }
