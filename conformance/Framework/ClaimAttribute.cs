@@ -14,9 +14,11 @@ public sealed class ClaimAttribute(params string[] ids) : NUnitAttribute, IApply
 {
     public const string Property = "Claim";
 
+    public IReadOnlyList<string> Ids { get; } = ids;
+
     public void ApplyToTest(Test test)
     {
-        foreach (var id in ids)
+        foreach (var id in Ids)
         {
             test.Properties.Add(Property, id);
             test.Properties.Add(PropertyNames.Category, id);

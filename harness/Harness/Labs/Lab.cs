@@ -115,7 +115,12 @@ public sealed class Lab : IAsyncDisposable
     private void Build(bool capture)
     {
         foreach (var spec in Topology.Nodes)
-            _nodes.Add(spec.Name, new Node(this, spec));
+        {
+            var node = new Node(this, spec);
+            _nodes.Add(spec.Name, node);
+            // Before the interfaces come: they start from the namespace's defaults.
+            NodeSysctls.Apply(node.Namespace, spec.Forwarding);
+        }
         foreach (var network in Topology.Networks)
             AddSwitch(network);
         foreach (var node in _nodes.Values)

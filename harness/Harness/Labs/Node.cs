@@ -157,7 +157,6 @@ public sealed class Node : IAsyncDisposable
 
     internal void Start()
     {
-        NodeSysctls.Apply(Namespace, Spec.Forwarding);
         Route.SetLink("lo");
         foreach (var end in Spec.Interfaces)
         {

@@ -13,8 +13,8 @@ public sealed record StoryStep(CapturedPacket Captured, string? Rewrite)
 /// <summary>
 /// The story of a flow: its packets on every interface of the lab, in order, with who rewrote what where.
 /// A packet belongs to a flow when its addresses and ports, in either direction, are ones under which the flow's
-/// first packet was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), or when it is an
-/// ICMP error about such a packet.
+/// first packet was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), when it is addressed
+/// to the client's socket, or when it is an ICMP error about such a packet.
 /// </summary>
 public sealed class Story
 {
@@ -26,14 +26,19 @@ public sealed class Story
     public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, DateTime since)
     {
         var relevant = packets.Where(p => p.Time >= since && p.Packet.IsIp).ToList();
-        var conversations = ConversationsOf(relevant, clientNode, client);
+        var firsts = FirstsOf(relevant, clientNode, client);
+        var conversations = ConversationsOf(relevant, firsts);
+        var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
         foreach (var captured in relevant)
         {
             var packet = captured.Packet;
-            if (!conversations.Contains(Key(packet)) && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted))))
+            if (!conversations.Contains(Key(packet)) && !sockets.Contains((packet.Destination, packet.Protocol))
+                && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted))))
+            {
                 continue;
+            }
             var key = (captured.Node, packet.TransportIdentity);
             string? rewrite = null;
             if (captured.IsLeaving && seen.TryGetValue(key, out var before))
@@ -64,16 +69,18 @@ public sealed class Story
         return text.ToString().TrimEnd('\n');
     }
 
-    /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
-    private static HashSet<(IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, string clientNode, IPEndPoint client)
-    {
-        var conversations = new HashSet<(IPEndPoint?, IPEndPoint?)>();
-        var identities = packets
+    /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
+    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, IPEndPoint client) =>
+        [.. packets
             .Where(p => p.Node == clientNode && p.IsLeaving && IsFrom(p.Packet, client))
             .Select(p => p.Packet)
-            .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)
-            .Select(p => p.TransportIdentity)
-            .ToHashSet(StringComparer.Ordinal);
+            .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
+
+    /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
+    private static HashSet<(IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, List<Packet> firsts)
+    {
+        var identities = firsts.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
+        var conversations = new HashSet<(IPEndPoint?, IPEndPoint?)>();
         foreach (var packet in packets.Select(p => p.Packet).Where(p => identities.Contains(p.TransportIdentity)))
         {
             var key = Key(packet);

@@ -9,6 +9,7 @@ public sealed class Nginx : IAsyncDisposable
 {
     private readonly CancellationTokenSource _stop;
     private readonly Task _running;
+    private int _disposed;
 
     private Nginx(Task running, CancellationTokenSource stop) => (_running, _stop) = (running, stop);
 
@@ -49,6 +50,8 @@ public sealed class Nginx : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
         await _stop.CancelAsync();
         try
         {

@@ -41,6 +41,7 @@ internal static class RouteMessages
     internal const byte RTPROT_STATIC = 4;
     internal const byte RT_SCOPE_UNIVERSE = 0;
     internal const byte RT_SCOPE_LINK = 253;
+    internal const byte RT_SCOPE_NOWHERE = 255;
     internal const byte RTN_UNICAST = 1;
 
     internal const ushort NDA_DST = 1;

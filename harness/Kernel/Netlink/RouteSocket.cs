@@ -77,8 +77,9 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         $"add the route to {destination} on {link}",
         RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, RT_SCOPE_LINK).Attribute(RTA_OIF, (uint)IndexOf(link))));
 
+    /// <summary>Deletes the route to a destination, whoever added it.</summary>
     public void DeleteRoute(IPNetwork destination) => _socket.Execute((
-        $"delete the route to {destination}", RouteRequest(RTM_DELROUTE, NetlinkFlags.None, destination)));
+        $"delete the route to {destination}", RouteRequest(RTM_DELROUTE, NetlinkFlags.None, destination, RT_SCOPE_NOWHERE, protocol: 0)));
 
     public IReadOnlyList<LinkInfo> Links() =>
         [.. _socket.Dump("list the links", () => new NetlinkRequest(RTM_GETLINK).Fixed(default(ifinfomsg))).Select(message =>
@@ -144,14 +145,14 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     private static NetlinkRequest NewLink(string name) =>
         new NetlinkRequest(RTM_NEWLINK, NetlinkFlags.Create | NetlinkFlags.Exclusive).Fixed(default(ifinfomsg)).Attribute(IFLA_IFNAME, name);
 
-    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE)
+    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE, byte protocol = RTPROT_STATIC)
     {
         var request = new NetlinkRequest(type, flags).Fixed(new rtmsg
         {
             rtm_family = Family(destination.BaseAddress),
             rtm_dst_len = (byte)destination.PrefixLength,
             rtm_table = RT_TABLE_MAIN,
-            rtm_protocol = RTPROT_STATIC,
+            rtm_protocol = protocol,
             rtm_scope = scope,
             rtm_type = RTN_UNICAST,
         });

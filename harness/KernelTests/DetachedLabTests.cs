@@ -1,0 +1,83 @@
+using System.Text.Json;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Harness;
+
+namespace Conformance.KernelTests;
+
+/// <summary>The launcher's verbs for labs that are up, as a person calls them on a kernel with IPVS.</summary>
+[NonParallelizable]
+public sealed class DetachedLabTests
+{
+    [TearDown]
+    public Task DownAll() => LabAsync("down", "--all");
+
+    [Test]
+    public async Task A_detached_lab_stays_up_between_calls_and_goes_down()
+    {
+        var up = await LabAsync("up", "article-nat", "--detach", "--kernel", "host");
+        up.ExitCode.ShouldBe(0, up.StandardError);
+        var id = up.StandardOutput.Trim();
+
+        (await LabAsync("exec", "client", "--", "ping", "-c", "1", "-W", "2", "192.168.113.101")).ExitCode.ShouldBe(0);
+        (await LabAsync("exec", "client", "--", "sh", "-c", "exit 9")).ExitCode.ShouldBe(9);
+        (await LabAsync("exec", "director", "--", "ipvsadm", "-A", "-t", "10.10.0.1:8410", "-s", "rr")).ExitCode.ShouldBe(0);
+
+        var inspected = JsonDocument.Parse((await LabAsync("inspect", "--format", "json")).StandardOutput).RootElement;
+        inspected.GetProperty("lab").GetString().ShouldBe(id);
+        var director = inspected.GetProperty("nodes").EnumerateArray().Single(n => n.GetProperty("name").GetString() == "director");
+        director.GetProperty("addresses").EnumerateArray().Select(a => a.GetString()).ShouldBe(["192.168.113.101/24 on ens33"]);
+        director.GetProperty("virtualServers").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe("TCP  10.10.0.1:8410 rr");
+
+        var missing = await LabAsync("exec", "cleint", "--", "true");
+        (missing.ExitCode, missing.StandardError.Contains("Did you mean 'client'?", StringComparison.Ordinal)).ShouldBe((1, true), missing.StandardError);
+
+        (await LabAsync("down")).StandardOutput.ShouldBe($"{id} is down\n");
+        (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
+    }
+
+    [Test]
+    public async Task A_capture_of_a_detached_lab_is_pcap()
+    {
+        (await LabAsync("up", "article-nat", "--detach", "--kernel", "host")).ExitCode.ShouldBe(0);
+        var file = Path.Combine(RunFolder.Current, "detached.pcap");
+        var capturing = LabAsync("capture", "director:ens33", "-w", file, "-c", "2");
+        await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24);
+
+        (await LabAsync("exec", "client", "--", "ping", "-c", "2", "-i", "0.2", "192.168.113.101")).ExitCode.ShouldBe(0);
+
+        (await capturing).ExitCode.ShouldBe(0);
+        var read = await Cli.Wrap("tcpdump").WithArguments(["-n", "-r", file]).ExecuteBufferedAsync();
+        read.StandardOutput.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(2);
+    }
+
+    [Test]
+    public async Task The_record_of_a_lab_whose_process_was_killed_is_swept()
+    {
+        var id = (await LabAsync("up", "article-nat", "--detach", "--kernel", "host")).StandardOutput.Trim();
+        var record = Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs", $"{id}.json");
+        var pid = JsonDocument.Parse(await File.ReadAllTextAsync(record)).RootElement.GetProperty("processId").GetInt32();
+
+        await Cli.Wrap("kill").WithArguments(["-KILL", $"{pid}"]).ExecuteAsync();
+        await Eventually.Async("the process is gone", () => Directory.Exists($"/proc/{pid}"), there => !there);
+
+        (await LabAsync("inspect")).ExitCode.ShouldBe(1);
+        File.Exists(record).ShouldBeFalse();
+    }
+
+    [Test]
+    public async Task The_shell_of_a_lab_that_is_up_has_the_verbs_and_takes_it_down()
+    {
+        var script = PipeSource.FromString("lab exec rs1 -- hostname -I 2>/dev/null; lab inspect | grep -c address\n");
+        var shell = await Command("up", "article-nat", "--kernel", "host").WithStandardInputPipe(script).ExecuteBufferedAsync();
+
+        shell.ExitCode.ShouldBe(0, shell.StandardError);
+        shell.StandardOutput.ShouldContain("4\n");
+        (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
+    }
+
+    private static Task<BufferedCommandResult> LabAsync(params string[] arguments) => Command(arguments).ExecuteBufferedAsync();
+
+    private static Command Command(params string[] arguments) =>
+        Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);
+}

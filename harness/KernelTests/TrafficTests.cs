@@ -1,0 +1,190 @@
+using Conformance.Harness;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests;
+
+/// <summary>What came of a flow, told from the wire: one test for each way to fail.</summary>
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+public sealed class TrafficTests
+{
+    private Lab _lab = null!;
+
+    private Node Client => _lab["client"];
+
+    private Node Director => _lab["director"];
+
+    private Node Rs1 => _lab["rs1"];
+
+    [SetUp]
+    public async Task StartLab() => _lab = await Lab.StartAsync(Topology.Load("routed-nat"));
+
+    [TearDown]
+    public async Task EndLab() => await _lab.DisposeAsync();
+
+    [Test]
+    public async Task A_closed_port_is_refused_by_its_host()
+    {
+        var flow = await Client.AskAsync("rs1:1");
+
+        flow.ShouldBeRefused(by: "rs1");
+        flow.Outcome.From.ShouldBe(Rs1.Address);
+    }
+
+    [Test]
+    public async Task A_firewall_on_the_way_is_named_with_its_icmp_code()
+    {
+        await Director.Iptables.AddAsync(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with icmp-host-prohibited"));
+
+        (await Client.AskAsync("rs1:8080")).ShouldMeetIcmp(type: 3, code: 10, by: "director");
+    }
+
+    [Test]
+    public async Task A_reset_that_a_firewall_forges_is_told_from_the_host_s_own()
+    {
+        await Director.Iptables.AddAsync(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with tcp-reset"));
+
+        var flow = await Client.AskAsync("rs1:8080");
+
+        flow.ShouldBeRefused(by: "director");
+        flow.Outcome.From.ShouldBe(Rs1.Address, "it pretends to be the real server");
+    }
+
+    [Test]
+    public async Task What_is_dropped_is_silence() => await SilenceAsync("-A FORWARD -p tcp --dport 8080 -j DROP");
+
+    [Test]
+    public async Task What_is_dropped_on_the_way_back_is_silence_too() => await SilenceAsync("-A FORWARD -p tcp --sport 8080 -j DROP");
+
+    [Test]
+    public async Task An_answer_from_another_address_is_named()
+    {
+        // A UDP server on all addresses answers from the one that routing chooses.
+        await Director.AddAddressAsync("192.168.113.200/24");
+        Director.Serve(TransportProtocol.Udp, 8080);
+
+        var flow = await Client.AskUdpAsync("192.168.113.200:8080");
+
+        flow.Outcome.ToString().ShouldBe("an answer came from the wrong address 192.168.113.101 (director)");
+    }
+
+    [Test]
+    public async Task A_udp_port_without_a_socket_meets_icmp() => (await Client.AskUdpAsync("rs1:9")).ShouldMeetIcmp(type: 3, code: 3, by: "rs1");
+
+    [Test]
+    public async Task A_host_that_does_not_exist_is_unreachable_to_the_router_s_knowledge() =>
+        (await Client.AskUdpAsync("10.99.99.99:80")).ShouldMeetIcmp(type: 3, code: 0, by: "director");
+
+    [Test]
+    public async Task Without_a_route_nothing_leaves()
+    {
+        await Client.DeleteRouteAsync("0.0.0.0/0");
+
+        (await Client.AskAsync("rs1:8080")).ShouldNotLeaveTheClient();
+    }
+
+    [Test]
+    public async Task A_connection_carries_data_both_ways_and_closes_from_either_side()
+    {
+        await using (var byClient = await Client.ConnectAsync("rs1:8080", sourcePort: 40001))
+        {
+            await byClient.ExchangeAsync(200_000);
+            await byClient.CloseAsync();
+            byClient.ShouldBeSeenAs(PacketPattern.On("client").Leaving.Fin(), PacketPattern.On("client").Arriving.Fin());
+        }
+        await using (var byServer = await Client.ConnectAsync("rs1:8080", sourcePort: 40002))
+        {
+            await byServer.CloseByServerAsync();
+            byServer.ShouldBeSeenAs(PacketPattern.On("client").Arriving.Fin(), PacketPattern.On("client").Leaving.Fin());
+        }
+        await using (var reset = await Client.ConnectAsync("rs1:8080", sourcePort: 40003))
+        {
+            await reset.ResetAsync();
+            reset.ShouldBeSeenAs(PacketPattern.On("rs1").Arriving.Reset());
+        }
+        await using var resetByServer = await Client.ConnectAsync("rs1:8080", sourcePort: 40004);
+        await resetByServer.CloseByServerAsync(reset: true);
+        resetByServer.ShouldBeSeenAs(PacketPattern.On("client").Arriving.Reset(from: "rs1:8080"));
+    }
+
+    [Test]
+    public async Task Many_connections_at_once_are_all_answered()
+    {
+        var answers = await Client.AskManyAsync("rs2:8080", 300);
+
+        answers.ShouldBe(new Dictionary<string, int> { ["rs2"] = 300 });
+        _lab["rs2"].Servers.Sum(s => s.Peers.Count).ShouldBe(300);
+    }
+
+    [Test]
+    public async Task A_story_tells_who_rewrote_what()
+    {
+        await Director.AddAddressAsync("10.10.0.1/24");
+        await Director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+
+        var flow = await Client.AskAsync("10.10.0.1:80", sourcePort: 40001);
+
+        var rewrites = flow.Story.Steps.Where(s => s.Rewrite is not null).Select(s => $"{s.Captured.Node}: {s.Rewrite}").Distinct().ToList();
+        rewrites.ShouldBe(["director: destination 10.10.0.1:80 -> 172.16.0.99:8080", "director: source 172.16.0.99:8080 -> 10.10.0.1:80"]);
+        flow.Story.ToString().ShouldContain("<- director rewrote destination 10.10.0.1:80 -> 172.16.0.99:8080");
+    }
+
+    [Test]
+    public async Task A_failed_assertion_prints_the_story_and_the_tables()
+    {
+        await Director.AddAddressAsync("10.10.0.1/24");
+        await Director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        var flow = await Client.AskAsync("10.10.0.1:80");
+
+        var failure = Should.Throw<ShouldAssertException>(() => flow.ShouldTimeOut());
+
+        failure.Message.ShouldContain("The flow should time out.");
+        failure.Message.ShouldContain("answered by rs1");
+        failure.Message.ShouldContain("SYN-ACK");
+        failure.Message.ShouldContain("virtual servers of director:");
+    }
+
+    [Test]
+    public async Task Observing_leaves_no_mark()
+    {
+        var events = Director.ListenToConntrack();
+
+        (await Client.AskAsync("rs1:8080")).ShouldBeAnsweredBy("rs1");
+
+        Director.Conntrack().ShouldBeEmpty("nothing needed connection tracking");
+        events.Take().ShouldBeEmpty();
+        (await Director.RunAsync("iptables-save")).ShouldBeEmpty("no table was loaded");
+    }
+
+    [Test]
+    public async Task Captures_are_pcap_that_tcpdump_reads()
+    {
+        (await Client.AskAsync("rs1:8080", sourcePort: 40001)).ShouldBeAnsweredBy("rs1");
+        var packets = _lab.Wire.Packets().Where(p => p.Node == "client").ToList();
+        var file = Path.Combine(RunFolder.Current, "tcpdump-test.pcap");
+        await File.WriteAllBytesAsync(file, PcapWriter.ToBytes(packets));
+
+        var lines = (await Client.RunAsync($"tcpdump -n -r {file} tcp")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+        lines.Length.ShouldBe(packets.Count(p => p.Packet.Tcp is not null));
+        lines[0].ShouldContain("IP 192.168.113.102.40001 > 172.16.0.99.8080: Flags [S]");
+    }
+
+    [Test]
+    public async Task Nginx_answers_curl()
+    {
+        await Rs1.StopServingAsync(TransportProtocol.Tcp, 8080);
+        await Rs1.StartNginxAsync(8080);
+
+        (await Client.RunAsync("curl --silent --local-port 40001 http://172.16.0.99:8080/")).ShouldBe("rs1 192.168.113.102:40001\n");
+    }
+
+    private async Task SilenceAsync(string rule)
+    {
+        await Director.Iptables.AddAsync(("filter", rule));
+
+        (await Client.AskAsync("rs1:8080")).ShouldBeMetWithSilence();
+    }
+}

@@ -1,0 +1,101 @@
+using System.Reflection;
+using System.Text.Json;
+using Conformance.Harness;
+using Conformance.Reports;
+using Conformance.Suite;
+
+namespace Conformance.Tests;
+
+/// <summary>The catalogue, the suite, and the records fit together.</summary>
+public sealed class CatalogueTests
+{
+    private static readonly string s_root = RunFolder.ProjectRoot();
+
+    private static Catalogue Claims => Catalogue.Parse(File.ReadAllText(Path.Combine(s_root, "conformance", "claims.yaml")));
+
+    [Test]
+    public void Every_claim_of_a_finished_chapter_has_a_test() =>
+        Claims.Chapters.Where(c => c.Finished).SelectMany(c => c.Claims).Select(c => c.Id).Except(ClaimsOfTests()).ShouldBeEmpty();
+
+    [Test]
+    public void No_test_names_a_claim_that_the_catalogue_lacks() => ClaimsOfTests().Except(Claims.Claims.Keys).ShouldBeEmpty();
+
+    [Test]
+    public void Every_test_of_the_suite_names_a_claim() =>
+        SuiteTests().Where(m => m.GetCustomAttribute<ClaimAttribute>() is null).Select(m => m.Name).ShouldBeEmpty();
+
+    [TestCase("- id: x\n  title: x\n  claims:\n    - id: A-1\n      en: x\n      observe: x\n      article: wrong\n      zh: x\n", "correct behaviour is missing")]
+    [TestCase("- id: x\n  title: x\n  claims:\n    - id: A-1\n      en: x\n      observe: x\n      article: right\n", "lacks the article's words")]
+    [TestCase("- id: x\n  title: x\n  claims:\n    - { id: A-1, en: x, zh: x, observe: x, article: right }\n    - { id: A-1, en: x, zh: x, observe: x, article: right }\n", "A-1 stands there twice")]
+    [TestCase("- id: x\n  titel: x\n", "claims.yaml:2:3")]
+    public void A_wrong_catalogue_is_told(string yaml, string words) => Should.Throw<FormatException>(() => Catalogue.Parse(yaml)).Message.ShouldContain(words);
+
+    [Test]
+    public void A_record_is_what_its_schema_says_and_is_read_back()
+    {
+        var record = Record(Verdict.Violated);
+
+        Validate(record.ToJson()).ShouldBeEmpty();
+        ClaimRecord.Parse(record.ToJson()).ToJson().ShouldBe(record.ToJson());
+    }
+
+    [TestCase("\"verdict\": \"violated\"", "\"verdict\": \"perhaps\"")]
+    [TestCase("\"id\": \"SNAT-1\"", "\"id\": 1")]
+    [TestCase("\"observed\"", "\"observation\"")]
+    [TestCase("\"direction\": \"out\"", "\"direction\": \"up\"")]
+    public void A_record_that_is_not_what_the_schema_says_is_found(string good, string wrong) =>
+        Validate(Record(Verdict.Violated).ToJson().Replace(good, wrong, StringComparison.Ordinal)).ShouldNotBeEmpty();
+
+    [Test]
+    public void A_claim_is_as_bad_as_its_worst_test_and_one_without_a_record_is_broken()
+    {
+        var folder = Directory.CreateTempSubdirectory("records-test");
+        try
+        {
+            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal), new ImplementationRecord("x", "1"));
+            recorder.Add(["VS-8"], Test(Verdict.Holds));
+            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable));
+            recorder.Add(["VS-8"], Test(Verdict.Holds));
+
+            var records = ClaimRecord.ReadAll(folder.FullName);
+            var summary = Summary.Of(Claims, ["VS-8", "VS-9", "VS-1"], records);
+
+            summary.Rows.Select(r => r.Verdict).ShouldBe([Verdict.NotTestable, Verdict.NotTestable, Verdict.Broken]);
+            summary.IsGood.ShouldBeFalse();
+            records["VS-8"].Tests.Count.ShouldBe(3);
+            summary.ToMarkdown(records).ShouldContain("| VS-1 | broken | right |");
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [TestCase("not-testable: no tunnel here", Verdict.NotTestable)]
+    [TestCase("not-supported: by this proxy", Verdict.NotSupported)]
+    [TestCase("later", null)]
+    [TestCase(null, null)]
+    public void Only_two_reasons_excuse_a_skip(string? reason, Verdict? verdict) => Verdicts.OfSkip(reason).ShouldBe(verdict);
+
+    private static IEnumerable<MethodInfo> SuiteTests() =>
+        typeof(ConformanceFixture).Assembly.GetTypes().SelectMany(t => t.GetMethods()).Where(m => m.GetCustomAttribute<TestAttribute>() is not null);
+
+    private static IEnumerable<string> ClaimsOfTests() => SuiteTests().SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? []).Distinct();
+
+    private static TestRecord Test(Verdict verdict) => new(
+        "test", verdict, 1, "reason", [new StepRecord(0, "client", "ask")],
+        [new FlowRecord("client", "tcp", "a", "b", "answered", null, [new PacketRecord(0, "client", "ens33", "out", "SYN", null)])],
+        [new TableRecord("director", "conntrack", "")], [new AttachmentRecord("pcap", "captures/x.pcap", "application/vnd.tcpdump.pcap")]);
+
+    private static ClaimRecord Record(Verdict verdict)
+    {
+        var claim = Claims.Claims["SNAT-1"];
+        return new ClaimRecord(
+            ClaimRecord.CurrentSchema, claim.Id, claim.Chapter, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Observe, verdict, 1.5,
+            [Test(verdict)], new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal) { ["ipvsadm"] = "1.31" },
+            new ImplementationRecord("x", "1"), "run", DateTimeOffset.UnixEpoch);
+    }
+
+    private static List<string> Validate(string json) =>
+        new JsonSchema(File.ReadAllText(Path.Combine(s_root, "reports", "schema", "claim.schema.json"))).Validate(JsonDocument.Parse(json).RootElement);
+}

@@ -1,0 +1,162 @@
+using System.Globalization;
+using System.Text;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Cli.Kernels;
+using Conformance.Harness;
+
+namespace Conformance.Tests;
+
+/// <summary>The launcher as a person or a script calls it, and what is left when parts of it are killed.</summary>
+[NonParallelizable]
+public sealed class LauncherTests
+{
+    private static readonly TimeSpan s_gone = TimeSpan.FromSeconds(2);
+
+    [Test]
+    public async Task Output_error_input_and_exit_code_come_through()
+    {
+        var bytes = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 20_000).Select(i => $"{i} ü\n")));
+
+        var result = await Lab("kernel", "--", "sh", "-c", "cat; echo 'to error' >&2; exit 7").WithStandardInputPipe(PipeSource.FromStream(new MemoryStream(bytes))).ExecuteBufferedAsync();
+
+        result.StandardOutput.ShouldBe(Encoding.UTF8.GetString(bytes));
+        result.StandardError.ShouldBe("to error\n");
+        result.ExitCode.ShouldBe(7);
+    }
+
+    [Test]
+    public async Task The_guest_is_root_in_our_folder_and_changes_nothing_of_ours()
+    {
+        var folder = RunFolder.ProjectRoot();
+
+        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync();
+
+        result.StandardOutput.ShouldBe($"0\n{folder}\nleft-behind\n", result.StandardError);
+        foreach (var place in new[] { "/usr", Environment.GetEnvironmentVariable("HOME")!, "/dev/shm", folder })
+            File.Exists(Path.Combine(place, "left-behind")).ShouldBeFalse(place);
+    }
+
+    [Test]
+    public async Task Two_at_once_do_not_disturb_each_other()
+    {
+        var both = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only").ExecuteBufferedAsync().Task));
+
+        both.Select(r => r.StandardOutput).ShouldBe(["1\n", "1\n"], both[0].StandardError + both[1].StandardError);
+    }
+
+    [Test]
+    public async Task Killing_any_one_process_leaves_no_process_and_no_file([Values("launcher", "guard", "kernel")] string victim)
+    {
+        var marker = Guid.NewGuid().ToString("N");
+        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}").WithStandardOutputPipe(PipeTarget.Null).ExecuteAsync();
+        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
+        var run = processes["run"];
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", processes[victim]]).ExecuteAsync();
+
+        await Eventually.Async("all processes are gone", () => KernelsIn(run), left => left.Count == 0, s_gone);
+        await running;
+        Directory.Exists(Path.Combine(run, "kernel", "uml")).ShouldBeFalse("the kernel's own folder is gone");
+    }
+
+    [Test]
+    public async Task Interrupting_ends_the_guest_and_says_so()
+    {
+        var marker = Guid.NewGuid().ToString("N");
+        var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteBufferedAsync();
+        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-INT", processes["launcher"]]).ExecuteAsync();
+
+        await Eventually.Async("all processes are gone", () => KernelsIn(processes["run"]), left => left.Count == 0, s_gone);
+        (await running).ExitCode.ShouldBe(130);
+    }
+
+    [TestCase(64, "--no-such-option")]
+    [TestCase(64, "no-such-verb")]
+    [TestCase(64, "kernel")]
+    [TestCase(1, "graph", "no-such-topology")]
+    [TestCase(3, "run", "--kernel", "uml=/no/such/kernel")]
+    [TestCase(3, "run", "--kernel", "solaris")]
+    [TestCase(1, "exec", "client", "--", "true")]
+    [TestCase(0, "--help")]
+    public async Task Exit_codes_are_the_documented_ones(int exitCode, params string[] arguments)
+    {
+        var result = await Lab(arguments).ExecuteBufferedAsync();
+
+        result.ExitCode.ShouldBe(exitCode, result.StandardError);
+        (result.StandardError.Length > 0).ShouldBe(exitCode != 0);
+        result.StandardError.ShouldNotContain("   at ", Case.Sensitive, "an error for people has no stack");
+    }
+
+    [Test]
+    public async Task Nothing_selected_is_nothing_ran()
+    {
+        var result = await Lab("run", "--filter", "NO-99").ExecuteBufferedAsync();
+
+        result.ExitCode.ShouldBe(2, result.StandardError);
+        result.StandardError.ShouldContain("no test is selected by 'NO-99'");
+    }
+
+    [Test]
+    public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()
+    {
+        var result = await Lab("kernel", "--kernel", "uml=/bin/false", "--", "true").ExecuteBufferedAsync();
+
+        result.ExitCode.ShouldBe(1);
+        result.StandardError.ShouldContain("did not come up");
+        result.StandardError.ShouldContain("console.log");
+    }
+
+    [Test]
+    public async Task Graphs_are_drawn()
+    {
+        (await Lab("graph", "article-nat").ExecuteBufferedAsync()).StandardOutput.ShouldContain("director ---|ens33 192.168.113.101| lan");
+        (await Lab("graph", "routed-nat", "--format", "dot").ExecuteBufferedAsync()).StandardOutput.ShouldContain("\"director\" -- \"back\" [label=\"ens34\\n172.16.0.1\"];");
+    }
+
+    [TestCase("0", "0")]
+    [TestCase("0-3,8", "0 1 2 3 8")]
+    public void Lists_of_processors_are_understood(string list, string expected) =>
+        string.Join(' ', Processors.Expand(list).Select(n => n.ToString(CultureInfo.InvariantCulture))).ShouldBe(expected);
+
+    private static Command Lab(params string[] arguments) =>
+        CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);
+
+    /// <summary>The three processes of a run whose command has the marker, and the run's folder; empty until all are there.</summary>
+    private static Dictionary<string, string> ProcessesOf(string marker)
+    {
+        var all = CommandLines();
+        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal) && p.Line.Contains("Conformance.Cli.dll", StringComparison.Ordinal));
+        if (launcher.Pid is null)
+            return [];
+        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal) && p.Line.Contains("uml-guard.sh", StringComparison.Ordinal) && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
+        if (guard.Pid is null)
+            return [];
+        var run = Path.GetDirectoryName(guard.Line.Split('\0').First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
+        // The kernel's main process is the one that unshare started.
+        var kernel = KernelsIn(run).FirstOrDefault();
+        return kernel is null ? [] : new(StringComparer.Ordinal) { ["launcher"] = launcher.Pid, ["guard"] = guard.Pid, ["kernel"] = kernel, ["run"] = run };
+    }
+
+    private static List<string> KernelsIn(string run) =>
+        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal) && p.Line.Contains(run, StringComparison.Ordinal)).Select(p => p.Pid!)];
+
+    private static List<(string? Pid, string Line)> CommandLines()
+    {
+        var lines = new List<(string?, string)>();
+        foreach (var process in Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0])))
+        {
+            try
+            {
+                lines.Add((Path.GetFileName(process), File.ReadAllText($"{process}/cmdline")));
+            }
+            catch (IOException)
+            {
+                // ended meanwhile
+            }
+        }
+        return lines;
+    }
+}

@@ -1,0 +1,106 @@
+using System.Net;
+using Conformance.Harness.Observation;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Tests;
+
+/// <summary>Texts and bytes of the kernel, recorded from Linux 6.1.</summary>
+public sealed class ParserTests
+{
+    [Test]
+    public void Ip_vs_is_parsed()
+    {
+        var table = IpvsTable.Parse("""
+            IP Virtual Server version 1.2.1 (size=4096)
+            Prot LocalAddress:Port Scheduler Flags
+              -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+            TCP  0A0A0001:20DA rr persistent 300 FFFFFFFF
+              -> C0A87164:1F90      Masq    1      0          2
+              -> C0A87163:1F90      Tunnel  3      1          0
+            UDP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0035 wrr
+            FWM  00000007 lc
+            """);
+
+        table.Header.ShouldBe("IP Virtual Server version 1.2.1 (size=4096)");
+        table.VirtualServers.Count.ShouldBe(3);
+        table.VirtualServers[0].EndPoint.ShouldBe(IPEndPoint.Parse("10.10.0.1:8410"));
+        table.VirtualServers[0].Flags.ShouldBe("persistent 300 FFFFFFFF");
+        table.VirtualServers[0].RealServers.ShouldBe([
+            new RealServerEntry(IPEndPoint.Parse("192.168.113.100:8080"), ForwardingMethod.Masq, 1, 0, 2),
+            new RealServerEntry(IPEndPoint.Parse("192.168.113.99:8080"), ForwardingMethod.Tunnel, 3, 1, 0)]);
+        table.VirtualServers[1].EndPoint.ShouldBe(IPEndPoint.Parse("[fd00::1]:53"));
+        table.VirtualServers[2].FirewallMark.ShouldBe(7u);
+    }
+
+    [Test]
+    public void An_unknown_line_of_ip_vs_is_an_error() =>
+        Should.Throw<FormatException>(() => IpvsTable.Parse("header\nnonsense\n")).Message.ShouldContain("nonsense");
+
+    [Test]
+    public void Ip_vs_conn_is_parsed() =>
+        IpvsConnection.Parse("""
+            Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+            TCP C0A87166 8AEA 0A0A0001 20DA C0A87163 1F90 SYN_RECV         59
+            """).ShouldHaveSingleItem().ToString().ShouldBe("TCP 192.168.113.102:35562 -> 10.10.0.1:8410 -> 192.168.113.99:8080 SYN_RECV 59 s");
+
+    [Test]
+    public void Ip_vs_stats_is_parsed() =>
+        IpvsStats.Parse("""
+               Total Incoming Outgoing         Incoming         Outgoing
+               Conns  Packets  Packets            Bytes            Bytes
+                   A        B        C             186A0                0
+
+             Conns/s   Pkts/s   Pkts/s          Bytes/s          Bytes/s
+                   0        0        0                0                0
+            """).ShouldBe(new IpvsStats(10, 11, 12, 100_000, 0));
+
+    [Test]
+    public void Nf_conntrack_is_parsed_field_by_field()
+    {
+        var entries = ConntrackEntry.Parse("""
+            ipv4     2 tcp      6 116 TIME_WAIT src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410 src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562 [ASSURED] mark=0 zone=0 use=2
+            ipv4     2 udp      17 29 src=192.168.113.102 dst=192.168.113.99 sport=40002 dport=9999 [UNREPLIED] src=192.168.113.99 dst=192.168.113.102 sport=9999 dport=40002 mark=0 zone=0 use=2
+            ipv6     10 icmpv6   58 29 src=fd00::1 dst=fd00::2 type=128 code=0 id=7 src=fd00::2 dst=fd00::1 type=129 code=0 id=7 mark=0 zone=0 use=2
+            """);
+
+        var tcp = entries[0];
+        (tcp.NetworkProtocol, tcp.NetworkProtocolNumber, tcp.Protocol, tcp.ProtocolNumber, tcp.SecondsLeft, tcp.State).ShouldBe(("ipv4", 2, "tcp", 6, 116, "TIME_WAIT"));
+        tcp.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
+        tcp.Reply.ToString().ShouldBe("src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562");
+        (tcp.IsAssured, tcp.IsUnreplied).ShouldBe((true, false));
+        (entries[1].State, entries[1].IsAssured, entries[1].IsUnreplied).ShouldBe(("", false, true));
+        entries[2].Reply.ShouldBe(new ConntrackTuple(IPAddress.Parse("fd00::2"), IPAddress.Parse("fd00::1"), 0, 0));
+    }
+
+    [Test]
+    public void A_frame_is_parsed_down_to_its_ports()
+    {
+        var packet = Packet.Parse(Convert.FromHexString(
+            "0200c0a871650200c0a871660800" + "4500003c1c4640004006b1e6c0a871660a0a0001" + "8aea20da00000064000000005002faf000000000"));
+
+        packet.ToString().ShouldBe("192.168.113.102:35562 > 10.10.0.1:8410 SYN");
+        packet.Tcp!.Sequence.ShouldBe(100u);
+        packet.SourceMac!.ToString().ShouldBe("0200C0A87166");
+    }
+
+    [Test]
+    public void A_frame_cut_at_any_length_is_no_error()
+    {
+        var frame = Convert.FromHexString("0200c0a871650200c0a871660800" + "450000380000000040010000c0a87165c0a87166" + "0303000000000000" + "4500003c1c4640004006b1e6c0a871660a0a0001" + "8aea20da00000064");
+
+        for (var length = 0; length <= frame.Length; length++)
+            _ = Packet.Parse(frame.AsMemory(0, length)).ToString();
+
+        Packet.Parse(frame).ToString().ShouldBe("192.168.113.101 > 192.168.113.102 ICMP port unreachable (3/3) about [192.168.113.102:35562 > 10.10.0.1:8410]");
+    }
+
+    [Test]
+    public void A_pcap_file_has_the_header_and_every_packet_with_nanoseconds()
+    {
+        var time = DateTime.UnixEpoch.AddSeconds(5).AddTicks(3);
+
+        var bytes = PcapWriter.ToBytes([new CapturedPacket("n", "d", IsLeaving: true, time, new byte[] { 1, 2, 3 }, WireLength: 9)]);
+
+        Convert.ToHexString(bytes).ShouldBe("4D3CB2A1020004000000000000000000000004000100000005000000" + "2C010000" + "03000000" + "09000000" + "010203");
+    }
+}

@@ -1,0 +1,88 @@
+using Conformance.Topologies;
+
+namespace Conformance.Tests;
+
+public sealed class TopologyTests
+{
+    [Test]
+    public void Every_topology_of_the_project_loads([ValueSource(nameof(Names))] string name)
+    {
+        var topology = Topology.Load(name);
+
+        topology.Name.ShouldBe(name);
+        topology.Nodes.ShouldNotBeEmpty();
+    }
+
+    [Test]
+    public void The_article_s_machines_have_the_article_s_addresses()
+    {
+        var topology = Topology.Load("article-nat");
+
+        topology.Nodes.Select(n => $"{n.Name} {n.Interfaces[0].Device} {n.Interfaces[0].Address}").ShouldBe(
+            ["client ens33 192.168.113.102", "director ens33 192.168.113.101", "rs1 ens33 192.168.113.99", "rs2 ens33 192.168.113.100"]);
+        topology.Nodes.Where(n => n.Forwarding).Select(n => n.Name).ShouldBe(["director"]);
+    }
+
+    private const string Good = """
+        name: t
+        networks:
+          lan: { subnet: 10.0.0.0/24, device: eth0 }
+        nodes:
+          a: { lan: 10.0.0.1, forwarding: true, serves: [tcp/80] }
+          b: { lan: 10.0.0.2, gateway: 10.0.0.1 }
+        """;
+
+    [Test]
+    public void A_good_document_is_read()
+    {
+        var topology = Read(Good);
+
+        topology.Nodes[0].Serves.ShouldBe([new ServedPort(TransportProtocol.Tcp, 80)]);
+        topology.Nodes[1].Gateway!.ToString().ShouldBe("10.0.0.1");
+    }
+
+    // What is replaced by what; where the error must point; what it must say.
+    [TestCase("forwarding: true", "forwardng: true", "t.yaml:5:22", "Did you mean 'forwarding'?")]
+    [TestCase("networks:", "network:", "t.yaml:2:1", "Did you mean 'networks'?")]
+    [TestCase("lan: 10.0.0.1,", "lan: 10.0.1.1,", "t.yaml:5:13", "10.0.1.1 is outside the network lan")]
+    [TestCase("lan: 10.0.0.1,", "lan: 10.0.0.300,", "t.yaml:5:13", "is not an IP address")]
+    [TestCase("lan: 10.0.0.2", "lan: 10.0.0.1", "t.yaml:6:13", "b and a have the same address 10.0.0.1")]
+    [TestCase("gateway: 10.0.0.1", "gateway: 10.9.0.1", "t.yaml:6:32", "b cannot reach its gateway 10.9.0.1")]
+    [TestCase("tcp/80", "tcp/80000", "t.yaml:5:50", "a cannot serve 'tcp/80000'")]
+    [TestCase("tcp/80", "http", "t.yaml:5:50", "a cannot serve 'http'")]
+    [TestCase("10.0.0.0/24", "10.0.0.1/24", "t.yaml:3:18", "The subnet of lan is not a network")]
+    [TestCase("device: eth0", "device: ethernet-number-zero", "t.yaml:3:39", "cannot be an interface's name")]
+    [TestCase("forwarding: true", "forwarding: perhaps", "t.yaml:5:34", "It is true or false")]
+    [TestCase("name: t", "name: other", "t.yaml:1:7", "The file is called 't'")]
+    [TestCase("  b: {", "  a: {", "t.yaml:6", "Duplicate key")]
+    [TestCase("networks:", "networks: [", "t.yaml:", "The document is not YAML")]
+    public void A_wrong_document_is_told_with_place_and_remedy(string good, string wrong, string place, string words)
+    {
+        var failure = Should.Throw<TopologyException>(() => Read(Good.Replace(good, wrong, StringComparison.Ordinal)));
+
+        failure.Message.ShouldContain(place);
+        failure.Message.ShouldContain(words);
+        failure.Message.ShouldContain("fix: ");
+    }
+
+    [Test]
+    public void An_unknown_topology_is_told_with_the_nearest_known() =>
+        Should.Throw<TopologyException>(() => Topology.Load("article-net")).Message.ShouldContain("Did you mean 'article-nat'?");
+
+    private static IReadOnlyList<string> Names() => Topology.Names();
+
+    private static Topology Read(string document)
+    {
+        var folder = Directory.CreateTempSubdirectory("topology-test");
+        try
+        {
+            var file = Path.Combine(folder.FullName, "t.yaml");
+            File.WriteAllText(file, document);
+            return Topology.Load(file);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+}
