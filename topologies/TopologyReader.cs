@@ -31,6 +31,11 @@ internal sealed partial class TopologyReader
         {
             throw reader.Wrong(e.Start, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Mend the syntax at this place.");
         }
+        catch (InvalidOperationException e)
+        {
+            // What the scanner throws at some unclosed brackets; it does not say where.
+            throw reader.Wrong(Mark.Empty, "The document is not YAML.", e.Message, "Look for a bracket or brace that is not closed.");
+        }
         if (stream.Documents.Count != 1)
             throw reader.Wrong(Mark.Empty, "A topology is one YAML document.", $"The file has {stream.Documents.Count}.", "Write one document.");
         return reader.ReadTopology(stream.Documents[0].RootNode);
@@ -61,7 +66,7 @@ internal sealed partial class TopologyReader
         var keys = Mapping(node, $"the network {name}", s_networkKeys);
         var subnetNode = Required(keys, node, "subnet");
         var subnetText = Scalar(subnetNode);
-        if (!IPNetwork.TryParse(subnetText, out var subnet))
+        if (!IPNetwork.TryParse(subnetText, out var subnet) || subnet.ToString() != subnetText)
         {
             throw Wrong(subnetNode.Start, $"The subnet of {name} is not a network.", $"'{subnetText}'",
                 "Write network address and prefix length, such as 192.168.113.0/24, with the host bits zero.");

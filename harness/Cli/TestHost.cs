@@ -13,6 +13,7 @@ namespace Conformance.Cli;
 internal static class TestHost
 {
     internal const string Verb = "test-host";
+    private const string ParentOption = "--parentprocessid";
 
     /// <summary>Called before VSTest, whose test host cannot speak to the person: installs what is missing, says where the tests will run.</summary>
     internal const string PrepareVerb = "prepare-tests";
@@ -32,6 +33,8 @@ internal static class TestHost
         var run = Runs.Start();
         var moved = kernel is not HostKernel;
         var port = Argument(arguments, "--port");
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(interrupt.Token);
+        _ = CancelWhenGoneAsync(Argument(arguments, ParentOption), stop);
         var result = await kernel.RunAsync(
             new LabCommand([Programs.Dotnet, .. moved ? ForGuest(arguments) : arguments], run)
             {
@@ -40,15 +43,32 @@ internal static class TestHost
                 Error = Console.OpenStandardError(),
                 RelayPort = moved ? int.Parse(port ?? "0", CultureInfo.InvariantCulture) : 0,
             },
-            interrupt.Token);
+            stop.Token);
         return result.ExitCode;
+    }
+
+    /// <summary>A VSTest that was killed, or gave up, does not end its test host.</summary>
+    private static async Task CancelWhenGoneAsync(string? parent, CancellationTokenSource stop)
+    {
+        if (parent is null)
+            return;
+        try
+        {
+            using var process = System.Diagnostics.Process.GetProcessById(int.Parse(parent, CultureInfo.InvariantCulture));
+            await process.WaitForExitAsync(stop.Token);
+        }
+        catch (ArgumentException)
+        {
+            // gone already
+        }
+        await stop.CancelAsync();
     }
 
     /// <summary>The test host ends when the process that started it is gone; in the guest that is process 1.</summary>
     private static string[] ForGuest(string[] arguments)
     {
         var changed = (string[])arguments.Clone();
-        var index = Array.IndexOf(changed, "--parentprocessid");
+        var index = Array.IndexOf(changed, ParentOption);
         if (index >= 0 && index + 1 < changed.Length)
             changed[index + 1] = "1";
         return changed;

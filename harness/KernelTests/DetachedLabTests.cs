@@ -19,7 +19,7 @@ public sealed class DetachedLabTests
         up.ExitCode.ShouldBe(0, up.StandardError);
         var id = up.StandardOutput.Trim();
 
-        (await LabAsync("exec", "client", "--", "ping", "-c", "1", "-W", "2", "192.168.113.101")).ExitCode.ShouldBe(0);
+        (await LabAsync("exec", "client", "--", "curl", "--silent", "--http0.9", "--max-time", "2", "http://192.168.113.99:8080/")).StandardOutput.ShouldStartWith("rs1 192.168.113.102:");
         (await LabAsync("exec", "client", "--", "sh", "-c", "exit 9")).ExitCode.ShouldBe(9);
         (await LabAsync("exec", "director", "--", "ipvsadm", "-A", "-t", "10.10.0.1:8410", "-s", "rr")).ExitCode.ShouldBe(0);
 
@@ -42,9 +42,9 @@ public sealed class DetachedLabTests
         (await LabAsync("up", "article-nat", "--detach", "--kernel", "host")).ExitCode.ShouldBe(0);
         var file = Path.Combine(RunFolder.Current, "detached.pcap");
         var capturing = LabAsync("capture", "director:ens33", "-w", file, "-c", "2");
-        await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24);
+        await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24, Timeouts.Command);
 
-        (await LabAsync("exec", "client", "--", "ping", "-c", "2", "-i", "0.2", "192.168.113.101")).ExitCode.ShouldBe(0);
+        await LabAsync("exec", "client", "--", "curl", "--silent", "http://192.168.113.101:9/");
 
         (await capturing).ExitCode.ShouldBe(0);
         var read = await Cli.Wrap("tcpdump").WithArguments(["-n", "-r", file]).ExecuteBufferedAsync();
@@ -76,7 +76,11 @@ public sealed class DetachedLabTests
         (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
     }
 
-    private static Task<BufferedCommandResult> LabAsync(params string[] arguments) => Command(arguments).ExecuteBufferedAsync();
+    private static async Task<BufferedCommandResult> LabAsync(params string[] arguments)
+    {
+        using var limit = new CancellationTokenSource(Timeouts.Command);
+        return await Command(arguments).ExecuteBufferedAsync(limit.Token);
+    }
 
     private static Command Command(params string[] arguments) =>
         Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);

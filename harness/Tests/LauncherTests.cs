@@ -18,7 +18,7 @@ public sealed class LauncherTests
     {
         var bytes = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 20_000).Select(i => $"{i} ü\n")));
 
-        var result = await Lab("kernel", "--", "sh", "-c", "cat; echo 'to error' >&2; exit 7").WithStandardInputPipe(PipeSource.FromStream(new MemoryStream(bytes))).ExecuteBufferedAsync();
+        var result = await Lab("kernel", "--", "sh", "-c", "cat; echo 'to error' >&2; exit 7").WithStandardInputPipe(PipeSource.FromStream(new MemoryStream(bytes))).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldBe(Encoding.UTF8.GetString(bytes));
         result.StandardError.ShouldBe("to error\n");
@@ -30,7 +30,7 @@ public sealed class LauncherTests
     {
         var folder = RunFolder.ProjectRoot();
 
-        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync();
+        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldBe($"0\n{folder}\nleft-behind\n", result.StandardError);
         foreach (var place in new[] { "/usr", Environment.GetEnvironmentVariable("HOME")!, "/dev/shm", folder })
@@ -40,7 +40,7 @@ public sealed class LauncherTests
     [Test]
     public async Task Two_at_once_do_not_disturb_each_other()
     {
-        var both = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only").ExecuteBufferedAsync().Task));
+        var both = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only").ExecuteBufferedAsync(Limit()).Task));
 
         both.Select(r => r.StandardOutput).ShouldBe(["1\n", "1\n"], both[0].StandardError + both[1].StandardError);
     }
@@ -49,7 +49,7 @@ public sealed class LauncherTests
     public async Task Killing_any_one_process_leaves_no_process_and_no_file([Values("launcher", "guard", "kernel")] string victim)
     {
         var marker = Guid.NewGuid().ToString("N");
-        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}").WithStandardOutputPipe(PipeTarget.Null).ExecuteAsync();
+        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}").WithStandardOutputPipe(PipeTarget.Null).ExecuteAsync(Limit());
         var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
         var run = processes["run"];
 
@@ -64,7 +64,7 @@ public sealed class LauncherTests
     public async Task Interrupting_ends_the_guest_and_says_so()
     {
         var marker = Guid.NewGuid().ToString("N");
-        var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteBufferedAsync();
+        var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteBufferedAsync(Limit());
         var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
 
         await CliWrap.Cli.Wrap("kill").WithArguments(["-INT", processes["launcher"]]).ExecuteAsync();
@@ -83,7 +83,7 @@ public sealed class LauncherTests
     [TestCase(0, "--help")]
     public async Task Exit_codes_are_the_documented_ones(int exitCode, params string[] arguments)
     {
-        var result = await Lab(arguments).ExecuteBufferedAsync();
+        var result = await Lab(arguments).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(exitCode, result.StandardError);
         (result.StandardError.Length > 0).ShouldBe(exitCode != 0);
@@ -93,7 +93,7 @@ public sealed class LauncherTests
     [Test]
     public async Task Nothing_selected_is_nothing_ran()
     {
-        var result = await Lab("run", "--filter", "NO-99").ExecuteBufferedAsync();
+        var result = await Lab("run", "--filter", "NO-99").ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(2, result.StandardError);
         result.StandardError.ShouldContain("no test is selected by 'NO-99'");
@@ -102,7 +102,7 @@ public sealed class LauncherTests
     [Test]
     public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()
     {
-        var result = await Lab("kernel", "--kernel", "uml=/bin/false", "--", "true").ExecuteBufferedAsync();
+        var result = await Lab("kernel", "--kernel", "uml=/bin/false", "--", "true").ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(1);
         result.StandardError.ShouldContain("did not come up");
@@ -112,14 +112,17 @@ public sealed class LauncherTests
     [Test]
     public async Task Graphs_are_drawn()
     {
-        (await Lab("graph", "article-nat").ExecuteBufferedAsync()).StandardOutput.ShouldContain("director ---|ens33 192.168.113.101| lan");
-        (await Lab("graph", "routed-nat", "--format", "dot").ExecuteBufferedAsync()).StandardOutput.ShouldContain("\"director\" -- \"back\" [label=\"ens34\\n172.16.0.1\"];");
+        (await Lab("graph", "article-nat").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("director ---|ens33 192.168.113.101| lan");
+        (await Lab("graph", "routed-nat", "--format", "dot").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("\"director\" -- \"back\" [label=\"ens34\\n172.16.0.1\"];");
     }
 
     [TestCase("0", "0")]
     [TestCase("0-3,8", "0 1 2 3 8")]
     public void Lists_of_processors_are_understood(string list, string expected) =>
         string.Join(' ', Processors.Expand(list).Select(n => n.ToString(CultureInfo.InvariantCulture))).ShouldBe(expected);
+
+    /// <summary>No call takes longer than a minute: a hung one is killed and fails its test.</summary>
+    private static CancellationToken Limit() => new CancellationTokenSource(TimeSpan.FromMinutes(1)).Token;
 
     private static Command Lab(params string[] arguments) =>
         CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);

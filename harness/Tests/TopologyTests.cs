@@ -42,7 +42,7 @@ public sealed class TopologyTests
     }
 
     // What is replaced by what; where the error must point; what it must say.
-    [TestCase("forwarding: true", "forwardng: true", "t.yaml:5:22", "Did you mean 'forwarding'?")]
+    [TestCase("forwarding: true", "forwardng: true", "t.yaml:5:23", "Did you mean 'forwarding'?")]
     [TestCase("networks:", "network:", "t.yaml:2:1", "Did you mean 'networks'?")]
     [TestCase("lan: 10.0.0.1,", "lan: 10.0.1.1,", "t.yaml:5:13", "10.0.1.1 is outside the network lan")]
     [TestCase("lan: 10.0.0.1,", "lan: 10.0.0.300,", "t.yaml:5:13", "is not an IP address")]
@@ -52,7 +52,7 @@ public sealed class TopologyTests
     [TestCase("tcp/80", "http", "t.yaml:5:50", "a cannot serve 'http'")]
     [TestCase("10.0.0.0/24", "10.0.0.1/24", "t.yaml:3:18", "The subnet of lan is not a network")]
     [TestCase("device: eth0", "device: ethernet-number-zero", "t.yaml:3:39", "cannot be an interface's name")]
-    [TestCase("forwarding: true", "forwarding: perhaps", "t.yaml:5:34", "It is true or false")]
+    [TestCase("forwarding: true", "forwarding: perhaps", "t.yaml:5:35", "It is true or false")]
     [TestCase("name: t", "name: other", "t.yaml:1:7", "The file is called 't'")]
     [TestCase("  b: {", "  a: {", "t.yaml:6", "Duplicate key")]
     [TestCase("networks:", "networks: [", "t.yaml:", "The document is not YAML")]
