@@ -16,9 +16,6 @@ namespace Conformance.Suite;
 [AttributeUsage(AttributeTargets.Assembly)]
 public sealed class RecordClaimsAttribute : Attribute, ITestAction
 {
-    /// <summary>Names the kind of the lab kernel to the processes of a run.</summary>
-    public const string KernelKindVariable = "CONFORMANCE_KERNEL";
-
     private const string StartProperty = "StartedAtTicks";
     private static readonly Lazy<ClaimRecorder> s_recorder = new(CreateRecorder);
 
@@ -51,7 +48,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         using var reader = new StreamReader(stream);
         return new ClaimRecorder(
             RunFolder.Current, Catalogue.Parse(reader.ReadToEnd()),
-            new KernelRecord(Environment.GetEnvironmentVariable(KernelKindVariable) ?? "host", KernelFeatures.Current.Release),
+            new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
             ToolVersions.Read(), new ImplementationRecord("by hand, as the article does it", ""));
     }
 }

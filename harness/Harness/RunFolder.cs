@@ -9,6 +9,9 @@ public static class RunFolder
     /// <summary>Names the run's folder to the processes of the run.</summary>
     public const string Variable = "CONFORMANCE_RUN";
 
+    /// <summary>Names the kind of the lab kernel (host, uml) to the processes of the run.</summary>
+    public const string KernelVariable = "CONFORMANCE_KERNEL";
+
     private static readonly Lazy<string> s_current = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
             ? Directory.CreateDirectory(named).FullName

@@ -8,6 +8,9 @@ namespace Conformance.Cli.Runner;
 /// <summary>Runs assemblies of tests on a lab kernel and listens to what the runner there says.</summary>
 internal sealed class LabRun(LabKernel kernel, string runFolder)
 {
+    /// <summary>Without any test ending for so long, the runner hangs: it is ended, and what has no result is told.</summary>
+    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
+
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
 
@@ -31,8 +34,11 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     {
         var watch = System.Diagnostics.Stopwatch.StartNew();
         var first = TimeSpan.Zero;
+        using var silence = new CancellationTokenSource(s_silence);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, cancellationToken);
         using var output = new LineStream(line =>
         {
+            silence.CancelAfter(s_silence);
             if (first == TimeSpan.Zero)
                 first = watch.Elapsed;
             var told = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
@@ -48,7 +54,21 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             }
             progress(told);
         });
-        Result = await kernel.RunAsync(
+        try
+        {
+            Result = await RunKernelAsync(filter, assemblies, output, error, stop.Token);
+        }
+        catch (OperationCanceledException) when (silence.IsCancellationRequested)
+        {
+            Console.Error.WriteLine($"No test ended for {s_silence.TotalSeconds} s: the runner was ended.");
+            return ExitCodes.Violated;
+        }
+        RunnerStart = first - Result.Times.Boot;
+        return Result.ExitCode;
+    }
+
+    private Task<LabResult> RunKernelAsync(string filter, IEnumerable<string> assemblies, Stream output, Stream error, CancellationToken cancellationToken) =>
+        kernel.RunAsync(
             new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
             {
                 WorkingDirectory = RunFolder.ProjectRoot(),
@@ -57,15 +77,12 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
                 Error = error,
             },
             cancellationToken);
-        RunnerStart = first - Result.Times.Boot;
-        return Result.ExitCode;
-    }
 
     /// <summary>What the processes of a run are told in their environment.</summary>
     internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder) => new(StringComparer.Ordinal)
     {
         [RunFolder.Variable] = runFolder,
-        ["CONFORMANCE_KERNEL"] = kernel.Name,
+        [RunFolder.KernelVariable] = kernel.Name,
         ["DOTNET_EnableDiagnostics"] = "0",
         ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
         ["DOTNET_NOLOGO"] = "1",
