@@ -1,3 +1,6 @@
+using System.Text;
+using Conformance.Kernel.Interop;
+
 namespace Conformance.Kernel;
 
 /// <summary>
@@ -14,7 +17,7 @@ public static class Sysctl
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw Explain("read", name, e);
+            throw new IOException($"Cannot read the sysctl {name}: {e.Message}", e);
         }
     }
 
@@ -22,14 +25,16 @@ public static class Sysctl
 
     public static void Write(string name, string value)
     {
-        try
-        {
-            File.WriteAllText(PathOf(name), value);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw Explain($"write '{value}' to", name, e);
-        }
+        // Three system calls; File.WriteAllText makes three times as many, and a lab sets hundreds.
+        var fd = Libc.open(PathOf(name), Libc.O_WRONLY | Libc.O_CLOEXEC);
+        if (fd < 0)
+            throw KernelException.FromErrno($"open the sysctl {name}");
+        var bytes = Encoding.ASCII.GetBytes(value);
+        var written = Libc.write(fd, bytes, (nuint)bytes.Length);
+        var failure = written < 0 ? KernelException.FromErrno($"write '{value}' to the sysctl {name}") : null;
+        _ = Libc.close(fd);
+        if (failure is not null)
+            throw failure;
     }
 
     public static void Write(NetworkNamespace ns, string name, string value) => ns.Run(() => Write(name, value));
@@ -38,7 +43,4 @@ public static class Sysctl
 
     private static string PathOf(string name) =>
         $"/proc/sys/{(name.Contains('/', StringComparison.Ordinal) ? name : name.Replace('.', '/'))}";
-
-    private static IOException Explain(string verb, string name, Exception cause) =>
-        new($"Cannot {verb} the sysctl {name}: {cause.Message}", cause);
 }

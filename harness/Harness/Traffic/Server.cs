@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
@@ -103,11 +104,11 @@ internal sealed class TcpServer : Server
     private async Task ServeAsync(Socket socket)
     {
         _open[socket] = true;
+        var buffer = ArrayPool<byte>.Shared.Rent(16 * 1024);
         try
         {
             SeenPeers.Enqueue((IPEndPoint)socket.RemoteEndPoint!);
             await socket.SendAsync(Dialogue.Greeting(Node, socket.RemoteEndPoint));
-            var buffer = new byte[16 * 1024];
             int count;
             while ((count = await socket.ReceiveAsync(buffer)) > 0)
             {
@@ -129,6 +130,7 @@ internal sealed class TcpServer : Server
         {
             socket.Dispose();
             _open.TryRemove(socket, out _);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 }

@@ -6,6 +6,7 @@ namespace Conformance.Kernel.Interop;
 internal static partial class Libc
 {
     internal const int O_RDONLY = 0;
+    internal const int O_WRONLY = 1;
     internal const int O_CLOEXEC = 0x80000;
     internal const int CLONE_NEWNET = 0x40000000;
 
@@ -34,6 +35,9 @@ internal static partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int open(string pathname, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial nint write(int fd, ReadOnlySpan<byte> buf, nuint count);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int close(int fd);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.NetworkInformation;
 using System.Net.Sockets;
@@ -23,6 +24,7 @@ public sealed record NeighbourInfo(int LinkIndex, IPAddress Address, PhysicalAdd
 public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
 {
     private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Route);
+    private readonly ConcurrentDictionary<string, int> _indexes = new(StringComparer.Ordinal);
 
     public void AddBridge(string name) => _socket.Execute((
         $"create the bridge {name}",
@@ -54,9 +56,11 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         _socket.Execute(($"set the interface {name} {(up ? "up" : "down")}", request));
     }
 
-    public void DeleteLink(string name) => _socket.Execute((
-        $"delete the interface {name}",
-        new NetlinkRequest(RTM_DELLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(name) })));
+    public void DeleteLink(string name)
+    {
+        _socket.Execute(($"delete the interface {name}", new NetlinkRequest(RTM_DELLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(name) })));
+        _indexes.Clear();
+    }
 
     /// <summary>Adds an address with its prefix. As ip(8) does, no broadcast address is set.</summary>
     public void AddAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
@@ -129,11 +133,12 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
                 attributes.Find(NDA_LLADDR) is { } bytes ? new PhysicalAddress(bytes.ToArray()) : null,
                 head.ndm_state)];
 
-    public int IndexOf(string link)
+    /// <summary>The interface's index. It is looked up once: another program that renames interfaces is not followed.</summary>
+    public int IndexOf(string link) => _indexes.GetOrAdd(link, name =>
     {
-        var index = ns.Run(() => Libc.if_nametoindex(link));
-        return index != 0 ? (int)index : throw KernelException.FromErrno($"find the interface {link} in {ns}");
-    }
+        var index = ns.Run(() => Libc.if_nametoindex(name));
+        return index != 0 ? (int)index : throw KernelException.FromErrno($"find the interface {name} in {ns}");
+    });
 
     public void Dispose() => _socket.Dispose();
 
