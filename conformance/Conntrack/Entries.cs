@@ -22,9 +22,9 @@ public sealed class Entries : ArticleFixture
         events.Take().ShouldContain(e => e.Type == ConntrackEventType.New && e.Original.SourcePort == 35562, "the listener sees what happens");
 
         // The connection is over and its entry is there.
-        var listed = await Director.RunAsync("conntrack -L");
+        var listed = await RunAsInTheArticleAsync(Director, "conntrack -L");
         listed.ShouldContain("sport=35562");
-        (await Director.RunAsync("cat /proc/net/nf_conntrack")).ShouldContain("sport=35562");
+        (await RunAsInTheArticleAsync(Director, "cat /proc/net/nf_conntrack")).ShouldContain("sport=35562");
 
         var silent = await Director.Command("timeout", "1", "conntrack", "-E").TryAsync();
         silent.StandardOutput.ShouldBeEmpty("an entry that nothing happens to is no event");
@@ -38,7 +38,7 @@ public sealed class Entries : ArticleFixture
         await Rs1.StartNginxAsync(8080);
         await SetUpServiceWithSnatAsync("rs1:8080");
 
-        var page = await Client.RunAsync("curl --silent --show-error --local-port 35562 http://10.10.0.1:8410/");
+        var page = await RunAsInTheArticleAsync(Client, "curl --silent --show-error --max-time 5 --local-port 35562 http://10.10.0.1:8410/");
 
         page.ShouldBe("rs1 192.168.113.101:35562\n");
         var entry = await Eventually.Async("the entry of the article is there", () => Director.Conntrack().SingleOrDefault(e => e.Original.SourcePort == 35562), e => e?.State == "TIME_WAIT");
@@ -85,9 +85,15 @@ public sealed class Entries : ArticleFixture
         await SetUpServiceWithSnatAsync("rs1:8080");
 
         await using (var closedByClient = await Client.ConnectAsync(Service, sourcePort: 35562))
+        {
+            closedByClient.ShouldBeAnsweredBy("rs1");
             await closedByClient.CloseAsync();
+        }
         await using (var closedByServer = await Client.ConnectAsync(Service, sourcePort: 35563))
+        {
+            closedByServer.ShouldBeAnsweredBy("rs1");
             await closedByServer.CloseByServerAsync();
+        }
 
         foreach (var port in new[] { 35562, 35563 })
         {
@@ -132,5 +138,5 @@ public sealed class Entries : ArticleFixture
         entry.Reply.ToString().ShouldBe("src=10.10.0.1 dst=192.168.113.102 sport=8410 dport=35562", "the client's own machine rewrites nothing");
     }
 
-    private static ConntrackEntry Of(Node node, int sourcePort) => node.Conntrack().Single(e => e.Original.SourcePort == sourcePort);
+    private static ConntrackEntry Of(Node node, int sourcePort) => node.Conntrack().Where(e => e.Original.SourcePort == sourcePort).ShouldHaveSingleItem();
 }

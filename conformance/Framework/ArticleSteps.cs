@@ -27,8 +27,17 @@ public abstract class ArticleFixture : ConformanceFixture
     protected async Task SetUpServiceWithSnatAsync(params string[] realServers)
     {
         await SetUpServiceAsync(realServers);
-        await Director.RunAsync(SnatRule);
+        await RunAsInTheArticleAsync(Director, SnatRule);
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
+    }
+
+    /// <summary>Runs a command line of the article, unchanged. That it fails is a finding, not a fault of the harness.</summary>
+    /// <returns>What it printed.</returns>
+    protected static async Task<string> RunAsInTheArticleAsync(Node node, string commandLine)
+    {
+        var result = await node.Command(commandLine.Split(' ')).TryAsync();
+        result.ExitCode.ShouldBe(0, $"On {node.Name}: '{commandLine}' failed: {result.StandardError}");
+        return result.StandardOutput;
     }
 
     /// <summary>Counts the packets that pass the chains of the mangle table, one rule a chain for each direction of the service.</summary>

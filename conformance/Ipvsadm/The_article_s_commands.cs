@@ -11,14 +11,14 @@ public sealed partial class The_article_s_commands : ArticleFixture
     [Test, Claim("ADM-1")]
     public async Task A_virtual_server_is_added_and_deleted()
     {
-        await Director.RunAsync("ipvsadm -A -t 10.10.0.1:8410 -s rr");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -A -t 10.10.0.1:8410 -s rr");
 
         var server = Director.IpvsTable().VirtualServers.ShouldHaveSingleItem();
         server.Protocol.ShouldBe("TCP");
         server.EndPoint!.ToString().ShouldBe(Service);
         server.Scheduler.ShouldBe("rr");
 
-        await Director.RunAsync("ipvsadm -D -t 10.10.0.1:8410");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -D -t 10.10.0.1:8410");
 
         Director.IpvsTable().VirtualServers.ShouldBeEmpty();
     }
@@ -26,7 +26,7 @@ public sealed partial class The_article_s_commands : ArticleFixture
     [Test, Claim("ADM-2")]
     public async Task The_virtual_address_is_added_to_the_interface_and_brings_a_route_with_it()
     {
-        await Director.RunAsync("ip addr add 10.10.0.1/24 dev ens33");
+        await RunAsInTheArticleAsync(Director, "ip addr add 10.10.0.1/24 dev ens33");
 
         var device = Director.Route.IndexOf("ens33");
         Director.Route.Addresses().ShouldContain(a => a.LinkIndex == device && a.Address.ToString() == Vip && a.PrefixLength == 24);
@@ -38,9 +38,9 @@ public sealed partial class The_article_s_commands : ArticleFixture
     [Test, Claim("ADM-3")]
     public async Task Real_servers_are_added_with_nat_and_weight_one()
     {
-        await Director.RunAsync("ipvsadm -A -t 10.10.0.1:8410 -s rr");
-        await Director.RunAsync("ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m");
-        await Director.RunAsync("ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.100:8080 -m");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -A -t 10.10.0.1:8410 -s rr");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.100:8080 -m");
 
         var servers = Director.IpvsTable().VirtualServers.ShouldHaveSingleItem().RealServers;
         servers.Select(r => r.EndPoint.ToString()).ShouldBe(["192.168.113.99:8080", "192.168.113.100:8080"], ignoreOrder: true);
@@ -50,10 +50,10 @@ public sealed partial class The_article_s_commands : ArticleFixture
     [Test, Claim("ADM-4")]
     public async Task The_list_begins_with_version_and_table_size_and_has_the_article_s_columns()
     {
-        await Director.RunAsync("ipvsadm -A -t 10.10.0.1:8410 -s rr");
-        await Director.RunAsync("ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -A -t 10.10.0.1:8410 -s rr");
+        await RunAsInTheArticleAsync(Director, "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m");
 
-        var lines = (await Director.RunAsync("ipvsadm -Ln")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var lines = (await RunAsInTheArticleAsync(Director, "ipvsadm -Ln")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
         lines[0].ShouldBe(Director.IpvsTable().Header, "the header is the kernel's own");
         var header = Header().Match(lines[0]);
@@ -72,7 +72,7 @@ public sealed partial class The_article_s_commands : ArticleFixture
         await Client.DeleteRouteAsync("10.10.0.0/16");
         (await Client.AskAsync(Service)).ShouldNotLeaveTheClient();
 
-        await Client.RunAsync("route add -net 10.10.0.0/16 gw 192.168.113.101");
+        await RunAsInTheArticleAsync(Client, "route add -net 10.10.0.0/16 gw 192.168.113.101");
 
         var flow = await Client.AskAsync(Service);
         flow.ShouldBeAnsweredBy("rs1");

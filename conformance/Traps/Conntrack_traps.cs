@@ -24,7 +24,7 @@ public sealed class Conntrack_traps : ArticleFixture
     public async Task The_same_source_port_still_fails_after_the_sysctl_is_set_and_a_new_one_works()
     {
         await SetUpServiceAsync("rs1:8080");
-        await Director.RunAsync(SnatRule);
+        await RunAsInTheArticleAsync(Director, SnatRule);
         (await Client.AskAsync(Service, sourcePort: 35561)).ShouldTimeOut();
 
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
