@@ -21,6 +21,7 @@ public sealed class PcapWriter : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(header[16..], 262144);
         BinaryPrimitives.WriteUInt32LittleEndian(header[20..], 1);
         _stream.Write(header);
+        _stream.Flush();
     }
 
     public static byte[] ToBytes(IEnumerable<CapturedPacket> packets)

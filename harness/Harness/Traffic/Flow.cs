@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
+using Conformance.Kernel.Tables;
 
 namespace Conformance.Harness.Traffic;
 
@@ -90,7 +91,8 @@ public sealed class Flow : IAsyncDisposable
     {
         Open().LingerState = new LingerOption(true, 0);
         Forget();
-        return Task.CompletedTask;
+        // The descriptor is closed, and the RST sent, as soon as the runtime has let go of it.
+        return Eventually.Async($"the socket on port {Local.Port} is closed", () => ListeningSockets.HasTcp(From.Namespace, Local.Port), open => !open);
     }
 
     /// <summary>The server closes first, with FIN or RST; the client follows.</summary>
@@ -101,6 +103,7 @@ public sealed class Flow : IAsyncDisposable
         try
         {
             await DrainAsync(socket);
+            socket.Shutdown(SocketShutdown.Send);
         }
         catch (SocketException e) when (reset && e.SocketErrorCode == SocketError.ConnectionReset)
         {
