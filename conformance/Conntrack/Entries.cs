@@ -22,13 +22,21 @@ public sealed class Entries : ArticleFixture
         events.Take().ShouldContain(e => e.Type == ConntrackEventType.New && e.Original.SourcePort == 35562, "the listener sees what happens");
 
         // The connection is over and its entry is there.
+        await Eventually.Async("the connection is closed", () => Of(Director, 35562).State, state => state == "TIME_WAIT");
+        events.Take();
         var listed = await RunAsInTheArticleAsync(Director, "conntrack -L");
         listed.ShouldContain("sport=35562");
         (await RunAsInTheArticleAsync(Director, "cat /proc/net/nf_conntrack")).ShouldContain("sport=35562");
 
         var silent = await Director.Command("timeout", "1", "conntrack", "-E").TryAsync();
+        silent.ExitCode.ShouldBe(124, "it listened until timeout(1) ended it");
         silent.StandardOutput.ShouldBeEmpty("an entry that nothing happens to is no event");
         events.Take().ShouldBeEmpty();
+
+        var listening = Director.Command("timeout", "2", "conntrack", "-E").TryAsync();
+        for (var port = 40000; !listening.IsCompleted; port++)
+            (await Client.AskAsync(Service, sourcePort: port)).ShouldBeAnsweredBy("rs1");
+        (await listening).StandardOutput.ShouldContain("dst=10.10.0.1", Case.Sensitive, "what happens is an event");
     }
 
     [Test, Claim("CT-3")]

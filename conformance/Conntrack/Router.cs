@@ -13,14 +13,15 @@ public sealed class Router : ConformanceFixture
         await Director.Iptables.AddAsync(("nat", "-A POSTROUTING -s 172.16.0.0/24 -o ens33 -j MASQUERADE"));
         Client.Serve(TransportProtocol.Tcp, 80);
 
-        var first = await Rs1.AskAsync("client:80", sourcePort: 40000);
-        var second = await Rs2.AskAsync("client:80", sourcePort: 40000);
+        await using var first = await Rs1.ConnectAsync("client:80", sourcePort: 40000);
+        await using var second = await Rs2.ConnectAsync("client:80", sourcePort: 40000);
 
         foreach (var flow in new[] { first, second })
         {
             flow.ShouldBeAnsweredBy("client");
             flow.ShouldBeSeenByServerAs("director");
         }
+        first.Answer!.SeenPeer.ShouldNotBe(second.Answer!.SeenPeer, "both are open, and only the router's port tells them apart");
         first.ShouldBeSeenAs(
             On("director").Leaving.Syn(from: "192.168.113.101", to: "client:80"),
             On("director").Arriving.SynAck(from: "client:80", to: "192.168.113.101"),

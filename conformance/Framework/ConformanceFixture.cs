@@ -39,8 +39,16 @@ public abstract class ConformanceFixture
         if (_lab is null)
             return;
         var failed = TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed;
-        await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
-        await _lab.DisposeAsync();
+        try
+        {
+            await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
+            if (_lab.Wire.Dropped > 0)
+                throw new InvalidOperationException($"{_lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
+        }
+        finally
+        {
+            await _lab.DisposeAsync();
+        }
     }
 
     private static string TopologyOf(ITest test)

@@ -3,6 +3,7 @@ using Conformance.Harness;
 using Conformance.Kernel;
 using Conformance.Reports;
 using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
 
 [assembly: Conformance.Suite.RecordClaims]
 [assembly: LevelOfParallelism(16)]
@@ -29,6 +30,8 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         var ids = test.Properties[ClaimAttribute.Property].Cast<string>().ToList();
         var evidence = Evidence.Of(test);
         var verdict = VerdictOf(result.Outcome, result.Message);
+        if (result.Outcome.Status == TestStatus.Skipped && verdict == Verdict.Broken)
+            TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error, $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
             test.FullName, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));

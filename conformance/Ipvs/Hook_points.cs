@@ -18,6 +18,30 @@ public sealed class Hook_points : ArticleFixture
         (await ChainsPassedAsync(Director, "reply")).ShouldBe(["PREROUTING", "FORWARD", "POSTROUTING"]);
     }
 
+    [Test, Claim("VS-2")]
+    public async Task What_filter_input_drops_never_reaches_ipvs()
+    {
+        await SetUpServiceAsync("rs1:8080");
+        await Director.Iptables.AddAsync(("filter", "-A INPUT -p tcp --dport 8410 -j DROP"));
+
+        var flow = await Client.AskAsync(Service);
+
+        flow.ShouldBeMetWithSilence();
+        flow.ShouldBeSeenAs(On("director").Arriving.Syn(to: Service));
+        Director.IpvsConnections().ShouldBeEmpty();
+    }
+
+    [Test, Claim("VS-2")]
+    public async Task A_client_on_the_director_is_served_at_output()
+    {
+        await SetUpServiceAsync("rs1:8080");
+
+        var flow = await Director.AskAsync(Service);
+
+        flow.ShouldBeAnsweredBy("rs1");
+        flow.ShouldBeSeenAs(On("rs1").Arriving.Syn(to: "rs1:8080"));
+    }
+
     [Test, Claim("VS-3")]
     public async Task A_drop_in_output_stops_forwarded_requests()
     {

@@ -70,7 +70,7 @@ internal sealed record Need(string Program, string Package, string Why)
     private static async Task<string?> AptAsync(string[] arguments, CancellationToken cancellationToken)
     {
         var result = await CliWrap.Cli.Wrap("apt-get")
-            .WithArguments(["-q", .. arguments])
+            .WithArguments(["-q", "-o", "DPkg::Lock::Timeout=120", .. arguments])
             .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal)
             {
                 ["DEBIAN_FRONTEND"] = "noninteractive",

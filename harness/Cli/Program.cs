@@ -53,7 +53,7 @@ static async Task<int> Guard(Func<Task<int>> action)
         Console.Error.WriteLine(e.Message);
         return ExitCodes.Violated;
     }
-    catch (IOException e)
+    catch (Exception e) when (e is IOException or UnauthorizedAccessException)
     {
         Console.Error.WriteLine($"Reading or writing failed.\n  evidence: {e.Message}\n  consequence: what was asked for is not complete\n  fix: see that artifacts/ can be written to and the disk is not full");
         return ExitCodes.Violated;

@@ -17,8 +17,16 @@ internal static class Runs
         var folder = RunFolder.Create(root, suffix);
         foreach (var old in Directory.GetDirectories(Path.Combine(root, "artifacts"), "2*-*-*").OrderDescending(StringComparer.Ordinal).Skip(Kept))
         {
-            if (!IsRunning(old) && !File.Exists(Path.Combine(old, KeepMarker)))
+            if (IsRunning(old) || File.Exists(Path.Combine(old, KeepMarker)))
+                continue;
+            try
+            {
                 Directory.Delete(old, recursive: true);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Another run clears it away as well, or it is another user's.
+            }
         }
         return folder;
     }

@@ -20,6 +20,8 @@ public enum CommandResultValidation
 /// <summary>An immutable description of a command line and of what its standard streams are connected to.</summary>
 public sealed record Command
 {
+    private static readonly TimeSpan s_graceAfterKill = TimeSpan.FromSeconds(1);
+
     public Command(string targetFilePath) => TargetFilePath = targetFilePath;
 
     public string TargetFilePath { get; }
@@ -94,15 +96,22 @@ public sealed record Command
     {
         using (process)
         {
-            await using var kill = cancellationToken.Register(() => process.Kill(entireProcessTree: true));
+            // After a kill, a descendant that got away may hold the pipes open: it is not waited for.
+            using var pipes = new CancellationTokenSource();
+            await using var kill = cancellationToken.Register(() =>
+            {
+                process.Kill(entireProcessTree: true);
+                pipes.CancelAfter(s_graceAfterKill);
+            });
             using var exited = new CancellationTokenSource();
             var feeding = FeedAsync(process.StandardInput.BaseStream, exited.Token);
             await Task.WhenAll(
-                StandardOutputPipe.CopyFromAsync(process.StandardOutput.BaseStream, CancellationToken.None),
-                StandardErrorPipe.CopyFromAsync(process.StandardError.BaseStream, CancellationToken.None),
+                StandardOutputPipe.CopyFromAsync(process.StandardOutput.BaseStream, pipes.Token),
+                StandardErrorPipe.CopyFromAsync(process.StandardError.BaseStream, pipes.Token),
                 process.WaitForExitAsync(CancellationToken.None));
+            // Not awaited: a read of our own terminal cannot be cancelled, and it no longer matters.
             await exited.CancelAsync();
-            await feeding;
+            _ = feeding;
             cancellationToken.ThrowIfCancellationRequested();
             var result = new CommandResult(process.ExitCode, started, DateTimeOffset.Now);
             if (result.ExitCode != 0 && Validation.HasFlag(CommandResultValidation.ZeroExitCode))

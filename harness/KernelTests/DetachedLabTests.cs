@@ -2,6 +2,7 @@ using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Harness;
+using Conformance.Tests;
 
 namespace Conformance.KernelTests;
 
@@ -9,15 +10,20 @@ namespace Conformance.KernelTests;
 [NonParallelizable]
 public sealed class DetachedLabTests
 {
+    private readonly List<string> _up = [];
+
     [TearDown]
-    public Task DownAll() => LabAsync("down", "--all");
+    public async Task DownOurs()
+    {
+        foreach (var id in _up)
+            await LabAsync("down", "--lab", id);
+        _up.Clear();
+    }
 
     [Test]
     public async Task A_detached_lab_stays_up_between_calls_and_goes_down()
     {
-        var up = await LabAsync("up", "article-nat", "--detach", "--kernel", "host");
-        up.ExitCode.ShouldBe(0, up.StandardError);
-        var id = up.StandardOutput.Trim();
+        var id = await UpAsync();
 
         (await LabAsync("exec", "client", "--", "curl", "--silent", "--http0.9", "--max-time", "2", "http://192.168.113.99:8080/")).StandardOutput.ShouldStartWith("rs1 192.168.113.102:");
         (await LabAsync("exec", "client", "--", "sh", "-c", "exit 9")).ExitCode.ShouldBe(9);
@@ -39,7 +45,7 @@ public sealed class DetachedLabTests
     [Test]
     public async Task A_capture_of_a_detached_lab_is_pcap()
     {
-        (await LabAsync("up", "article-nat", "--detach", "--kernel", "host")).ExitCode.ShouldBe(0);
+        await UpAsync();
         var file = Path.Combine(RunFolder.Current, "detached.pcap");
         var capturing = LabAsync("capture", "director:ens33", "-w", file, "-c", "2");
         await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24, Timeouts.Command);
@@ -54,7 +60,7 @@ public sealed class DetachedLabTests
     [Test]
     public async Task The_record_of_a_lab_whose_process_was_killed_is_swept()
     {
-        var id = (await LabAsync("up", "article-nat", "--detach", "--kernel", "host")).StandardOutput.Trim();
+        var id = await UpAsync();
         var record = Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs", $"{id}.json");
         var pid = JsonDocument.Parse(await File.ReadAllTextAsync(record)).RootElement.GetProperty("processId").GetInt32();
 
@@ -76,12 +82,19 @@ public sealed class DetachedLabTests
         (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
     }
 
+    private async Task<string> UpAsync()
+    {
+        var up = await LabAsync("up", "article-nat", "--detach", "--kernel", "host");
+        up.ExitCode.ShouldBe(0, up.StandardError);
+        _up.Add(up.StandardOutput.Trim());
+        return _up[^1];
+    }
+
     private static async Task<BufferedCommandResult> LabAsync(params string[] arguments)
     {
         using var limit = new CancellationTokenSource(Timeouts.Command);
         return await Command(arguments).ExecuteBufferedAsync(limit.Token);
     }
 
-    private static Command Command(params string[] arguments) =>
-        Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);
+    private static Command Command(params string[] arguments) => LabProgram.Command(arguments);
 }

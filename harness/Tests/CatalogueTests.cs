@@ -24,6 +24,10 @@ public sealed class CatalogueTests
     public void Every_test_of_the_suite_names_a_claim() =>
         SuiteTests().Where(m => m.GetCustomAttribute<ClaimAttribute>() is null).Select(m => m.Name).ShouldBeEmpty();
 
+    [Test]
+    public void No_test_of_the_suite_is_ignored_or_explicit() =>
+        SuiteTests().Where(m => m.GetCustomAttribute<IgnoreAttribute>() is not null || m.GetCustomAttribute<ExplicitAttribute>() is not null).Select(m => m.Name).ShouldBeEmpty();
+
     [TestCase("- id: x\n  title: x\n  claims:\n    - id: A-1\n      en: x\n      observe: x\n      article: wrong\n      zh: x\n", "correct behaviour is missing")]
     [TestCase("- id: x\n  title: x\n  claims:\n    - id: A-1\n      en: x\n      observe: x\n      article: right\n", "lacks the article's words")]
     [TestCase("- id: x\n  title: x\n  claims:\n    - { id: A-1, en: x, zh: x, observe: x, article: right }\n    - { id: A-1, en: x, zh: x, observe: x, article: right }\n", "A-1 stands there twice")]

@@ -57,7 +57,7 @@ public sealed class LauncherTests
 
         await Eventually.Async("all processes are gone", () => KernelsIn(run), left => left.Count == 0, s_gone);
         await running;
-        Directory.Exists(Path.Combine(run, "kernel", "uml")).ShouldBeFalse("the kernel's own folder is gone");
+        await Eventually.Async("the kernel's own folder is gone", () => Directory.Exists(Path.Combine(run, "kernel", "uml")), there => !there, s_gone);
     }
 
     [Test]
@@ -76,6 +76,7 @@ public sealed class LauncherTests
     [TestCase(64, "--no-such-option")]
     [TestCase(64, "no-such-verb")]
     [TestCase(64, "kernel")]
+    [TestCase(64, "kernel", "--kernel", "host", "--", "true")]
     [TestCase(1, "graph", "no-such-topology")]
     [TestCase(3, "run", "--kernel", "uml=/no/such/kernel")]
     [TestCase(3, "run", "--kernel", "solaris")]
@@ -96,7 +97,39 @@ public sealed class LauncherTests
         var result = await Lab("run", "--filter", "NO-99").ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(2, result.StandardError);
-        result.StandardError.ShouldContain("no test is selected by 'NO-99'");
+        result.StandardError.ShouldContain("'NO-99' selects no test");
+    }
+
+    [Test]
+    public async Task A_word_of_the_filter_that_selects_nothing_is_told_though_others_do()
+    {
+        var result = await Lab("run", "--filter", "VS-16,NO-99").ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardOutput.ShouldContain("1 holds");
+        result.StandardError.ShouldContain("'NO-99' selects no test");
+    }
+
+    [Test]
+    public async Task A_kernel_that_dies_in_mid_run_leaves_broken_claims_and_no_silence()
+    {
+        var running = Lab("run", "--filter", "CT-5,VS-16").ExecuteBufferedAsync(Limit());
+        var launcher = running.ProcessId.ToString(CultureInfo.InvariantCulture);
+        var kernel = await Eventually.Async("the kernel runs and a claim is proved", () => KernelOf(launcher), k => k is not null, TimeSpan.FromSeconds(20));
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", kernel!]).ExecuteAsync();
+
+        var result = await running;
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardOutput.ShouldContain("CT-5 broken");
+        result.StandardError.ShouldContain("ended before its command did");
+    }
+
+    /// <summary>The kernel of a launcher's run, once a record shows that tests run.</summary>
+    private static string? KernelOf(string launcher)
+    {
+        var run = Directory.GetDirectories(Path.Combine(RunFolder.ProjectRoot(), "artifacts"), $"*-{launcher}").FirstOrDefault();
+        return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? KernelsIn(run).FirstOrDefault() : null;
     }
 
     [Test]
@@ -124,8 +157,7 @@ public sealed class LauncherTests
     /// <summary>No call takes longer than a minute: a hung one is killed and fails its test.</summary>
     private static CancellationToken Limit() => new CancellationTokenSource(TimeSpan.FromMinutes(1)).Token;
 
-    private static Command Lab(params string[] arguments) =>
-        CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab")).WithArguments(arguments).WithValidation(CommandResultValidation.None);
+    private static Command Lab(params string[] arguments) => LabProgram.Command(arguments);
 
     /// <summary>The three processes of a run whose command has the marker, and the run's folder; empty until all are there.</summary>
     private static Dictionary<string, string> ProcessesOf(string marker)

@@ -4,6 +4,7 @@ using System.IO.Pipelines;
 using System.IO.Pipes;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using CliWrap;
 
 namespace Conformance.Cli.Kernels;
@@ -17,7 +18,9 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     /// <summary>Where Debian's package user-mode-linux puts the kernel.</summary>
     public const string DebianBinary = "/usr/bin/linux.uml";
 
+    private const string CommandFile = "command";
     private const string Memory = "3072M";
+    private const long MemoryBytes = 3072L << 20;
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan s_interruptGrace = TimeSpan.FromSeconds(1);
     private static readonly string s_scripts = Path.Combine(AppContext.BaseDirectory, "Kernels");
@@ -26,6 +29,11 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
 
     public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
     {
+        if ((command.RunFolder + s_scripts).Contains(' ', StringComparison.Ordinal))
+        {
+            throw new LabKernelException("The project's path has a space in it.", command.RunFolder, "The user-mode kernel cannot be started: its command line is split at spaces.",
+                "Move the project to a path without spaces.");
+        }
         var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
         WriteCommandFile(folder, command);
 
@@ -61,17 +69,18 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                 case 'B':
                     boot = watch.Elapsed;
                     booting.CancelAfter(Timeout.Infinite);
+                    File.Delete(Path.Combine(folder, CommandFile));
                     if (command.Terminal)
                         await line.SendAsync('W', string.Create(CultureInfo.InvariantCulture, $"{Console.WindowHeight} {Console.WindowWidth}"));
                     _ = SendInputAsync(line, command.Input, ended.Token);
                     break;
                 case 'O':
-                    await command.Output.WriteAsync(frame.Payload, CancellationToken.None);
-                    await command.Output.FlushAsync(CancellationToken.None);
+                    await command.Output.WriteAsync(frame.Payload, cancellationToken);
+                    await command.Output.FlushAsync(cancellationToken);
                     break;
                 case 'E':
-                    await command.Error.WriteAsync(frame.Payload, CancellationToken.None);
-                    await command.Error.FlushAsync(CancellationToken.None);
+                    await command.Error.WriteAsync(frame.Payload, cancellationToken);
+                    await command.Error.FlushAsync(cancellationToken);
                     break;
                 case 'C':
                     relay = await TcpRelay.ConnectAsync(command.RelayPort, line, ended.Token);
@@ -129,11 +138,16 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
             command.WorkingDirectory, command.RunFolder, command.RelayPort.ToString(CultureInfo.InvariantCulture), command.Terminal ? "tty" : "",
             variables.Count.ToString(CultureInfo.InvariantCulture), .. variables.Select(v => $"{v.Key}={v.Value}"), .. command.Argv,
         ];
-        File.WriteAllText(Path.Combine(folder, "command"), string.Concat(fields.Select(f => f + '\0')));
+        // The environment may hold secrets: nobody else reads the file, and it is deleted when the guest has read it.
+        using var file = new FileStream(Path.Combine(folder, CommandFile), new FileStreamOptions
+        {
+            Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        });
+        file.Write(Encoding.UTF8.GetBytes(string.Concat(fields.Select(f => f + '\0'))));
     }
 
-    /// <summary>The guest's memory is an unlinked file, which must be on a tmpfs to be fast.</summary>
-    private static string MemoryFolder() => Directory.Exists("/dev/shm") ? "/dev/shm" : "/tmp";
+    /// <summary>The guest's memory is an unlinked file, on a tmpfs to be fast. Containers often have a small /dev/shm.</summary>
+    private static string MemoryFolder() => Directory.Exists("/dev/shm") && new DriveInfo("/dev/shm").AvailableFreeSpace > MemoryBytes ? "/dev/shm" : "/tmp";
 
     private static async Task CompleteWhenEndedAsync(Task guard, Pipe fromGuest)
     {
@@ -161,7 +175,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
 
     private static async Task InterruptAsync(GuestLine line, AnonymousPipeServerStream alive)
     {
-        await line.SendAsync('S', "2");
+        _ = line.SendAsync('S', "2").AsTask(); // not awaited: a guest that reads nothing must not keep us
         await Task.Delay(s_interruptGrace);
         await alive.DisposeAsync();
     }

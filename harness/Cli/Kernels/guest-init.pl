@@ -16,7 +16,7 @@ use strict;
 use warnings;
 
 use constant {    # x86-64 system call numbers and ioctls
-    SYS_mount => 165, SYS_pivot_root => 155, SYS_finit_module => 313, SYS_reboot => 169, SYS_setrlimit => 160,
+    SYS_mount => 165, SYS_pivot_root => 155, SYS_finit_module => 313, SYS_reboot => 169, SYS_setrlimit => 160, SYS_umount2 => 166,
     TCGETS => 0x5401, TCSETS => 0x5402, TIOCSCTTY => 0x540E, TIOCSWINSZ => 0x5414,
     TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, SIOCSIFFLAGS => 0x8914, MAX_FRAME => 16384,
 };
@@ -87,6 +87,8 @@ if (-d $modules) {
 syscall(SYS_pivot_root, my $new_root = '.', my $old_root = '.host') == 0 or fail('pivot_root');
 chroot '.';
 chdir '/';
+syscall(SYS_umount2, my $host = '/.host', 2);    # MNT_DETACH: the overlay keeps what it needs
+rmdir '/.host';
 mount('proc', '/proc', 'proc');
 mount('sysfs', '/sys', 'sysfs');
 mount('tmpfs', '/run', 'tmpfs');

@@ -13,6 +13,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
+    private readonly List<string> _faults = [];
 
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
@@ -27,6 +28,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     internal TimeSpan RunnerStart { get; private set; }
 
     internal LabResult? Result { get; private set; }
+
+    /// <summary>What went wrong besides tests: the kernel died, an assembly did not load, a word of the filter selects nothing.</summary>
+    internal IReadOnlyList<string> Faults => _faults;
 
     /// <param name="progress">Told of every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
@@ -51,7 +55,12 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
                 case "test":
                     _tests.Add(told);
                     break;
+                case "unmatched":
+                    _faults.Add($"The filter's word '{told.Name}' selects no test.");
+                    break;
             }
+            if (told.Kind is "start" or "end" && told.Message is { Length: > 0 } message)
+                _faults.Add($"{told.Name}: {message}");
             progress(told);
         });
         try
@@ -60,11 +69,18 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         }
         catch (OperationCanceledException) when (silence.IsCancellationRequested)
         {
-            Console.Error.WriteLine($"No test ended for {s_silence.TotalSeconds} s: the runner was ended.");
+            _faults.Add($"No test ended for {s_silence.TotalSeconds} s: the runner was ended.");
+            return ExitCodes.Violated;
+        }
+        catch (LabKernelException e)
+        {
+            _faults.Add(e.Message);
             return ExitCodes.Violated;
         }
         RunnerStart = first - Result.Times.Boot;
-        return Result.ExitCode;
+        if (Result.ExitCode is not (ExitCodes.Ok or ExitCodes.Violated or ExitCodes.NothingRan))
+            _faults.Add($"The runner died with exit code {Result.ExitCode}.");
+        return _faults.Count > 0 ? ExitCodes.Violated : Result.ExitCode;
     }
 
     private Task<LabResult> RunKernelAsync(string filter, IEnumerable<string> assemblies, Stream output, Stream error, CancellationToken cancellationToken) =>

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -9,6 +10,7 @@ namespace Conformance.Cli.Runner;
 /// </summary>
 internal sealed class SelectionFilter : TestFilter
 {
+    private readonly ConcurrentDictionary<string, bool> _matched = new(StringComparer.Ordinal);
     private readonly string[] _words;
 
     private SelectionFilter(string[] words) => _words = words;
@@ -19,7 +21,18 @@ internal sealed class SelectionFilter : TestFilter
         return words.Length == 0 ? Empty : new SelectionFilter(words);
     }
 
-    public override bool Match(ITest test) => !test.IsSuite && _words.Any(word => IsMatch(test, word));
+    /// <summary>The words that have not selected any test so far.</summary>
+    internal IEnumerable<string> UnmatchedWords => _words.Where(w => !_matched.ContainsKey(w));
+
+    public override bool Match(ITest test)
+    {
+        if (test.IsSuite)
+            return false;
+        var matching = _words.Where(word => IsMatch(test, word)).ToList();
+        foreach (var word in matching)
+            _matched[word] = true;
+        return matching.Count > 0;
+    }
 
     public override TNode AddToXml(TNode parentNode, bool recursive) => parentNode.AddElement("selection", string.Join(',', _words));
 

@@ -10,7 +10,10 @@ using NUnit.Framework.Internal;
 namespace Conformance.Cli.Runner;
 
 /// <summary>One line of the runner's output: a test that has ended, or the end of an assembly.</summary>
-/// <param name="Kind">"start" (with the number of tests and the claims selected), "test" or "end".</param>
+/// <param name="Kind">
+/// "start" of an assembly (with the number of tests and the claims selected), "test", "end" of an assembly, or
+/// "unmatched" (a word of the filter that selected nothing).
+/// </param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims);
 
@@ -37,7 +40,11 @@ internal static class TestRunner
             total += count;
             good &= isGood;
         }
-        return total == 0 ? ExitCodes.NothingRan : good ? ExitCodes.Ok : ExitCodes.Violated;
+        foreach (var word in (filter as SelectionFilter)?.UnmatchedWords ?? [])
+            Write(output, new RunnerEvent("unmatched", word, "", 0, null, 0, []));
+        if (!good)
+            return ExitCodes.Violated;
+        return total == 0 ? ExitCodes.NothingRan : ExitCodes.Ok;
     }
 
     private static (int Count, bool IsGood) RunAssembly(string path, ITestFilter filter, StreamWriter output)

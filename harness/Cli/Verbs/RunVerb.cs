@@ -53,10 +53,12 @@ internal static class RunVerb
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(Output.Times(run));
         Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
+        foreach (var fault in run.Faults)
+            Console.Error.WriteLine(fault);
         if (run.Selected == 0)
         {
-            Console.Error.WriteLine($"Nothing ran: no test is selected by '{filter}'.");
-            return ExitCodes.NothingRan;
+            Console.Error.WriteLine("Nothing ran.");
+            return run.Result?.ExitCode == ExitCodes.NothingRan ? ExitCodes.NothingRan : ExitCodes.Violated;
         }
         return exitCode == ExitCodes.Ok && summary.IsGood && unknown.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
     }

@@ -1,5 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
 using CliWrap;
+using CliWrap.Buffered;
 using Conformance.Cli.Kernels;
 using Conformance.Cli.Labs;
 using Conformance.Harness;
@@ -24,16 +26,17 @@ internal static class UpVerb
         var verb = new Command("up", "Bring a lab up and open a shell on it; leaving the shell takes it down.") { topology, kernel, detach, hold };
         verb.SetAction(async parsed =>
         {
-            using var interrupt = new Interrupt();
             var name = parsed.GetValue(topology)!;
             var parsedTopology = Topology.Load(name); // wrong documents are told before anything is booted
+            var labKernel = await LabKernels.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
+            // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
+            if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))
+                return await ShellAsync(parsedTopology);
+            using var interrupt = new Interrupt();
             if (parsed.GetValue(hold))
                 return await HoldAsync(parsedTopology, interrupt.Token);
-            var labKernel = await LabKernels.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token);
-            if (parsed.GetValue(detach))
-                return await DetachAsync(labKernel, name, interrupt.Token);
-            return labKernel is HostKernel
-                ? await ShellAsync(parsedTopology)
+            return parsed.GetValue(detach)
+                ? await DetachAsync(labKernel, name, interrupt.Token)
                 : await KernelVerb.RunAsync(labKernel, [Programs.Dotnet, Programs.Cli, "up", name, "--kernel", "host"], interrupt.Token);
         });
         return verb;
@@ -49,6 +52,7 @@ internal static class UpVerb
             return await ForegroundProcess.RunAsync(["bash"], new Dictionary<string, string?>(StringComparer.Ordinal)
             {
                 [LabRecord.Variable] = record.File,
+                ["CONFORMANCE_PROGRAM"] = Programs.Cli,
                 ["PATH"] = $"{RunFolder.ProjectRoot()}:{record.Path}:{Environment.GetEnvironmentVariable("PATH")}",
             });
         }
@@ -84,28 +88,27 @@ internal static class UpVerb
             throw new CannotRunHereException("A detached lab is not possible here.", $"The labs run on {kernel.Name}, which ends with the command that it runs.",
                 "Nothing was built.", "Use './lab up TOPOLOGY' and its shell, or a machine whose kernel has IPVS.");
         }
-        var before = LabRecord.All().Select(l => l.Id).ToHashSet(StringComparer.Ordinal);
         var log = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs")).FullName, $"{Environment.ProcessId}.log");
         // A session of its own: it must not get this terminal's Ctrl-C, and its streams must not keep our caller waiting.
         var started = await CliWrap.Cli.Wrap("sh")
             .WithArguments(["-c", "setsid \"$@\" </dev/null >/dev/null 2>\"$0\" & echo $!", log, Programs.Dotnet, Programs.Cli, "up", topology, HoldOption])
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(cancellationToken);
-        var record = await WaitForRecordAsync(before, log, started.ExitCode, cancellationToken);
+            .ExecuteBufferedAsync(cancellationToken);
+        var holder = int.Parse(started.StandardOutput, CultureInfo.InvariantCulture);
+        var record = await WaitForRecordAsync(holder, log, cancellationToken);
         File.Delete(log);
         Console.WriteLine(record.Id);
         return ExitCodes.Ok;
     }
 
-    private static async Task<LabRecord> WaitForRecordAsync(HashSet<string> before, string log, int exitCode, CancellationToken cancellationToken)
+    private static async Task<LabRecord> WaitForRecordAsync(int holder, string log, CancellationToken cancellationToken)
     {
-        for (var end = Environment.TickCount64 + Timeouts.Command.TotalMilliseconds; Environment.TickCount64 < end && exitCode == 0; await Task.Delay(50, cancellationToken))
+        for (var end = Environment.TickCount64 + Timeouts.Command.TotalMilliseconds; Environment.TickCount64 < end && Directory.Exists($"/proc/{holder}"); await Task.Delay(50, cancellationToken))
         {
-            if (LabRecord.All().FirstOrDefault(l => !before.Contains(l.Id)) is { } record)
+            if (LabRecord.All().FirstOrDefault(l => l.ProcessId == holder) is { } record)
                 return record;
-            if (File.Exists(log) && new FileInfo(log).Length > 0)
-                break;
         }
-        throw new HarnessException("The lab did not come up.", File.Exists(log) ? File.ReadAllText(log).Trim() : "Its process did not start.", "No lab is up.", "See the evidence.");
+        var said = File.ReadAllText(log).Trim();
+        File.Delete(log);
+        throw new HarnessException("The lab did not come up.", said.Length > 0 ? said : $"Its process {holder} left no record.", "No lab is up.", "See the evidence.");
     }
 }

@@ -28,7 +28,7 @@ public static class FlowAssertions
 
     /// <summary>No connection came about, and nobody refused it: the attempt ran into its time-out.</summary>
     public static void ShouldTimeOut(this Flow flow) =>
-        Demand(flow, flow.Outcome.Kind is OutcomeKind.Silence or OutcomeKind.AnswerFromWrongAddress, "should time out");
+        Demand(flow, flow is { GaveUp: true, WasEstablished: false }, "should time out");
 
     /// <summary>Nothing at all came back to the client.</summary>
     public static void ShouldBeMetWithSilence(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.Silence, "should be met with silence");

@@ -51,6 +51,7 @@ public sealed class Lab : IAsyncDisposable
     /// <exception cref="KernelException">Not root, or the kernel lacks something; what was built is gone again.</exception>
     public static async Task<Lab> StartAsync(Topology topology, bool capture = true)
     {
+        await Toolbox.PrepareAsync();
         var lab = new Lab(topology);
         try
         {

@@ -15,22 +15,27 @@ public static class Toolbox
     private static readonly string[] s_names =
         ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
-    private static readonly Lazy<Dictionary<string, string?>> s_environment = new(() => new(StringComparer.Ordinal)
+    private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () => new(StringComparer.Ordinal)
     {
-        ["PATH"] = DefaultIptablesWorks() ? SystemPath : $"{LinksTo("legacy")}:{SystemPath}",
+        ["PATH"] = await DefaultIptablesWorksAsync() ? SystemPath : $"{LinksTo("legacy")}:{SystemPath}",
         ["LC_ALL"] = "C.UTF-8",
     });
 
-    public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value;
+    /// <summary>The variables; there once a lab has been started.</summary>
+    public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value.Result;
 
-    private static bool DefaultIptablesWorks()
+    /// <summary>Finds out what works here, once for each process.</summary>
+    internal static Task PrepareAsync() => s_environment.Value;
+
+    private static async Task<bool> DefaultIptablesWorksAsync()
     {
         using var probe = NetworkNamespace.Create("iptables-probe");
         try
         {
             // Only listing would not do: iptables-nft lists an empty table on kernels where it cannot add a rule.
-            var result = Cli.Wrap("nsenter").WithArguments([$"--net={probe.Path}", "--", "iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync().Task.GetAwaiter().GetResult();
+            using var limit = new CancellationTokenSource(Timeouts.Command);
+            var result = await Cli.Wrap("nsenter").WithArguments([$"--net={probe.Path}", "--", "iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
+                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
             return result.ExitCode == 0;
         }
         catch (System.ComponentModel.Win32Exception)

@@ -5,9 +5,10 @@ public sealed class Wire : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly List<Capture> _captures = [];
-    private readonly List<CapturedPacket> _packets = [];
+    private List<CapturedPacket> _packets = [];
     private bool _disposed;
 
+    /// <summary>Packets that were not captured for want of buffer: then no story is whole.</summary>
     public long Dropped => _captures.Sum(c => c.Dropped);
 
     internal void Add(Capture capture)
@@ -16,7 +17,7 @@ public sealed class Wire : IDisposable
             _captures.Add(capture);
     }
 
-    /// <summary>All packets until now, by the kernel's time stamps; at one instant, in the order of the path is not known.</summary>
+    /// <summary>All packets until now, in the order of the kernel's time stamps.</summary>
     public IReadOnlyList<CapturedPacket> Packets()
     {
         lock (_lock)
@@ -45,7 +46,7 @@ public sealed class Wire : IDisposable
         var fresh = _captures.SelectMany(c => c.Drain()).ToList();
         if (fresh.Count == 0)
             return;
-        _packets.AddRange(fresh);
-        _packets.Sort((a, b) => a.Time.CompareTo(b.Time));
+        // Stable: packets of one interface with the same time stamp stay in the order in which they were captured.
+        _packets = [.. _packets.Concat(fresh).OrderBy(p => p.Time)];
     }
 }

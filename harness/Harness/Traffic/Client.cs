@@ -37,7 +37,7 @@ internal sealed class Client : IAsyncDisposable
         var since = DateTime.UtcNow;
         var socket = Bind(remote, SocketType.Stream, ProtocolType.Tcp, sourcePort);
         var local = (IPEndPoint)socket.LocalEndPoint!;
-        var established = false;
+        var (established, gaveUp) = (false, false);
         string? greeting = null;
         try
         {
@@ -48,11 +48,15 @@ internal sealed class Client : IAsyncDisposable
             using (var limit = new CancellationTokenSource(Timeouts.Answer))
                 greeting = await ReadLineAsync(socket, limit.Token);
         }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        catch (SocketException)
         {
             // What the error really was is read off the wire.
         }
-        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since);
+        catch (OperationCanceledException)
+        {
+            gaveUp = true;
+        }
+        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since) { WasEstablished = established, GaveUp = gaveUp };
         Conclude(flow, greeting, established);
         Remember(flow);
         if (flow.Answer is not null)

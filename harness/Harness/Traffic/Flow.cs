@@ -50,6 +50,12 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>The server's answer; null when none reached the client's socket.</summary>
     public Answer? Answer { get; internal set; }
 
+    /// <summary>Whether the TCP connection stood at some time.</summary>
+    public bool WasEstablished { get; internal init; }
+
+    /// <summary>Whether the client gave up because its time-out had passed; nothing told its socket to stop.</summary>
+    public bool GaveUp { get; internal init; }
+
     public bool IsOpen => _socket is not null;
 
     /// <summary>The flow's packets until now, on every interface of the lab.</summary>

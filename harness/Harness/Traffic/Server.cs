@@ -93,9 +93,17 @@ internal sealed class TcpServer : Server
             {
                 socket = await _listener.AcceptAsync();
             }
-            catch (Exception e) when (e is SocketException or ObjectDisposedException)
+            catch (ObjectDisposedException)
+            {
+                return;
+            }
+            catch (SocketException e) when (e.SocketErrorCode is SocketError.OperationAborted or SocketError.Interrupted or SocketError.NotSocket or SocketError.InvalidArgument)
             {
                 return; // the listener was closed
+            }
+            catch (SocketException)
+            {
+                continue; // this one connection failed, or descriptors are short for a while
             }
             _ = ServeAsync(socket);
         }

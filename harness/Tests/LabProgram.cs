@@ -1,0 +1,22 @@
+using CliWrap;
+using Conformance.Harness;
+
+namespace Conformance.Tests;
+
+/// <summary>The launcher's program, of the same build as the tests that call it.</summary>
+internal static class LabProgram
+{
+    internal static Command Command(params string[] arguments) =>
+        CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab"))
+            .WithArguments(arguments)
+            .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Cli.dll") })
+            .WithValidation(CommandResultValidation.None);
+
+    /// <summary>Under our own runner this process is the program; under VSTest it is beside the test project's output.</summary>
+    private static string Folder()
+    {
+        var harness = Path.Combine(RunFolder.ProjectRoot(), "harness");
+        var parts = Path.GetRelativePath(harness, AppContext.BaseDirectory).Split('/');
+        return Path.Combine([harness, "Cli", .. parts[1..]]);
+    }
+}
