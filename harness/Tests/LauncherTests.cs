@@ -30,7 +30,7 @@ public sealed class LauncherTests
     {
         var folder = RunFolder.ProjectRoot();
 
-        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
+        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind; mount -t hostfs none /mnt -o /; touch /mnt/usr/left-behind /mnt$HOME/left-behind /mnt/dev/shm/left-behind /mnt$PWD/left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldBe($"0\n{folder}\nleft-behind\n", result.StandardError);
         foreach (var place in new[] { "/usr", Environment.GetEnvironmentVariable("HOME")!, "/dev/shm", folder })
