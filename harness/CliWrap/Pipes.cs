@@ -29,10 +29,7 @@ public abstract class PipeTarget
 
     public static PipeTarget ToStream(Stream stream) => new StreamTarget(stream);
 
-    public static PipeTarget ToStringBuilder(StringBuilder builder) => new DelegateTarget(text => builder.Append(text), lines: false);
-
-    /// <summary>Calls back with every line, without its end.</summary>
-    public static PipeTarget ToDelegate(Action<string> handleLine) => new DelegateTarget(handleLine, lines: true);
+    public static PipeTarget ToStringBuilder(StringBuilder builder) => new StringTarget(builder);
 
     private sealed class StreamTarget(Stream target) : PipeTarget
     {
@@ -48,18 +45,12 @@ public abstract class PipeTarget
         }
     }
 
-    private sealed class DelegateTarget(Action<string> handle, bool lines) : PipeTarget
+    private sealed class StringTarget(StringBuilder builder) : PipeTarget
     {
         public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)
         {
             using var reader = new StreamReader(source, Encoding.UTF8);
-            if (!lines)
-            {
-                handle(await reader.ReadToEndAsync(cancellationToken));
-                return;
-            }
-            while (await reader.ReadLineAsync(cancellationToken) is { } line)
-                handle(line);
+            builder.Append(await reader.ReadToEndAsync(cancellationToken));
         }
     }
 }

@@ -140,7 +140,4 @@ public static class AllureApi
 
     public static void AddAttachment(string name, string type, byte[] content, string fileExtension = "") =>
         AllureLifecycle.Instance.AddAttachment(name, type, content, fileExtension);
-
-    public static void AddLabel(string name, string value) =>
-        AllureLifecycle.Instance.UpdateTestCase(t => t.labels.Add(new Label { name = name, value = value }));
 }

@@ -6,9 +6,6 @@ namespace Conformance.Harness.Labs;
 public static class Scheduler
 {
     public const string RoundRobin = "rr";
-    public const string WeightedRoundRobin = "wrr";
-    public const string LeastConnection = "lc";
-    public const string WeightedLeastConnection = "wlc";
 }
 
 /// <summary>A real server to be added: where, by which forwarding method (an option of ipvsadm), with which weight.</summary>
@@ -65,7 +62,4 @@ public sealed class IpvsAdmin
         }
         return _node.Command("ipvsadm", "-R").WithInput(string.Join('\n', lines) + "\n").ExecuteAsync();
     }
-
-    public Task DeleteAsync(VirtualServer server) =>
-        _node.Command("ipvsadm", "-D", server.Option, _node.Lab.Resolve(server.EndPoint).ToString()).ExecuteAsync();
 }

@@ -8,7 +8,6 @@ public enum NetlinkProtocol
 {
     Route = 0,
     Netfilter = 12,
-    Generic = 16,
 }
 
 /// <summary>

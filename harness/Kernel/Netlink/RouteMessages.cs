@@ -14,7 +14,6 @@ internal static class RouteMessages
     internal const ushort RTM_NEWROUTE = 24;
     internal const ushort RTM_DELROUTE = 25;
     internal const ushort RTM_GETROUTE = 26;
-    internal const ushort RTM_NEWNEIGH = 28;
     internal const ushort RTM_GETNEIGH = 30;
 
     internal const ushort IFLA_ADDRESS = 1;
@@ -29,13 +28,11 @@ internal static class RouteMessages
 
     internal const ushort IFA_ADDRESS = 1;
     internal const ushort IFA_LOCAL = 2;
-    internal const ushort IFA_BROADCAST = 4;
     internal const byte IFA_F_NODAD = 0x02;
 
     internal const ushort RTA_DST = 1;
     internal const ushort RTA_OIF = 4;
     internal const ushort RTA_GATEWAY = 5;
-    internal const ushort RTA_PREFSRC = 7;
     internal const ushort RTA_TABLE = 15;
     internal const byte RT_TABLE_MAIN = 254;
     internal const byte RTPROT_STATIC = 4;
