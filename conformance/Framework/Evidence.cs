@@ -22,7 +22,7 @@ internal sealed record Evidence(
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
-        var tables = lab.Nodes.SelectMany(TablesOf).ToList();
+        var tables = lab.Nodes.SelectMany(n => n.Tables().Select(t => new TableRecord(n.Name, t.Title, t.Text))).ToList();
         // Reading rules costs processes: only where the test has set some, or wants explaining.
         foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name && e.Text.Contains("iptables", StringComparison.Ordinal))))
         {
@@ -45,16 +45,6 @@ internal sealed record Evidence(
             [.. packets.Select(p => new PacketRecord(
                 Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),
                 p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))]);
-    }
-
-    private static IEnumerable<TableRecord> TablesOf(Node node)
-    {
-        if (node.IpvsTable() is { VirtualServers.Count: > 0 } table)
-            yield return new TableRecord(node.Name, "virtual servers", table.ToString());
-        if (node.IpvsConnections() is { Count: > 0 } connections)
-            yield return new TableRecord(node.Name, "IPVS connections", string.Join('\n', connections));
-        if (node.Conntrack() is { Count: > 0 } entries)
-            yield return new TableRecord(node.Name, "conntrack", string.Join('\n', entries));
     }
 
     private static List<AttachmentRecord> CapturesOf(Lab lab, ITest test)

@@ -38,6 +38,8 @@ internal static class Output
         return option;
     }
 
+    internal static string Unmatched(string word) => $"The filter's word '{word}' selects no test.";
+
     internal static string Times(LabRun run) => run.Result is { Times: var t }
         ? string.Create(CultureInfo.InvariantCulture,
             $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {run.RunnerStart.TotalSeconds:0.0} s, tests {(t.Command - run.RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")

@@ -20,7 +20,7 @@ internal sealed class Progress(string title) : IDisposable
                 break;
             case "test":
                 _ended++;
-                if (told.Outcome is not ("passed" or "skipped"))
+                if (!told.IsGood)
                     _bad++;
                 break;
         }

@@ -14,6 +14,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
     private readonly List<string> _faults = [];
+    private readonly List<string> _unmatchedWords = [];
 
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
@@ -29,8 +30,11 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     internal LabResult? Result { get; private set; }
 
-    /// <summary>What went wrong besides tests: the kernel died, an assembly did not load, a word of the filter selects nothing.</summary>
+    /// <summary>What went wrong besides tests: the kernel died, an assembly did not load.</summary>
     internal IReadOnlyList<string> Faults => _faults;
+
+    /// <summary>The words of the filter that selected no test of these assemblies.</summary>
+    internal IReadOnlyList<string> UnmatchedWords => _unmatchedWords;
 
     /// <param name="progress">Told of every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
@@ -56,7 +60,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
                     _tests.Add(told);
                     break;
                 case "unmatched":
-                    _faults.Add($"The filter's word '{told.Name}' selects no test.");
+                    _unmatchedWords.Add(told.Name);
                     break;
             }
             if (told.Kind is "start" or "end" && told.Message is { Length: > 0 } message)

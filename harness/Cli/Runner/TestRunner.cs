@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Reflection;
 using System.Runtime.Loader;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 using Conformance.Reports;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
@@ -15,7 +16,12 @@ namespace Conformance.Cli.Runner;
 /// "unmatched" (a word of the filter that selected nothing).
 /// </param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
-public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims);
+public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims)
+{
+    /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
+    [JsonIgnore]
+    public bool IsGood => Outcome is "passed" or "skipped";
+}
 
 /// <summary>
 /// Runs NUnit in this process, without VSTest's two processes and their protocol: in the lab kernel that saves three

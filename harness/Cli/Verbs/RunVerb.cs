@@ -49,18 +49,18 @@ internal static class RunVerb
         else
             Print(summary);
 
-        foreach (var other in run.Tests.Where(t => t.Outcome is not ("passed" or "skipped") && t.Claims.Count == 0))
+        foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(Output.Times(run));
         Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
-        foreach (var fault in run.Faults)
+        foreach (var fault in run.Faults.Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
         if (run.Selected == 0)
         {
             Console.Error.WriteLine("Nothing ran.");
             return run.Result?.ExitCode == ExitCodes.NothingRan ? ExitCodes.NothingRan : ExitCodes.Violated;
         }
-        return exitCode == ExitCodes.Ok && summary.IsGood && unknown.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+        return exitCode == ExitCodes.Ok && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
     private static void Print(Summary summary)

@@ -32,13 +32,14 @@ internal static class TestVerb
         progress.Dispose();
 
         List<RunnerEvent> all = [.. inLab.Tests, .. plain.Tests];
-        foreach (var bad in all.Where(t => t.Outcome is not ("passed" or "skipped")))
+        foreach (var bad in all.Where(t => !t.IsGood))
             Console.WriteLine($"\n{bad.Outcome}: {bad.Name}\n{bad.Message}\n");
         foreach (var skipped in all.Where(t => t.Outcome == "skipped"))
             Console.WriteLine($"skipped: {skipped.Name}: {skipped.Message}");
 
-        // A filter's word may well select tests on one side only.
-        var faults = inLab.Faults.Concat(plain.Faults).Where(f => !f.Contains("selects no test", StringComparison.Ordinal) || (inLab.Faults.Contains(f, StringComparer.Ordinal) && plain.Faults.Contains(f, StringComparer.Ordinal))).Distinct(StringComparer.Ordinal).ToList();
+        // A filter's word may well select tests on one side only: it is a mistake when it selects none on either.
+        var nowhere = inLab.UnmatchedWords.Intersect(plain.UnmatchedWords, StringComparer.Ordinal).Select(Output.Unmatched);
+        List<string> faults = [.. inLab.Faults, .. plain.Faults, .. nowhere];
         foreach (var fault in faults)
             Console.WriteLine(fault);
         // A runner that died took tests with it: they count as failed.

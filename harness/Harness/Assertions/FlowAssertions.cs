@@ -64,12 +64,7 @@ public static class FlowAssertions
     /// <summary>What a failure prints: the flow, the story, and the tables of every node that has any.</summary>
     public static string Explain(Flow flow)
     {
-        var tables = flow.From.Lab.Nodes.SelectMany(node => new (string Title, string Text)[]
-        {
-            ("virtual servers", node.IpvsTable() is { VirtualServers.Count: > 0 } table ? table.ToString() : ""),
-            ("IPVS connections", string.Join('\n', node.IpvsConnections())),
-            ("conntrack", string.Join('\n', node.Conntrack())),
-        }.Where(t => t.Text.Length > 0).Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}"));
+        var tables = flow.From.Lab.Nodes.SelectMany(node => node.Tables().Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}"));
         return $"{flow}\n{flow.Story}{string.Concat(tables)}";
     }
 

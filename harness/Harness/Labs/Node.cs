@@ -152,6 +152,17 @@ public sealed class Node : IAsyncDisposable
 
     public IReadOnlyList<ConntrackEntry> Conntrack() => ConntrackEntry.Read(Namespace);
 
+    /// <summary>The node's tables that have something in them, for people: virtual servers, IPVS connections, conntrack.</summary>
+    public IEnumerable<(string Title, string Text)> Tables()
+    {
+        if (IpvsTable() is { VirtualServers.Count: > 0 } table)
+            yield return ("virtual servers", table.ToString());
+        if (IpvsConnections() is { Count: > 0 } connections)
+            yield return ("IPVS connections", string.Join('\n', connections));
+        if (Conntrack() is { Count: > 0 } entries)
+            yield return ("conntrack", string.Join('\n', entries));
+    }
+
     /// <summary>Listens to conntrack events from now on.</summary>
     public ConntrackEventSocket ListenToConntrack() => Own(new ConntrackEventSocket(Namespace));
 
