@@ -5,6 +5,8 @@ namespace Conformance.Kernel;
 /// <summary>The kernel refused an operation.</summary>
 public class KernelException : Exception
 {
+    private const int MaxErrno = 4095; // above are errors of one subsystem (linux/err.h)
+
     public KernelException(string operation, int errno, string? explanation = null)
         : base(Describe(operation, errno, explanation))
     {
@@ -26,6 +28,8 @@ public class KernelException : Exception
 
     private static string Describe(string operation, int errno, string? explanation)
     {
+        if (errno > MaxErrno)
+            return $"{operation}: {explanation ?? "an error of the subsystem's own"} (errno {errno})";
         var text = $"{operation}: {Marshal.GetPInvokeErrorMessage(errno)} (errno {errno})";
         return string.IsNullOrEmpty(explanation) ? text : $"{text}: {explanation}";
     }

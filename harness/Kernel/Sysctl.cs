@@ -23,6 +23,9 @@ public static class Sysctl
 
     public static string Read(NetworkNamespace ns, string name) => ns.Run(() => Read(name));
 
+    /// <summary>The value; null where the kernel has no such sysctl.</summary>
+    public static string? TryRead(NetworkNamespace ns, string name) => ns.Run(() => Exists(name) ? Read(name) : null);
+
     public static void Write(string name, string value)
     {
         // Three system calls; File.WriteAllText makes three times as many, and a lab sets hundreds.
@@ -38,6 +41,9 @@ public static class Sysctl
     }
 
     public static void Write(NetworkNamespace ns, string name, string value) => ns.Run(() => Write(name, value));
+
+    /// <summary>Whether there is such a sysctl and root may write it in this namespace; global ones can be written in the first alone.</summary>
+    public static bool IsWritable(NetworkNamespace ns, string name) => ns.Run(() => Exists(name) && File.GetUnixFileMode(PathOf(name)).HasFlag(UnixFileMode.UserWrite));
 
     public static bool Exists(string name) => File.Exists(PathOf(name));
 

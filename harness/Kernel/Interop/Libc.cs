@@ -10,6 +10,7 @@ internal static partial class Libc
     internal const int O_CLOEXEC = 0x80000;
     internal const int CLONE_NEWNET = 0x40000000;
 
+    internal const int AF_INET = 2;
     internal const int AF_PACKET = 17;
     internal const int AF_NETLINK = 16;
     internal const int SOCK_RAW = 3;

@@ -34,10 +34,16 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
 
     public ReadOnlyMemory<byte>? Find(ushort type)
     {
-        foreach (var (candidate, value) in All())
+        // Without the iterator of All(): lists of ten thousand objects are read by this.
+        var rest = bytes;
+        while (rest.Length >= 4)
         {
-            if (candidate == type)
-                return value;
+            var length = BinaryPrimitives.ReadUInt16LittleEndian(rest.Span);
+            if (length < 4 || length > rest.Length)
+                return null;
+            if ((BinaryPrimitives.ReadUInt16LittleEndian(rest.Span[2..]) & TypeMask) == type)
+                return rest[4..length];
+            rest = rest[Math.Min((length + 3) & ~3, rest.Length)..];
         }
         return null;
     }

@@ -65,7 +65,30 @@ public sealed class NetlinkRequest
         return Attribute(type, bytes);
     }
 
+    public NetlinkRequest UInt16(ushort type, ushort value)
+    {
+        Span<byte> bytes = stackalloc byte[2];
+        BinaryPrimitives.WriteUInt16LittleEndian(bytes, value);
+        return Attribute(type, bytes);
+    }
+
     public NetlinkRequest Attribute(ushort type, byte value) => Attribute(type, [value]);
+
+    /// <summary>A number in network byte order, marked as such where the subsystem asks for it.</summary>
+    public NetlinkRequest BigEndian(ushort type, ushort value)
+    {
+        Span<byte> bytes = stackalloc byte[2];
+        BinaryPrimitives.WriteUInt16BigEndian(bytes, value);
+        return Attribute(type, bytes);
+    }
+
+    /// <inheritdoc cref="BigEndian(ushort, ushort)"/>
+    public NetlinkRequest BigEndian(ushort type, uint value)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
+        return Attribute(type, bytes);
+    }
 
     /// <summary>A zero-terminated string.</summary>
     public NetlinkRequest Attribute(ushort type, string value) => Attribute(type, [.. Encoding.ASCII.GetBytes(value), 0]);

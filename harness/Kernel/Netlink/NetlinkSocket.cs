@@ -8,6 +8,7 @@ public enum NetlinkProtocol
 {
     Route = 0,
     Netfilter = 12,
+    Generic = 16,
 }
 
 /// <summary>
@@ -24,6 +25,7 @@ public sealed class NetlinkSocket : IDisposable
     private const int EINTR = 4;
     private const int EAGAIN = 11;
     private const int DumpTries = 10;
+    private const int AtATime = 100;
 
     private readonly Lock _lock = new();
     private readonly string _where;
@@ -51,31 +53,65 @@ public sealed class NetlinkSocket : IDisposable
     }
 
     /// <summary>Carries out requests in order, sent together; each must be acknowledged.</summary>
-    /// <exception cref="KernelException">Names the operation, with the kernel's own explanation. Later requests have been carried out all the same.</exception>
-    public void Execute(params IReadOnlyList<(string Operation, NetlinkRequest Request)> requests)
+    /// <exception cref="KernelException">Names the first operation that failed, with the kernel's own explanation. Later requests have been carried out all the same.</exception>
+    public void Execute(params IEnumerable<(string Operation, NetlinkRequest Request)> requests)
+    {
+        if (TryExecute(requests) is [var failure, ..])
+            throw failure.Error;
+    }
+
+    /// <summary>Carries out requests in order, a hundred at a time, so that their acknowledgements fit into the socket's buffer.</summary>
+    /// <returns>The requests that failed, by their number, with the reason.</returns>
+    public IReadOnlyList<(int Index, KernelException Error)> TryExecute(IEnumerable<(string Operation, NetlinkRequest Request)> requests)
+    {
+        var failures = new List<(int, KernelException)>();
+        var done = 0;
+        lock (_lock)
+        {
+            foreach (var chunk in requests.Chunk(AtATime))
+            {
+                var first = _sequence + 1;
+                using var batch = new MemoryStream();
+                foreach (var (_, request) in chunk)
+                    batch.Write(request.Finish(++_sequence, NetlinkFlags.Ack));
+                Send(batch.GetBuffer().AsSpan(0, (int)batch.Length), chunk[0].Operation);
+                for (var open = chunk.Length; open > 0;)
+                {
+                    foreach (var message in Receive(chunk[0].Operation))
+                    {
+                        if (message.Type != NLMSG_ERROR || message.Sequence < first)
+                            continue;
+                        open--;
+                        var index = (int)(message.Sequence - first);
+                        if (ErrorOf(message, chunk[index].Operation) is { } error)
+                            failures.Add((done + index, error));
+                    }
+                }
+                done += chunk.Length;
+            }
+        }
+        return failures;
+    }
+
+    /// <summary>Asks one question and returns the messages of its answer.</summary>
+    /// <exception cref="KernelException">Names the operation, with the kernel's own explanation.</exception>
+    public IReadOnlyList<NetlinkMessage> Query(string operation, NetlinkRequest request)
     {
         lock (_lock)
         {
-            var first = _sequence + 1;
-            using var batch = new MemoryStream();
-            foreach (var (_, request) in requests)
-                batch.Write(request.Finish(++_sequence, NetlinkFlags.Ack));
-            Send(batch.GetBuffer().AsSpan(0, (int)batch.Length), requests[0].Operation);
-
-            KernelException? failure = null;
-            for (var open = requests.Count; open > 0;)
+            var sequence = ++_sequence;
+            Send(request.Finish(sequence, NetlinkFlags.Ack), operation);
+            var answer = new List<NetlinkMessage>();
+            while (true)
             {
-                foreach (var message in Receive(requests[0].Operation))
+                foreach (var message in Receive(operation).Where(m => m.Sequence == sequence))
                 {
-                    if (message.Type != NLMSG_ERROR || message.Sequence < first)
-                        continue;
-                    open--;
-                    var operation = requests[(int)(message.Sequence - first)].Operation;
-                    failure ??= ErrorOf(message, operation);
+                    if (message.Type != NLMSG_ERROR)
+                        answer.Add(message);
+                    else
+                        return ErrorOf(message, operation) is { } error ? throw error : answer;
                 }
             }
-            if (failure is not null)
-                throw failure;
         }
     }
 

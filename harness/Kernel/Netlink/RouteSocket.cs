@@ -30,9 +30,11 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         $"create the bridge {name}",
         NewLink(name).Attribute(IFLA_MTU, 1500u).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "bridge"))));
 
-    public void AddDummy(string name) => _socket.Execute((
-        $"create the dummy device {name}",
-        NewLink(name).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
+    public void AddDummy(string name)
+    {
+        _socket.Execute(($"create the dummy device {name}", NewLink(name).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
+        _indexes.TryRemove(name, out _); // somebody else may have deleted one of this name
+    }
 
     /// <summary>Makes a veth pair: one end here, the other, with its MAC address, in another namespace.</summary>
     public void AddVeth(string name, string peerName, NetworkNamespace peerNamespace, PhysicalAddress peerAddress) =>
@@ -66,6 +68,16 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     public void AddAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
         $"add the address {address}/{prefixLength} to {link}",
         AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, prefixLength)));
+
+    /// <summary>Adds many addresses without a network around them (/32, /128), as ip(8) does it: IPv6 with duplicate address detection where the interface is up.</summary>
+    /// <returns>Those that failed, by their number.</returns>
+    public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
+        $"add the address {a} to {link}", AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
+
+    /// <summary>Deletes many addresses that have no network around them.</summary>
+    /// <inheritdoc cref="AddHostAddresses"/>
+    public IReadOnlyList<(int Index, KernelException Error)> DeleteHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
+        $"delete the address {a} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
 
     public void DeleteAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
         $"delete the address {address}/{prefixLength} of {link}",
@@ -164,13 +176,13 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         return destination.PrefixLength > 0 ? request.Attribute(RTA_DST, destination.BaseAddress) : request;
     }
 
-    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags flags, string link, IPAddress address, int prefixLength) =>
-        new NetlinkRequest(type, flags)
+    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags options, string link, IPAddress address, int prefixLength, byte flags = IFA_F_NODAD) =>
+        new NetlinkRequest(type, options)
             .Fixed(new ifaddrmsg
             {
                 ifa_family = Family(address),
                 ifa_prefixlen = (byte)prefixLength,
-                ifa_flags = IFA_F_NODAD,
+                ifa_flags = flags,
                 ifa_index = (uint)IndexOf(link),
             })
             .Attribute(IFA_LOCAL, address)

@@ -18,10 +18,10 @@ internal static class HexAddress
 
     internal static int Port(ReadOnlySpan<char> text) => int.Parse(text, NumberStyles.HexNumber, CultureInfo.InvariantCulture);
 
-    internal static IPEndPoint EndPoint(string text)
+    internal static IPEndPoint EndPoint(ReadOnlySpan<char> text)
     {
         var colon = text.LastIndexOf(':');
-        return new IPEndPoint(Address(text.AsSpan(0, colon)), Port(text.AsSpan(colon + 1)));
+        return new IPEndPoint(Address(text[..colon]), Port(text[(colon + 1)..]));
     }
 
     internal static string[] Words(string line) => line.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);

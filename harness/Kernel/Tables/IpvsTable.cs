@@ -39,37 +39,50 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
 
     public static IpvsTable Parse(string text)
     {
-        var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string? header = null;
         var servers = new List<VirtualServerEntry>();
-        foreach (var line in lines.Skip(1))
+        var realServers = new List<RealServerEntry>();
+        Span<Range> words = stackalloc Range[8];
+        foreach (var line in text.AsSpan().EnumerateLines())
         {
-            var words = HexAddress.Words(line);
-            if (words is ["Prot", ..] or ["->", "RemoteAddress:Port", ..])
+            var count = line.Split(words, ' ', StringSplitOptions.RemoveEmptyEntries);
+            if (header is null || count == 0)
+            {
+                header ??= line.ToString();
                 continue;
-            if (words is ["->", var address, var forward, var weight, var active, var inactive])
-            {
-                var real = new RealServerEntry(
-                    HexAddress.EndPoint(address), Enum.Parse<ForwardingMethod>(forward), Number(weight), Number(active), Number(inactive));
-                servers[^1] = servers[^1] with { RealServers = [.. servers[^1].RealServers, real] };
             }
-            else if (words is ["FWM", var mark, var scheduler, .. var fwmFlags])
+            var first = line[words[0]];
+            if (first.SequenceEqual("Prot") || (count > 1 && line[words[1]].StartsWith("RemoteAddress")))
+                continue;
+            if (first.SequenceEqual("->") && count == 6)
             {
-                servers.Add(new VirtualServerEntry(
-                    "FWM", null, uint.Parse(mark, NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler, string.Join(' ', fwmFlags), []));
+                // Without a string for each word: there may be a hundred thousand of these lines.
+                realServers.Add(new RealServerEntry(
+                    HexAddress.EndPoint(line[words[1]]), Method(line[words[2]]), Number(line[words[3]]), Number(line[words[4]]), Number(line[words[5]])));
+                continue;
             }
-            else if (words is [var protocol, var endPoint, var method, .. var flags])
-            {
-                servers.Add(new VirtualServerEntry(protocol, HexAddress.EndPoint(endPoint), null, method, string.Join(' ', flags), []));
-            }
-            else
-            {
+            if (count < 3)
                 throw new FormatException($"Unknown line in ip_vs: '{line}'");
-            }
+            realServers = [];
+            var flags = string.Join(' ', HexAddress.Words(line.ToString()).Skip(3));
+            var isMark = first.SequenceEqual("FWM");
+            servers.Add(new VirtualServerEntry(
+                first.ToString(), isMark ? null : HexAddress.EndPoint(line[words[1]]),
+                isMark ? uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture) : null, line[words[2]].ToString(), flags, realServers));
         }
-        return new IpvsTable(lines.Length > 0 ? lines[0] : "", servers);
+        return new IpvsTable(header ?? "", servers);
     }
+
+    private static ForwardingMethod Method(ReadOnlySpan<char> word) => word switch
+    {
+        "Masq" => ForwardingMethod.Masq,
+        "Route" => ForwardingMethod.Route,
+        "Local" => ForwardingMethod.Local,
+        "Tunnel" => ForwardingMethod.Tunnel,
+        _ => Enum.Parse<ForwardingMethod>(word),
+    };
 
     public override string ToString() => VirtualServers.Count == 0 ? "(no virtual server)" : string.Join('\n', VirtualServers);
 
-    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+    private static int Number(ReadOnlySpan<char> text) => int.Parse(text, CultureInfo.InvariantCulture);
 }

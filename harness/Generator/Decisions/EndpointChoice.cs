@@ -1,0 +1,67 @@
+using System.Net;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Decisions;
+
+/// <summary>An endpoint of one Service port: its address with the port that the slice gives it.</summary>
+internal sealed record PortEndpoint(RealServer Server, Endpoint Endpoint, bool IsLocal);
+
+/// <summary>
+/// The endpoints of a Service port that traffic may go to. Ready ones; where there is none, those that still serve
+/// while they terminate (KEP-1669). Hints narrow the cluster's choice to the node's zone when every ready endpoint
+/// has hints and some are for it (KEP-2433).
+/// </summary>
+internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServer> Cluster, IReadOnlyList<RealServer> Local)
+{
+    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node)
+    {
+        var all = EndpointsOf(port, ipv6, slices, node.Name);
+        var usesHints = service.UsesTopologyHints && node.Zone is { } zone && CanUseHints(all, zone);
+        return new EndpointChoice(
+            all,
+            Usable(all, e => !usesHints || e.Endpoint.HintedZones!.Contains(node.Zone!, StringComparer.Ordinal)),
+            Usable(all.FindAll(e => e.IsLocal), _ => true));
+    }
+
+    private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName)
+    {
+        var endpoints = new List<PortEndpoint>();
+        Dictionary<RealServer, int>? seen = null;
+        foreach (var slice in slices)
+        {
+            if (slice.IsIPv6 != ipv6)
+                continue;
+            foreach (var slicePort in slice.Ports)
+            {
+                if (slicePort.Name != port.Name || slicePort.Protocol != port.Protocol)
+                    continue;
+                foreach (var endpoint in slice.Endpoints)
+                {
+                    var server = new RealServer(endpoint.Address, slicePort.Port);
+                    var found = new PortEndpoint(server, endpoint, endpoint.NodeName is not null && endpoint.NodeName == nodeName);
+                    seen ??= [];
+                    // While a slice is split or merged an endpoint stands in two: it is one.
+                    if (seen.TryAdd(server, endpoints.Count))
+                        endpoints.Add(found);
+                    else
+                        endpoints[seen[server]] = found;
+                }
+            }
+        }
+        return endpoints;
+    }
+
+    private static bool CanUseHints(List<PortEndpoint> all, string zone)
+    {
+        var ready = all.FindAll(e => e.Endpoint.IsReady);
+        return ready.TrueForAll(e => e.Endpoint.HintedZones is { Count: > 0 }) && ready.Exists(e => e.Endpoint.HintedZones!.Contains(zone, StringComparer.Ordinal));
+    }
+
+    private static List<RealServer> Usable(List<PortEndpoint> endpoints, Predicate<PortEndpoint> isChosen)
+    {
+        var ready = endpoints.FindAll(e => e.Endpoint.IsReady && isChosen(e));
+        if (ready.Count == 0)
+            ready = endpoints.FindAll(e => e.Endpoint is { IsServing: true, IsTerminating: true });
+        return ready.ConvertAll(e => e.Server);
+    }
+}

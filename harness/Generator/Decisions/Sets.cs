@@ -1,0 +1,72 @@
+using System.Collections.Immutable;
+using Conformance.Kernel.Netlink;
+
+namespace Conformance.Generator.Decisions;
+
+/// <summary>A set that exists once for each family, with the comment of the rule that kube-proxy gives it.</summary>
+public sealed record SetDefinition(string Name, IpsetType Type)
+{
+    private const int MaxNameLength = 31; // IPSET_MAXNAMELEN in linux/netfilter/ipset/ip_set.h, without the zero
+
+    private readonly string _ipv6Name = "KUBE-6-" + Name["KUBE-".Length..] is { Length: > MaxNameLength } longName ? longName[..MaxNameLength] : "KUBE-6-" + Name["KUBE-".Length..];
+
+    /// <summary>The name in the kernel.</summary>
+    public string NameFor(bool ipv6) => ipv6 ? _ipv6Name : Name;
+
+    public override string ToString() => Name;
+}
+
+/// <summary>A set of one family.</summary>
+public readonly record struct SetKey(SetDefinition Definition, bool IsIPv6)
+{
+    public string Name => Definition.NameFor(IsIPv6);
+
+    public override string ToString() => Name;
+}
+
+/// <summary>Every set that we or kube-proxy make; the names are kube-proxy's.</summary>
+public static class Sets
+{
+    public static readonly SetDefinition LoopBack = new("KUBE-LOOP-BACK", IpsetType.HashIpPortIp);
+    public static readonly SetDefinition ClusterIp = new("KUBE-CLUSTER-IP", IpsetType.HashIpPort);
+    public static readonly SetDefinition ExternalIp = new("KUBE-EXTERNAL-IP", IpsetType.HashIpPort);
+    public static readonly SetDefinition ExternalIpLocal = new("KUBE-EXTERNAL-IP-LOCAL", IpsetType.HashIpPort);
+    public static readonly SetDefinition LoadBalancer = new("KUBE-LOAD-BALANCER", IpsetType.HashIpPort);
+    public static readonly SetDefinition LoadBalancerLocal = new("KUBE-LOAD-BALANCER-LOCAL", IpsetType.HashIpPort);
+    public static readonly SetDefinition LoadBalancerFirewall = new("KUBE-LOAD-BALANCER-FW", IpsetType.HashIpPort);
+    public static readonly SetDefinition LoadBalancerSourceCidr = new("KUBE-LOAD-BALANCER-SOURCE-CIDR", IpsetType.HashIpPortNet);
+    public static readonly SetDefinition LoadBalancerSourceIp = new("KUBE-LOAD-BALANCER-SOURCE-IP", IpsetType.HashIpPortIp);
+    public static readonly SetDefinition HealthCheckNodePort = new("KUBE-HEALTH-CHECK-NODE-PORT", IpsetType.BitmapPort);
+    public static readonly SetDefinition IpvsIps = new("KUBE-IPVS-IPS", IpsetType.HashIp);
+
+    // kube-proxy's sets of node ports: TCP and UDP by port alone, which over-matches every other address of the node.
+    public static readonly SetDefinition NodePortTcp = new("KUBE-NODE-PORT-TCP", IpsetType.BitmapPort);
+    public static readonly SetDefinition NodePortLocalTcp = new("KUBE-NODE-PORT-LOCAL-TCP", IpsetType.BitmapPort);
+    public static readonly SetDefinition NodePortUdp = new("KUBE-NODE-PORT-UDP", IpsetType.BitmapPort);
+    public static readonly SetDefinition NodePortLocalUdp = new("KUBE-NODE-PORT-LOCAL-UDP", IpsetType.BitmapPort);
+    public static readonly SetDefinition NodePortSctp = new("KUBE-NODE-PORT-SCTP-HASH", IpsetType.HashIpPort);
+    public static readonly SetDefinition NodePortLocalSctp = new("KUBE-NODE-PORT-LOCAL-SCTP-HASH", IpsetType.HashIpPort);
+
+    // Ours.
+    public static readonly SetDefinition NodePort = new("KUBE-NODE-PORT", IpsetType.HashIpPort);
+    public static readonly SetDefinition NodePortLocal = new("KUBE-NODE-PORT-LOCAL", IpsetType.HashIpPort);
+
+    /// <summary>Addresses with externalTrafficPolicy Local and no endpoint here: closed to the outside, open to pods and node.</summary>
+    public static readonly SetDefinition NoLocalEndpoint = new("KUBE-NO-LOCAL-ENDPOINT", IpsetType.HashIpPort);
+
+    private static readonly ImmutableArray<SetDefinition> s_common =
+    [
+        LoopBack, ClusterIp, ExternalIp, ExternalIpLocal, LoadBalancer, LoadBalancerLocal, LoadBalancerFirewall, LoadBalancerSourceCidr, LoadBalancerSourceIp,
+        HealthCheckNodePort, IpvsIps,
+    ];
+
+    private static readonly ImmutableArray<SetDefinition> s_ofKubeProxy = [.. s_common, NodePortTcp, NodePortLocalTcp, NodePortUdp, NodePortLocalUdp, NodePortSctp, NodePortLocalSctp];
+
+    private static readonly ImmutableArray<SetDefinition> s_ofOurs = [.. s_common, NodePort, NodePortLocal, NoLocalEndpoint];
+
+    /// <summary>Every set that can be there from a run of ours or of kube-proxy's.</summary>
+    public static readonly ImmutableArray<SetDefinition> All = [.. s_ofKubeProxy.Union(s_ofOurs)];
+
+    /// <summary>The sets that exist under a configuration, empty ones included.</summary>
+    public static ImmutableArray<SetDefinition> Of(GeneratorOptions options) => options.CompatKubeProxy ? s_ofKubeProxy : s_ofOurs;
+}

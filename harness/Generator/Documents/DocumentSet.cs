@@ -1,0 +1,109 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using Conformance.Generator.Decisions;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+
+namespace Conformance.Generator.Documents;
+
+/// <summary>
+/// The desired state as documents that the stock tools load: ipset restore, iptables-restore, ip6tables-restore,
+/// ipvsadm -R, ip -batch, sysctl -p; and a script that loads them on a host in use.
+/// </summary>
+public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables, string Ipvsadm, string Addresses, string Sysctls)
+{
+    /// <summary>The dummy device that has the virtual addresses; it is never set up.</summary>
+    public const string Device = "kube-ipvs0";
+
+    /// <summary>Where the size of conntrack's hash table is set: a quarter of what it may track, as kube-proxy does.</summary>
+    public const string ConntrackHashSize = "/sys/module/nf_conntrack/parameters/hashsize";
+
+    public static DocumentSet Of(DesiredState state, NodeState node) => new(
+        IpsetOf(state), new RuleSet(state, node, ipv6: false).ToDocument(withJumps: true), new RuleSet(state, node, ipv6: true).ToDocument(withJumps: true),
+        IpvsadmOf(state), AddressesOf(state), SysctlsOf(state));
+
+    /// <summary>Writes each document as a file of the folder, which is made.</summary>
+    public void Write(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        foreach (var (name, text) in new[]
+        {
+            ("ipset.txt", Ipset), ("iptables.txt", Iptables), ("ip6tables.txt", Ip6tables), ("ipvsadm.txt", Ipvsadm), ("addresses.txt", Addresses), ("sysctls.txt", Sysctls),
+        })
+        {
+            File.WriteAllText(Path.Combine(folder, name), text);
+        }
+        var script = Path.Combine(folder, "apply.sh");
+        using (var source = typeof(DocumentSet).Assembly.GetManifestResourceStream("apply.sh")!)
+        using (var target = File.Create(script))
+            source.CopyTo(target);
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+    }
+
+    private static string IpsetOf(DesiredState state)
+    {
+        var text = new StringBuilder();
+        foreach (var ipv6 in new[] { false, true })
+        {
+            foreach (var set in Sets.Of(state.Options))
+            {
+                var key = new SetKey(set, ipv6);
+                text.Append(CultureInfo.InvariantCulture, $"create {key.Name} {Header(set.Type, ipv6)} -exist\n");
+                foreach (var entry in state.Entries(key).Select(e => e.Format(set.Type)).Order(StringComparer.Ordinal))
+                    text.Append(CultureInfo.InvariantCulture, $"add {key.Name} {entry} -exist\n");
+            }
+        }
+        return text.ToString();
+    }
+
+    private static string Header(IpsetType type, bool ipv6) => type switch
+    {
+        IpsetType.BitmapPort => "bitmap:port range 0-65535",
+        IpsetType.HashIp => $"hash:ip {Hash(ipv6)}",
+        IpsetType.HashIpPort => $"hash:ip,port {Hash(ipv6)}",
+        IpsetType.HashIpPortIp => $"hash:ip,port,ip {Hash(ipv6)}",
+        _ => $"hash:ip,port,net {Hash(ipv6)}",
+    };
+
+    private static string Hash(bool ipv6) => $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem 65536";
+
+    private static string IpvsadmOf(DesiredState state)
+    {
+        var text = new StringBuilder();
+        var options = state.Options;
+        if (options.IpvsTcpTimeoutSeconds + options.IpvsTcpFinTimeoutSeconds + options.IpvsUdpTimeoutSeconds > 0) // 0 leaves the kernel's
+            text.Append(CultureInfo.InvariantCulture, $"--set {options.IpvsTcpTimeoutSeconds} {options.IpvsTcpFinTimeoutSeconds} {options.IpvsUdpTimeoutSeconds}\n");
+        foreach (var server in state.Servers.OrderBy(s => s.Key.ToString(), StringComparer.Ordinal))
+        {
+            var option = server.Key.Protocol switch
+            {
+                IpProtocol.Udp => "-u",
+                IpProtocol.Sctp => "--sctp-service",
+                _ => "-t",
+            };
+            var address = new IPEndPoint(server.Key.Address, server.Key.Port);
+            text.Append(CultureInfo.InvariantCulture, $"-A {option} {address} -s {server.Scheduler}");
+            if (server.PersistenceSeconds > 0)
+                text.Append(CultureInfo.InvariantCulture, $" -p {server.PersistenceSeconds}");
+            if (server.HashesSourcePort)
+                text.Append(" -b mh-port");
+            text.Append('\n');
+            foreach (var real in server.RealServers)
+                text.Append(CultureInfo.InvariantCulture, $"-a {option} {address} -r {real} -m -w 1\n");
+        }
+        return text.ToString();
+    }
+
+    private static string AddressesOf(DesiredState state) =>
+        $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
+            .Select(a => $"{a}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
+
+    private static string SysctlsOf(DesiredState state)
+    {
+        // A dash lets sysctl(8) go on: in a namespace of its own a host's global settings cannot be written.
+        var text = string.Concat(state.Sysctls.Select(s => $"{(s.IsGlobal ? "-" : "")}{s.Name} = {s.Value}\n"));
+        var max = state.Options.ConntrackMax(Environment.ProcessorCount);
+        return max == 0 ? text : text + string.Create(CultureInfo.InvariantCulture, $"# no sysctl, written by apply.sh: {ConntrackHashSize} = {max / 4}\n");
+    }
+}

@@ -1,0 +1,52 @@
+#!/bin/bash
+# Loads the documents beside this script into the kernel of a host that is in use, without .NET: everything that is not
+# ours stays as it is, and running it again changes nothing. It adds and corrects; virtual servers, addresses and sets
+# that are no longer in the documents stay until `ipvs-generator apply` or `cleanup`.
+#
+# Order: sets and rules are in place before a virtual server answers.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+modprobe --all --quiet ip_vs nf_conntrack 2>/dev/null || true # built in, or loaded by the first use
+grep -v '^-' sysctls.txt | sysctl -q -p -
+grep '^-' sysctls.txt | sysctl -q -p - 2>/dev/null || true # a host's own settings cannot be written in a namespace
+sed -n 's/^# no sysctl, written by apply.sh: //p' sysctls.txt | while read -r file _ value; do
+    [ ! -w "$file" ] || echo "$value" >"$file" 2>/dev/null || true # the first namespace's alone
+done
+
+# Each set is built aside and exchanged in one step: no packet meets a half-filled one.
+awk '
+    $1 == "create" { print; name = $2; sub(/^[^ ]+ [^ ]+ /, ""); print "create KUBE-NEW-" ++count " " $0; print "flush KUBE-NEW-" count; names[count] = name }
+    $1 == "add" { $2 = "KUBE-NEW-" count; print }
+    END { for (i = 1; i <= count; i++) { print "swap KUBE-NEW-" i " " names[i]; print "destroy KUBE-NEW-" i } }
+' ipset.txt | ipset restore
+
+for iptables in iptables ip6tables; do
+    grep -vE '^-A (INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING) ' "$iptables.txt" | "$iptables-restore" --wait 5 --noflush
+    # In reverse, since each goes to the head of its chain: the order of the document is what comes of it.
+    table=
+    while read -r line; do
+        case $line in
+            \**) table=${line#\*} ;;
+            '-A INPUT '* | '-A FORWARD '* | '-A OUTPUT '* | '-A PREROUTING '* | '-A POSTROUTING '*) echo "$table ${line#-A }" ;;
+        esac
+    done <"$iptables.txt" | tac | while read -r table chain rule; do
+        eval "rule=($rule)" # the comments are quoted as for a shell, and are the generator's own
+        # shellcheck disable=SC2154
+        "$iptables" --wait 5 -t "$table" -C "$chain" "${rule[@]}" 2>/dev/null || "$iptables" --wait 5 -t "$table" -I "$chain" "${rule[@]}"
+    done
+done
+
+[ -e /sys/class/net/kube-ipvs0 ] || ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy
+have=$(ip -o address show dev kube-ipvs0 | awk '{ print $4 }')
+while read -r verb _ address _; do
+    if [ "$verb" = address ] && ! grep -qxF "$address" <<<"$have"; then echo "address add $address dev kube-ipvs0"; fi
+done <addresses.txt | ip -batch -
+
+# Only what differs: a virtual server that is there is edited, a real server that is there keeps its connections.
+# --sort keeps what belongs together together; a weight that was set by hand is set back.
+awk '
+    function key() { return $1 == "-A" || $1 == "-a" ? $2 " " $3 ($1 == "-a" ? " " $5 : "") : "" }
+    NR == FNR { have[$0] = 1; there[key()] = 1; next }
+    !($0 in have) { if (key() in there) { if ($1 == "-A") sub(/^-A/, "-E"); else sub(/^-a/, "-e") } print }
+' <(ipvsadm -Sn) ipvsadm.txt | ipvsadm -R

@@ -1,0 +1,24 @@
+namespace Conformance.Generator;
+
+/// <summary>An error for people: what, evidence, consequence, fix.</summary>
+public sealed class GeneratorException(string what, string evidence, string consequence, string fix, int exitCode = ExitCodes.Failed)
+    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+{
+    public int ExitCode { get; } = exitCode;
+}
+
+/// <summary>The exit codes of <c>ipvs-generator</c>, the same as the launcher's.</summary>
+public static class ExitCodes
+{
+    public const int Ok = 0;
+
+    /// <summary>Something failed, or <c>check</c> found drift, or a part of the input was left out.</summary>
+    public const int Failed = 1;
+
+    /// <summary>This machine cannot do it: no root, no IPVS, a missing tool.</summary>
+    public const int CannotRunHere = 3;
+
+    public const int Usage = 64;
+
+    public const int Interrupted = 130;
+}

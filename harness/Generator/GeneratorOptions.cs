@@ -1,0 +1,87 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace Conformance.Generator;
+
+/// <summary>How pods of this node are told from everybody else (kube-proxy's --detect-local-mode).</summary>
+public enum DetectLocalMode
+{
+    ClusterCIDR,
+    NodeCIDR,
+    BridgeInterface,
+    InterfaceNamePrefix,
+}
+
+/// <summary>The configuration. What kube-proxy has as well carries its name and its default (KubeProxyConfiguration v1alpha1).</summary>
+public sealed record GeneratorOptions
+{
+    /// <summary>Whether to give the kernel exactly the state that kube-proxy's IPVS mode (v1.30) gives it, faults included.</summary>
+    public bool CompatKubeProxy { get; init; }
+
+    /// <summary>The name of the Node that this is.</summary>
+    public string HostnameOverride { get; init; } = "";
+
+    public IReadOnlyList<IPNetwork> ClusterCidr { get; init; } = [];
+
+    public DetectLocalMode DetectLocalMode { get; init; }
+
+    public string PodBridgeInterface { get; init; } = "";
+
+    public string PodInterfaceNamePrefix { get; init; } = "";
+
+    public string IpvsScheduler { get; init; } = "rr";
+
+    public bool IpvsStrictArp { get; init; }
+
+    public IReadOnlyList<IPNetwork> IpvsExcludeCidrs { get; init; } = [];
+
+    /// <summary>0 leaves the kernel's.</summary>
+    public int IpvsTcpTimeoutSeconds { get; init; }
+
+    public int IpvsTcpFinTimeoutSeconds { get; init; }
+
+    public int IpvsUdpTimeoutSeconds { get; init; }
+
+    public bool MasqueradeAll { get; init; }
+
+    public int IptablesMasqueradeBit { get; init; } = 14;
+
+    /// <summary>The networks whose node addresses serve node ports; none means all addresses.</summary>
+    public IReadOnlyList<IPNetwork> NodePortAddresses { get; init; } = [];
+
+    public int ConntrackMaxPerCore { get; init; } = 32768;
+
+    public int ConntrackMin { get; init; } = 131072;
+
+    public int ConntrackTcpTimeoutEstablishedSeconds { get; init; } = 86400;
+
+    public int ConntrackTcpTimeoutCloseWaitSeconds { get; init; } = 3600;
+
+    public bool ConntrackTcpBeLiberal { get; init; }
+
+    public int ConntrackUdpTimeoutSeconds { get; init; }
+
+    public int ConntrackUdpTimeoutStreamSeconds { get; init; }
+
+    /// <summary>How many connections may be tracked: so many for each processor, at least the minimum; 0 leaves the kernel's.</summary>
+    public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0 : Math.Max(ConntrackMin, ConntrackMaxPerCore * processors);
+
+    /// <summary>The packet mark that asks for masquerading.</summary>
+    public uint MasqueradeMark => 1u << IptablesMasqueradeBit;
+
+    public IPNetwork? ClusterCidrOf(AddressFamily family) => ClusterCidr.Where(c => c.BaseAddress.AddressFamily == family).Select(c => (IPNetwork?)c).FirstOrDefault();
+
+    public bool IsExcluded(IPAddress address) => IpvsExcludeCidrs.Any(c => c.Contains(address));
+}
+
+/// <summary>What the node itself is like: not configured but found, in the kernel and in the Node object.</summary>
+/// <param name="Addresses">Every address of the node but loopback, link-local and kube-ipvs0's.</param>
+public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, string? Zone, IReadOnlyList<IPNetwork> PodCidrs, IReadOnlyList<IPAddress> InternalIPs)
+{
+    /// <summary>The node's own address of a family: what its Node object says first, else its first address.</summary>
+    public IPAddress? PrimaryAddress(AddressFamily family) => InternalIPs.Concat(Addresses).FirstOrDefault(a => a.AddressFamily == family);
+
+    /// <summary>The addresses of a family on which node ports are served.</summary>
+    public IEnumerable<IPAddress> NodePortAddresses(GeneratorOptions options, AddressFamily family) =>
+        Addresses.Where(a => a.AddressFamily == family && (options.NodePortAddresses.Count == 0 || options.NodePortAddresses.Any(n => n.Contains(a))));
+}

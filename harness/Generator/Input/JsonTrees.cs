@@ -1,0 +1,141 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+
+namespace Conformance.Generator.Input;
+
+/// <summary>
+/// Reads the objects of a JSON text one after another, so that a large list is never whole in memory as a tree:
+/// the items of a <c>List</c> each by itself, or the one object that the text is.
+/// </summary>
+internal static class JsonTrees
+{
+    /// <param name="handle">Told of each object and of its size in bytes.</param>
+    /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
+    internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle)
+    {
+        var lines = new LineCounter();
+        // The depth is ours to judge, object by object; the reader's own limit would end the whole text.
+        var reader = new Utf8JsonReader(utf8, isFinalBlock: true, new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2, AllowMultipleValues = true }));
+        try
+        {
+            while (reader.Read())
+            {
+                var start = reader.TokenStartIndex;
+                var tree = reader.TokenType == JsonTokenType.StartObject
+                    ? ReadTop(ref reader, utf8, ref lines, handle)
+                    : ReadValue(ref reader, utf8, ref lines, 0);
+                if (tree is not null)
+                    handle(tree, reader.BytesConsumed - start);
+            }
+        }
+        catch (JsonException e)
+        {
+            throw new SyntaxException((int)(e.LineNumber ?? 0) + 1, e.Message.Split(" LineNumber:")[0]);
+        }
+    }
+
+    /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>
+    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle)
+    {
+        var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
+        var isList = false;
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+        {
+            var key = Intern(ref reader);
+            reader.Read();
+            if (key != "items" || reader.TokenType != JsonTokenType.StartArray)
+            {
+                tree.Add(key, ReadValue(ref reader, utf8, ref lines, 1));
+                continue;
+            }
+            isList = true;
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            {
+                var start = reader.TokenStartIndex;
+                var item = ReadValue(ref reader, utf8, ref lines, 0);
+                handle(item, reader.BytesConsumed - start);
+            }
+        }
+        return isList ? null : tree;
+    }
+
+    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth)
+    {
+        var line = lines.At(utf8, reader.TokenStartIndex);
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.StartObject or JsonTokenType.StartArray when depth >= Limits.Depth:
+                reader.Skip();
+                return new Tree(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
+            case JsonTokenType.StartObject:
+                var mapping = new Tree(TreeKind.Mapping, line);
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+                {
+                    var key = Intern(ref reader);
+                    reader.Read();
+                    mapping.Add(key, ReadValue(ref reader, utf8, ref lines, depth + 1));
+                }
+                return mapping;
+            case JsonTokenType.StartArray:
+                var sequence = new Tree(TreeKind.Sequence, line);
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                    sequence.Add(ReadValue(ref reader, utf8, ref lines, depth + 1));
+                return sequence;
+            case JsonTokenType.String:
+                return TextOf(ref reader, line);
+            case JsonTokenType.Null:
+                return new Tree(TreeKind.Null, line);
+            default:
+                return new Tree(TreeKind.Plain, line, Encoding.UTF8.GetString(reader.ValueSpan));
+        }
+    }
+
+    private static Tree TextOf(ref Utf8JsonReader reader, int line)
+    {
+        try
+        {
+            return new Tree(TreeKind.Text, line, reader.GetString()!);
+        }
+        catch (InvalidOperationException) // half a surrogate pair, or bytes that are no UTF-8
+        {
+            return new Tree(TreeKind.Refused, line, "is no valid Unicode text");
+        }
+    }
+
+    /// <summary>The few keys that every object has are not made anew for each.</summary>
+    private static string Intern(ref Utf8JsonReader reader)
+    {
+        foreach (var known in s_keys)
+        {
+            if (reader.ValueTextEquals(known.Utf8))
+                return known.Text;
+        }
+        try
+        {
+            return reader.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            return "\uFFFD"; // no key of the API's
+        }
+    }
+
+    private static readonly (byte[] Utf8, string Text)[] s_keys =
+        [.. new[] { "addresses", "conditions", "ready", "serving", "terminating", "nodeName", "name", "port", "protocol" }.Select(k => (Encoding.UTF8.GetBytes(k), k))];
+
+    /// <summary>Line numbers of ascending positions, each byte looked at once.</summary>
+    [StructLayout(LayoutKind.Auto)]
+    private struct LineCounter()
+    {
+        private int _line = 1;
+        private long _position;
+
+        internal int At(ReadOnlySpan<byte> utf8, long position)
+        {
+            _line += utf8[(int)_position..(int)position].Count((byte)'\n');
+            _position = position;
+            return _line;
+        }
+    }
+}

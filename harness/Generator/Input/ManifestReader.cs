@@ -1,0 +1,70 @@
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Input;
+
+/// <summary>An object, or a part of a file, that was left out, and why.</summary>
+/// <param name="Field">Path of the field, such as spec.ports[0].port; empty when it is not about one.</param>
+public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message)
+{
+    public override string ToString() => $"{File}:{Line}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}";
+}
+
+/// <summary>What a file holds: a Service, EndpointSlice or NodeObject each, and what was left out.</summary>
+/// <param name="IsTorn">Whether a part could not even be parsed, so that objects may be missing.</param>
+public sealed record Manifest(IReadOnlyList<object> Objects, IReadOnlyList<InputProblem> Problems, bool IsTorn);
+
+/// <summary>Reads manifests: YAML with several documents, JSON, and lists, as <c>kubectl get -o yaml|json</c> prints them.</summary>
+public static class ManifestReader
+{
+    /// <param name="name">The file's name, for messages.</param>
+    public static Manifest Read(string name, byte[] content)
+    {
+        var objects = new List<object>();
+        var problems = new List<InputProblem>();
+        var torn = false;
+        if (LooksLikeJson(content))
+        {
+            Try(1, "the rest of the file", () => JsonTrees.Read(content, Handle));
+            return new Manifest(objects, problems, torn);
+        }
+        foreach (var (line, document) in YamlTrees.Documents(System.Text.Encoding.UTF8.GetString(content)))
+            Try(line, "this document", () => YamlTrees.Read(document, line, Handle));
+        return new Manifest(objects, problems, torn);
+
+        void Try(int line, string subject, Action read)
+        {
+            try
+            {
+                read();
+            }
+            catch (SyntaxException e)
+            {
+                torn = true;
+                problems.Add(new InputProblem(name, e.Line, subject, "", e.Message));
+            }
+        }
+
+        void Handle(Tree tree, long size)
+        {
+            try
+            {
+                if (size > Limits.Bytes)
+                    throw new InvalidFieldException(tree.Line, "", $"is larger than {Limits.Bytes} bytes");
+                if (tree.FindRefused() is { } refused)
+                    throw new InvalidFieldException(refused.Line, "", refused.Text);
+                if (tree.Kind != TreeKind.Null && ObjectReader.Read(tree) is { } read)
+                    objects.Add(read);
+            }
+            catch (InvalidFieldException e)
+            {
+                problems.Add(new InputProblem(name, e.Line, ObjectReader.Describe(tree), e.Field, e.Message));
+            }
+        }
+    }
+
+    private static bool LooksLikeJson(ReadOnlySpan<byte> content)
+    {
+        var start = content.TrimStart(" \t\r\n\uFEFF"u8);
+        return start.Length > 0 && start[0] is (byte)'{' or (byte)'[';
+    }
+}

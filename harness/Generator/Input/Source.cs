@@ -1,0 +1,84 @@
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Input;
+
+/// <summary>Objects out of files, folders (their *.yaml, *.yml and *.json) and standard input (-).</summary>
+public static class Source
+{
+    private static readonly string[] s_extensions = [".yaml", ".yml", ".json"];
+
+    public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(path).StartsWith('.');
+
+    /// <summary>The files that the paths stand for, folders unfolded, in order of their names.</summary>
+    /// <exception cref="GeneratorException">A path does not exist.</exception>
+    public static IEnumerable<string> FilesOf(IEnumerable<string> paths)
+    {
+        foreach (var path in paths)
+        {
+            if (path == "-" || File.Exists(path))
+                yield return path;
+            else if (Directory.Exists(path))
+                foreach (var file in Directory.GetFiles(path).Where(IsManifest).Order(StringComparer.Ordinal))
+                    yield return file;
+            else
+                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Give files, folders, or - for standard input.");
+        }
+    }
+
+    /// <summary>Reads everything into a cluster.</summary>
+    /// <param name="report">Told of everything that was left out.</param>
+    public static Cluster Read(IEnumerable<string> paths, Action<InputProblem> report)
+    {
+        var cluster = new Cluster();
+        foreach (var file in FilesOf(paths))
+        {
+            var manifest = ReadFile(file);
+            foreach (var problem in manifest.Problems)
+                report(problem);
+            if (manifest.IsTorn)
+            {
+                throw new GeneratorException($"{file} cannot be read to its end.", manifest.Problems[^1].ToString(), "Nothing was done: what is missing would be taken for deleted.",
+                    "Correct the file, or leave it out.");
+            }
+            foreach (var item in manifest.Objects)
+                Put(cluster, item);
+        }
+        return cluster;
+    }
+
+    public static Manifest ReadFile(string file)
+    {
+        try
+        {
+            return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput() : File.ReadAllBytes(file));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new GeneratorException($"{file} cannot be read.", e.Message, "Nothing was done: what it holds might be wanted.", "Make the file readable.");
+        }
+    }
+
+    public static void Put(Cluster cluster, object item)
+    {
+        switch (item)
+        {
+            case Service service:
+                cluster.Put(service);
+                break;
+            case EndpointSlice slice:
+                cluster.Put(slice);
+                break;
+            case NodeObject node:
+                cluster.Put(node);
+                break;
+        }
+    }
+
+    private static byte[] ReadStandardInput()
+    {
+        using var input = Console.OpenStandardInput();
+        using var copy = new MemoryStream();
+        input.CopyTo(copy);
+        return copy.ToArray();
+    }
+}

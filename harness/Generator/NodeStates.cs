@@ -1,0 +1,32 @@
+using System.Net;
+using System.Net.NetworkInformation;
+using System.Net.Sockets;
+using Conformance.Generator.Documents;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator;
+
+/// <summary>Finds out what the node is like.</summary>
+public static class NodeStates
+{
+    /// <summary>Of the node that the options name: its object says zone and networks of pods, the addresses are given.</summary>
+    public static NodeState Of(GeneratorOptions options, Cluster cluster, IReadOnlyList<IPAddress> addresses)
+    {
+        var node = cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
+        return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? []);
+    }
+
+    /// <summary>Every address of this network namespace but loopback, link-local and kube-ipvs0's.</summary>
+    public static IReadOnlyList<IPAddress> AddressesHere() =>
+    [
+        .. NetworkInterface.GetAllNetworkInterfaces()
+            .Where(i => i.Name != DocumentSet.Device)
+            .SelectMany(i => i.GetIPProperties().UnicastAddresses)
+            .Select(a => a.Address)
+            .Where(a => IsNodeAddress(a)),
+    ];
+
+    public static bool IsNodeAddress(IPAddress address) =>
+        !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast
+        && !(address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [169, 254, ..]);
+}

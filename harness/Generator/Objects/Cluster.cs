@@ -1,0 +1,50 @@
+namespace Conformance.Generator.Objects;
+
+/// <summary>The objects of a cluster as they are now. A change to one tells which Services it concerns.</summary>
+public sealed class Cluster
+{
+    private readonly Dictionary<ObjectName, Service> _services = [];
+    private readonly Dictionary<ObjectName, EndpointSlice> _slices = [];
+    private readonly Dictionary<ObjectName, SortedDictionary<ObjectName, EndpointSlice>> _slicesOfService = [];
+    private readonly Dictionary<string, NodeObject> _nodes = new(StringComparer.Ordinal);
+
+    public IReadOnlyDictionary<ObjectName, Service> Services => _services;
+
+    public IReadOnlyDictionary<ObjectName, EndpointSlice> Slices => _slices;
+
+    public IReadOnlyDictionary<string, NodeObject> Nodes => _nodes;
+
+    public void Put(Service service) => _services[service.Name] = service;
+
+    public void RemoveService(ObjectName name) => _services.Remove(name);
+
+    /// <returns>The Services whose endpoints may have changed: the slice's, and the one it belonged to before.</returns>
+    public IReadOnlyList<ObjectName> Put(EndpointSlice slice)
+    {
+        var before = RemoveSlice(slice.Name);
+        _slices[slice.Name] = slice;
+        if (!_slicesOfService.TryGetValue(slice.Service, out var slices))
+            _slicesOfService[slice.Service] = slices = new(ObjectName.Order);
+        slices[slice.Name] = slice;
+        return before is { } old && old != slice.Service ? [old, slice.Service] : [slice.Service];
+    }
+
+    /// <returns>The Service that the slice belonged to.</returns>
+    public ObjectName? RemoveSlice(ObjectName name)
+    {
+        if (!_slices.Remove(name, out var slice))
+            return null;
+        var slices = _slicesOfService[slice.Service];
+        slices.Remove(name);
+        if (slices.Count == 0)
+            _slicesOfService.Remove(slice.Service);
+        return slice.Service;
+    }
+
+    public void Put(NodeObject node) => _nodes[node.Name] = node;
+
+    public void RemoveNode(string name) => _nodes.Remove(name);
+
+    /// <summary>The slices of a Service, by name.</summary>
+    public IEnumerable<EndpointSlice> SlicesOf(ObjectName service) => _slicesOfService.TryGetValue(service, out var slices) ? slices.Values : [];
+}

@@ -1,0 +1,38 @@
+using System.CommandLine;
+using Conformance.Generator;
+using Conformance.Generator.Verbs;
+using Conformance.Kernel;
+
+var root = new RootCommand("Turns Kubernetes Services, EndpointSlices and Nodes into IPVS, ipset and iptables state, and keeps it so.")
+{
+    GenerateVerb.Create(),
+    PlanVerb.CreatePlan(),
+    ApplyVerb.Create(),
+    WatchVerb.Create(),
+    PlanVerb.CreateCheck(),
+    ExplainVerb.Create(),
+    CleanupVerb.Create(),
+    DoctorVerb.Create(),
+};
+var parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    foreach (var error in parsed.Errors)
+        Console.Error.WriteLine(error.Message);
+    Console.Error.WriteLine("ipvs-generator --help lists the verbs, ipvs-generator VERB --help its flags.");
+    return ExitCodes.Usage;
+}
+try
+{
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+}
+catch (GeneratorException e)
+{
+    Console.Error.WriteLine(e.Message);
+    return e.ExitCode;
+}
+catch (Exception e) when (e is KernelException or IOException or UnauthorizedAccessException)
+{
+    Console.Error.WriteLine(e.Message);
+    return ExitCodes.Failed;
+}

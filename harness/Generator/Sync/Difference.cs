@@ -1,0 +1,281 @@
+using System.Net;
+using Conformance.Generator.Decisions;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>One change that would bring the kernel nearer to what is wanted.</summary>
+/// <param name="Kind">sysctl, set, entry, rules, device, address, virtual server, real server, time-outs.</param>
+/// <param name="Verb">add, delete, edit, drain.</param>
+public readonly record struct Change(string Kind, string Verb, string What)
+{
+    public override string ToString() => $"{Verb switch { "add" => '+', "delete" => '-', _ => '~' }} {Kind} {What}";
+}
+
+/// <summary>
+/// What differs between the kernel and the desired state: the second half of the story. It is compared in whole at the
+/// start and by the drift check, and otherwise only for what a change of objects touched.
+/// </summary>
+public sealed class Difference
+{
+    private readonly DesiredState _desired;
+    private readonly LiveState _live;
+    private readonly NodeState _node;
+
+    private Difference(DesiredState desired, LiveState live, NodeState node) => (_desired, _live, _node) = (desired, live, node);
+
+    public List<SysctlSetting> Sysctls { get; } = [];
+
+    public List<SetKey> CreatedSets { get; } = [];
+
+    public List<string> DestroyedSets { get; } = [];
+
+    public Dictionary<SetKey, List<IpsetEntry>> AddedEntries { get; } = [];
+
+    public Dictionary<SetKey, List<IpsetEntry>> DeletedEntries { get; } = [];
+
+    /// <summary>The documents for iptables-restore --noflush, of the families whose rules differ.</summary>
+    public List<(RuleSet Rules, bool IsIPv6, string Document, IReadOnlyList<Change> Changes)> Restored { get; } = [];
+
+    public bool AddsDevice { get; private set; }
+
+    public List<IPAddress> Bound { get; } = [];
+
+    public List<IPAddress> Unbound { get; } = [];
+
+    public List<IpvsService> AddedServers { get; } = [];
+
+    public List<IpvsService> EditedServers { get; } = [];
+
+    public List<IpvsKey> DeletedServers { get; } = [];
+
+    public List<(IpvsKey Key, IpvsDestination Destination)> AddedReals { get; } = [];
+
+    public List<(IpvsKey Key, IpvsDestination Destination)> EditedReals { get; } = [];
+
+    /// <summary>Real servers that go; those of TCP with connections only when these have ended.</summary>
+    public List<(IpvsKey Key, RealServer Real)> RemovedReals { get; } = [];
+
+    /// <summary>Real servers that drain already: no difference, until their last connection has ended.</summary>
+    public List<(IpvsKey Key, RealServer Real)> Draining { get; } = [];
+
+    public IpvsTimeouts? Timeouts { get; private set; }
+
+    public bool IsNothing => !Changes().Any();
+
+    /// <summary>Compares everything.</summary>
+    public static Difference Of(DesiredState desired, LiveState live, NodeState node)
+    {
+        var difference = new Difference(desired, live, node);
+        difference.CompareSettings();
+        difference.CompareSets();
+        difference.CompareRules();
+        foreach (var address in desired.BoundAddresses.Union(live.Bound ?? []))
+            difference.CompareAddress(address);
+        foreach (var key in desired.ServerKeys.Union(live.Servers.Keys))
+            difference.CompareServer(key);
+        return difference;
+    }
+
+    /// <summary>Compares what was touched.</summary>
+    public static Difference Of(DesiredState desired, LiveState live, NodeState node, Touched touched)
+    {
+        var difference = new Difference(desired, live, node);
+        foreach (var member in touched.Members)
+            difference.CompareEntry(member.Set, member.Entry);
+        if (touched.Rules)
+            difference.CompareRules();
+        foreach (var address in touched.Addresses)
+            difference.CompareAddress(address);
+        foreach (var key in touched.Servers)
+            difference.CompareServer(key);
+        return difference;
+    }
+
+    /// <summary>The changes in the order in which they are made.</summary>
+    public IEnumerable<Change> Changes() =>
+        Sysctls.Select(s => new Change("sysctl", "edit", $"{s.Name} = {s.Value}"))
+            .Concat(Timeouts is null ? [] : [new Change("time-outs", "edit", Timeouts.ToString())])
+            .Concat(CreatedSets.Select(s => new Change("set", "add", s.Name)))
+            .Concat(AddedEntries.SelectMany(s => s.Value.Select(e => new Change("entry", "add", $"{s.Key.Name} {e.Format(s.Key.Definition.Type)}"))))
+            .Concat(DeletedServers.Select(k => new Change("virtual server", "delete", k.ToString())))
+            .Concat(Restored.SelectMany(r => r.Changes))
+            .Concat(AddsDevice ? [new Change("device", "add", Documents.DocumentSet.Device)] : [])
+            .Concat(AddedServers.Select(s => new Change("virtual server", "add", Describe(s))))
+            .Concat(EditedServers.Select(s => new Change("virtual server", "edit", Describe(s))))
+            .Concat(AddedReals.Select(r => new Change("real server", "add", $"{r.Key} -> {Text(r.Destination)}")))
+            .Concat(EditedReals.Select(r => new Change("real server", "edit", $"{r.Key} -> {Text(r.Destination)} {r.Destination.Method} weight {r.Destination.Weight}")))
+            .Concat(RemovedReals.Select(r => new Change("real server", "delete", $"{r.Key} -> {r.Real}")))
+            .Concat(Bound.Select(a => new Change("address", "add", a.ToString())))
+            .Concat(Unbound.Select(a => new Change("address", "delete", a.ToString())))
+            .Concat(DeletedEntries.SelectMany(s => s.Value.Select(e => new Change("entry", "delete", $"{s.Key.Name} {e.Format(s.Key.Definition.Type)}"))))
+            .Concat(DestroyedSets.Select(s => new Change("set", "delete", s)));
+
+    private void CompareSettings()
+    {
+        Sysctls.AddRange(_desired.Sysctls.Where(s => _live.Sysctls.TryGetValue(s.Name, out var value) && value != s.Value));
+        var options = _desired.Options;
+        var wanted = new IpvsTimeouts(
+            options.IpvsTcpTimeoutSeconds == 0 ? _live.Timeouts.Tcp : options.IpvsTcpTimeoutSeconds,
+            options.IpvsTcpFinTimeoutSeconds == 0 ? _live.Timeouts.TcpFin : options.IpvsTcpFinTimeoutSeconds,
+            options.IpvsUdpTimeoutSeconds == 0 ? _live.Timeouts.Udp : options.IpvsUdpTimeoutSeconds);
+        if (wanted != _live.Timeouts)
+            Timeouts = wanted;
+        AddsDevice = _live.Bound is null;
+    }
+
+    private void CompareSets()
+    {
+        var wanted = Decisions.Sets.Of(_desired.Options);
+        foreach (var set in Decisions.Sets.All)
+        {
+            foreach (var key in new[] { new SetKey(set, false), new SetKey(set, true) })
+            {
+                var isThere = _live.Sets.TryGetValue(key.Name, out var entries);
+                if (!wanted.Contains(set))
+                {
+                    if (isThere)
+                        DestroyedSets.Add(key.Name);
+                    continue;
+                }
+                if (_live.ForeignTypes.TryGetValue(key.Name, out var type))
+                {
+                    throw new GeneratorException($"The set {key.Name} is there with another type.", $"It is {type}.", "Nothing was done: its rules would not mean what they should.",
+                        $"If nobody uses it: ipset destroy {key.Name}");
+                }
+                if (!isThere)
+                    CreatedSets.Add(key);
+                foreach (var entry in _desired.Entries(key))
+                {
+                    if (entries is null || !entries.Contains(entry))
+                        Put(AddedEntries, key, entry);
+                }
+                foreach (var entry in entries ?? [])
+                {
+                    if (!_desired.Contains(new SetMember(key, entry)))
+                        Put(DeletedEntries, key, entry);
+                }
+            }
+        }
+    }
+
+    private void CompareEntry(SetKey key, IpsetEntry entry)
+    {
+        var isThere = _live.Sets.TryGetValue(key.Name, out var entries) && entries.Contains(entry);
+        if (_desired.Contains(new SetMember(key, entry)) != isThere)
+            Put(isThere ? DeletedEntries : AddedEntries, key, entry);
+    }
+
+    private void CompareRules()
+    {
+        foreach (var ipv6 in new[] { false, true })
+        {
+            var rules = new RuleSet(_desired, _node, ipv6);
+            var changes = RuleChanges.Of(rules, _live.Rules(ipv6), ipv6);
+            if (changes.List.Count > 0)
+                Restored.Add((rules, ipv6, changes.Document, changes.List));
+        }
+    }
+
+    private void CompareAddress(IPAddress address)
+    {
+        var isThere = _live.Bound?.Contains(address) ?? false;
+        if (_desired.IsBound(address) && !isThere)
+            Bound.Add(address);
+        // kube-proxy takes addresses away even in networks that are excluded.
+        else if (isThere && !_desired.IsBound(address) && (_desired.Options.CompatKubeProxy || !_desired.Options.IsExcluded(address)))
+            Unbound.Add(address);
+    }
+
+    private void CompareServer(IpvsKey key)
+    {
+        var wanted = _desired.Server(key);
+        _live.Servers.TryGetValue(key, out var live);
+        if (wanted is null)
+        {
+            if (live is not null && !_desired.Options.IsExcluded(key.Address))
+                DeletedServers.Add(key);
+            return;
+        }
+        var service = ToService(wanted);
+        if (live is null)
+            AddedServers.Add(service);
+        else if (live.Service != service)
+            EditedServers.Add(service);
+
+        foreach (var real in wanted.RealServers)
+        {
+            var destination = new IpvsDestination(real.Address, real.Port, ForwardingMethod.Masq, 1);
+            if (live is null || !live.RealServers.TryGetValue(real, out var there))
+                AddedReals.Add((key, destination));
+            else if (there.Weight != 1 || there.Method is not (ForwardingMethod.Masq or ForwardingMethod.Local))
+                EditedReals.Add((key, destination));
+        }
+        foreach (var real in live?.RealServers.Keys ?? Enumerable.Empty<RealServer>())
+        {
+            if (wanted.RealServers.Contains(real))
+                continue;
+            if (key.Protocol == IpProtocol.Tcp && live!.RealServers[real] is { Weight: 0, ActiveConnections: var active, InactiveConnections: var inactive } && active + inactive > 0)
+                Draining.Add((key, real));
+            else
+                RemovedReals.Add((key, real));
+        }
+    }
+
+    internal static IpvsService ToService(VirtualServer server) => new(
+        server.Key, 0, server.Scheduler, server.HashesSourcePort ? IpvsServiceFlags.Sched2 : IpvsServiceFlags.None, server.PersistenceSeconds);
+
+    private static void Put(Dictionary<SetKey, List<IpsetEntry>> entries, SetKey key, IpsetEntry entry)
+    {
+        if (!entries.TryGetValue(key, out var list))
+            entries[key] = list = [];
+        list.Add(entry);
+    }
+
+    private static string Describe(IpvsService service) =>
+        $"{service.Key} {service.Scheduler}{(service.PersistenceSeconds > 0 ? $" persistent {service.PersistenceSeconds}" : "")}";
+
+    private static string Text(IpvsDestination destination) => new IPEndPoint(destination.Address, destination.Port).ToString();
+}
+
+/// <summary>The difference of one family's rules: in words, and as the document that removes it.</summary>
+internal sealed record RuleChanges(string Document, IReadOnlyList<Change> List)
+{
+    internal static RuleChanges Of(RuleSet wanted, LiveRules live, bool ipv6)
+    {
+        var kind = ipv6 ? "IPv6 rule" : "IPv4 rule";
+        var changes = new List<Change>();
+        foreach (var (table, chain) in RuleSet.Chains)
+        {
+            var rules = wanted.Rules.Where(r => r.Table == table && r.Chain == chain).Select(r => r.Rule).ToList();
+            var there = live.Of(table, chain);
+            if (!live.HasChain(table, chain))
+                changes.Add(new Change($"{kind} chain", "add", $"{table} {chain}"));
+            if (rules.SequenceEqual(there, StringComparer.Ordinal))
+                continue;
+            var before = changes.Count;
+            changes.AddRange(there.Except(rules, StringComparer.Ordinal).Select(r => new Change(kind, "delete", $"{table} {chain} {r}")));
+            changes.AddRange(rules.Except(there, StringComparer.Ordinal).Select(r => new Change(kind, "add", $"{table} {chain} {r}")));
+            if (changes.Count == before)
+                changes.Add(new Change(kind, "edit", $"{table} {chain}: order or repetition"));
+        }
+        var jumps = RuleSet.Jumps.Where(j => !live.Of(j.Table, j.From).Contains(j.Rule, StringComparer.Ordinal)).ToList();
+        changes.AddRange(jumps.Select(j => new Change(kind, "add", $"{j.Table} {j.From} {j.Rule}")));
+        if (changes.Count == 0)
+            return new RuleChanges("", changes);
+        // Each jump goes to the head of its chain: the last one first.
+        var document = wanted.ToDocument(withJumps: false);
+        foreach (var jump in Enumerable.Reverse(jumps))
+            document = Insert(document, jump);
+        return new RuleChanges(document, changes);
+    }
+
+    private static string Insert(string document, Jump jump)
+    {
+        var table = document.IndexOf($"*{jump.Table}\n", StringComparison.Ordinal);
+        var at = document.IndexOf("-A ", table, StringComparison.Ordinal);
+        return document.Insert(at, $"-I {jump.From} {jump.Rule}\n");
+    }
+}

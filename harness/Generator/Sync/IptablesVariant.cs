@@ -1,0 +1,49 @@
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Kernel;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>
+/// The programs of one of Debian's two variants of iptables, which keep their rules in different parts of the kernel.
+/// A kernel may support only one of them.
+/// </summary>
+/// <param name="Suffix">Empty for the machine's default, else "-legacy" or "-nft".</param>
+public sealed record IptablesVariant(string Suffix)
+{
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
+
+    public string Save(bool ipv6) => $"{Base(ipv6)}-save";
+
+    public string Restore(bool ipv6) => $"{Base(ipv6)}-restore";
+
+    /// <summary>The default where it works on this kernel, else legacy, else nft; the default where none does: its first use says why.</summary>
+    public static async Task<IptablesVariant> ChooseAsync()
+    {
+        foreach (var suffix in new[] { "", "-legacy", "-nft" })
+        {
+            if (await WorksAsync($"iptables{suffix}"))
+                return new IptablesVariant(suffix);
+        }
+        return new IptablesVariant("");
+    }
+
+    /// <summary>Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot add a rule.</summary>
+    private static async Task<bool> WorksAsync(string iptables)
+    {
+        using var probe = NetworkNamespace.Create("iptables-probe");
+        try
+        {
+            using var limit = new CancellationTokenSource(s_limit);
+            var result = await CliWrap.Cli.Wrap("nsenter").WithArguments([$"--net={probe.Path}", "--", iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
+                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
+            return result.IsSuccess;
+        }
+        catch (System.ComponentModel.Win32Exception)
+        {
+            return false;
+        }
+    }
+
+    private string Base(bool ipv6) => $"{(ipv6 ? "ip6tables" : "iptables")}{Suffix}";
+}

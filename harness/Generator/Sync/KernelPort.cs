@@ -1,0 +1,175 @@
+using System.Net;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Documents;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>
+/// Where the generator touches the kernel: IPVS, sets and addresses over netlink, rules by iptables-restore(8), sysctls
+/// by their files. All in one network namespace.
+/// </summary>
+public sealed class KernelPort : IDisposable
+{
+    private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
+    private readonly NetworkNamespace _namespace;
+    private readonly IReadOnlyList<string> _enter;
+    private readonly IptablesVariant _iptables;
+
+    /// <param name="ns">The namespace to work in.</param>
+    /// <param name="enter">The command that starts a tool in that namespace; empty when this process is in it.</param>
+    /// <exception cref="GeneratorException">The kernel has no IPVS, or we may not use it.</exception>
+    public KernelPort(NetworkNamespace ns, IptablesVariant iptables, IReadOnlyList<string>? enter = null)
+    {
+        _namespace = ns;
+        _enter = enter ?? [];
+        _iptables = iptables;
+        try
+        {
+            Ipvs = new IpvsSocket(ns);
+            Ipset = new IpsetSocket(ns);
+            Route = new RouteSocket(ns);
+            Conntrack = new ConntrackSocket(ns);
+        }
+        catch (KernelException e)
+        {
+            throw new GeneratorException("The kernel's IPVS cannot be used.", e.Message, "Nothing was done.", "Be root (CAP_NET_ADMIN), on a kernel with IPVS: modprobe ip_vs", ExitCodes.CannotRunHere);
+        }
+    }
+
+    public IpvsSocket Ipvs { get; }
+
+    public IpsetSocket Ipset { get; }
+
+    public RouteSocket Route { get; }
+
+    public ConntrackSocket Conntrack { get; }
+
+    /// <summary>How many messages and documents have been sent: what a change cost.</summary>
+    public int Messages { get; set; }
+
+    public async Task<LiveState> ReadAsync(GeneratorOptions options)
+    {
+        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true), Timeouts = Ipvs.Timeouts() };
+        foreach (var service in Ipvs.Services())
+        {
+            if (service.Key is { } key)
+                live.Servers[key] = new LiveServer(service);
+        }
+        if (live.Servers.Count > 0)
+            ReadRealServers(live);
+        ReadSets(live);
+        live.Bound = BoundAddresses();
+        foreach (var sysctl in Sysctls.Of(options, servesIPv6: true))
+        {
+            // What the kernel lacks, or does not let this namespace write (the machine's own limits), is not ours to set.
+            if (Sysctl.IsWritable(_namespace, sysctl.Name))
+                live.Sysctls[sysctl.Name] = Sysctl.TryRead(_namespace, sysctl.Name) ?? "";
+        }
+        return live;
+    }
+
+    /// <summary>The addresses of the node by its interfaces.</summary>
+    public IReadOnlyList<IPAddress> NodeAddresses()
+    {
+        var device = Route.Links().FirstOrDefault(l => l.Name == DocumentSet.Device)?.Index ?? -1;
+        return [.. Route.Addresses().Where(a => a.LinkIndex != device && NodeStates.IsNodeAddress(a.Address)).Select(a => a.Address)];
+    }
+
+    /// <exception cref="GeneratorException">The tool failed, or is missing.</exception>
+    public async Task RestoreAsync(bool ipv6, string document)
+    {
+        Messages++;
+        await RunAsync(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
+    }
+
+    public void WriteSysctl(SysctlSetting setting) => Sysctl.Write(_namespace, setting.Name, setting.Value);
+
+    public void Dispose()
+    {
+        Ipvs.Dispose();
+        Ipset.Dispose();
+        Route.Dispose();
+        Conntrack.Dispose();
+    }
+
+    private async Task<LiveRules> ReadRulesAsync(bool ipv6) => LiveRules.Parse(await RunAsync(_iptables.Save(ipv6), [], input: null));
+
+    private async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, string? input)
+    {
+        string[] argv = [.. _enter, tool, .. arguments];
+        var command = CliWrap.Cli.Wrap(argv[0]).WithArguments(argv[1..]).WithValidation(CommandResultValidation.None);
+        if (input is not null)
+            command = command.WithStandardInputPipe(PipeSource.FromString(input));
+        try
+        {
+            using var limit = new CancellationTokenSource(s_toolLimit);
+            var result = await command.ExecuteBufferedAsync(limit.Token);
+            return result.IsSuccess ? result.StandardOutput : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.", "See what it says; the next sync tries again.");
+        }
+        catch (System.ComponentModel.Win32Exception e)
+        {
+            throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.", "apt-get install iptables", ExitCodes.CannotRunHere);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new GeneratorException($"{tool} did not end.", $"It was killed after {s_toolLimit.TotalSeconds} s.", "The rules are as they were.", "See who holds iptables' lock; the next sync tries again.");
+        }
+    }
+
+    /// <summary>
+    /// One read of the kernel's table, where a request for each virtual server would take a second for ten thousand. What
+    /// the table leaves out, as the list above can, is asked for by itself.
+    /// </summary>
+    private void ReadRealServers(LiveState live)
+    {
+        var missing = live.Servers.Keys.ToHashSet();
+        foreach (var server in (IpvsTable.Read(_namespace) ?? new IpvsTable("", [])).VirtualServers)
+        {
+            if (server.EndPoint is null)
+                continue;
+            var protocol = server.Protocol switch
+            {
+                "TCP" => IpProtocol.Tcp,
+                "UDP" => IpProtocol.Udp,
+                _ => IpProtocol.Sctp,
+            };
+            var key = new IpvsKey(protocol, server.EndPoint.Address, (ushort)server.EndPoint.Port);
+            if (!missing.Remove(key))
+                continue;
+            foreach (var real in server.RealServers)
+                Put(live.Servers[key], new IpvsDestination(real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections));
+        }
+        foreach (var key in missing)
+        {
+            foreach (var destination in Ipvs.Destinations(key))
+                Put(live.Servers[key], destination);
+        }
+
+        static void Put(LiveServer server, IpvsDestination destination) => server.RealServers[new RealServer(destination.Address, destination.Port)] = destination;
+    }
+
+    private void ReadSets(LiveState live)
+    {
+        var known = Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) }).ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
+        foreach (var set in Ipset.List())
+        {
+            if (!known.TryGetValue(set.Name, out var key))
+                continue;
+            if (set.Type == key.Definition.Type && (set.IsIPv6 == key.IsIPv6 || set.Type == IpsetType.BitmapPort))
+                live.Sets[set.Name] = [.. set.Entries];
+            else
+                live.ForeignTypes[set.Name] = set.TypeName;
+        }
+    }
+
+    private HashSet<IPAddress>? BoundAddresses()
+    {
+        var device = Route.Links().FirstOrDefault(l => l.Name == DocumentSet.Device);
+        return device is null ? null : [.. Route.Addresses().Where(a => a.LinkIndex == device.Index && !a.Address.IsIPv6LinkLocal).Select(a => a.Address)];
+    }
+}

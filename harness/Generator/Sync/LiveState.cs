@@ -1,0 +1,93 @@
+using System.Net;
+using Conformance.Generator.Decisions;
+using Conformance.Kernel.Netlink;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>A virtual server that the kernel has, with its real servers.</summary>
+public sealed class LiveServer(IpvsService service)
+{
+    public IpvsService Service { get; set; } = service;
+
+    public Dictionary<RealServer, IpvsDestination> RealServers { get; } = [];
+}
+
+/// <summary>
+/// What the kernel has, as far as it is our affair: read from it once, and kept up to date with what is written, so that
+/// a change need not read anything again. The drift check reads it anew.
+/// </summary>
+public sealed class LiveState
+{
+    public Dictionary<IpvsKey, LiveServer> Servers { get; } = [];
+
+    /// <summary>Our sets and kube-proxy's, by name.</summary>
+    public Dictionary<string, HashSet<IpsetEntry>> Sets { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>Sets of our names that have another type than ours: they cannot be used.</summary>
+    public Dictionary<string, string> ForeignTypes { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The addresses of kube-ipvs0; null when there is no such device.</summary>
+    public HashSet<IPAddress>? Bound { get; set; }
+
+    /// <summary>The rules of both families.</summary>
+    public required LiveRules Iptables { get; set; }
+
+    public required LiveRules Ip6tables { get; set; }
+
+    /// <summary>The values of the sysctls that are to be set.</summary>
+    public Dictionary<string, string> Sysctls { get; } = new(StringComparer.Ordinal);
+
+    public IpvsTimeouts Timeouts { get; set; } = new(0, 0, 0);
+
+    public LiveRules Rules(bool ipv6) => ipv6 ? Ip6tables : Iptables;
+}
+
+/// <summary>The rules of one family, by table and chain, in order, as iptables-save prints them.</summary>
+public sealed class LiveRules
+{
+    private readonly Dictionary<(string Table, string Chain), List<string>> _chains = [];
+
+    public bool HasChain(string table, string chain) => _chains.ContainsKey((table, chain));
+
+    public IReadOnlyList<string> Of(string table, string chain) => _chains.GetValueOrDefault((table, chain), []);
+
+    public IEnumerable<(string Table, string Chain)> Chains => _chains.Keys;
+
+    /// <summary>What the kernel has after a rule set has been written, its jumps included.</summary>
+    public void Become(RuleSet rules)
+    {
+        foreach (var (table, chain) in RuleSet.Chains)
+            _chains[(table, chain)] = [];
+        foreach (var (table, chain, rule) in rules.Rules)
+            _chains[(table, chain)].Add(rule);
+        foreach (var group in RuleSet.Jumps.GroupBy(j => (j.Table, j.From)))
+        {
+            var lines = _chains.TryGetValue(group.Key, out var found) ? found : _chains[group.Key] = [];
+            lines.InsertRange(0, group.Select(j => j.Rule).Where(r => !lines.Contains(r, StringComparer.Ordinal)).ToList());
+        }
+    }
+
+    public static LiveRules Parse(string save)
+    {
+        var rules = new LiveRules();
+        var table = "";
+        foreach (var line in save.Split('\n'))
+        {
+            if (line.StartsWith('*'))
+            {
+                table = line[1..];
+            }
+            else if (line.StartsWith(':'))
+            {
+                rules._chains[(table, line[1..line.IndexOf(' ', StringComparison.Ordinal)])] = [];
+            }
+            else if (line.StartsWith("-A ", StringComparison.Ordinal))
+            {
+                var end = line.IndexOf(' ', 3);
+                rules._chains[(table, line[3..end])].Add(line[(end + 1)..]);
+            }
+        }
+        return rules;
+    }
+}

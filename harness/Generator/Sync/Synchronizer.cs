@@ -1,0 +1,296 @@
+using System.Net;
+using Conformance.Generator.Decisions;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>What a sync did.</summary>
+/// <param name="Messages">Netlink messages and documents sent.</param>
+/// <param name="IsBroken">
+/// Whether more failed than single virtual servers, real servers or addresses: what a Service asks for and the kernel
+/// refuses (a scheduler that it lacks) is told and tried again, but is no fault of this node's.
+/// </param>
+public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
+{
+    public bool IsGood => Errors.Count == 0;
+}
+
+/// <summary>
+/// Makes the kernel what is desired. Order: set entries and rules are in place before a virtual server answers, and go
+/// after it, so that no packet is answered without its masquerade rule. Removals of TCP real servers drain first.
+/// What fails is reported and left for the next sync; what depends on it is not done.
+/// </summary>
+public sealed class Synchronizer(KernelPort kernel)
+{
+    private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
+    /// <summary>Sets that exempt from masquerading: they are emptied before what they exempt changes, and filled after it.</summary>
+    private static readonly HashSet<SetDefinition> s_exempting = [Decisions.Sets.LoadBalancerLocal, Decisions.Sets.NodePortLocal, Decisions.Sets.NodePortLocalTcp, Decisions.Sets.NodePortLocalUdp, Decisions.Sets.NodePortLocalSctp];
+
+    private readonly List<string> _errors = [];
+    private LiveState? _live;
+    private bool _isBroken;
+
+    /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
+    public IReadOnlyCollection<(IpvsKey Key, RealServer Real)> Draining => _draining;
+
+    /// <summary>Reads the kernel's state and makes all of it what is desired.</summary>
+    public async Task<SyncResult> SyncAllAsync(DesiredState desired, NodeState node)
+    {
+        _live = null; // until the rules are known to be there, no change alone may be written
+        _errors.Clear();
+        var live = await kernel.ReadAsync(desired.Options);
+        var difference = Difference.Of(desired, live, node);
+        _live = live;
+        _draining.Clear();
+        _draining.UnionWith(difference.Draining);
+        return await ApplyAsync(difference, desired);
+    }
+
+    /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>
+    public async Task<SyncResult> SyncAsync(DesiredState desired, NodeState node, Touched touched) =>
+        _live is null ? await SyncAllAsync(desired, node) : await ApplyAsync(Difference.Of(desired, _live, node, touched), desired);
+
+    /// <summary>Removes draining real servers whose connections have ended.</summary>
+    public SyncResult RemoveDrained()
+    {
+        var before = kernel.Messages;
+        var gone = new List<(IpvsKey Key, RealServer Real)>();
+        foreach (var group in _draining.GroupBy(d => d.Key).ToList())
+        {
+            var there = DestinationsOf(group.Key);
+            _draining.ExceptWith(group.Where(d => !there.ContainsKey(d.Real)).ToList()); // somebody else removed it
+            gone.AddRange(group.Where(d => there.TryGetValue(d.Real, out var found) && found.ActiveConnections + found.InactiveConnections == 0));
+        }
+        DeleteReals(gone);
+        return Result(before, [.. gone.Select(g => new Change("real server", "delete", $"{g.Key} -> {g.Real}, drained"))]);
+    }
+
+    private Dictionary<RealServer, IpvsDestination> DestinationsOf(IpvsKey key)
+    {
+        try
+        {
+            return kernel.Ipvs.Destinations(key).DistinctBy(d => (d.Address, d.Port)).ToDictionary(d => new RealServer(d.Address, d.Port));
+        }
+        catch (KernelException)
+        {
+            return []; // the virtual server is gone
+        }
+    }
+
+    private async Task<SyncResult> ApplyAsync(Difference difference, DesiredState desired)
+    {
+        var before = kernel.Messages;
+        var changes = difference.Changes().ToList();
+        if (changes.Count == 0)
+            return Result(before, changes);
+        try
+        {
+            await WriteAsync(difference, desired);
+        }
+        catch
+        {
+            _live = null;
+            throw;
+        }
+        var result = Result(before, changes);
+        if (result.IsBroken)
+            _live = null; // read anew before the next attempt: what is half done is completed then
+        return result;
+    }
+
+    private async Task WriteAsync(Difference difference, DesiredState desired)
+    {
+        ApplySettings(difference);
+        foreach (var set in difference.CreatedSets)
+            Try(() => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6, MaxElements(desired.Entries(set).Count)), () => _live!.Sets[set.Name] = []);
+        AddEntries(difference, isExempting: false);
+        DeleteEntries(difference, isExempting: true);
+        // An address goes before its virtual servers do: no packet to it meets the host's own sockets.
+        Each(difference.Unbound, kernel.Route.DeleteHostAddresses, address => _live!.Bound!.Remove(address));
+        Send(difference.DeletedServers.Select(k => (kernel.Ipvs.Delete(k), (Action)(() => Forget(k)))));
+        if (!_isBroken)
+            await ApplyRulesAsync(difference);
+        if (_isBroken)
+            return; // neither a virtual server without its rules, nor an end of the old without the new
+        ApplyServers(difference);
+        Each(difference.Bound, kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
+        Drain(difference.RemovedReals);
+        AddEntries(difference, isExempting: true);
+        DeleteEntries(difference, isExempting: false);
+        foreach (var set in difference.DestroyedSets)
+            Try(() => kernel.Ipset.Destroy(set), () => _live!.Sets.Remove(set));
+        ForgetStaleUdp(difference, desired);
+    }
+
+    /// <summary>The kernel's own limit, unless there are, or will soon be, more.</summary>
+    private static uint MaxElements(int count) => count < 32768 ? 0 : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
+
+    private void AddEntries(Difference difference, bool isExempting)
+    {
+        foreach (var (set, entries) in difference.AddedEntries.Where(e => s_exempting.Contains(e.Key.Definition) == isExempting))
+            Try(() => kernel.Messages += kernel.Ipset.Add(set.Name, set.Definition.Type, entries), () => _live!.Sets[set.Name].UnionWith(entries), counts: false);
+    }
+
+    private void DeleteEntries(Difference difference, bool isExempting)
+    {
+        foreach (var (set, entries) in difference.DeletedEntries.Where(e => s_exempting.Contains(e.Key.Definition) == isExempting))
+            Try(() => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () => _live!.Sets[set.Name].ExceptWith(entries), counts: false);
+    }
+
+    private void ApplySettings(Difference difference)
+    {
+        foreach (var setting in difference.Sysctls)
+            Try(() => kernel.WriteSysctl(setting), () => _live!.Sysctls[setting.Name] = setting.Value);
+        if (difference.Timeouts is { } timeouts)
+            Try(() => kernel.Ipvs.SetTimeouts(timeouts), () => _live!.Timeouts = timeouts);
+        if (difference.AddsDevice)
+            Try(() => kernel.Route.AddDummy(Documents.DocumentSet.Device), () => _live!.Bound = []);
+    }
+
+    private async Task ApplyRulesAsync(Difference difference)
+    {
+        foreach (var (rules, ipv6, document, _) in difference.Restored)
+        {
+            try
+            {
+                await kernel.RestoreAsync(ipv6, document);
+                _live!.Rules(ipv6).Become(rules);
+            }
+            catch (GeneratorException e)
+            {
+                _errors.Add(e.Message);
+                _isBroken = true;
+                return;
+            }
+        }
+    }
+
+    private void ApplyServers(Difference difference)
+    {
+        Send(difference.AddedServers.Select(s => (kernel.Ipvs.Add(s), (Action)(() => _live!.Servers[s.Key!.Value] = new LiveServer(s)))));
+        Send(difference.EditedServers.Select(s => (kernel.Ipvs.Edit(s), (Action)(() => _live!.Servers[s.Key!.Value].Service = s))));
+        Send(difference.AddedReals.Where(r => _live!.Servers.ContainsKey(r.Key)).Select(r => (kernel.Ipvs.Add(r.Key, r.Destination), (Action)(() => Remember(r.Key, r.Destination)))));
+        Send(difference.EditedReals.Select(r => (kernel.Ipvs.Edit(r.Key, r.Destination), (Action)(() => Remember(r.Key, r.Destination)))));
+    }
+
+    /// <summary>
+    /// Real servers of TCP with connections get weight 0, so that these go on and no new ones come; all others go at
+    /// once. Datagrams have no end to wait for.
+    /// </summary>
+    private void Drain(List<(IpvsKey Key, RealServer Real)> removed)
+    {
+        var gone = new List<(IpvsKey, RealServer)>();
+        var draining = new List<((string, NetlinkRequest), Action)>();
+        foreach (var group in removed.GroupBy(r => r.Key))
+        {
+            var there = group.Key.Protocol == IpProtocol.Tcp ? DestinationsOf(group.Key) : [];
+            foreach (var (key, real) in group)
+            {
+                if (!there.TryGetValue(real, out var found) || found.ActiveConnections + found.InactiveConnections == 0)
+                {
+                    gone.Add((key, real));
+                    continue;
+                }
+                _draining.Add((key, real));
+                if (found.Weight != 0)
+                    draining.Add((kernel.Ipvs.Edit(key, found with { Weight = 0 }), () => Remember(key, found with { Weight = 0 })));
+            }
+        }
+        Send(draining);
+        DeleteReals(gone);
+    }
+
+    private void DeleteReals(List<(IpvsKey Key, RealServer Real)> reals) => Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), (Action)(() =>
+    {
+        _draining.Remove(r);
+        if (_live?.Servers.TryGetValue(r.Key, out var server) == true)
+            server.RealServers.Remove(r.Real);
+    }))));
+
+    /// <summary>
+    /// A client that goes on sending datagrams from one port keeps its connection-tracking entry, and with it the path to
+    /// an endpoint that is gone, or to nowhere: the entry is deleted.
+    /// </summary>
+    private void ForgetStaleUdp(Difference difference, DesiredState desired)
+    {
+        var gone = difference.RemovedReals.Where(r => r.Key.Protocol == IpProtocol.Udp).Select(r => (r.Key, r.Real.Address)).ToHashSet();
+        var servers = difference.DeletedServers.Where(k => k.Protocol == IpProtocol.Udp).ToHashSet();
+        var first = difference.AddedReals.Select(r => r.Key).Where(k => k.Protocol == IpProtocol.Udp).ToHashSet();
+        foreach (var ipv6 in gone.Select(g => g.Key.IsIPv6).Concat(servers.Select(k => k.IsIPv6)).Concat(first.Select(k => k.IsIPv6)).Distinct().ToList())
+        {
+            Try(() => kernel.Conntrack.Delete(IpProtocol.Udp, ipv6, (key, answering) =>
+                servers.Contains(key) || gone.Contains((key, answering))
+                || (first.Contains(key) && desired.Server(key) is { } server && server.RealServers.All(r => !r.Address.Equals(answering)))), () => { });
+        }
+    }
+
+    private void Send(IEnumerable<((string Operation, NetlinkRequest Request) Request, Action Done)> requests)
+    {
+        var all = requests.ToList();
+        if (all.Count == 0)
+            return;
+        kernel.Messages += all.Count;
+        var failures = kernel.Ipvs.Execute(all.Select(r => r.Request)).ToDictionary(f => f.Index, f => f.Error);
+        for (var i = 0; i < all.Count; i++)
+        {
+            if (failures.TryGetValue(i, out var error))
+                _errors.Add(error.Message);
+            else
+                all[i].Done();
+        }
+    }
+
+    private void Each(List<IPAddress> addresses, Func<string, IEnumerable<IPAddress>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<IPAddress> done)
+    {
+        if (addresses.Count == 0)
+            return;
+        kernel.Messages += addresses.Count;
+        var failures = change(Documents.DocumentSet.Device, addresses).ToDictionary(f => f.Index, f => f.Error);
+        for (var i = 0; i < addresses.Count; i++)
+        {
+            if (failures.TryGetValue(i, out var error))
+                _errors.Add(error.Message);
+            else
+                done(addresses[i]);
+        }
+    }
+
+    private void Try(Action action, Action done, bool counts = true)
+    {
+        try
+        {
+            if (counts)
+                kernel.Messages++;
+            action();
+            done();
+        }
+        catch (KernelException e)
+        {
+            _errors.Add(e.Message);
+            _isBroken = true;
+        }
+    }
+
+    private void Remember(IpvsKey key, IpvsDestination destination)
+    {
+        var real = new RealServer(destination.Address, destination.Port);
+        _live!.Servers[key].RealServers[real] = destination;
+        if (destination.Weight > 0)
+            _draining.Remove((key, real));
+    }
+
+    private void Forget(IpvsKey key)
+    {
+        _live!.Servers.Remove(key);
+        _draining.RemoveWhere(d => d.Key == key);
+    }
+
+    private SyncResult Result(int messagesBefore, IReadOnlyList<Change> changes)
+    {
+        var result = new SyncResult(kernel.Messages - messagesBefore, changes, [.. _errors], _isBroken);
+        _errors.Clear();
+        _isBroken = false;
+        return result;
+    }
+}

@@ -1,0 +1,31 @@
+using System.CommandLine;
+using Conformance.Generator.Sync;
+
+namespace Conformance.Generator.Verbs;
+
+/// <summary><c>apply</c>: makes the kernel what the objects ask for, once.</summary>
+internal static class ApplyVerb
+{
+    internal static Command Create()
+    {
+        var flags = new Flags();
+        var files = GenerateVerb.InputOption();
+        var format = Session.FormatOption();
+        var verb = new Command("apply", "Make the kernel what the objects ask for, once, and print what was changed.") { files, format };
+        flags.AddTo(verb);
+        verb.SetAction(async parsed =>
+        {
+            var stages = new Stages();
+            using var instance = Instance.Take();
+            using var session = await Session.OpenAsync(flags.Read(parsed));
+            var cluster = stages.Measure("read", () => session.ReadCluster(parsed.GetValue(files)!));
+            var world = stages.Measure("decide", () => session.Decide(cluster));
+            var result = await stages.MeasureAsync("write", () => new Synchronizer(session.Kernel).SyncAllAsync(world.Desired, world.Node));
+            Session.Print(result.Changes, parsed.GetValue(format)!);
+            Console.Error.WriteLine($"{result.Changes.Count} changes by {result.Messages} messages: {stages}");
+            var exitCode = Session.Report(result);
+            return session.Problems > 0 ? ExitCodes.Failed : exitCode;
+        });
+        return verb;
+    }
+}

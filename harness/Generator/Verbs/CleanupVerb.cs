@@ -1,0 +1,25 @@
+using System.CommandLine;
+using Conformance.Generator.Sync;
+
+namespace Conformance.Generator.Verbs;
+
+/// <summary><c>cleanup</c>: removes all that is ours, of both families, and nothing else.</summary>
+internal static class CleanupVerb
+{
+    internal static Command Create()
+    {
+        var flags = new Flags();
+        var format = Session.FormatOption();
+        var verb = new Command("cleanup", "Remove virtual servers, kube-ipvs0, rules and sets that are ours or kube-proxy's. Sysctls stay.") { format };
+        flags.AddTo(verb);
+        verb.SetAction(async parsed =>
+        {
+            using var instance = Instance.Take();
+            using var session = await Session.OpenAsync(flags.Read(parsed));
+            var result = await new Cleaner(session.Kernel, session.Options).CleanAsync();
+            Session.Print(result.Changes, parsed.GetValue(format)!);
+            return Session.Report(result);
+        });
+        return verb;
+    }
+}

@@ -1,0 +1,177 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Net;
+using System.Text.RegularExpressions;
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Verbs;
+
+/// <summary>
+/// The configuration as flags, and as a file with the same names as keys (<c>--config</c>; a flag wins). What means the
+/// same as a flag of kube-proxy has its name.
+/// </summary>
+internal sealed partial class Flags
+{
+    private sealed record Flag(string Name, string Description, Func<GeneratorOptions, string, GeneratorOptions> Apply, bool IsSwitch = false);
+
+    private static readonly Flag[] s_flags =
+    [
+        new("compat", "kube-proxy: exactly the state that kube-proxy's IPVS mode makes, faults included; none (default).", (o, v) => o with { CompatKubeProxy = OneOf(v, "none", "kube-proxy") == "kube-proxy" }),
+        new("hostname-override", "Name of this Node. Default: the host's name.", (o, v) => o with { HostnameOverride = v }),
+        new("cluster-cidr", "Networks of all pods, one for each family, with a comma between.", (o, v) => o with { ClusterCidr = Networks(v) }),
+        new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.", (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
+        new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.", (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),
+        new("pod-interface-name-prefix", "How the names of the pods' interfaces begin, for InterfaceNamePrefix.", (o, v) => o with { PodInterfaceNamePrefix = InterfaceName(v) }),
+        new("ipvs-scheduler", "Scheduler of Services that choose none: rr (default), wrr, lc, wlc, sh, dh, sed, nq, mh, ...", (o, v) => o with { IpvsScheduler = v.Length == 0 ? "rr" : Schedulers.IsName(v) ? v : throw Wrong("must be a scheduler's name") }),
+        new("ipvs-strict-arp", "Set arp_ignore=1 and arp_announce=2.", (o, v) => o with { IpvsStrictArp = Bool(v) }, IsSwitch: true),
+        new("ipvs-exclude-cidrs", "Networks whose virtual servers and addresses are somebody else's.", (o, v) => o with { IpvsExcludeCidrs = Networks(v) }),
+        new("ipvs-tcp-timeout", "Idle time-out of TCP connections; 0 leaves the kernel's.", (o, v) => o with { IpvsTcpTimeoutSeconds = Seconds(v) }),
+        new("ipvs-tcpfin-timeout", "Time-out of TCP connections after a FIN; 0 leaves the kernel's.", (o, v) => o with { IpvsTcpFinTimeoutSeconds = Seconds(v) }),
+        new("ipvs-udp-timeout", "Time-out of UDP; 0 leaves the kernel's.", (o, v) => o with { IpvsUdpTimeoutSeconds = Seconds(v) }),
+        new("masquerade-all", "Masquerade everything that goes to a ClusterIP.", (o, v) => o with { MasqueradeAll = Bool(v) }, IsSwitch: true),
+        new("iptables-masquerade-bit", "Bit of the packet mark that asks for masquerading, 0 to 31 (14).", (o, v) => o with { IptablesMasqueradeBit = Number(v, 0, 31) }),
+        new("nodeport-addresses", "Networks whose node addresses serve node ports; none means all.", (o, v) => o with { NodePortAddresses = Networks(v) }),
+        new("conntrack-max-per-core", "Connections to track for each processor (32768); 0 leaves the kernel's.", (o, v) => o with { ConntrackMaxPerCore = Number(v, 0, int.MaxValue) }),
+        new("conntrack-min", "Connections to track at least (131072).", (o, v) => o with { ConntrackMin = Number(v, 0, int.MaxValue) }),
+        new("conntrack-tcp-timeout-established", "Idle time-out of tracked TCP connections (24h).", (o, v) => o with { ConntrackTcpTimeoutEstablishedSeconds = Seconds(v) }),
+        new("conntrack-tcp-timeout-close-wait", "Time-out in CLOSE_WAIT (1h).", (o, v) => o with { ConntrackTcpTimeoutCloseWaitSeconds = Seconds(v) }),
+        new("conntrack-tcp-be-liberal", "Set nf_conntrack_tcp_be_liberal=1.", (o, v) => o with { ConntrackTcpBeLiberal = Bool(v) }, IsSwitch: true),
+        new("conntrack-udp-timeout", "Time-out of tracked UDP; 0 leaves the kernel's.", (o, v) => o with { ConntrackUdpTimeoutSeconds = Seconds(v) }),
+        new("conntrack-udp-timeout-stream", "Time-out of tracked UDP streams; 0 leaves the kernel's.", (o, v) => o with { ConntrackUdpTimeoutStreamSeconds = Seconds(v) }),
+    ];
+
+    private readonly Dictionary<string, Option<string?>> _options = new(StringComparer.Ordinal);
+
+    private readonly Option<string?> _config = new("--config") { Description = "A YAML file with these flags' names as keys." };
+
+    internal void AddTo(Command verb)
+    {
+        verb.Options.Add(_config);
+        foreach (var flag in s_flags)
+        {
+            var option = new Option<string?>($"--{flag.Name}") { Description = flag.Description, Arity = flag.IsSwitch ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne };
+            _options[flag.Name] = option;
+            verb.Options.Add(option);
+        }
+    }
+
+    /// <exception cref="GeneratorException">A value is not what the flag takes.</exception>
+    internal GeneratorOptions Read(ParseResult parsed)
+    {
+        var fromFile = ReadConfig(parsed.GetValue(_config));
+        var options = new GeneratorOptions { HostnameOverride = Dns.GetHostName().Trim().ToLowerInvariant() };
+        foreach (var flag in s_flags)
+        {
+            var given = parsed.GetResult(_options[flag.Name]) is not null;
+            var value = given ? parsed.GetValue(_options[flag.Name]) ?? "true" : fromFile.GetValueOrDefault(flag.Name);
+            if (value is not null)
+                options = Apply(options, flag, value, given ? $"--{flag.Name}" : $"{flag.Name} of {parsed.GetValue(_config)}");
+        }
+        return options;
+    }
+
+    /// <summary>Options out of names and values, for tests.</summary>
+    internal static GeneratorOptions Of(IEnumerable<(string Name, string Value)> values) =>
+        values.Aggregate(new GeneratorOptions(), (options, v) => Apply(options, s_flags.Single(f => f.Name == v.Name), v.Value, v.Name));
+
+    private static GeneratorOptions Apply(GeneratorOptions options, Flag flag, string value, string where)
+    {
+        try
+        {
+            return flag.Apply(options, value);
+        }
+        catch (FormatException e)
+        {
+            throw new GeneratorException($"{where} {e.Message}.", $"It is '{value}'.", "Nothing was done.", $"{flag.Name}: {flag.Description}", ExitCodes.Usage);
+        }
+    }
+
+    private static Dictionary<string, string> ReadConfig(string? path)
+    {
+        var values = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (path is null)
+            return values;
+        try
+        {
+            YamlTrees.Read(File.ReadAllText(path), 1, (tree, _) =>
+            {
+                foreach (var (key, value) in tree.Members)
+                {
+                    if (s_flags.All(f => f.Name != key))
+                        throw new SyntaxException(value.Line, $"'{key}' is not a setting; did you mean '{s_flags.MinBy(f => Distance(f.Name, key))!.Name}'?");
+                    values[key] = value.Kind == TreeKind.Sequence ? string.Join(',', value.Items.Select(i => i.Text)) : value.Text;
+                }
+            });
+        }
+        catch (Exception e) when (e is SyntaxException or IOException or UnauthorizedAccessException)
+        {
+            throw new GeneratorException("The configuration cannot be read.", $"{path}{(e is SyntaxException s ? $":{s.Line}" : "")}: {e.Message}", "Nothing was done.", "Correct the file; --help lists the settings.", ExitCodes.Usage);
+        }
+        return values;
+    }
+
+    /// <summary>Levenshtein's distance.</summary>
+    private static int Distance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+        return row[^1];
+    }
+
+    private static FormatException Wrong(string message) => new(message);
+
+    private static string OneOf(string value, params string[] words) => words.Contains(value, StringComparer.Ordinal) ? value : throw Wrong($"must be one of {string.Join(", ", words)}");
+
+    private static bool Bool(string value) => OneOf(value, "true", "false") == "true";
+
+    private static int Number(string value, int min, int max) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max
+            ? number : throw Wrong(string.Create(CultureInfo.InvariantCulture, $"must be a number of {min} to {max}"));
+
+    private static IReadOnlyList<IPNetwork> Networks(string value) =>
+        [.. value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(n => Input.Addresses.ParseNetwork(n) ?? throw Wrong("must be networks such as 10.0.0.0/8, with commas between"))];
+
+    internal static IReadOnlyList<IPAddress> IpAddresses(string value) =>
+        [.. value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(a => Input.Addresses.Parse(a) ?? throw Wrong("must be addresses, with commas between"))];
+
+    /// <summary>Interface names stand in rules: nothing else may come with them.</summary>
+    private static string InterfaceName(string value) => Interface().IsMatch(value) ? value : throw Wrong("must be an interface's name");
+
+    /// <exception cref="GeneratorException">It is no time.</exception>
+    internal static TimeSpan Period(string value)
+    {
+        try
+        {
+            return TimeSpan.FromSeconds(Seconds(value));
+        }
+        catch (FormatException e)
+        {
+            throw new GeneratorException($"The period {e.Message}.", $"It is '{value}'.", "Nothing was done.", "Such as 30s.", ExitCodes.Usage);
+        }
+    }
+
+    /// <summary>A duration as Go writes it: 10s, 1m30s, 24h.</summary>
+    private static int Seconds(string value)
+    {
+        var match = Duration().Match(value);
+        if (value.Length == 0 || !match.Success)
+            throw Wrong("must be a time such as 30s, 15m or 1h30m");
+        var seconds = Part("h") * 3600 + Part("m") * 60 + Part("s");
+        return seconds <= int.MaxValue ? (int)seconds : throw Wrong("must be shorter");
+
+        long Part(string name) => match.Groups[name].Success ? long.Parse(match.Groups[name].ValueSpan, CultureInfo.InvariantCulture) : 0;
+    }
+
+    [GeneratedRegex(@"\A((?<h>\d{1,6})h)?((?<m>\d{1,6})m)?((?<s>\d{1,9})s|0)?\z", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex Duration();
+
+    [GeneratedRegex(@"\A[A-Za-z0-9_.-]{1,15}\z", RegexOptions.None, 1000)]
+    private static partial Regex Interface();
+}

@@ -1,0 +1,145 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Text.Json;
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
+using Conformance.Generator.Sync;
+using Conformance.Kernel;
+
+namespace Conformance.Generator.Verbs;
+
+/// <summary>What the verbs that work on the kernel have in common: flags, files, the kernel, and the world that follows.</summary>
+internal sealed class Session : IDisposable
+{
+    private Session(GeneratorOptions options, KernelPort kernel)
+    {
+        Options = options;
+        Kernel = kernel;
+    }
+
+    internal GeneratorOptions Options { get; }
+
+    internal KernelPort Kernel { get; }
+
+    /// <summary>How many parts of the input were left out.</summary>
+    internal int Problems { get; private set; }
+
+    /// <exception cref="GeneratorException">We are not root, or the kernel has no IPVS.</exception>
+    internal static async Task<Session> OpenAsync(GeneratorOptions options)
+    {
+        if (!KernelFeatures.Current.IsRoot)
+            throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.", "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
+        return new Session(options, new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync()));
+    }
+
+    internal Cluster ReadCluster(IEnumerable<string> files) => Source.Read(files, problem =>
+    {
+        Problems++;
+        Console.Error.WriteLine(problem);
+    });
+
+    internal World Decide(Cluster cluster) => new(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses()), cluster);
+
+    public void Dispose() => Kernel.Dispose();
+
+    internal static Option<string> FormatOption()
+    {
+        var format = new Option<string>("--format") { Description = "text (default) or json.", DefaultValueFactory = _ => "text" };
+        format.AcceptOnlyFromAmong("text", "json");
+        return format;
+    }
+
+    /// <summary>Changes as lines, or as a JSON array of kind, verb, what.</summary>
+    internal static void Print(IReadOnlyList<Change> changes, string format)
+    {
+        if (format == "json")
+        {
+            using var output = Console.OpenStandardOutput();
+            using var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+            writer.WriteStartArray();
+            foreach (var change in changes)
+            {
+                writer.WriteStartObject();
+                writer.WriteString("kind", change.Kind);
+                writer.WriteString("verb", change.Verb);
+                writer.WriteString("what", change.What);
+                writer.WriteEndObject();
+            }
+            writer.WriteEndArray();
+            writer.Flush();
+            Console.WriteLine();
+            return;
+        }
+        // One write for many lines: a hundred thousand by themselves take longer than making the changes.
+        using var lines = new StreamWriter(Console.OpenStandardOutput());
+        foreach (var change in changes)
+            lines.Write($"{change}\n");
+    }
+
+    internal static int Report(SyncResult result)
+    {
+        foreach (var error in result.Errors)
+            Console.Error.WriteLine(error);
+        return result.IsGood ? ExitCodes.Ok : ExitCodes.Failed;
+    }
+}
+
+/// <summary>
+/// Holds the one place in a network namespace that a generator can have. An abstract socket belongs to its namespace
+/// and goes with its process (unix(7)): there is nothing to be left behind.
+/// </summary>
+internal sealed class Instance : IDisposable
+{
+    private readonly Socket _socket;
+
+    private Instance(Socket socket) => _socket = socket;
+
+    /// <exception cref="GeneratorException">Another instance has it.</exception>
+    internal static Instance Take()
+    {
+        var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Bind(new UnixDomainSocketEndPoint("\0ipvs-generator"));
+            return new Instance(socket);
+        }
+        catch (SocketException e)
+        {
+            socket.Dispose();
+            throw new GeneratorException("Another ipvs-generator works in this network namespace.", e.Message, "Nothing was done: two would undo each other's work.",
+                "Stop the other one (it holds the abstract socket @ipvs-generator: ss -xlp), or use another namespace.");
+        }
+    }
+
+    public void Dispose() => _socket.Dispose();
+}
+
+/// <summary>Where the time of a command went, told on standard error.</summary>
+internal sealed class Stages
+{
+    private readonly List<(string Name, TimeSpan Time)> _stages = [];
+    private readonly Stopwatch _watch = Stopwatch.StartNew();
+
+    internal Stages() => _stages.Add(("start", DateTime.Now - Process.GetCurrentProcess().StartTime));
+
+    internal T Measure<T>(string name, Func<T> work)
+    {
+        _watch.Restart();
+        var result = work();
+        _stages.Add((name, _watch.Elapsed));
+        return result;
+    }
+
+    internal async Task<T> MeasureAsync<T>(string name, Func<Task<T>> work)
+    {
+        _watch.Restart();
+        var result = await work();
+        _stages.Add((name, _watch.Elapsed));
+        return result;
+    }
+
+    public override string ToString() => FormattableString.Invariant($"{Times}, peak {Process.GetCurrentProcess().PeakWorkingSet64 >> 20} MB");
+
+    private string Times => string.Join(", ", _stages.Select(s => FormattableString.Invariant($"{s.Name} {s.Time.TotalMilliseconds:0} ms")));
+}

@@ -1,0 +1,271 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Threading.Channels;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Objects;
+using Conformance.Generator.Sync;
+
+namespace Conformance.Generator.Watching;
+
+/// <summary>How a watcher waits.</summary>
+/// <param name="SyncPeriod">Between two looks for drift (kube-proxy's ipvs-sync-period).</param>
+/// <param name="MinSyncPeriod">At least between two syncs (kube-proxy's ipvs-min-sync-period).</param>
+internal sealed record WatchOptions(TimeSpan SyncPeriod, TimeSpan MinSyncPeriod, IPEndPoint? Healthz, IPEndPoint? Metrics)
+{
+    /// <summary>Between two looks whether draining real servers have lost their last connection.</summary>
+    internal TimeSpan DrainPeriod { get; init; } = TimeSpan.FromSeconds(10);
+}
+
+/// <summary>
+/// Keeps the kernel what the objects ask for: a change of a file is synced at once and costs what it touched; every
+/// period the kernel is read and drift is undone; what failed is tried again with growing pauses. Stopping it leaves
+/// the state.
+/// </summary>
+internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IReadOnlyList<string> paths, KernelPort kernel, Action<string> log) : IDisposable
+{
+    private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_lastRetry = TimeSpan.FromSeconds(30);
+
+    private abstract record Event
+    {
+        internal sealed record FileChanged(string? Path) : Event;
+
+        internal sealed record Look : Event;
+
+        internal sealed record Drained : Event;
+
+        internal sealed record Retry : Event;
+    }
+
+    private readonly Channel<Event> _events = Channel.CreateUnbounded<Event>();
+    private readonly Cluster _cluster = new();
+    private readonly Synchronizer _synchronizer = new(kernel);
+    private readonly Metrics _metrics = new();
+    private readonly List<IDisposable> _owned = [];
+    private World? _world;
+    private Touched _touched = new();
+    private TimeSpan _retry = s_firstRetry;
+    private DateTimeOffset _lastUpdated = DateTimeOffset.MinValue;
+    private HashSet<string> _disputes = [];
+    private long _problems;
+    private bool _isHealthy;
+
+    /// <summary>Watches until it is cancelled.</summary>
+    internal async Task RunAsync(CancellationToken cancellationToken)
+    {
+        var files = Own(new Files(paths, path => _events.Writer.TryWrite(new Event.FileChanged(path))));
+        var healthChecks = Own(new HealthChecks(() => _isHealthy, log));
+        Serve(watch.Healthz, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
+        Serve(watch.Metrics, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
+
+        await ReadAllAsync(files, cancellationToken);
+        await SyncAsync("start", isFull: true);
+        healthChecks.Update(_world?.Desired.HealthChecks ?? []);
+
+        _ = TickAsync(watch.SyncPeriod, new Event.Look(), cancellationToken);
+        _ = TickAsync(watch.DrainPeriod, new Event.Drained(), cancellationToken);
+        while (await _events.Reader.WaitToReadAsync(cancellationToken))
+        {
+            var (reasons, isFull) = Take(files);
+            if (reasons.Count == 0 && !isFull && _touched.IsNothing)
+                continue;
+            await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons.Distinct(StringComparer.Ordinal)), isFull || _world is null);
+            healthChecks.Update(_world?.Desired.HealthChecks ?? []);
+            if (watch.MinSyncPeriod > TimeSpan.Zero)
+                await Task.Delay(watch.MinSyncPeriod, cancellationToken);
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (var thing in _owned)
+            thing.Dispose();
+    }
+
+    /// <summary>Nothing is synced before every file has been read whole: what is missing would be taken for deleted.</summary>
+    private async Task ReadAllAsync(Files files, CancellationToken cancellationToken)
+    {
+        for (var pause = s_firstRetry; ; pause = pause * 2 < s_lastRetry ? pause * 2 : s_lastRetry)
+        {
+            foreach (var file in files.All)
+                files.Update(file, _cluster, Report);
+            if (files.Unread is not { Count: > 0 } unread)
+                return;
+            log($"waiting: {string.Join(", ", unread)} cannot be read whole; nothing is changed until it can");
+            await Task.Delay(pause, cancellationToken);
+        }
+    }
+
+    /// <summary>Takes all that has happened: changed objects are decided anew.</summary>
+    private (List<string> Reasons, bool IsFull) Take(Files files)
+    {
+        var reasons = new List<string>();
+        var isFull = false;
+        var changed = new HashSet<string>(StringComparer.Ordinal);
+        while (_events.Reader.TryRead(out var happened))
+        {
+            switch (happened)
+            {
+                case Event.FileChanged { Path: { } path }:
+                    changed.Add(path);
+                    break;
+                case Event.FileChanged:
+                    changed.UnionWith(files.All);
+                    break;
+                case Event.Drained:
+                    Tell("drained", _synchronizer.RemoveDrained(), TimeSpan.Zero);
+                    break;
+                case Event.Retry:
+                    reasons.Add("retry");
+                    isFull = true;
+                    break;
+                default:
+                    isFull = true;
+                    break;
+            }
+        }
+        foreach (var file in changed)
+        {
+            var parsing = Stopwatch.StartNew();
+            var (services, nodeChanged) = files.Update(file, _cluster, Report);
+            isFull |= nodeChanged;
+            foreach (var service in services)
+                _world?.Decide(service, _touched);
+            if (services.Count > 0 || nodeChanged)
+                reasons.Add(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
+            _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", services.Count);
+        }
+        return (reasons, isFull);
+    }
+
+    private async Task SyncAsync(string reason, bool isFull)
+    {
+        var duration = Stopwatch.StartNew();
+        SyncResult result;
+        try
+        {
+            if (isFull)
+            {
+                // The node's addresses may have changed as well: they decide about node ports.
+                var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses());
+                if (_world is null || !IsSame(_world.Node, node))
+                    _world = new World(options, node, _cluster);
+                result = await _synchronizer.SyncAllAsync(_world.Desired, node);
+            }
+            else
+            {
+                result = await _synchronizer.SyncAsync(_world!.Desired, _world.Node, _touched);
+            }
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            // Whatever it was: what is there stays, and the next attempt reads everything anew.
+            result = new SyncResult(0, [], [e.Message], IsBroken: true);
+        }
+        _touched = new Touched();
+        _isHealthy = !result.IsBroken;
+        if (!result.IsBroken)
+        {
+            _retry = s_firstRetry;
+            _lastUpdated = DateTimeOffset.UtcNow;
+        }
+        else
+        {
+            _metrics.Add("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Restores of rules that failed.", result.Errors.Count(e => e.Contains("-restore failed", StringComparison.Ordinal)));
+            _ = TickOnceAsync(_retry);
+            _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
+        }
+        if (reason == "drift check")
+            _metrics.Add("ipvs_generator_drift_total", "Differences that somebody else made, and that were undone.", result.Changes.Count);
+        _metrics.ObserveSync(duration.Elapsed);
+        Tell(reason, result, duration.Elapsed);
+    }
+
+    /// <summary>One line for each sync that did something, or failed.</summary>
+    private void Tell(string reason, SyncResult result, TimeSpan duration)
+    {
+        _metrics.Add("ipvs_generator_changes_total", "Changes made to the kernel.", result.Changes.Count);
+        _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync ended.", DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0);
+        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Services.Count, "kind=\"Service\"");
+        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Slices.Count, "kind=\"EndpointSlice\"");
+        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Nodes.Count, "kind=\"Node\"");
+        _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.", _synchronizer.Draining.Count);
+        if (result.Changes.Count > 0 || !result.IsGood || reason == "start")
+            log(string.Create(CultureInfo.InvariantCulture, $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} ms{(result.IsBroken ? $"; failed, again in {_retry.TotalSeconds:0} s" : "")}"));
+        foreach (var error in result.Errors)
+            log($"error: {error.ReplaceLineEndings(" | ")}");
+        TellDisputes();
+    }
+
+    /// <summary>A port that an older Service has already is told once.</summary>
+    private void TellDisputes()
+    {
+        var disputes = (_world?.Desired.Disputes ?? []).Select(d => $"{d.Waiting} does not get {d.Key}: {d.Holder}, which is older, has it").ToHashSet(StringComparer.Ordinal);
+        foreach (var dispute in disputes.Except(_disputes, StringComparer.Ordinal))
+            log(dispute);
+        _disputes = disputes;
+        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", disputes.Count);
+    }
+
+    private HttpAnswer Health(string path)
+    {
+        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, $"code=\"{(_isHealthy ? 200 : 503)}\"");
+        var body = string.Create(CultureInfo.InvariantCulture, $"{{\"lastUpdated\": \"{_lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": \"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{(path == "/healthz" ? ", \"nodeEligible\": true" : "")}}}");
+        return new HttpAnswer(_isHealthy ? 200 : 503, "application/json", body);
+    }
+
+    private void Serve(IPEndPoint? endPoint, string name, Func<string, HttpAnswer?> answer)
+    {
+        if (endPoint is null)
+            return;
+        try
+        {
+            Own(new HttpResponder(endPoint, answer));
+        }
+        catch (SocketException e)
+        {
+            throw new GeneratorException($"{name} cannot be served on {endPoint}.", e.Message, "Nothing was done.", $"Free the port, or choose another: --{name}-bind-address");
+        }
+    }
+
+    private void Report(Input.InputProblem problem)
+    {
+        _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.", Interlocked.Increment(ref _problems));
+        log(problem.ToString());
+    }
+
+    private async Task TickAsync(TimeSpan period, Event happened, CancellationToken cancellationToken)
+    {
+        using var timer = new PeriodicTimer(period);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(cancellationToken))
+            {
+                if (happened is not Event.Drained || _synchronizer.Draining.Count > 0)
+                    _events.Writer.TryWrite(happened);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // the end
+        }
+    }
+
+    private async Task TickOnceAsync(TimeSpan after)
+    {
+        await Task.Delay(after);
+        _events.Writer.TryWrite(new Event.Retry());
+    }
+
+    private static bool IsSame(NodeState a, NodeState b) =>
+        a.Zone == b.Zone && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs) && a.InternalIPs.SequenceEqual(b.InternalIPs);
+
+    private T Own<T>(T thing)
+        where T : IDisposable
+    {
+        _owned.Add(thing);
+        return thing;
+    }
+}

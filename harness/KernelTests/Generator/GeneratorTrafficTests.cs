@@ -1,0 +1,131 @@
+using System.Net;
+using Conformance.Generator;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Objects;
+using Conformance.Generator.Sync;
+using Conformance.Harness;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Kernel;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>What syncs do to connections that are there.</summary>
+[Parallelizable(ParallelScope.All)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+public sealed class GeneratorTrafficTests : IAsyncDisposable
+{
+    private const string Vip = "10.10.0.1";
+    private static readonly ObjectName s_name = new("default", "web");
+    private readonly Cluster _cluster = new();
+    private Lab _lab = null!;
+    private KernelPort _kernel = null!;
+    private Synchronizer _synchronizer = null!;
+    private World _world = null!;
+
+    private Node Client => _lab["client"];
+
+    private Node Director => _lab["director"];
+
+    [SetUp]
+    public async Task StartDirector()
+    {
+        _lab = await Lab.StartAsync(Topology.Load("routed-nat"));
+        _kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables, Enter);
+        _synchronizer = new Synchronizer(_kernel);
+        _cluster.Put(new Service { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", IpProtocol.Tcp, 80, 0), new ServicePort("udp", IpProtocol.Udp, 80, 0)] });
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _kernel.Dispose();
+        await _lab.DisposeAsync();
+    }
+
+    [Test]
+    public async Task A_removed_endpoint_keeps_its_connections_gets_no_new_ones_and_goes_when_the_last_has_ended()
+    {
+        await StartAsync("rs1", "rs2");
+        await using var first = await Client.ConnectAsync($"{Vip}:80");
+        await using var second = await Client.ConnectAsync($"{Vip}:80");
+        var (going, staying) = first.Answer!.Server == "rs1" ? (first, second) : (second, first);
+        staying.ShouldBeAnsweredBy("rs2");
+
+        await ChangeAsync("rs2");
+
+        Weights().ShouldBe(["rs1:8080 0", "rs2:8080 1"]);
+        await going.ExchangeAsync(1000);
+        for (var i = 0; i < 4; i++)
+            (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs2");
+        _synchronizer.RemoveDrained().Changes.ShouldBeEmpty("its connection is still there");
+
+        await ChangeAsync("rs1", "rs2");
+        Weights().ShouldBe(["rs1:8080 1", "rs2:8080 1"], "it came back while it drained");
+        await going.ExchangeAsync(1000);
+        await ChangeAsync("rs2");
+        await going.ResetAsync();
+
+        await Eventually.Async("the drained real server goes", () =>
+        {
+            _synchronizer.RemoveDrained();
+            return Weights();
+        }, weights => weights.SequenceEqual(["rs2:8080 1"], StringComparer.Ordinal), TimeSpan.FromSeconds(15)); // IPVS keeps a reset connection for 10 s
+        await staying.ExchangeAsync(1000);
+    }
+
+    [Test]
+    public async Task A_client_that_goes_on_sending_datagrams_reaches_an_endpoint_that_is_there()
+    {
+        await StartAsync("rs1");
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredBy("rs1");
+
+        await ChangeAsync("rs2");
+
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredBy("rs2");
+    }
+
+    [Test]
+    public async Task Without_its_rules_no_virtual_server_answers_and_the_next_sync_completes_it()
+    {
+        var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables, ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Enter]);
+        using (failing)
+        {
+            Put("rs1");
+            var world = NewWorld();
+            var failed = await new Synchronizer(failing).SyncAllAsync(world.Desired, world.Node);
+            failed.Errors.ShouldHaveSingleItem().ShouldContain("no lock");
+        }
+        Director.IpvsTable().VirtualServers.ShouldBeEmpty();
+
+        await StartAsync("rs1");
+
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+    }
+
+    private IReadOnlyList<string> Enter => ["nsenter", $"--net={Director.Namespace.Path}", "--"];
+
+    private async Task StartAsync(params string[] endpoints)
+    {
+        Put(endpoints);
+        _world = NewWorld();
+        (await _synchronizer.SyncAllAsync(_world.Desired, _world.Node)).Errors.ShouldBeEmpty();
+    }
+
+    private async Task ChangeAsync(params string[] endpoints)
+    {
+        Put(endpoints);
+        var touched = new Touched();
+        _world.Decide(s_name, touched);
+        (await _synchronizer.SyncAsync(_world.Desired, _world.Node, touched)).Errors.ShouldBeEmpty();
+    }
+
+    private World NewWorld() => new(new GeneratorOptions { HostnameOverride = "director", ConntrackMaxPerCore = 0 }, new NodeState("director", [Director.Address], null, [], []), _cluster);
+
+    private void Put(params string[] endpoints) => _cluster.Put(new EndpointSlice(
+        new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", IpProtocol.Tcp, 8080), new SlicePort("udp", IpProtocol.Udp, 8080)],
+        [.. endpoints.Select(e => new Endpoint(_lab[e].Address, IsReady: true, IsServing: true, IsTerminating: false, e, HintedZones: null))]));
+
+    private string[] Weights() => [.. Director.IpvsTable().VirtualServers.Single(s => s.Protocol == "TCP").RealServers
+        .Select(r => $"{_lab.Nodes.Single(n => n.Address.Equals(r.EndPoint.Address)).Name}:{r.EndPoint.Port} {r.Weight}").Order(StringComparer.Ordinal)];
+}

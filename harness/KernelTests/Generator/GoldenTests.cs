@@ -1,0 +1,64 @@
+using Conformance.Generator;
+using Conformance.Generator.Documents;
+using Conformance.Harness;
+using Conformance.Harness.Labs;
+using Conformance.Kernel;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>
+/// The generator under --compat kube-proxy against what was recorded of a real kube-proxy: the documents are loaded into
+/// a real kernel by the stock tools, read back, and compared line by line.
+/// </summary>
+[Parallelizable(ParallelScope.All)]
+public sealed class GoldenTests
+{
+    /// <summary>The documents are for a kernel that has its modules loaded; apply.sh sees to that by itself.</summary>
+    [OneTimeSetUp]
+    public void LoadModules() => KernelFeatures.Current.Has(Feature.Ipvs).ShouldBeTrue();
+
+    /// <summary>The recordings that began on a machine in use are no business of documents but of apply.</summary>
+    private static IEnumerable<string> FreshStarts => Scenario.Names.Where(n => !Scenario.Load(n).BeganInUse);
+
+    [TestCaseSource(nameof(FreshStarts))]
+    public async Task Documents_make_the_state_that_was_recorded(string name)
+    {
+        var scenario = Scenario.Load(name);
+        await using var lab = await Lab.StartAsync(Topology.Load("generator-node"), capture: false);
+        var node = lab["node1"];
+        PrepareMachine(node, scenario);
+        var options = scenario.Options();
+        var state = NodeStates.Of(options, scenario.ReadCluster(), scenario.NodeAddresses);
+        var folder = Path.Combine(RunFolder.Current, "golden", name);
+        DocumentSet.Of(new World(options, state, scenario.ReadCluster()).Desired, state).Write(folder);
+
+        await LoadAsync(node, folder);
+
+        (await KernelState.ReadAsync(node)).Differences(KernelState.Of(scenario)).ShouldBeEmpty(name);
+    }
+
+    /// <summary>eth0 and cni0 with the recording's addresses. The virtual servers' schedulers are modules.</summary>
+    internal static void PrepareMachine(Node node, Scenario scenario)
+    {
+        node.Route.AddBridge("cni0");
+        node.Route.SetLink("cni0");
+        foreach (var address in scenario.Addresses.Skip(1))
+        {
+            var parts = address.Split('/');
+            node.Route.AddAddress(parts[0].Contains("10:244", StringComparison.Ordinal) || parts[0].StartsWith("10.", StringComparison.Ordinal) ? "cni0" : "eth0", System.Net.IPAddress.Parse(parts[0]), int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture));
+        }
+    }
+
+    internal static async Task LoadAsync(Node node, string folder)
+    {
+        // Each tool by itself, in the order that the README allows to change but for ipset before iptables.
+        const string script = """
+            set -e
+            sysctl -q -p sysctls.txt; ipset restore -file ipset.txt; iptables-restore iptables.txt; ip6tables-restore ip6tables.txt
+            ip -batch addresses.txt; ipvsadm -R < ipvsadm.txt
+            """;
+        var result = await node.Command("sh", "-c", $"cd {folder}\n{script}").ExecuteAsync();
+        result.StandardError.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(l => !l.Contains("nf_conntrack_max", StringComparison.Ordinal)).ShouldBeEmpty();
+    }
+}

@@ -1,0 +1,183 @@
+using System.Globalization;
+using System.Text;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Harness;
+using Conformance.Harness.Labs;
+using Conformance.Kernel.Tables;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>The program as a person or a script calls it, in the namespace of a node.</summary>
+[Parallelizable(ParallelScope.All)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+public sealed class ProgramTests : IAsyncDisposable
+{
+    private Lab _lab = null!;
+    private string _folder = null!;
+    private readonly CancellationTokenSource _end = new();
+    private Task _watching = Task.CompletedTask;
+
+    private Node Node => _lab["node1"];
+
+    [SetUp]
+    public async Task StartNode()
+    {
+        _lab = await Lab.StartAsync(Topology.Load("generator-node"), capture: false);
+        _folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "program", TestContext.CurrentContext.Test.MethodName!)).FullName;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync();
+        try
+        {
+            await _watching;
+        }
+        catch (OperationCanceledException)
+        {
+            // killed, since the test has ended before it
+        }
+        _end.Dispose();
+        await _lab.DisposeAsync();
+    }
+
+    [Test]
+    public async Task Watch_follows_a_folder_serves_its_health_and_leaves_the_state_when_it_is_stopped()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        var said = new StringBuilder();
+        // Its working directory, because user-mode Linux's hostfs forgets, and renumbers, a folder that nobody is in: inotify
+        // would watch one that no longer is.
+        var watching = Generator("watch", "-f", ".").ToCliWrap().WithWorkingDirectory(_folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);
+        _watching = watching.Task;
+        await ServersAsync(["10.96.0.1:80"], said);
+
+        Put("two.yaml", Service("two", "10.96.0.2", 80));
+        await ServersAsync(["10.96.0.1:80", "10.96.0.2:80"], said);
+        Put("two.yaml", Service("two", "10.96.0.2", 8080));
+        await ServersAsync(["10.96.0.1:80", "10.96.0.2:8080"], said);
+        Put("two.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: two, names");
+        Put("three.yaml", Service("three", "10.96.0.3", 80));
+        await ServersAsync(["10.96.0.1:80", "10.96.0.2:8080", "10.96.0.3:80"], said); // a torn file takes nothing away
+        Put("zero.yaml", Service("one", "10.96.0.9", 80));
+        await ServersAsync(["10.96.0.2:8080", "10.96.0.3:80", "10.96.0.9:80"], said); // of one object in two files the last file's counts
+        File.Delete(Path.Combine(_folder, "zero.yaml"));
+        await ServersAsync(["10.96.0.1:80", "10.96.0.2:8080", "10.96.0.3:80"], said);
+        await File.WriteAllTextAsync(Path.Combine(_folder, "three.yaml"), ""); // being written
+        File.Delete(Path.Combine(_folder, "one.yaml"));
+        await ServersAsync(["10.96.0.2:8080", "10.96.0.3:80"], said);
+
+        (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"lastUpdated\"");
+        (await Node.RunAsync("curl --silent http://127.0.0.1:10249/metrics")).ShouldContain("ipvs_generator_objects{kind=\"Service\"} 2");
+        var second = await Generator("apply", "-f", _folder).TryAsync();
+        (second.ExitCode, second.StandardError.Contains("Another ipvs-generator works in this network namespace", StringComparison.Ordinal)).ShouldBe((1, true), second.StandardError);
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-TERM", watching.ProcessId.ToString(CultureInfo.InvariantCulture)]).ExecuteAsync();
+        (await watching).ExitCode.ShouldBe(0, said.ToString());
+        Servers().ShouldBe(["10.96.0.2:8080", "10.96.0.3:80"]);
+        (await Generator("cleanup").ExecuteAsync()).StandardOutput.ShouldContain("- virtual server tcp 10.96.0.3:80");
+        Servers().ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_health_check_node_port_answers_in_both_families_with_the_number_of_endpoints_here()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80, "type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000", nodePort: 30080).Replace("[10.244.1.7]", "[10.244.0.7]\n    nodeName: node1", StringComparison.Ordinal));
+        _watching = Generator("watch", "--hostname-override", "node1", "-f", _folder, "--healthz-bind-address", "", "--metrics-bind-address", "").ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token).Task;
+        await Eventually.Async("the port is open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32000), TimeSpan.FromSeconds(15));
+
+        foreach (var host in new[] { "127.0.0.1", "[::1]" })
+        {
+            var answer = await Node.RunAsync($"curl --silent --include --globoff http://{host}:32000/");
+            answer.ShouldStartWith("HTTP/1.1 200 OK");
+            answer.ShouldContain("X-Load-Balancing-Endpoint-Weight: 1");
+            answer.ShouldContain("\"localEndpoints\": 1");
+        }
+    }
+
+    [Test]
+    public async Task The_script_of_generate_adds_to_a_host_in_use_and_changes_nothing_when_it_is_run_again()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80, "type: NodePort", nodePort: 30080));
+        await Node.RunAsync("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
+        await Node.RunAsync("ipvsadm -A -t 172.30.5.5:80 -s wlc");
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(_folder, "one.yaml"), "-o", _folder).ExecuteAsync();
+
+        (await Node.Command(Path.Combine(_folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+
+        var once = await KernelState.ReadAsync(Node);
+        once.Files["iptables-save.txt"].ShouldContain("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT");
+        once.Files["iptables-save.txt"].Count(l => l.StartsWith("-A INPUT", StringComparison.Ordinal)).ShouldBe(4);
+        Servers().ShouldBe(["10.96.0.1:80", "172.30.5.5:80", "192.168.113.101:30080"]);
+        (await Generator("plan", "-f", Path.Combine(_folder, "one.yaml"), "--ipvs-exclude-cidrs", "172.30.0.0/16").ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
+
+        await Node.Command(Path.Combine(_folder, "apply.sh")).ExecuteAsync();
+        (await KernelState.ReadAsync(Node)).Differences(once).ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task Invalid_objects_are_told_with_file_line_and_field_and_only_they_are_left_out()
+    {
+        Put("mixed.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 70000) + Service("worse", "10.96.0.300", 80));
+
+        var applied = await Generator("apply", "-f", _folder).TryAsync();
+
+        applied.ExitCode.ShouldBe(1);
+        applied.StandardError.ShouldContain("mixed.yaml:28: Service default/bad is left out: spec.ports[0].port must be a number of 1 to 65535, not '70000'");
+        applied.StandardError.ShouldContain("Service default/worse is left out: spec.clusterIP must be an IP address, not '10.96.0.300'");
+        Servers().ShouldBe(["10.96.0.1:80"]);
+    }
+
+    [TestCase(64, "apply")]
+    [TestCase(64, "apply", "-f", ".", "--iptables-masquerade-bit", "32")]
+    [TestCase(64, "apply", "-f", ".", "--cluster-cidr", "10.0.0.0/33")]
+    [TestCase(64, "apply", "-f", ".", "--ipvs-scheduler", "rr; reboot")]
+    [TestCase(1, "apply", "-f", "/no/such/folder")]
+    public async Task Wrong_calls_are_told(int exitCode, params string[] arguments)
+    {
+        var result = await Generator(arguments).TryAsync();
+
+        result.ExitCode.ShouldBe(exitCode, result.StandardError);
+        result.StandardError.ShouldNotBeEmpty();
+        result.StandardError.ShouldNotContain("   at ", Case.Sensitive, "an error for people has no stack");
+    }
+
+    private NodeCommand Generator(params string[] arguments) => Node.Command([Path.Combine(AppContext.BaseDirectory, "ipvs-generator"), .. arguments]);
+
+    private async Task ServersAsync(string[] expected, StringBuilder said) => await Eventually.Async(
+        $"virtual servers {string.Join(", ", expected)} ({said})", Servers, there => there.SequenceEqual(expected, StringComparer.Ordinal), TimeSpan.FromSeconds(15));
+
+    private string[] Servers() => [.. (IpvsTable.Read(Node.Namespace)?.VirtualServers ?? []).Select(s => s.EndPoint!.ToString()).Order(StringComparer.Ordinal)];
+
+    /// <summary>In one step, as a tool that renders manifests does it.</summary>
+    private void Put(string file, string text)
+    {
+        File.WriteAllText(Path.Combine(_folder, $".{file}"), text);
+        File.Move(Path.Combine(_folder, $".{file}"), Path.Combine(_folder, file), overwrite: true);
+    }
+
+    private static string Service(string name, string address, int port, string type = "type: ClusterIP", int nodePort = 0) => string.Create(CultureInfo.InvariantCulture, $$"""
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata: { name: {{name}}, namespace: default }
+        spec:
+          {{type}}
+          clusterIP: {{address}}
+          ports:
+            - port: {{port}}
+              nodePort: {{nodePort}}
+        ---
+        apiVersion: discovery.k8s.io/v1
+        kind: EndpointSlice
+        metadata: { name: {{name}}-abc, namespace: default, labels: { kubernetes.io/service-name: {{name}} } }
+        addressType: IPv4
+        ports:
+          - { port: 8080, protocol: TCP }
+        endpoints:
+          - addresses: [10.244.1.7]
+
+        """);
+}

@@ -1,0 +1,130 @@
+using System.Globalization;
+using Conformance.Generator;
+using Conformance.Generator.Documents;
+using Conformance.Generator.Objects;
+using Conformance.Generator.Sync;
+using Conformance.Harness;
+using Conformance.Harness.Labs;
+using Conformance.Topologies;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>
+/// What holds for any objects, on a real kernel. The seed of a run is printed, and taken again from the variable
+/// CONFORMANCE_SEED.
+/// </summary>
+public sealed class PropertyTests
+{
+    private const int Cases = 7;
+    private static readonly GeneratorOptions s_options = new() { HostnameOverride = "node1", ClusterCidr = [System.Net.IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
+
+    [Test, Parallelizable]
+    public void Any_two_clusters_in_turn_leave_what_the_second_alone_makes_and_cleanup_what_was_before() => Check(
+        (from first in RandomClusters.Cluster from second in RandomClusters.Cluster select (first, second)).ToArbitrary(),
+        async pair =>
+        {
+            await using var used = await StartAsync();
+            await using var fresh = await StartAsync();
+            var before = await used.StateAsync();
+
+            (await used.SyncAsync(s_options, pair.first)).Errors.ShouldBeEmpty();
+            (await used.SyncAsync(s_options, pair.second)).Errors.ShouldBeEmpty();
+            (await used.SyncAsync(s_options, pair.second)).Messages.ShouldBe(0, "nothing to change means nothing written");
+            (await fresh.SyncAsync(s_options, pair.second)).Errors.ShouldBeEmpty();
+
+            var after = await used.StateAsync();
+            after.Differences(await fresh.StateAsync()).ShouldBeEmpty();
+            (await new Cleaner(used.Kernel, s_options).CleanAsync()).Errors.ShouldBeEmpty();
+            (await used.StateAsync()).Differences(before).Where(d => !IsEmptyTable(d)).ShouldBeEmpty();
+        });
+
+    [Test, Parallelizable]
+    public void Changes_one_by_one_make_what_the_whole_makes() => Check(
+        (from first in RandomClusters.Cluster from second in RandomClusters.Cluster select (first, second)).ToArbitrary(),
+        async pair =>
+        {
+            await using var stepwise = await StartAsync();
+            var cluster = pair.first;
+            var node = NodeStates.Of(s_options, cluster, stepwise.Kernel.NodeAddresses());
+            var world = new World(s_options, node, cluster);
+            (await stepwise.Synchronizer.SyncAllAsync(world.Desired, node)).Errors.ShouldBeEmpty();
+
+            foreach (var (change, index) in ChangesBetween(cluster, pair.second).Select((c, i) => (c, i)))
+            {
+                var touched = new Conformance.Generator.Decisions.Touched();
+                foreach (var service in change())
+                    world.Decide(service, touched);
+                (await stepwise.Synchronizer.SyncAsync(world.Desired, node, touched)).Errors.ShouldBeEmpty(index.ToString(CultureInfo.InvariantCulture));
+            }
+
+            // Read anew, nothing differs: what the synchronizer believes of the kernel is so.
+            Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options), node).Changes().ShouldBeEmpty();
+        });
+
+    [Test, Parallelizable]
+    public void Every_document_is_accepted_by_its_tool_and_makes_the_same_state() => Check(
+        RandomClusters.Cluster.ToArbitrary(),
+        async cluster =>
+        {
+            await using var byTools = await StartAsync();
+            var node = NodeStates.Of(s_options, cluster, byTools.Kernel.NodeAddresses());
+            var desired = new World(s_options, node, cluster).Desired;
+            var folder = Path.Combine(RunFolder.Current, "property", Guid.NewGuid().ToString("N"));
+            DocumentSet.Of(desired, node).Write(folder);
+
+            await GoldenTests.LoadAsync(byTools.Node, folder);
+
+            Difference.Of(desired, await byTools.Kernel.ReadAsync(s_options), node).Changes().ShouldBeEmpty();
+            Directory.Delete(folder, recursive: true);
+        });
+
+    /// <summary>The changes that turn one cluster into another, object by object, each telling which Services it concerns.</summary>
+    private static IEnumerable<Func<IEnumerable<ObjectName>>> ChangesBetween(Cluster cluster, Cluster wanted)
+    {
+        foreach (var slice in cluster.Slices.Values.Where(s => !wanted.Slices.ContainsKey(s.Name)).ToList())
+            yield return () => [cluster.RemoveSlice(slice.Name)!.Value];
+        foreach (var service in wanted.Services.Values)
+        {
+            yield return () =>
+            {
+                cluster.Put(service);
+                return [service.Name];
+            };
+        }
+        foreach (var slice in wanted.Slices.Values)
+            yield return () => cluster.Put(slice);
+        foreach (var name in cluster.Services.Keys.Except(wanted.Services.Keys).ToList())
+        {
+            yield return () =>
+            {
+                cluster.RemoveService(name);
+                return [name];
+            };
+        }
+    }
+
+    private static Task<Machine> StartAsync() => Machine.StartAsync(Scenario.Load("20-dual-stack"));
+
+    /// <summary>A table that was read once stays, empty: the kernel has no way to unload it.</summary>
+    private static bool IsEmptyTable(string difference) => difference.Contains("tables-save.txt: + *", StringComparison.Ordinal) || difference.Contains("tables-save.txt: + :", StringComparison.Ordinal) || difference.EndsWith("+ COMMIT", StringComparison.Ordinal);
+
+    private static void Check<T>(Arbitrary<T> arbitrary, Func<T, Task> property)
+    {
+        var given = Environment.GetEnvironmentVariable("CONFORMANCE_SEED");
+        var seed = given is { Length: > 0 } ? ulong.Parse(given, CultureInfo.InvariantCulture) : (ulong)Random.Shared.NextInt64();
+        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}"));
+        Prop.ForAll(arbitrary, value =>
+        {
+            try
+            {
+                property(value).GetAwaiter().GetResult();
+            }
+            catch (Exception e)
+            {
+                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
+            }
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(Cases).WithReplay(seed, 1));
+    }
+}

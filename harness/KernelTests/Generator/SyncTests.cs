@@ -1,0 +1,170 @@
+using System.Net;
+using Conformance.Generator;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Objects;
+using Conformance.Generator.Sync;
+using Conformance.Harness.Labs;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>The generator's own way into the kernel, held against the recordings, steps included.</summary>
+[Parallelizable(ParallelScope.All)]
+public sealed class SyncTests
+{
+    [TestCaseSource(typeof(Scenario), nameof(Scenario.Names))]
+    public async Task Apply_makes_the_state_that_was_recorded_and_again_writes_nothing(string name)
+    {
+        var scenario = Scenario.Load(name);
+        await using var machine = await Machine.StartAsync(scenario);
+        if (scenario.BeganInUse)
+            await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal)).ExecuteAsync();
+
+        var first = await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+
+        first.Errors.ShouldBeEmpty();
+        (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty(name);
+        (await machine.SyncAsync(scenario.Options(), scenario.ReadCluster())).ShouldSatisfyAllConditions(
+            again => again.Changes.ShouldBeEmpty(),
+            again => again.Messages.ShouldBe(0));
+    }
+
+    [Test]
+    public async Task Each_change_of_objects_makes_the_recorded_change()
+    {
+        var scenario = Scenario.Load("27-updates");
+        await using var machine = await Machine.StartAsync(scenario);
+        var cluster = scenario.ReadCluster();
+        await machine.SyncAsync(scenario.Options(), cluster);
+        var before = await machine.StateAsync();
+
+        foreach (var step in Step.Of(scenario))
+        {
+            if (step.Script.Contains("ip addr add", StringComparison.Ordinal))
+                machine.Node.Route.AddAddress("eth0", IPAddress.Parse("192.168.113.150"), 24);
+            step.Apply(cluster);
+
+            (await machine.SyncAsync(scenario.Options(), cluster)).Errors.ShouldBeEmpty(step.Recording);
+
+            var after = await machine.StateAsync();
+            KernelState.SameChanges(after.Differences(before), scenario.Read($"diff-{step.Recording}.txt")).ShouldBeEmpty(step.Recording);
+            before = after;
+        }
+    }
+
+    [TestCase("31-nodeport-addresses")]
+    [TestCase("34-detect-local-modes")]
+    public async Task Other_flags_make_the_recorded_change(string name)
+    {
+        var scenario = Scenario.Load(name);
+        await using var machine = await Machine.StartAsync(scenario);
+        var cluster = scenario.ReadCluster();
+        await machine.SyncAsync(scenario.Options(), cluster);
+        var before = await machine.StateAsync();
+
+        foreach (var line in scenario.Read("steps.sh").Split('\n').Where(l => l.StartsWith("F ", StringComparison.Ordinal)))
+        {
+            var words = line.Split(' ', 3);
+            (await machine.SyncAsync(scenario.Options(words[2].Trim('"'), replacesFlags: true), cluster)).Errors.ShouldBeEmpty(words[1]);
+
+            var after = await machine.StateAsync();
+            KernelState.SameChanges(after.Differences(before), scenario.Read($"diff-{words[1]}.txt")).ShouldBeEmpty(words[1]);
+            before = after;
+        }
+    }
+
+    [Test]
+    public async Task Cleanup_leaves_what_was_recorded_and_a_restart_makes_the_state_again()
+    {
+        var scenario = Scenario.Load("33-stop-and-cleanup");
+        await using var machine = await Machine.StartAsync(scenario);
+        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+
+        (await new Cleaner(machine.Kernel, scenario.Options()).CleanAsync()).Errors.ShouldBeEmpty();
+
+        (await machine.StateAsync()).Differences(KernelState.Of(scenario, "state-2-cleanup")).ShouldBeEmpty();
+        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+        (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task By_default_what_is_others_stays_and_excluded_networks_keep_servers_and_addresses()
+    {
+        var scenario = Scenario.Load("29-exclude-cidrs");
+        await using var machine = await Machine.StartAsync(scenario);
+        await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal)).ExecuteAsync();
+
+        (await machine.SyncAsync(scenario.Options() with { CompatKubeProxy = false }, scenario.ReadCluster())).Errors.ShouldBeEmpty();
+
+        var state = await machine.StateAsync();
+        state.Files["ipvsadm.txt"].ShouldContain("-A -t 172.30.5.5:80 -s wlc");
+        state.Files["ipvsadm.txt"].ShouldContain("-A -f 77 -s rr");
+        state.Files["addrs.txt"].ShouldContain("inet 172.30.5.5/32 scope global kube-ipvs0");
+        state.Files["addrs.txt"].ShouldNotContain("inet 10.99.0.1/32 scope global kube-ipvs0");
+        state.Files["ipset-save.txt"].ShouldContain("add MINE 1.2.3.4");
+        state.Files["iptables-save.txt"].ShouldContain("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT");
+        state.Files["iptables-save.txt"].ShouldContain("-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP");
+    }
+
+    [TestCase("wrr")]
+    [TestCase("lc")]
+    [TestCase("wlc")]
+    [TestCase("sh")]
+    [TestCase("dh")]
+    [TestCase("mh")]
+    [TestCase("sed")]
+    [TestCase("nq")]
+    public async Task A_scheduler_is_set_as_recorded_and_changed_in_place(string scheduler)
+    {
+        var scenario = Scenario.Load("25-schedulers");
+        await using var machine = await Machine.StartAsync(scenario);
+        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+
+        var changed = await machine.SyncAsync(scenario.Options($"--ipvs-scheduler={scheduler}"), scenario.ReadCluster());
+
+        changed.Changes.Select(c => (c.Kind, c.Verb)).Distinct().ShouldBe([("virtual server", "edit")]);
+        var recorded = scenario.Read($"ipvsadm-{scheduler}.txt").Split('\n').Where(l => l.StartsWith('-')).Order(StringComparer.Ordinal);
+        (await machine.StateAsync()).Files["ipvsadm.txt"].Where(l => l.StartsWith('-')).ShouldBe(recorded);
+    }
+}
+
+/// <summary>A node with the recording's interfaces, and the generator's way into its kernel.</summary>
+internal sealed class Machine : IAsyncDisposable
+{
+    private readonly Lab _lab;
+    private readonly Synchronizer _synchronizer;
+
+    private Machine(Lab lab, IptablesVariant iptables)
+    {
+        _lab = lab;
+        Kernel = new KernelPort(Node.Namespace, iptables, ["nsenter", $"--net={Node.Namespace.Path}", "--"]);
+        _synchronizer = new Synchronizer(Kernel);
+    }
+
+    internal Node Node => _lab["node1"];
+
+    internal KernelPort Kernel { get; }
+
+    internal Synchronizer Synchronizer => _synchronizer;
+
+    internal static async Task<Machine> StartAsync(Scenario scenario)
+    {
+        var lab = await Lab.StartAsync(Topology.Load("generator-node"), capture: false);
+        GoldenTests.PrepareMachine(lab["node1"], scenario);
+        return new Machine(lab, await Toolbox.Iptables);
+    }
+
+    internal Task<KernelState> StateAsync() => KernelState.ReadAsync(Node);
+
+    internal Task<SyncResult> SyncAsync(GeneratorOptions options, Cluster cluster)
+    {
+        var node = NodeStates.Of(options, cluster, Kernel.NodeAddresses());
+        return _synchronizer.SyncAllAsync(new World(options, node, cluster).Desired, node);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        Kernel.Dispose();
+        await _lab.DisposeAsync();
+    }
+}

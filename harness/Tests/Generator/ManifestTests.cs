@@ -1,0 +1,153 @@
+using System.Text;
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Tests.Generator;
+
+/// <summary>What files are read as, and what is left out of them.</summary>
+public sealed class ManifestTests
+{
+    private const string Good = """
+        apiVersion: v1
+        kind: Service
+        metadata: { name: web, namespace: shop, creationTimestamp: "2026-01-31T12:00:00Z" }
+        spec:
+          type: LoadBalancer
+          clusterIPs: [10.96.0.1, "fd00::1"]
+          externalTrafficPolicy: Local
+          healthCheckNodePort: 32000
+          loadBalancerSourceRanges: [192.168.1.7/24]
+          sessionAffinity: ClientIP
+          ports:
+            - { name: http, port: 80, nodePort: 30080 }
+        status:
+          loadBalancer:
+            ingress: [ { ip: 203.0.113.1 }, { ip: 203.0.113.2, ipMode: Proxy }, { hostname: x.example } ]
+        """;
+
+    [Test]
+    public void A_service_is_read_with_the_defaults_of_the_api()
+    {
+        var service = (Service)Read(Good).Objects.ShouldHaveSingleItem();
+
+        service.ShouldSatisfyAllConditions(
+            s => s.Name.ShouldBe(new ObjectName("shop", "web")),
+            s => s.CreatedAt.ShouldBe(new DateTimeOffset(2026, 1, 31, 12, 0, 0, TimeSpan.Zero)),
+            s => s.ClusterIPs.Select(a => a.ToString()).ShouldBe(["10.96.0.1", "fd00::1"]),
+            s => s.LoadBalancerIPs.Select(a => a.ToString()).ShouldBe(["203.0.113.1"], "ipMode Proxy and host names are not the proxy's"),
+            s => s.LoadBalancerSourceRanges.Select(r => r.ToString()).ShouldBe(["192.168.1.0/24"]),
+            s => s.AffinitySeconds.ShouldBe(10800),
+            s => s.HealthCheckNodePort.ShouldBe((ushort)32000),
+            s => s.ExternalPolicyIsLocal.ShouldBeTrue(),
+            s => s.InternalPolicyIsLocal.ShouldBeFalse());
+    }
+
+    [Test]
+    public void Yaml_json_lists_and_documents_are_read_alike()
+    {
+        const string service = """{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""";
+        const string slice = """{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a"}},"addressType":"IPv4","ports":[{"port":8080}],"endpoints":[{"addresses":["10.1.1.1"]}]}""";
+
+        foreach (var text in new[]
+        {
+            $"{{\"apiVersion\":\"v1\",\"items\":[{service},{slice}],\"kind\":\"List\"}}", $"{service}\n{slice}", $"---\n{service}\n---\n{slice}\n",
+            $"apiVersion: v1\nitems:\n- {service}\n- {slice}\nkind: List\n",
+        })
+        {
+            var manifest = Read(text);
+            manifest.Problems.ShouldBeEmpty(text);
+            manifest.Objects.Select(o => o.GetType().Name).ShouldBe(["Service", "EndpointSlice"], text);
+            ((EndpointSlice)manifest.Objects[1]).Endpoints.ShouldHaveSingleItem().ShouldSatisfyAllConditions(e => e.IsReady.ShouldBeTrue(), e => e.IsServing.ShouldBeTrue(), e => e.IsTerminating.ShouldBeFalse());
+        }
+    }
+
+    [TestCase("port: 80", "port: 0", 12, "spec.ports[0].port", "must be a number of 1 to 65535, not '0'")]
+    [TestCase("port: 80", "port: \"80\"", 12, "spec.ports[0].port", "must be a number")]
+    [TestCase("name: http,", "name: http, protocol: ICMP,", 12, "spec.ports[0].protocol", "must be one of TCP, UDP, SCTP, not 'ICMP'")]
+    [TestCase("10.96.0.1", "10.96.0.256", 6, "spec.clusterIPs[0]", "must be an IP address")]
+    [TestCase("10.96.0.1", "10.96.1", 6, "spec.clusterIPs[0]", "must be an IP address")]
+    [TestCase("\"fd00::1\"", "\"::ffff:10.0.0.1\"", 6, "spec.clusterIPs[1]", "must be an IP address")]
+    [TestCase("192.168.1.7/24", "192.168.1.7/33", 9, "spec.loadBalancerSourceRanges[0]", "must be a network")]
+    [TestCase("10.96.0.1", "127.0.0.1", 6, "spec.clusterIPs[0]", "must not be a loopback")]
+    [TestCase("{ ip: 203.0.113.1 }", "{ ip: 0.0.0.0 }", 15, "status.loadBalancer.ingress[0].ip", "must not be a loopback")]
+    [TestCase("type: LoadBalancer", "type: Balancer", 5, "spec.type", "must be one of")]
+    [TestCase("name: web", "nome: web", 3, "metadata.name", "is required")]
+    [TestCase("ClientIP", "[]", 10, "spec.sessionAffinity", "must be text")]
+    public void An_invalid_object_is_told_with_line_and_field_and_only_it_is_left_out(string good, string bad, int line, string field, string words)
+    {
+        var manifest = Read($"{Good.Replace(good, bad, StringComparison.Ordinal)}\n---\n{Good.Replace("name: web", "name: other", StringComparison.Ordinal)}");
+
+        var problem = manifest.Problems.ShouldHaveSingleItem();
+        (problem.Line, problem.Field).ShouldBe((line, field));
+        problem.Message.ShouldStartWith(words);
+        ((Service)manifest.Objects.ShouldHaveSingleItem()).Name.Name.ShouldBe("other");
+    }
+
+    [Test]
+    public void A_document_that_is_no_yaml_does_not_take_the_others_with_it()
+    {
+        var manifest = Read($"{Good}\n---\nkind: [Service\n---\n{Good.Replace("name: web", "name: other", StringComparison.Ordinal)}");
+
+        manifest.Objects.Count.ShouldBe(2);
+        manifest.IsTorn.ShouldBeTrue();
+        manifest.Problems.ShouldHaveSingleItem().Line.ShouldBeInRange(16, 18);
+    }
+
+    [Test]
+    public void Json_that_ends_too_early_is_told_and_what_came_before_is_kept()
+    {
+        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1"}},""" + "\n{\"kind\":");
+
+        (manifest.Objects.Count, manifest.IsTorn).ShouldBe((1, true));
+        manifest.Problems.ShouldHaveSingleItem().Line.ShouldBe(2);
+    }
+
+    [Test]
+    public void Too_deep_too_large_and_too_many_aliases_are_refused([Values("json", "yaml")] string format)
+    {
+        var deep = string.Concat(Enumerable.Repeat("{\"a\":", 101)) + "1" + new string('}', 101);
+        var big = new string('x', 1 << 21);
+        foreach (var (value, words) in new[] { (deep, "nested more than 100 levels deep"), ($"\"{big}\"", "is larger than 1572864 bytes") })
+        {
+            var document = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":{{{value}}}},"spec":{"clusterIP":"10.96.0.1"}}""";
+            var manifest = Read(format == "json" ? document : $"--- \n{document}\n");
+            manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe(words);
+            manifest.Objects.ShouldBeEmpty();
+        }
+        if (format == "json")
+            return;
+        var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range('b', 8).Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n")) + "kind: Service\napiVersion: v1\n";
+        Read(bomb).Problems.ShouldHaveSingleItem().Message.ShouldBe("has more than 100000 values, aliases expanded");
+    }
+
+    [Test]
+    public void Text_that_is_no_unicode_is_refused_and_only_its_object_is_left_out()
+    {
+        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"\ud800"}},{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1"}}]}""");
+
+        manifest.Objects.Count.ShouldBe(1);
+        manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("is no valid Unicode text");
+    }
+
+    [Test]
+    public void Words_of_an_object_never_reach_a_document()
+    {
+        const string evil = "x -j ACCEPT\\nCOMMIT\\n*nat";
+        var manifest = Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)
+            .Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)
+            .Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: rr }}", StringComparison.Ordinal));
+        var cluster = new Cluster();
+        foreach (var item in manifest.Objects)
+            Source.Put(cluster, item);
+        var options = new Conformance.Generator.GeneratorOptions();
+        var node = new Conformance.Generator.NodeState("node1", [System.Net.IPAddress.Parse("192.168.1.1")], null, [], []);
+
+        var documents = Conformance.Generator.Documents.DocumentSet.Of(new Conformance.Generator.World(options, node, cluster).Desired, node);
+
+        documents.Ipvsadm.ShouldContain("10.96.0.1:80");
+        string.Concat(documents.Ipset, documents.Iptables, documents.Ip6tables, documents.Ipvsadm, documents.Addresses).ShouldNotContain("x -j ACCEPT");
+        Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: \"rr\\n-C\" }}", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().Message.ShouldStartWith("must be the name of a scheduler");
+    }
+
+    private static Manifest Read(string text) => ManifestReader.Read("test", Encoding.UTF8.GetBytes(text));
+}
