@@ -1,8 +1,10 @@
 using Conformance.Harness.Labs;
+using Conformance.Kernel;
 
 namespace Conformance.Suite;
 
 /// <summary>The article's set-up, in its own numbers: the virtual address, and the steps that lead to it.</summary>
+[Requires(Feature.Ipvs)]
 public abstract class ArticleFixture : ConformanceFixture
 {
     /// <summary>The article's virtual address.</summary>
@@ -35,7 +37,10 @@ public abstract class ArticleFixture : ConformanceFixture
     /// <returns>What it printed.</returns>
     protected static async Task<string> RunAsInTheArticleAsync(Node node, string commandLine)
     {
-        var result = await node.Command(commandLine.Split(' ')).TryAsync();
+        var command = node.Command(commandLine.Split(' '));
+        var result = await command.TryAsync();
+        if (result.ExitCode == 127)
+            throw new CommandFailedException(command, result.ExitCode, result.StandardError); // no such program: that is ours to mend
         result.ExitCode.ShouldBe(0, $"On {node.Name}: '{commandLine}' failed: {result.StandardError}");
         return result.StandardOutput;
     }

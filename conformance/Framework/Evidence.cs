@@ -26,8 +26,8 @@ internal sealed record Evidence(
         // Reading rules costs processes: only where the test has set some, or wants explaining.
         foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name && e.Text.Contains("iptables", StringComparison.Ordinal))))
         {
-            if (await node.Iptables.CountersAsync() is { Count: > 0 } rules)
-                tables.Add(new TableRecord(node.Name, "iptables rules with counters", string.Join('\n', rules)));
+            if (await node.Iptables.DescribeAsync() is { Length: > 0 } rules)
+                tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
         }
         var attachments = CapturesOf(lab, test);
         s_taken[test.Id] = new Evidence(steps, flows, tables, attachments);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Conformance.Harness;
+using Conformance.Harness.Labs;
 using Conformance.Kernel;
 
 namespace Conformance.Suite;
@@ -9,8 +10,10 @@ namespace Conformance.Suite;
 public sealed class SuiteSetUp
 {
     [OneTimeSetUp]
-    public void PrepareRun()
+    public async Task PrepareRun()
     {
+        // Finds the iptables that works, and so loads its modules: without them no kernel tells which matches it has.
+        await Toolbox.PrepareAsync();
         // Allure's own way to say where its results go: a configuration file, named in the environment.
         const string variable = "ALLURE_CONFIG";
         if (Environment.GetEnvironmentVariable(variable) is { Length: > 0 })

@@ -1,9 +1,10 @@
 using Conformance.Harness.Assertions;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.Snat;
 
 /// <summary>What the article leaves out: the sysctl also decides whether a stateful firewall lets replies pass.</summary>
-[Topology("routed-nat")]
+[Topology("routed-nat"), Requires(Feature.IpvsConntrack)]
 public sealed class Stateful_firewall : ArticleFixture
 {
     [Test, Claim("SNAT-5")]

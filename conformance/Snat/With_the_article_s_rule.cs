@@ -1,9 +1,10 @@
 using Conformance.Harness.Assertions;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.Snat;
 
 /// <summary>Article 1.2: the MASQUERADE rule with the ipvs match, and the sysctl without which it matches nothing.</summary>
-[Topology("article-nat")]
+[Topology("article-nat"), Requires(Feature.IpvsMatch, Feature.IpvsConntrack)]
 public sealed class With_the_article_s_rule : ArticleFixture
 {
     [Test, Claim("SNAT-2")]

@@ -1,8 +1,10 @@
 using Conformance.Harness.Assertions;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.Traps;
 
 /// <summary>What fools people who set net.ipv4.vs.conntrack and look at the result.</summary>
+[Requires(Feature.IpvsConntrack, Feature.ConntrackTable)]
 public sealed class Conntrack_traps : ArticleFixture
 {
     [Test, Claim("TRAP-1"), Topology("routed-nat")]
@@ -20,7 +22,7 @@ public sealed class Conntrack_traps : ArticleFixture
         Director.Conntrack().ShouldHaveSingleItem().Original.SourcePort.ShouldBe(35562);
     }
 
-    [Test, Claim("TRAP-2"), Topology("article-nat")]
+    [Test, Claim("TRAP-2"), Topology("article-nat"), Requires(Feature.IpvsMatch)]
     public async Task The_same_source_port_still_fails_after_the_sysctl_is_set_and_a_new_one_works()
     {
         await SetUpServiceAsync("rs1:8080");

@@ -1,9 +1,10 @@
 using Conformance.Harness.Assertions;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.Traps;
 
 /// <summary>What a virtual address does besides being virtual.</summary>
-[Topology("article-nat")]
+[Topology("article-nat"), Requires(Feature.Ipset)]
 public sealed class Virtual_addresses : ArticleFixture
 {
     [Test, Claim("TRAP-5")]

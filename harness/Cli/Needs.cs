@@ -36,6 +36,12 @@ internal sealed record Need(string Program, string Package, string Why)
         new("setpriv", "util-linux", "binds the lab kernel's life to ours"),
     ];
 
+    internal static readonly IReadOnlyList<Need> ForTests =
+    [
+        new("shellcheck", "shellcheck", "judges our scripts in the tests"),
+        new("vagrant", "vagrant", "judges the Vagrantfile in the tests"),
+    ];
+
     internal bool IsMet => PathOf(Program) is not null;
 
     internal static string? PathOf(string program) => s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists);

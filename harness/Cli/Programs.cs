@@ -11,6 +11,8 @@ internal static class Programs
 
     internal static string KernelTests => Sibling("harness/KernelTests", "Conformance.KernelTests.dll");
 
+    internal static string Generator => Sibling("harness/Generator", "ipvs-generator");
+
     internal static string Tests => Sibling("harness/Tests", "Conformance.Tests.dll");
 
     /// <summary>The .NET host that runs this process.</summary>

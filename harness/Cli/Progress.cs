@@ -7,12 +7,15 @@ namespace Conformance.Cli;
 internal sealed class Progress(string title) : IDisposable
 {
     private readonly bool _isTerminal = !Console.IsErrorRedirected;
+    private readonly Lock _lock = new();
     private int _selected;
     private int _ended;
     private int _bad;
 
+    /// <summary>Several runs may tell at once.</summary>
     internal void Show(RunnerEvent told)
     {
+        using var one = _lock.EnterScope();
         switch (told.Kind)
         {
             case "start":

@@ -31,17 +31,16 @@ internal static class TestHost
         using var interrupt = new Interrupt();
         var kernel = await LabKernels.ChooseAsync("auto", interrupt.Token);
         var run = Runs.Start();
-        var moved = kernel is not HostKernel;
         var port = Argument(arguments, "--port");
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(interrupt.Token);
         _ = CancelWhenGoneAsync(Argument(arguments, ParentOption), stop);
         var result = await kernel.RunAsync(
-            new LabCommand([Programs.Dotnet, .. moved ? ForGuest(arguments) : arguments], run)
+            new LabCommand([Programs.Dotnet, .. ForProcessOne(arguments)], run)
             {
                 Variables = LabRun.RunVariables(kernel, run),
                 Output = Console.OpenStandardOutput(),
                 Error = Console.OpenStandardError(),
-                RelayPort = moved ? int.Parse(port ?? "0", CultureInfo.InvariantCulture) : 0,
+                RelayPort = kernel is HostKernel ? 0 : int.Parse(port ?? "0", CultureInfo.InvariantCulture),
             },
             stop.Token);
         return result.ExitCode;
@@ -64,8 +63,8 @@ internal static class TestHost
         await stop.CancelAsync();
     }
 
-    /// <summary>The test host ends when the process that started it is gone; in the guest that is process 1.</summary>
-    private static string[] ForGuest(string[] arguments)
+    /// <summary>The test host ends when the process that started it is gone; in a kernel or PID namespace of its own that is process 1.</summary>
+    private static string[] ForProcessOne(string[] arguments)
     {
         var changed = (string[])arguments.Clone();
         var index = Array.IndexOf(changed, ParentOption);

@@ -100,6 +100,7 @@ public sealed class CatalogueTests
             new ImplementationRecord("x", "1"), "run", DateTimeOffset.UnixEpoch);
     }
 
-    private static List<string> Validate(string json) =>
+    /// <returns>One line for each violation of the records' schema.</returns>
+    internal static List<string> Validate(string json) =>
         new JsonSchema(File.ReadAllText(Path.Combine(s_root, "reports", "schema", "claim.schema.json"))).Validate(JsonDocument.Parse(json).RootElement);
 }

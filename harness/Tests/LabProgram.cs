@@ -6,10 +6,14 @@ namespace Conformance.Tests;
 /// <summary>The launcher's program, of the same build as the tests that call it.</summary>
 internal static class LabProgram
 {
+    /// <summary>Lets the script ./lab use that program.</summary>
+    internal static IReadOnlyDictionary<string, string?> Variables { get; } =
+        new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Cli.dll") };
+
     internal static Command Command(params string[] arguments) =>
         CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab"))
             .WithArguments(arguments)
-            .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Cli.dll") })
+            .WithEnvironmentVariables(Variables)
             .WithValidation(CommandResultValidation.None);
 
     /// <summary>Under our own runner this process is the program; under VSTest it is beside the test project's output.</summary>

@@ -4,6 +4,8 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Cli.Kernels;
 using Conformance.Harness;
+using Conformance.Kernel;
+using Conformance.Reports;
 
 namespace Conformance.Tests;
 
@@ -108,6 +110,95 @@ public sealed class LauncherTests
         result.ExitCode.ShouldBe(1, result.StandardError);
         result.StandardOutput.ShouldContain("1 holds");
         result.StandardError.ShouldContain("'NO-99' selects no test");
+        RecordsOf(result).ShouldBe(["VS-16 holds"]);
+    }
+
+    [Test]
+    public async Task A_claim_that_the_kernel_cannot_show_is_not_testable_and_says_what_is_missing()
+    {
+        var without = KernelWithout("ipvs_mt_init", "ip_set_init");
+
+        var result = await Lab("run", "--kernel", $"uml={without}", "--filter", "SNAT-2,TRAP-5,VS-16").ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        RecordsOf(result).ShouldBe(["SNAT-2 not-testable", "TRAP-5 not-testable", "VS-16 holds"]);
+        result.StandardOutput.ShouldContain("has no iptables match 'ipvs' (CONFIG_NETFILTER_XT_MATCH_IPVS)");
+        result.StandardOutput.ShouldContain("has no ipset (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET)");
+    }
+
+    [Test]
+    public async Task A_kernel_without_ipvs_can_show_no_claim_of_it()
+    {
+        var result = await Lab("run", "--kernel", $"uml={KernelWithout("ip_vs_init")}", "--filter", "VS-16,CT-1").ExecuteBufferedAsync(Limit());
+
+        RecordsOf(result).ShouldBe(["CT-1 holds", "VS-16 not-testable"]);
+        result.StandardOutput.ShouldContain("has no IPVS (CONFIG_IP_VS)");
+    }
+
+    [Test]
+    public async Task Vstest_moves_into_the_lab_kernel_and_its_filter_selects_there()
+    {
+        var result = await CliWrap.Cli.Wrap("dotnet")
+            .WithArguments(["test", "conformance", "--configuration", "Release", "--no-build", "--filter", "TestCategory=VS-16"])
+            .WithWorkingDirectory(RunFolder.ProjectRoot()).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
+        result.StandardOutput.ShouldContain("Passed:     1, Skipped:     0, Total:     1");
+        if (!KernelFeatures.Current.CanRunLabs)
+            result.StandardOutput.ShouldContain("the tests move into the lab kernel");
+    }
+
+    [Test]
+    public async Task Without_root_the_lab_kernel_works_all_the_same()
+    {
+        var result = await OnArtifacts("mode=1777", asNobody: true, "kernel", "--", "id", "-u").ExecuteBufferedAsync(Limit());
+
+        (result.ExitCode, result.StandardOutput).ShouldBe((0, "0\n"), result.StandardError);
+    }
+
+    [Test]
+    public async Task A_full_disk_in_artifacts_is_told()
+    {
+        var result = await OnArtifacts("size=8k", asNobody: false, "run", "--filter", "VS-16").ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardError.ShouldContain("No space left on device");
+        result.StandardError.ShouldNotContain("   at ", Case.Sensitive, "an error for people has no stack");
+    }
+
+    [Test]
+    public async Task Without_package_sources_the_missing_package_and_its_cure_are_told()
+    {
+        // In the throw-away view of a lab kernel, which has no network either.
+        const string script = "dpkg --purge --force-depends net-tools >/dev/null 2>&1; rm -rf /etc/apt/sources.list* /var/lib/apt/lists; ./lab kernel -- true";
+
+        var result = await Lab("kernel", "--", "sh", "-c", script).WithWorkingDirectory(RunFolder.ProjectRoot()).ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain("Installing net-tools");
+        result.StandardError.ShouldContain("fix: See that this machine has package sources");
+    }
+
+    [Test]
+    public async Task What_a_crash_left_behind_is_swept_by_the_next_run_and_nothing_else()
+    {
+        var artifacts = Path.Combine(RunFolder.ProjectRoot(), "artifacts");
+        // The folder of a run whose process is gone, older than any, with the socket folder of a kernel in it; and one of a process that lives.
+        var dead = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{int.MaxValue}", "kernel", "uml")).Parent!.Parent!.FullName;
+        var living = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{Environment.ProcessId}")).FullName;
+        var others = Enumerable.Range(0, 10).Select(i => Directory.CreateDirectory(Path.Combine(artifacts, $"2000010{i}-000001-{int.MaxValue}")).FullName).ToList();
+        try
+        {
+            await Lab("kernel", "--", "true").ExecuteBufferedAsync(Limit());
+
+            Directory.Exists(dead).ShouldBeFalse();
+            Directory.Exists(living).ShouldBeTrue();
+        }
+        finally
+        {
+            foreach (var folder in others.Append(living).Where(Directory.Exists))
+                Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Test]
@@ -121,7 +212,8 @@ public sealed class LauncherTests
 
         var result = await running;
         result.ExitCode.ShouldBe(1, result.StandardError);
-        result.StandardOutput.ShouldContain("CT-5 broken");
+        RecordsOf(result).ShouldBe(["VS-16 holds"]);
+        result.StandardOutput.ShouldContain("CT-5 broken", Case.Sensitive, result.StandardOutput);
         result.StandardError.ShouldContain("ended before its command did");
     }
 
@@ -154,6 +246,37 @@ public sealed class LauncherTests
     public void Lists_of_processors_are_understood(string list, string expected) =>
         string.Join(' ', Processors.Expand(list).Select(n => n.ToString(CultureInfo.InvariantCulture))).ShouldBe(expected);
 
+    /// <summary>The verdicts that a run has stored, each file of it as the schema says.</summary>
+    private static IEnumerable<string> RecordsOf(BufferedCommandResult run)
+    {
+        var folder = run.StandardError.Split('\n').Single(l => l.StartsWith("Records, ", StringComparison.Ordinal)).Split(": ")[1];
+        foreach (var file in Directory.GetFiles(Path.Combine(Environment.CurrentDirectory, folder, "claims")))
+            CatalogueTests.Validate(File.ReadAllText(file)).ShouldBeEmpty(file);
+        return ClaimRecord.ReadAll(Path.Combine(Environment.CurrentDirectory, folder)).Values.Select(r => $"{r.Id} {r.Verdict.Word()}").Order(StringComparer.Ordinal);
+    }
+
+    /// <summary>The lab kernel, kept from starting some of its parts.</summary>
+    private static string KernelWithout(params string[] initcalls)
+    {
+        var script = Path.Combine(RunFolder.Current, $"without-{string.Join('-', initcalls)}");
+        File.WriteAllText(script, $"#!/bin/sh\nexec {UmlKernel.DebianBinary} initcall_blacklist={string.Join(',', initcalls)} \"$@\"\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        return script;
+    }
+
+    /// <summary>The launcher with another, empty file system on artifacts/, in a mount namespace of its own.</summary>
+    private static Command OnArtifacts(string mountOptions, bool asNobody, params string[] arguments)
+    {
+        var root = RunFolder.ProjectRoot();
+        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-root-user"];
+        var become = asNobody && KernelFeatures.Current.IsRoot ? "setpriv --reuid 65534 --regid 65534 --clear-groups " : "";
+        return CliWrap.Cli.Wrap("unshare")
+            .WithArguments([.. user, "--mount", "sh", "-c", $"mount -t tmpfs -o {mountOptions} tmpfs {root}/artifacts && exec {become}\"$@\"", "sh", Path.Combine(root, "lab"), .. arguments])
+            .WithEnvironmentVariables(LabProgram.Variables)
+            .WithWorkingDirectory(root)
+            .WithValidation(CommandResultValidation.None);
+    }
+
     /// <summary>No call takes longer than a minute: a hung one is killed and fails its test.</summary>
     private static CancellationToken Limit() => new CancellationTokenSource(TimeSpan.FromMinutes(1)).Token;
 
@@ -166,7 +289,7 @@ public sealed class LauncherTests
         var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal) && p.Line.Contains("Conformance.Cli.dll", StringComparison.Ordinal));
         if (launcher.Pid is null)
             return [];
-        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal) && p.Line.Contains("uml-guard.sh", StringComparison.Ordinal) && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
+        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal) && p.Line.Contains("guard.sh", StringComparison.Ordinal) && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
         if (guard.Pid is null)
             return [];
         var run = Path.GetDirectoryName(guard.Line.Split('\0').First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;

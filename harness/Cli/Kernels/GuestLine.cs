@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Text;
 using System.Threading.Channels;
 
@@ -7,15 +8,20 @@ namespace Conformance.Cli.Kernels;
 /// <summary>One frame of the serial line between launcher and guest; the types are listed in guest-init.pl.</summary>
 internal readonly record struct Frame(char Type, ReadOnlyMemory<byte> Payload)
 {
-    internal const int MaxPayload = 16384;
-
     internal string Text => Encoding.UTF8.GetString(Payload.Span);
 }
 
-/// <summary>Speaks frames with the guest. Writing queues; a single writer keeps frames whole.</summary>
+/// <summary>
+/// Speaks frames with the guest. Writing queues; a single writer keeps frames whole. Streams of bytes (input, relay)
+/// are sent only as fast as the guest says that it has taken them: its serial line holds 4 KiB, and what a command
+/// does not read stays here.
+/// </summary>
 internal sealed class GuestLine(Stream toGuest, Stream fromGuest)
 {
+    private const int Window = 3072;
+
     private readonly Channel<Frame> _outgoing = Channel.CreateBounded<Frame>(64);
+    private readonly SemaphoreSlim _mayStream = new(Window);
 
     internal ValueTask SendAsync(char type, ReadOnlyMemory<byte> payload) => _outgoing.Writer.WriteAsync(new Frame(type, payload));
 
@@ -24,10 +30,14 @@ internal sealed class GuestLine(Stream toGuest, Stream fromGuest)
     /// <summary>Sends a stream to its end, and then an empty frame.</summary>
     internal async Task SendAllAsync(char type, Stream source, CancellationToken cancellationToken)
     {
-        var buffer = new byte[Frame.MaxPayload];
+        var buffer = new byte[Window];
         int count;
         while ((count = await source.ReadAsync(buffer, cancellationToken)) > 0)
+        {
+            for (var i = 0; i < count; i++)
+                await _mayStream.WaitAsync(cancellationToken);
             await SendAsync(type, buffer.AsMemory(0, count).ToArray());
+        }
         await SendAsync(type, ReadOnlyMemory<byte>.Empty);
     }
 
@@ -61,7 +71,11 @@ internal sealed class GuestLine(Stream toGuest, Stream fromGuest)
             var payload = new byte[BinaryPrimitives.ReadUInt16BigEndian(header.AsSpan(1))];
             if (await fromGuest.ReadAtLeastAsync(payload, payload.Length, throwOnEndOfStream: false) < payload.Length)
                 yield break;
-            yield return new Frame((char)header[0], payload);
+            var frame = new Frame((char)header[0], payload);
+            if (frame.Type == 'A')
+                _mayStream.Release(int.Parse(frame.Text, CultureInfo.InvariantCulture));
+            else
+                yield return frame;
         }
     }
 }

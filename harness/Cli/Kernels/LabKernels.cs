@@ -25,7 +25,7 @@ internal static class LabKernels
                 if (!features.CanRunLabs)
                 {
                     throw new CannotRunHereException("Labs cannot run on this kernel.",
-                        $"{features.Release}: root {Word(features.IsRoot)}, network namespaces {Word(features.HasNamespaces)}, IPVS {Word(features.HasIpvs)}",
+                        $"{features.Release}: root {Word(features.IsRoot)}, network namespaces {Word(features.HasNamespaces)}, IPVS {Word(features.Has(Feature.Ipvs))}",
                         "Nothing ran.", "Use --kernel uml, which needs none of these.");
                 }
                 await Need.EnsureAsync(Need.ForLabs, cancellationToken);

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.IO.Pipelines;
-using System.IO.Pipes;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -27,13 +26,12 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     private static readonly TimeSpan s_haltLimit = TimeSpan.FromSeconds(1);
 
     private static readonly TimeSpan s_interruptGrace = TimeSpan.FromSeconds(1);
-    private static readonly string s_scripts = Path.Combine(AppContext.BaseDirectory, "Kernels");
 
     public override string Name { get; } = name;
 
     public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
     {
-        if ((command.RunFolder + s_scripts).Contains(' ', StringComparison.Ordinal))
+        if ((command.RunFolder + Guard.Scripts).Contains(' ', StringComparison.Ordinal))
         {
             throw new LabKernelException("The project's path has a space in it.", command.RunFolder, "The user-mode kernel cannot be started: its command line is split at spaces.",
                 "Move the project to a path without spaces.");
@@ -41,26 +39,23 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
         WriteCommandFile(folder, command);
 
-        using var alive = new AnonymousPipeServerStream(PipeDirection.Out, HandleInheritability.Inheritable);
+        using var guard = new Guard();
         var toGuest = new Pipe();
         var fromGuest = new Pipe();
         var watch = Stopwatch.StartNew();
-        var guard = CliWrap.Cli.Wrap("setsid")
-            .WithArguments(GuardArguments(folder, alive.GetClientHandleAsString()))
+        var running = guard.Start(Path.Combine(folder, "uml"), Argv(folder), process => process
             .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["TMPDIR"] = MemoryFolder() })
             .WithStandardInputPipe(PipeSource.FromStream(toGuest.Reader.AsStream()))
             .WithStandardOutputPipe(PipeTarget.ToStream(fromGuest.Writer.AsStream()))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(CancellationToken.None);
-        alive.DisposeLocalCopyOfClientHandle();
+            .WithValidation(CommandResultValidation.None));
 
         using var ended = new CancellationTokenSource();
         var line = new GuestLine(toGuest.Writer.AsStream(), fromGuest.Reader.AsStream());
         var pump = line.PumpAsync(ended.Token);
-        var output = CompleteWhenEndedAsync(guard.Task, fromGuest);
+        var output = CompleteWhenEndedAsync(running.Task, fromGuest);
         var booting = new CancellationTokenSource(s_bootLimit);
-        await using var bootLimit = booting.Token.Register(alive.Dispose);
-        await using var interrupt = cancellationToken.Register(() => _ = InterruptAsync(line, alive));
+        await using var bootLimit = booting.Token.Register(guard.Dispose);
+        await using var interrupt = cancellationToken.Register(() => _ = InterruptAsync(line, guard));
 
         TimeSpan boot = default, exited = default;
         int? exitCode = null;
@@ -95,14 +90,14 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                 case 'X':
                     exited = watch.Elapsed;
                     exitCode = int.Parse(frame.Text, CultureInfo.InvariantCulture);
-                    _ = EndAfterAsync(s_haltLimit, alive);
+                    _ = EndAfterAsync(s_haltLimit, guard);
                     break;
                 case 'F':
                     failure = frame.Text;
                     break;
             }
         }
-        await guard.Task;
+        await running.Task;
         await output;
         await ended.CancelAsync();
         await toGuest.Writer.CompleteAsync();
@@ -118,16 +113,16 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         return new LabResult(code, new LabTimes(boot, exited - boot, watch.Elapsed - exited));
     }
 
-    private string[] GuardArguments(string folder, string aliveHandle)
+    private string[] Argv(string folder)
     {
         Directory.CreateDirectory(Path.Combine(folder, "uml"));
         return
         [
-            "bash", Path.Combine(s_scripts, "uml-guard.sh"), aliveHandle, folder, Processors.LeastUsedByKernels(),
+            "bash", Path.Combine(Guard.Scripts, "uml.sh"), folder, Processors.LeastUsedByKernels(),
             binary, $"mem={Memory}", "uml_dir=uml/", "umid=lab",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
-            Path.Combine(s_scripts, "guest-init.pl"), folder,
+            Path.Combine(Guard.Scripts, "guest-init.pl"), folder,
         ];
     }
 
@@ -178,17 +173,17 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         }
     }
 
-    private static async Task InterruptAsync(GuestLine line, AnonymousPipeServerStream alive)
+    private static async Task InterruptAsync(GuestLine line, Guard guard)
     {
         _ = line.SendAsync('S', "2").AsTask(); // not awaited: a guest that reads nothing must not keep us
-        await EndAfterAsync(s_interruptGrace, alive);
+        await EndAfterAsync(s_interruptGrace, guard);
     }
 
     /// <summary>Lets go of the guard, which then kills a kernel that is still there.</summary>
-    private static async Task EndAfterAsync(TimeSpan time, AnonymousPipeServerStream alive)
+    private static async Task EndAfterAsync(TimeSpan time, Guard guard)
     {
         await Task.Delay(time);
-        await alive.DisposeAsync();
+        guard.Dispose();
     }
 
     private LabKernelException Died(string folder, string? failure, bool beforeBoot)

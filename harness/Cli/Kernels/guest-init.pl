@@ -11,14 +11,14 @@
 # Everything that goes in and out travels in frames over one serial line: type (1 byte), length (2 bytes, big
 # endian), payload. To the guest: I standard input (empty: its end), T relayed bytes (empty: closed), S signal number,
 # W rows and columns of the terminal. From the guest: B booted, O standard output, E standard error, C the relayed connection
-# was opened, T its bytes, X exit code, F failure of this script in words.
+# was opened, T its bytes, A number of streamed bytes (I, T) taken, X exit code, F failure of this script in words.
 use strict;
 use warnings;
 
 use constant {    # x86-64 system call numbers and ioctls
     SYS_mount => 165, SYS_pivot_root => 155, SYS_finit_module => 313, SYS_reboot => 169, SYS_setrlimit => 160, SYS_umount2 => 166,
     TCGETS => 0x5401, TCSETS => 0x5402, TIOCSCTTY => 0x540E, TIOCSWINSZ => 0x5414,
-    TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, SIOCSIFFLAGS => 0x8914, MAX_FRAME => 16384,
+    TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, SIOCSIFFLAGS => 0x8914, MAX_FRAME => 16384, MAX_BUFFER => 1 << 20,
 };
 
 my $line;
@@ -165,7 +165,7 @@ send_frame('B', '');
 # Move bytes until the command has ended and its output is drained.
 my ($from_host, $to_command, $command_input_ended, $connection, $to_connection, $connection_ended) = ('', '', 0, undef, '', 0);
 my %open = map { fileno($_->[0]) => $_ } grep { $_->[0] } ([$out, 'O'], [$err, 'E']);
-my $grace = 0;
+my ($grace, $taken) = (0, 0);
 while (1) {
     # A process in the background may keep the output open: it does not keep the kernel running.
     last if defined $exit_code && (!%open || $grace++ > 5);
@@ -201,7 +201,8 @@ while (1) {
             last if length $from_host < 3 + $length;
             my $payload = substr $from_host, 3, $length;
             substr($from_host, 0, 3 + $length, '');
-            if ($type eq 'I') { length $payload ? ($to_command .= $payload) : ($command_input_ended = 1) }
+            $taken += $length if $type eq 'I' || $type eq 'T';
+            if ($type eq 'I') { length $payload ? ($to_command .= $in ? $payload : '') : ($command_input_ended = 1) }
             elsif ($type eq 'T') { length $payload ? ($to_connection .= $payload) : ($connection_ended = 1) }
             elsif ($type eq 'S') { kill -$payload, $child }
             elsif ($type eq 'W' && $terminal) { ioctl($terminal, TIOCSWINSZ, my $size = pack('SSSS', split(/ /, $payload), 0, 0)) }
@@ -219,6 +220,8 @@ while (1) {
         my $count = syswrite $connection, $to_connection;
         substr($to_connection, 0, $count // 0, '');
     }
+    # What the command or the connection does not read stays with the sender.
+    if ($taken && length($to_command) + length($to_connection) < MAX_BUFFER) { send_frame('A', $taken); $taken = 0 }
     if ($connection && $connection_ended && !length $to_connection) { shutdown $connection, 1; $connection_ended = 0 }
 }
 send_frame('X', $exit_code);

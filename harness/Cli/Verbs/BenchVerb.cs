@@ -2,8 +2,11 @@ using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using CliWrap;
+using CliWrap.Buffered;
 using Conformance.Cli.Kernels;
 using Conformance.Cli.Runner;
+using Conformance.Harness;
 using Conformance.Harness.Labs;
 using Conformance.Topologies;
 using Spectre.Console;
@@ -17,37 +20,40 @@ internal static class BenchVerb
     private const string InsideOption = "--inside";
 
     private const int Connections = 1000;
+    private static readonly string s_lab = Path.Combine(RunFolder.ProjectRoot(), "lab");
 
-    internal static Command Create()
+    internal static System.CommandLine.Command Create()
     {
         var kernel = LabKernels.CreateOption();
         var runs = new Option<int>("--runs") { Description = "Runs of each whole command.", DefaultValueFactory = _ => 3 };
         var format = Output.CreateOption();
         var inside = new Option<bool>(InsideOption) { Hidden = true };
-        var verb = new Command("bench", "Measure boot, labs, connections, and the whole suite.") { kernel, runs, format, inside };
+        var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { kernel, runs, format, inside };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
             if (parsed.GetValue(inside))
                 return await MeasureInsideAsync();
-            return await RunAsync(await LabKernels.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token), parsed.GetValue(runs), parsed.GetValue(format)!, interrupt.Token);
+            var kernelName = parsed.GetValue(kernel)!;
+            return await RunAsync(kernelName, await LabKernels.ChooseAsync(kernelName, interrupt.Token), parsed.GetValue(runs), parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
     }
 
     /// <summary>Samples in the unit named.</summary>
-    private sealed record Figure(string Name, string Unit, IReadOnlyList<double> Samples)
+    internal sealed record Figure(string Name, string Unit, IReadOnlyList<double> Samples)
     {
         internal double Median => Samples.Order().ElementAt(Samples.Count / 2);
     }
 
-    private static async Task<int> RunAsync(LabKernel kernel, int runs, string format, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string kernelName, LabKernel kernel, int runs, string format, CancellationToken cancellationToken)
     {
         var figures = new List<Figure>
         {
-            await WholeAsync("boot, run 'true', halt", runs, folder => kernel.RunAsync(new LabCommand(["true"], folder), cancellationToken)),
-            await WholeAsync("one trivial claim's test (VS-16)", runs, folder => SuiteAsync(kernel, folder, "VS-16", cancellationToken)),
-            await WholeAsync("all claims", runs, folder => SuiteAsync(kernel, folder, "", cancellationToken)),
+            await WholeAsync(runs, cancellationToken, s_lab, "kernel", "--", "true"),
+            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-16"),
+            await WholeAsync(runs, cancellationToken, Programs.Dotnet, "test", "conformance", "--configuration", "Release", "--no-build", "--filter", "TestCategory=VS-16"),
+            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName),
         };
         using var said = new MemoryStream();
         var inside = Runs.Start("bench");
@@ -72,25 +78,23 @@ internal static class BenchVerb
 
     private static string Number(double value) => value.ToString(value < 100 ? "0.##" : "0", CultureInfo.InvariantCulture);
 
-    private static async Task<Figure> WholeAsync(string name, int runs, Func<string, Task> run)
+    /// <summary>A whole command as a person types it, process start and all.</summary>
+    private static async Task<Figure> WholeAsync(int runs, CancellationToken cancellationToken, string program, params string[] arguments)
     {
+        var name = $"{(program == s_lab ? "./lab" : "dotnet")} {string.Join(' ', arguments)}";
         var samples = new List<double>();
         for (var i = 0; i < runs; i++)
         {
-            var folder = Runs.Start($"bench{i}");
-            var watch = Stopwatch.StartNew();
-            await run(folder);
-            samples.Add(watch.Elapsed.TotalSeconds);
-            Runs.Forget(folder);
+            var result = await CliWrap.Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(RunFolder.ProjectRoot())
+                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
+            if (!result.IsSuccess)
+            {
+                throw new HarnessException($"'{name}' ended with exit code {result.ExitCode}.", (result.StandardOutput + result.StandardError).Trim(),
+                    "No figures: a benchmark of a failure says nothing.", "Run that command and mend what it shows.");
+            }
+            samples.Add(result.RunTime.TotalSeconds);
         }
         return new Figure(name, "s", samples);
-    }
-
-    private static async Task SuiteAsync(LabKernel kernel, string folder, string filter, CancellationToken cancellationToken)
-    {
-        var exitCode = await new LabRun(kernel, folder).RunAsync(filter, [Programs.Suite], _ => { }, Stream.Null, cancellationToken);
-        if (exitCode != ExitCodes.Ok)
-            throw new Harness.HarnessException($"The suite ended with exit code {exitCode}.", "A benchmark of a failing suite says nothing.", "No figures.", "./lab run shows what fails.");
     }
 
     private static async Task<int> MeasureInsideAsync()
@@ -110,6 +114,7 @@ internal static class BenchVerb
         // Another server: while IPVS remembers a client's port, it also rewrites that port's direct replies of rs1.
         figures.Add(await RateAsync("TCP connections to a server directly, for comparison", client, "rs2:8080"));
         figures.Add(await RepeatAsync("a command in a node (true)", "ms", 20, () => client.RunAsync("true")));
+        figures.AddRange(await GeneratorBench.MeasureAsync());
         Console.WriteLine(JsonSerializer.Serialize(figures, Output.JsonOptions));
         return ExitCodes.Ok;
     }

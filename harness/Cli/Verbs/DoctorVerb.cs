@@ -45,7 +45,7 @@ internal static class DoctorVerb
         var checks = new List<Check>
         {
             new(".NET", true, true, Environment.Version.ToString(), null),
-            new("this kernel", features.HasIpvs, false, $"{features.Release}, {(features.HasIpvs ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}", "sudo modprobe ip_vs, where the kernel's modules are installed"),
+            new("this kernel", features.Has(Feature.Ipvs), false, $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}", "sudo modprobe ip_vs, where the kernel's modules are installed"),
             new("root", features.IsRoot, false, features.IsRoot ? "yes" : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
         };
         checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}", $"sudo apt-get install {n.Package}")));
@@ -81,7 +81,10 @@ internal static class DoctorVerb
         await director.AddAddressAsync("10.10.0.1/24");
         await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         var flow = await lab["client"].AskAsync("10.10.0.1:80");
+        var missing = Enum.GetValues<Feature>().Where(f => !KernelFeatures.Current.Has(f)).Select(f => f.Describe()).ToList();
         Console.WriteLine($"{KernelFeatures.Current.Release}: namespaces, veth and a virtual server were made; a connection through it was {flow.Outcome}");
+        if (missing.Count > 0)
+            Console.WriteLine($"claims that need one of these are not testable on it: {string.Join(", ", missing)}");
         return flow.Answer is null ? ExitCodes.Violated : ExitCodes.Ok;
     }
 }
