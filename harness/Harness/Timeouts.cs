@@ -25,7 +25,7 @@ public static class Eventually
 
     /// <returns>The first value that satisfies the condition.</returns>
     /// <exception cref="ShouldAssertException">Names the condition and the last value.</exception>
-    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null)
+    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
         var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
@@ -36,7 +36,7 @@ public static class Eventually
                 return value;
             if (Environment.TickCount64 >= end)
                 throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}");
-            await Task.Delay(s_pause);
+            await Task.Delay(pause ?? s_pause);
         }
     }
 

@@ -82,6 +82,40 @@ public sealed class DetachedLabTests
         (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
     }
 
+    [Test]
+    public async Task A_launcher_that_is_killed_leaves_nothing_of_a_run_on_the_host_kernel()
+    {
+        // CT-3 runs an nginx, which is a process of its own.
+        var running = Command("run", "--kernel", "host", "--filter", "CT-3").ExecuteAsync();
+        var launcher = $"{running.ProcessId}";
+        var theirs = await Eventually.Async("its nginx runs", () => ProcessesOf(launcher), p => p.Any(c => c.StartsWith("nginx", StringComparison.Ordinal)), Timeouts.Command);
+        theirs.Count.ShouldBeGreaterThan(1);
+
+        await Cli.Wrap("kill").WithArguments(["-KILL", launcher]).ExecuteAsync();
+
+        await Eventually.Async("all its processes are gone", () => ProcessesOf(launcher), p => p.Count == 0, TimeSpan.FromSeconds(2));
+        (await running).ExitCode.ShouldBe(137);
+    }
+
+    /// <summary>The command lines of the processes that were told of a launcher's run.</summary>
+    private static List<string> ProcessesOf(string launcher)
+    {
+        var found = new List<string>();
+        foreach (var process in Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0])))
+        {
+            try
+            {
+                if (File.ReadAllText($"{process}/environ").Split('\0').Any(v => v.StartsWith($"{RunFolder.Variable}=", StringComparison.Ordinal) && v.EndsWith($"-{launcher}", StringComparison.Ordinal)))
+                    found.Add(File.ReadAllText($"{process}/cmdline"));
+            }
+            catch (IOException)
+            {
+                // ended meanwhile
+            }
+        }
+        return found;
+    }
+
     private async Task<string> UpAsync()
     {
         var up = await LabAsync("up", "article-nat", "--detach", "--kernel", "host");

@@ -1,4 +1,5 @@
 using System.Net;
+using Conformance.Harness.Labs;
 using Conformance.Harness.Traffic;
 using Shouldly;
 
@@ -61,11 +62,17 @@ public static class FlowAssertions
     public static void ShouldNotBeSeen(this Flow flow, PacketPattern pattern) =>
         Demand(flow, !flow.Story.Steps.Any(s => pattern.Matches(s.Captured, flow.From.Lab)), $"should not be seen {pattern}");
 
-    /// <summary>What a failure prints: the flow, the story, and the tables of every node that has any.</summary>
-    public static string Explain(Flow flow)
+    /// <summary>What a failure prints: the flow, the story, and the tables and rules of every node that has any.</summary>
+    public static string Explain(Flow flow) =>
+        $"{flow}\n{flow.Story}{string.Concat(flow.From.Lab.Nodes.SelectMany(node => TablesOf(node).Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}")))}";
+
+    private static IEnumerable<(string Title, string Text)> TablesOf(Node node)
     {
-        var tables = flow.From.Lab.Nodes.SelectMany(node => node.Tables().Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}"));
-        return $"{flow}\n{flow.Story}{string.Concat(tables)}";
+        foreach (var table in node.Tables())
+            yield return table;
+        // Waited for, so that every assertion need not be asynchronous for the sake of its failure.
+        if (node.Iptables.DescribeAsync().GetAwaiter().GetResult() is { Length: > 0 } rules)
+            yield return ("iptables rules with counters", rules);
     }
 
     private static void Demand(Flow flow, bool isSo, string expectation)

@@ -40,11 +40,25 @@ public sealed partial class Iptables
         return rules;
     }
 
+    /// <summary>All rules with their counters as text, for people; where they cannot be read, why.</summary>
+    public async Task<string> DescribeAsync()
+    {
+        try
+        {
+            return string.Join('\n', await CountersAsync());
+        }
+        catch (CommandFailedException e)
+        {
+            return e.Message; // explaining a failure must not hide it behind another
+        }
+    }
+
     /// <summary>The packets that the one rule with this comment (a single word) has matched.</summary>
     public async Task<long> PacketsAsync(string comment)
     {
         var rules = await CountersAsync();
-        return rules.Single(r => $"{r.Rule} ".Contains($"--comment {comment} ", StringComparison.Ordinal)).Packets;
+        return rules.SingleOrDefault(r => $"{r.Rule} ".Contains($"--comment {comment} ", StringComparison.Ordinal))?.Packets
+            ?? throw new HarnessException($"{_node.Name} has no rule with the comment '{comment}'.", string.Join('\n', rules), "There is nothing to count.", "Add the rule with that comment first.");
     }
 
     private static long Number(Group group) => long.Parse(group.ValueSpan, CultureInfo.InvariantCulture);

@@ -141,6 +141,9 @@ public sealed class Node : IAsyncDisposable
         _servers.Remove(server);
         _owned.Remove(server);
         await server.DisposeAsync();
+        // A socket is closed only when the runtime has let go of it; until then the kernel still takes connections.
+        if (protocol == TransportProtocol.Tcp)
+            await Eventually.Async($"nothing listens on port {port} of {Name}", () => ListeningSockets.Tcp(Namespace), ports => !ports.Contains(port));
     }
 
     /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>

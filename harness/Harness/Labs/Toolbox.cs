@@ -1,6 +1,4 @@
-using CliWrap;
-using CliWrap.Buffered;
-using Conformance.Kernel;
+using Conformance.Generator.Sync;
 
 namespace Conformance.Harness.Labs;
 
@@ -15,34 +13,22 @@ public static class Toolbox
     private static readonly string[] s_names =
         ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
+    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(IptablesVariant.ChooseAsync);
+
     private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () => new(StringComparer.Ordinal)
     {
-        ["PATH"] = await DefaultIptablesWorksAsync() ? SystemPath : $"{LinksTo("legacy")}:{SystemPath}",
+        ["PATH"] = await s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}" : SystemPath,
         ["LC_ALL"] = "C.UTF-8",
     });
 
     /// <summary>The variables; there once a lab has been started.</summary>
     public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value.Result;
 
-    /// <summary>Finds out what works here, once for each process.</summary>
-    internal static Task PrepareAsync() => s_environment.Value;
+    /// <summary>The variant of iptables that works here.</summary>
+    public static Task<IptablesVariant> Iptables => s_iptables.Value;
 
-    private static async Task<bool> DefaultIptablesWorksAsync()
-    {
-        using var probe = NetworkNamespace.Create("iptables-probe");
-        try
-        {
-            // Only listing would not do: iptables-nft lists an empty table on kernels where it cannot add a rule.
-            using var limit = new CancellationTokenSource(Timeouts.Command);
-            var result = await Cli.Wrap("nsenter").WithArguments([$"--net={probe.Path}", "--", "iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
-            return result.ExitCode == 0;
-        }
-        catch (System.ComponentModel.Win32Exception)
-        {
-            return true; // nsenter is missing: the first command will say so
-        }
-    }
+    /// <summary>Finds out what works here, once for each process, and so makes the kernel load what iptables needs.</summary>
+    public static Task PrepareAsync() => s_environment.Value;
 
     private static string LinksTo(string variant)
     {

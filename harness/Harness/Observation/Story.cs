@@ -23,9 +23,9 @@ public sealed class Story
     public IReadOnlyList<StoryStep> Steps { get; }
 
     /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
-    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, DateTime since)
+    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, DateTime since, DateTime until)
     {
-        var relevant = packets.Where(p => p.Time >= since && p.Packet.IsIp).ToList();
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Packet.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, client);
         var conversations = ConversationsOf(relevant, firsts);
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();

@@ -1,9 +1,11 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
 using Conformance.Kernel.Tables;
+using Shouldly;
 
 namespace Conformance.Harness.Traffic;
 
@@ -58,16 +60,15 @@ public sealed class Flow : IAsyncDisposable
 
     public bool IsOpen => _socket is not null;
 
-    /// <summary>The flow's packets until now, on every interface of the lab.</summary>
-    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(), From.Name, Local, _since);
+    /// <summary>The flow's packets on every interface of the lab, until now or until a later flow has its source port.</summary>
+    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(), From.Name, Local, _since, Until);
 
     public override string ToString() =>
         $"{From.Name} ({Local}) asked {Protocol.ToString().ToLowerInvariant()} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
 
     /// <summary>Sends bytes on the open connection and waits until the server has sent as many back.</summary>
-    public async Task ExchangeAsync(int bytes)
+    public Task ExchangeAsync(int bytes) => DemandAsync($"carry {bytes} bytes there and back", async socket =>
     {
-        var socket = Open();
         var data = new byte[bytes];
         Array.Fill(data, (byte)'x');
         using var limit = new CancellationTokenSource(Timeouts.Answer);
@@ -81,16 +82,15 @@ public sealed class Flow : IAsyncDisposable
             received += count;
         }
         await sending;
-    }
+    });
 
     /// <summary>The client closes first, with FIN.</summary>
-    public async Task CloseAsync()
+    public Task CloseAsync() => DemandAsync("close with FIN from both sides", async socket =>
     {
-        var socket = Open();
         socket.Shutdown(SocketShutdown.Send);
         await DrainAsync(socket);
         Forget();
-    }
+    });
 
     /// <summary>The client resets the connection.</summary>
     public Task ResetAsync()
@@ -102,9 +102,8 @@ public sealed class Flow : IAsyncDisposable
     }
 
     /// <summary>The server closes first, with FIN or RST; the client follows.</summary>
-    public async Task CloseByServerAsync(bool reset = false)
+    public Task CloseByServerAsync(bool reset = false) => DemandAsync($"be {(reset ? "reset" : "closed")} by the server", async socket =>
     {
-        var socket = Open();
         await socket.SendAsync(Encoding.ASCII.GetBytes(reset ? Dialogue.PleaseReset : Dialogue.PleaseClose));
         try
         {
@@ -116,7 +115,7 @@ public sealed class Flow : IAsyncDisposable
             // as asked for
         }
         Forget();
-    }
+    });
 
     public ValueTask DisposeAsync()
     {
@@ -124,7 +123,25 @@ public sealed class Flow : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
+    private DateTime Until => From.Flows
+        .Where(f => f.Protocol == Protocol && f.Local.Port == Local.Port && Local.Port != 0 && f._since > _since)
+        .Select(f => f._since).DefaultIfEmpty(DateTime.MaxValue).Min();
+
     internal void Hold(Socket socket) => _socket = socket;
+
+    /// <summary>What the network does to an open connection is what is tested: that it fails is a finding, with its story.</summary>
+    private async Task DemandAsync(string expectation, Func<Socket, Task> action)
+    {
+        try
+        {
+            await action(Open());
+        }
+        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
+        {
+            Forget();
+            throw new ShouldAssertException($"The flow should {expectation}: {e.Message}\n{FlowAssertions.Explain(this)}", e);
+        }
+    }
 
     private static async Task SendAllAsync(Socket socket, byte[] data, CancellationToken cancellationToken)
     {
