@@ -1,3 +1,4 @@
+using System.Text;
 using Shouldly;
 
 namespace Conformance.Harness;
@@ -14,6 +15,9 @@ public static class Timeouts
     /// <summary>Until an expected state of a table must be there.</summary>
     public static TimeSpan Eventually { get; } = TimeSpan.FromSeconds(5);
 
+    /// <summary>Until a program that was started must have done its first work.</summary>
+    public static TimeSpan Start { get; } = TimeSpan.FromSeconds(60);
+
     /// <summary>Until a command in a node must have ended.</summary>
     public static TimeSpan Command { get; } = TimeSpan.FromSeconds(30);
 }
@@ -24,8 +28,8 @@ public static class Eventually
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     /// <returns>The first value that satisfies the condition.</returns>
-    /// <exception cref="ShouldAssertException">Names the condition and the last value.</exception>
-    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null)
+    /// <exception cref="ShouldAssertException">Names the condition, the last value and the log as it is then.</exception>
+    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
         var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
@@ -35,7 +39,7 @@ public static class Eventually
             if (isSo(value))
                 return value;
             if (Environment.TickCount64 >= end)
-                throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}");
+                throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
             await Task.Delay(pause ?? s_pause);
         }
     }

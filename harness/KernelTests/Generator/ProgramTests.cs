@@ -85,8 +85,9 @@ public sealed class ProgramTests : IAsyncDisposable
     public async Task A_health_check_node_port_answers_in_both_families_with_the_number_of_endpoints_here()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80, "type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000", nodePort: 30080).Replace("[10.244.1.7]", "[10.244.0.7]\n    nodeName: node1", StringComparison.Ordinal));
-        _watching = Generator("watch", "--hostname-override", "node1", "-f", _folder, "--healthz-bind-address", "", "--metrics-bind-address", "").ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token).Task;
-        await Eventually.Async("the port is open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32000), TimeSpan.FromSeconds(15));
+        var said = new StringBuilder();
+        _watching = Generator("watch", "--hostname-override", "node1", "-f", _folder, "--healthz-bind-address", "", "--metrics-bind-address", "").ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token).Task;
+        await Eventually.Async("the port is open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32000), Timeouts.Start, log: said);
 
         foreach (var host in new[] { "127.0.0.1", "[::1]" })
         {
@@ -147,7 +148,7 @@ public sealed class ProgramTests : IAsyncDisposable
     private NodeCommand Generator(params string[] arguments) => Node.Command([Path.Combine(AppContext.BaseDirectory, "ipvs-generator"), .. arguments]);
 
     private async Task ServersAsync(string[] expected, StringBuilder said) => await Eventually.Async(
-        $"virtual servers {string.Join(", ", expected)} ({said})", Servers, there => there.SequenceEqual(expected, StringComparer.Ordinal), TimeSpan.FromSeconds(15));
+        $"virtual servers {string.Join(", ", expected)}", Servers, there => there.SequenceEqual(expected, StringComparer.Ordinal), Timeouts.Start, log: said);
 
     private string[] Servers() => [.. (IpvsTable.Read(Node.Namespace)?.VirtualServers ?? []).Select(s => s.EndPoint!.ToString()).Order(StringComparer.Ordinal)];
 
