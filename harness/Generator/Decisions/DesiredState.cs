@@ -34,6 +34,7 @@ public sealed class DesiredState(GeneratorOptions options)
     private readonly Dictionary<IPAddress, int> _bound = [];
     private readonly Dictionary<ushort, List<(ServiceDecision Decision, HealthCheck Check)>> _healthChecks = [];
     private readonly HashSet<IpvsKey> _closedToNode = [];
+    private readonly HashSet<IpvsKey> _disputed = [];
 
     public GeneratorOptions Options => options;
 
@@ -48,11 +49,9 @@ public sealed class DesiredState(GeneratorOptions options)
     /// <summary>The load-balancer addresses and ports that the node itself may not use.</summary>
     public IReadOnlyCollection<IpvsKey> ClosedToNode => _closedToNode;
 
-    public IEnumerable<ObjectName> Services => _decisions.Keys;
-
     /// <summary>Claims that lost to another Service's: the key, who has it, who waits.</summary>
     public IEnumerable<(IpvsKey Key, ObjectName Holder, ObjectName Waiting)> Disputes =>
-        _claims.Where(c => c.Value.Count > 1).SelectMany(c => c.Value.Skip(1).Select(w => (c.Key, c.Value[0].Decision.Name, w.Decision.Name)));
+        _disputed.SelectMany(k => _claims[k].Skip(1).Select(w => (k, _claims[k][0].Decision.Name, w.Decision.Name)));
 
     /// <summary>The sysctls that are to be set.</summary>
     public IEnumerable<SysctlSetting> Sysctls => Decisions.Sysctls.Of(options, ServesIPv6);
@@ -87,7 +86,10 @@ public sealed class DesiredState(GeneratorOptions options)
             var holder = rivals.Count > 0 ? rivals[0].Claim : null;
             rivals.Add((decision, claim));
             if (rivals.Count > 1)
+            {
                 rivals.Sort((a, b) => Order(a.Decision, b.Decision));
+                _disputed.Add(claim.Key);
+            }
             Exchange(claim.Key, holder, rivals[0].Claim, touched);
         }
         foreach (var member in decision.Members)
@@ -111,6 +113,8 @@ public sealed class DesiredState(GeneratorOptions options)
             rivals.RemoveAll(r => ReferenceEquals(r.Decision, decision) && ReferenceEquals(r.Claim, claim));
             if (rivals.Count == 0)
                 _claims.Remove(claim.Key);
+            if (rivals.Count <= 1)
+                _disputed.Remove(claim.Key);
             Exchange(claim.Key, holder, rivals.Count > 0 ? rivals[0].Claim : null, touched);
         }
         foreach (var member in decision.Members)

@@ -8,7 +8,7 @@ namespace Conformance.Generator.Sync;
 
 /// <summary>One change that would bring the kernel nearer to what is wanted.</summary>
 /// <param name="Kind">sysctl, set, entry, rules, device, address, virtual server, real server, time-outs.</param>
-/// <param name="Verb">add, delete, edit, drain.</param>
+/// <param name="Verb">add, delete, edit.</param>
 public readonly record struct Change(string Kind, string Verb, string What)
 {
     public override string ToString() => $"{Verb switch { "add" => '+', "delete" => '-', _ => '~' }} {Kind} {What}";
@@ -62,8 +62,6 @@ public sealed class Difference
     public List<(IpvsKey Key, RealServer Real)> Draining { get; } = [];
 
     public IpvsTimeouts? Timeouts { get; private set; }
-
-    public bool IsNothing => !Changes().Any();
 
     /// <summary>Compares everything.</summary>
     public static Difference Of(DesiredState desired, LiveState live, NodeState node)

@@ -23,10 +23,10 @@ public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IRe
 /// </summary>
 public sealed class Synchronizer(KernelPort kernel)
 {
-    private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     /// <summary>Sets that exempt from masquerading: they are emptied before what they exempt changes, and filled after it.</summary>
     private static readonly HashSet<SetDefinition> s_exempting = [Decisions.Sets.LoadBalancerLocal, Decisions.Sets.NodePortLocal, Decisions.Sets.NodePortLocalTcp, Decisions.Sets.NodePortLocalUdp, Decisions.Sets.NodePortLocalSctp];
 
+    private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     private readonly List<string> _errors = [];
     private LiveState? _live;
     private bool _isBroken;
@@ -107,14 +107,14 @@ public sealed class Synchronizer(KernelPort kernel)
         AddEntries(difference, isExempting: false);
         DeleteEntries(difference, isExempting: true);
         // An address goes before its virtual servers do: no packet to it meets the host's own sockets.
-        Each(difference.Unbound, kernel.Route.DeleteHostAddresses, address => _live!.Bound!.Remove(address));
+        Send(difference.Unbound, kernel.Route.DeleteHostAddresses, address => _live!.Bound!.Remove(address));
         Send(difference.DeletedServers.Select(k => (kernel.Ipvs.Delete(k), (Action)(() => Forget(k)))));
         if (!_isBroken)
             await ApplyRulesAsync(difference);
         if (_isBroken)
             return; // neither a virtual server without its rules, nor an end of the old without the new
         ApplyServers(difference);
-        Each(difference.Bound, kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
+        Send(difference.Bound, kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
         Drain(difference.RemovedReals);
         AddEntries(difference, isExempting: true);
         DeleteEntries(difference, isExempting: false);
@@ -228,31 +228,23 @@ public sealed class Synchronizer(KernelPort kernel)
     private void Send(IEnumerable<((string Operation, NetlinkRequest Request) Request, Action Done)> requests)
     {
         var all = requests.ToList();
-        if (all.Count == 0)
-            return;
-        kernel.Messages += all.Count;
-        var failures = kernel.Ipvs.Execute(all.Select(r => r.Request)).ToDictionary(f => f.Index, f => f.Error);
-        for (var i = 0; i < all.Count; i++)
-        {
-            if (failures.TryGetValue(i, out var error))
-                _errors.Add(error.Message);
-            else
-                all[i].Done();
-        }
+        Note(all, all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)), request => request.Done());
     }
 
-    private void Each(List<IPAddress> addresses, Func<string, IEnumerable<IPAddress>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<IPAddress> done)
+    private void Send(List<IPAddress> addresses, Func<string, IEnumerable<IPAddress>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<IPAddress> done) =>
+        Note(addresses, addresses.Count == 0 ? [] : change(Documents.DocumentSet.Device, addresses), done);
+
+    /// <summary>Of a batch, what failed is an error and the rest is done.</summary>
+    private void Note<T>(List<T> sent, IReadOnlyList<(int Index, KernelException Error)> failures, Action<T> done)
     {
-        if (addresses.Count == 0)
-            return;
-        kernel.Messages += addresses.Count;
-        var failures = change(Documents.DocumentSet.Device, addresses).ToDictionary(f => f.Index, f => f.Error);
-        for (var i = 0; i < addresses.Count; i++)
+        kernel.Messages += sent.Count;
+        var errors = failures.ToDictionary(f => f.Index, f => f.Error);
+        for (var i = 0; i < sent.Count; i++)
         {
-            if (failures.TryGetValue(i, out var error))
+            if (errors.TryGetValue(i, out var error))
                 _errors.Add(error.Message);
             else
-                done(addresses[i]);
+                done(sent[i]);
         }
     }
 

@@ -99,7 +99,7 @@ internal sealed partial class Flags
                 foreach (var (key, value) in tree.Members)
                 {
                     if (s_flags.All(f => f.Name != key))
-                        throw new SyntaxException(value.Line, $"'{key}' is not a setting; did you mean '{s_flags.MinBy(f => Distance(f.Name, key))!.Name}'?");
+                        throw new SyntaxException(value.Line, $"'{key}' is not a setting");
                     values[key] = value.Kind == TreeKind.Sequence ? string.Join(',', value.Items.Select(i => i.Text)) : value.Text;
                 }
             });
@@ -109,20 +109,6 @@ internal sealed partial class Flags
             throw new GeneratorException("The configuration cannot be read.", $"{path}{(e is SyntaxException s ? $":{s.Line}" : "")}: {e.Message}", "Nothing was done.", "Correct the file; --help lists the settings.", ExitCodes.Usage);
         }
         return values;
-    }
-
-    /// <summary>Levenshtein's distance.</summary>
-    private static int Distance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (var i = 1; i <= a.Length; i++)
-        {
-            var diagonal = row[0];
-            row[0] = i;
-            for (var j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
-        }
-        return row[^1];
     }
 
     private static FormatException Wrong(string message) => new(message);
