@@ -50,7 +50,10 @@ public abstract class PipeTarget
         public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)
         {
             using var reader = new StreamReader(source, Encoding.UTF8);
-            builder.Append(await reader.ReadToEndAsync(cancellationToken));
+            var buffer = new char[16 * 1024];
+            int count;
+            while ((count = await reader.ReadAsync(buffer, cancellationToken)) > 0)
+                builder.Append(buffer, 0, count);
         }
     }
 }

@@ -11,8 +11,9 @@ namespace Conformance.Generator.Input;
 internal static class JsonTrees
 {
     /// <param name="handle">Told of each object and of its size in bytes.</param>
+    /// <param name="handleList">Told of each list, of which only the members besides its items are there.</param>
     /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
-    internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle)
+    internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
     {
         var lines = new LineCounter();
         // The depth is ours to judge, object by object; the reader's own limit would end the whole text.
@@ -23,7 +24,7 @@ internal static class JsonTrees
             {
                 var start = reader.TokenStartIndex;
                 var tree = reader.TokenType == JsonTokenType.StartObject
-                    ? ReadTop(ref reader, utf8, ref lines, handle)
+                    ? ReadTop(ref reader, utf8, ref lines, handle, handleList)
                     : ReadValue(ref reader, utf8, ref lines, 0);
                 if (tree is not null)
                     handle(tree, reader.BytesConsumed - start);
@@ -36,7 +37,7 @@ internal static class JsonTrees
     }
 
     /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>
-    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle)
+    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle, Action<Tree>? handleList)
     {
         var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
         var isList = false;
@@ -57,7 +58,10 @@ internal static class JsonTrees
                 handle(item, reader.BytesConsumed - start);
             }
         }
-        return isList ? null : tree;
+        if (!isList)
+            return tree;
+        handleList?.Invoke(tree);
+        return null;
     }
 
     private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth)

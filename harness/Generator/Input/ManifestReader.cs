@@ -3,10 +3,11 @@ using Conformance.Generator.Objects;
 namespace Conformance.Generator.Input;
 
 /// <summary>An object, or a part of a file, that was left out, and why.</summary>
+/// <param name="File">The file, or the address of an API server's resource, where lines have no meaning and are 0.</param>
 /// <param name="Field">Path of the field, such as spec.ports[0].port; empty when it is not about one.</param>
 public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message)
 {
-    public override string ToString() => $"{File}:{Line}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}";
+    public override string ToString() => $"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}";
 }
 
 /// <summary>What a file holds: a Service, EndpointSlice or NodeObject each, and what was left out.</summary>

@@ -21,12 +21,35 @@ internal static class ObjectReader
         var root = new Field(tree, "", tree.Line);
         return (root["apiVersion"].Text, root["kind"].Text) switch
         {
-            ("v1", "Service") => ReadService(root),
-            ("discovery.k8s.io/v1", "EndpointSlice") => ReadSlice(root),
-            ("v1", "Node") => ReadNode(root),
+            ("v1", "Service") => Read(ObjectKind.Service, tree),
+            ("discovery.k8s.io/v1", "EndpointSlice") => Read(ObjectKind.EndpointSlice, tree),
+            ("v1", "Node") => Read(ObjectKind.Node, tree),
             (_, null or "") => throw root["kind"].Invalid("is required"),
             _ => null,
         };
+    }
+
+    /// <summary>An object of a kind that is known: the items of an API server's lists do not tell theirs.</summary>
+    /// <returns>Null for an EndpointSlice that is not a proxy's affair.</returns>
+    /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
+    internal static object? Read(ObjectKind kind, Tree tree)
+    {
+        var root = new Field(tree, "", tree.Line);
+        return kind switch
+        {
+            ObjectKind.Service => ReadService(root),
+            ObjectKind.EndpointSlice => ReadSlice(root),
+            _ => ReadNode(root),
+        };
+    }
+
+    /// <summary>The name of an object that may be invalid; null where there is none.</summary>
+    internal static ObjectKey? KeyOf(ObjectKind kind, Tree tree)
+    {
+        var metadata = tree.Kind == TreeKind.Mapping ? tree["metadata"] : null;
+        if (metadata?["name"] is not { Text.Length: > 0 } name)
+            return null;
+        return new ObjectKey(kind, new ObjectName(kind == ObjectKind.Node ? "" : metadata["namespace"]?.Text ?? "default", name.Text));
     }
 
     /// <summary>The kind and name of an object that may be invalid, for messages.</summary>

@@ -58,21 +58,7 @@ public static class Source
         }
     }
 
-    public static void Put(Cluster cluster, object item)
-    {
-        switch (item)
-        {
-            case Service service:
-                cluster.Put(service);
-                break;
-            case EndpointSlice slice:
-                cluster.Put(slice);
-                break;
-            case NodeObject node:
-                cluster.Put(node);
-                break;
-        }
-    }
+    public static void Put(Cluster cluster, object item) => cluster.Replace(ObjectKey.Of(item), item);
 
     private static byte[] ReadStandardInput()
     {

@@ -14,6 +14,35 @@ public sealed class Cluster
 
     public IReadOnlyDictionary<string, NodeObject> Nodes => _nodes;
 
+    /// <summary>Puts an object in the place of what has its key, or removes that.</summary>
+    /// <param name="item">Null when there is no such object any more.</param>
+    /// <returns>The Services concerned. A Node concerns all of them, and none is named.</returns>
+    public IReadOnlyList<ObjectName> Replace(ObjectKey key, object? item)
+    {
+        switch (item)
+        {
+            case Service service:
+                Put(service);
+                return [key.Name];
+            case EndpointSlice slice:
+                return Put(slice);
+            case NodeObject node:
+                Put(node);
+                return [];
+        }
+        switch (key.Kind)
+        {
+            case ObjectKind.Service:
+                RemoveService(key.Name);
+                return [key.Name];
+            case ObjectKind.EndpointSlice:
+                return RemoveSlice(key.Name) is { } owner ? [owner] : [];
+            default:
+                _nodes.Remove(key.Name.Name);
+                return [];
+        }
+    }
+
     public void Put(Service service) => _services[service.Name] = service;
 
     public void RemoveService(ObjectName name) => _services.Remove(name);
@@ -42,8 +71,6 @@ public sealed class Cluster
     }
 
     public void Put(NodeObject node) => _nodes[node.Name] = node;
-
-    public void RemoveNode(string name) => _nodes.Remove(name);
 
     /// <summary>The slices of a Service, by name.</summary>
     public IEnumerable<EndpointSlice> SlicesOf(ObjectName service) => _slicesOfService.TryGetValue(service, out var slices) ? slices.Values : [];

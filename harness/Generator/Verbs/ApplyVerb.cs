@@ -9,16 +9,16 @@ internal static class ApplyVerb
     internal static Command Create()
     {
         var flags = new Flags();
-        var files = GenerateVerb.InputOption();
         var format = Session.FormatOption();
-        var verb = new Command("apply", "Make the kernel what the objects ask for, once, and print what was changed.") { files, format };
+        var verb = new Command("apply", "Make the kernel what the objects ask for, once, and print what was changed.") { format };
+        var input = new InputFlags(verb);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {
             var stages = new Stages();
             using var instance = Instance.Take();
             using var session = await Session.OpenAsync(flags.Read(parsed));
-            var cluster = stages.Measure("read", () => session.ReadCluster(parsed.GetValue(files)!));
+            var cluster = await stages.MeasureAsync("read", () => input.ReadAsync(parsed, session.Options, session.Report));
             var world = stages.Measure("decide", () => session.Decide(cluster));
             var result = await stages.MeasureAsync("write", () => new Synchronizer(session.Kernel).SyncAllAsync(world.Desired, world.Node));
             Session.Print(result.Changes, parsed.GetValue(format)!);

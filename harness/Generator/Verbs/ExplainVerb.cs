@@ -15,18 +15,18 @@ internal static class ExplainVerb
         var flags = new Flags();
         var target = new Argument<string>("VIP:PORT") { Description = "Virtual address and port; udp/ or sctp/ in front where it is not TCP." };
         var from = new Option<string>("--from") { Description = "The client's address; one of the node's own stands for a process on the node.", Required = true };
-        var files = GenerateVerb.InputOption();
         var addresses = GenerateVerb.NodeAddressesOption();
-        var verb = new Command("explain", "Say which path a connection's first packet takes: rules, sets, virtual server, masqueraded or not, and why.") { target, from, files, addresses };
+        var verb = new Command("explain", "Say which path a connection's first packet takes: rules, sets, virtual server, masqueraded or not, and why.") { target, from, addresses };
+        var input = new InputFlags(verb);
         flags.AddTo(verb);
-        verb.SetAction(parsed =>
+        verb.SetAction(async parsed =>
         {
             var options = flags.Read(parsed);
             var key = ParseTarget(parsed.GetValue(target)!);
             var client = Addresses.Parse(parsed.GetValue(from)!);
             if (client is null || client.AddressFamily != key.Address.AddressFamily)
                 throw new GeneratorException("--from is not an address of the target's family.", $"It is '{parsed.GetValue(from)}'.", "Nothing was explained.", "Such as 192.168.113.50", ExitCodes.Usage);
-            var cluster = Source.Read(parsed.GetValue(files)!, problem => Console.Error.WriteLine(problem));
+            var cluster = await input.ReadAsync(parsed, options, problem => Console.Error.WriteLine(problem));
             var node = NodeStates.Of(options, cluster, GenerateVerb.NodeAddresses(parsed.GetValue(addresses)));
 
             var walk = Walk.Of(new World(options, node, cluster), key, client);

@@ -12,16 +12,16 @@ internal static class GenerateVerb
     internal static Command Create()
     {
         var flags = new Flags();
-        var files = InputOption();
         var output = new Option<string?>("--output", "-o") { Description = "Folder to write the documents to; without it they are printed." };
         var addresses = NodeAddressesOption();
-        var verb = new Command("generate", "Print or write what ipset, iptables-restore, ipvsadm, ip and sysctl load.") { files, output, addresses };
+        var verb = new Command("generate", "Print or write what ipset, iptables-restore, ipvsadm, ip and sysctl load.") { output, addresses };
+        var input = new InputFlags(verb);
         flags.AddTo(verb);
-        verb.SetAction(parsed =>
+        verb.SetAction(async parsed =>
         {
             var options = flags.Read(parsed);
             var problems = 0;
-            var cluster = Source.Read(parsed.GetValue(files)!, problem =>
+            var cluster = await input.ReadAsync(parsed, options, problem =>
             {
                 problems++;
                 Console.Error.WriteLine(problem);
@@ -36,12 +36,6 @@ internal static class GenerateVerb
         });
         return verb;
     }
-
-    internal static Option<string[]> InputOption() => new("--filename", "-f")
-    {
-        Description = "Files or folders with Services, EndpointSlices and Nodes (YAML or JSON); - is standard input.",
-        Required = true,
-    };
 
     internal static Option<string?> NodeAddressesOption() => new("--node-addresses")
     {

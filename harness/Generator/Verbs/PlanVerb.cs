@@ -13,14 +13,14 @@ internal static class PlanVerb
     private static Command Create(string name, string description, bool isCheck)
     {
         var flags = new Flags();
-        var files = GenerateVerb.InputOption();
         var format = Session.FormatOption();
-        var verb = new Command(name, description) { files, format };
+        var verb = new Command(name, description) { format };
+        var input = new InputFlags(verb);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {
             using var session = await Session.OpenAsync(flags.Read(parsed));
-            var world = session.Decide(session.ReadCluster(parsed.GetValue(files)!));
+            var world = session.Decide(await input.ReadAsync(parsed, session.Options, session.Report));
             var difference = Difference.Of(world.Desired, await session.Kernel.ReadAsync(session.Options), world.Node);
             var changes = difference.Changes().ToList();
             if (!isCheck || parsed.GetValue(format) == "json")

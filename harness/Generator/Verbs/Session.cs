@@ -33,11 +33,11 @@ internal sealed class Session : IDisposable
         return new Session(options, new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync()));
     }
 
-    internal Cluster ReadCluster(IEnumerable<string> files) => Source.Read(files, problem =>
+    internal void Report(InputProblem problem)
     {
         Problems++;
         Console.Error.WriteLine(problem);
-    });
+    }
 
     internal World Decide(Cluster cluster) => new(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses()), cluster);
 

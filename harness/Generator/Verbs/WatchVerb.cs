@@ -12,12 +12,12 @@ internal static class WatchVerb
     internal static Command Create()
     {
         var flags = new Flags();
-        var files = GenerateVerb.InputOption();
         var syncPeriod = new Option<string>("--ipvs-sync-period") { Description = "Between two looks for drift.", DefaultValueFactory = _ => "30s" };
         var minSyncPeriod = new Option<string>("--ipvs-min-sync-period") { Description = "At least between two syncs.", DefaultValueFactory = _ => "0s" };
         var healthz = new Option<string>("--healthz-bind-address") { Description = "Where /healthz and /livez are served; empty for nowhere.", DefaultValueFactory = _ => "0.0.0.0:10256" };
         var metrics = new Option<string>("--metrics-bind-address") { Description = "Where /metrics is served; empty for nowhere.", DefaultValueFactory = _ => "127.0.0.1:10249" };
-        var verb = new Command("watch", "Make the kernel what the objects ask for, and keep it so until SIGTERM.") { files, syncPeriod, minSyncPeriod, healthz, metrics };
+        var verb = new Command("watch", "Make the kernel what the objects ask for, and keep it so until SIGTERM.") { syncPeriod, minSyncPeriod, healthz, metrics };
+        var input = new InputFlags(verb);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {
@@ -27,12 +27,10 @@ internal static class WatchVerb
             var exitCode = ExitCodes.Ok;
             using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, ExitCodes.Ok));
             using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Stop(context, ExitCodes.Interrupted));
-            if (parsed.GetValue(files)!.Contains("-", StringComparer.Ordinal))
-                throw new GeneratorException("watch cannot follow standard input.", "-f - was given.", "Nothing was done.", "Give files or folders; apply takes standard input.", ExitCodes.Usage);
             if (Flags.Period(parsed.GetValue(syncPeriod)!) <= TimeSpan.Zero)
                 throw new GeneratorException("--ipvs-sync-period must be longer than 0.", $"It is '{parsed.GetValue(syncPeriod)}'.", "Nothing was done.", "Such as 30s.", ExitCodes.Usage);
             var options = new WatchOptions(Flags.Period(parsed.GetValue(syncPeriod)!), Flags.Period(parsed.GetValue(minSyncPeriod)!), EndPoint(parsed.GetValue(healthz)!), EndPoint(parsed.GetValue(metrics)!));
-            using var watcher = new Watcher(session.Options, options, parsed.GetValue(files)!, session.Kernel, Log);
+            using var watcher = new Watcher(session.Options, options, input.Follow(parsed, session.Options, Log), session.Kernel, Log);
             try
             {
                 await watcher.RunAsync(stop.Token);

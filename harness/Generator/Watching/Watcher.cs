@@ -19,18 +19,22 @@ internal sealed record WatchOptions(TimeSpan SyncPeriod, TimeSpan MinSyncPeriod,
 }
 
 /// <summary>
-/// Keeps the kernel what the objects ask for: a change of a file is synced at once and costs what it touched; every
+/// Keeps the kernel what the objects ask for: a change of an object is synced at once and costs what it touched; every
 /// period the kernel is read and drift is undone; what failed is tried again with growing pauses. Stopping it leaves
 /// the state.
 /// </summary>
-internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IReadOnlyList<string> paths, KernelPort kernel, Action<string> log) : IDisposable
+internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watcher.OpenFeed openFeed, KernelPort kernel, Action<string> log) : IDisposable
 {
+    /// <param name="changed">To be called when there is something to take.</param>
+    internal delegate IFeed OpenFeed(Action changed, Action<Input.InputProblem> report);
+
+    private static readonly TimeSpan s_firstLook = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_lastRetry = TimeSpan.FromSeconds(30);
 
     private abstract record Event
     {
-        internal sealed record FileChanged(string? Path) : Event;
+        internal sealed record InputChanged : Event;
 
         internal sealed record Look : Event;
 
@@ -38,6 +42,9 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IRea
 
         internal sealed record Retry : Event;
     }
+
+    /// <summary>Changes of one sync that its line in the log names.</summary>
+    private const int MaxReasons = 3;
 
     private readonly Channel<Event> _events = Channel.CreateUnbounded<Event>();
     private readonly Cluster _cluster = new();
@@ -55,12 +62,12 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IRea
     /// <summary>Watches until it is cancelled.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
-        var files = Own(new Files(paths, path => _events.Writer.TryWrite(new Event.FileChanged(path))));
+        var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
         var healthChecks = Own(new HealthChecks(() => _isHealthy, log));
         Serve(watch.Healthz, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
         Serve(watch.Metrics, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
 
-        await ReadAllAsync(files, cancellationToken);
+        await ReadAllAsync(feed, cancellationToken);
         await SyncAsync("start", isFull: true);
         healthChecks.Update(_world?.Desired.HealthChecks ?? []);
 
@@ -68,10 +75,10 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IRea
         _ = TickAsync(watch.DrainPeriod, new Event.Drained(), cancellationToken);
         while (await _events.Reader.WaitToReadAsync(cancellationToken))
         {
-            var (reasons, isFull) = Take(files);
+            var (reasons, isFull) = Take(feed);
             if (reasons.Count == 0 && !isFull && _touched.IsNothing)
                 continue;
-            await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons.Distinct(StringComparer.Ordinal)), isFull || _world is null);
+            await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons), isFull || _world is null);
             healthChecks.Update(_world?.Desired.HealthChecks ?? []);
             if (watch.MinSyncPeriod > TimeSpan.Zero)
                 await Task.Delay(watch.MinSyncPeriod, cancellationToken);
@@ -84,36 +91,32 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IRea
             thing.Dispose();
     }
 
-    /// <summary>Nothing is synced before every file has been read whole: what is missing would be taken for deleted.</summary>
-    private async Task ReadAllAsync(Files files, CancellationToken cancellationToken)
+    /// <summary>Nothing is synced before all has been read whole: what is missing would be taken for deleted.</summary>
+    private async Task ReadAllAsync(IFeed feed, CancellationToken cancellationToken)
     {
-        for (var pause = s_firstRetry; ; pause = pause * 2 < s_lastRetry ? pause * 2 : s_lastRetry)
+        for (var pause = s_firstLook; ; pause = pause * 2 < s_lastRetry ? pause * 2 : s_lastRetry)
         {
-            foreach (var file in files.All)
-                files.Update(file, _cluster, Report);
-            if (files.Unread is not { Count: > 0 } unread)
+            var unread = feed.Unread; // before taking: what was read by now is taken
+            feed.Take(_cluster);
+            if (unread.Count == 0 && feed.Unread.Count == 0)
                 return;
-            log($"waiting: {string.Join(", ", unread)} cannot be read whole; nothing is changed until it can");
+            if (pause >= s_firstRetry)
+                log($"waiting: {string.Join(", ", feed.Unread)} cannot be read whole; nothing is changed until it can");
             await Task.Delay(pause, cancellationToken);
         }
     }
 
     /// <summary>Takes all that has happened: changed objects are decided anew.</summary>
-    private (List<string> Reasons, bool IsFull) Take(Files files)
+    private (List<string> Reasons, bool IsFull) Take(IFeed feed)
     {
         var reasons = new List<string>();
         var isFull = false;
-        var changed = new HashSet<string>(StringComparer.Ordinal);
         while (_events.Reader.TryRead(out var happened))
         {
             switch (happened)
             {
-                case Event.FileChanged { Path: { } path }:
-                    changed.Add(path);
-                    break;
-                case Event.FileChanged:
-                    changed.UnionWith(files.All);
-                    break;
+                case Event.InputChanged:
+                    break; // taken below, all at once
                 case Event.Drained:
                     Tell("drained", _synchronizer.RemoveDrained(), TimeSpan.Zero);
                     break;
@@ -126,17 +129,14 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, IRea
                     break;
             }
         }
-        foreach (var file in changed)
-        {
-            var parsing = Stopwatch.StartNew();
-            var (services, nodeChanged) = files.Update(file, _cluster, Report);
-            isFull |= nodeChanged;
-            foreach (var service in services)
-                _world?.Decide(service, _touched);
-            if (services.Count > 0 || nodeChanged)
-                reasons.Add(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
-            _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", services.Count);
-        }
+        var taken = feed.Take(_cluster);
+        foreach (var service in taken.Services)
+            _world?.Decide(service, _touched);
+        if (taken.Services.Count > 0 || taken.NodeChanged)
+            reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
+        _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.Services.Count);
+        // What a Node's object tells of its health every few seconds is no change for us.
+        isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses));
         return (reasons, isFull);
     }
 

@@ -1,8 +1,10 @@
 using System.Globalization;
+using System.Net;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Harness;
+using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Kernel.Tables;
 using Conformance.Topologies;
@@ -79,6 +81,24 @@ public sealed class ProgramTests : IAsyncDisposable
         Servers().ShouldBe(["10.96.0.2:8080", "10.96.0.3:80"]);
         (await Generator("cleanup").ExecuteAsync()).StandardOutput.ShouldContain("- virtual server tcp 10.96.0.3:80");
         Servers().ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task Watch_follows_an_api_server()
+    {
+        await using var server = await ApiServer.StartAsync(Node.Namespace, new IPEndPoint(IPAddress.Loopback, 8080));
+        server.Apply(Service("one", "10.96.0.1", 80) + "---\n" + Service("headless", "None", 80));
+        var said = new StringBuilder();
+        _watching = Generator("watch", "--master", "http://127.0.0.1:8080", "--hostname-override", "node1", "--healthz-bind-address", "", "--metrics-bind-address", "")
+            .ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token).Task;
+        await ServersAsync(["10.96.0.1:80"], said);
+
+        server.Apply(Service("two", "10.96.0.2", 80));
+        await ServersAsync(["10.96.0.1:80", "10.96.0.2:80"], said);
+        server.Disconnect();
+        server.Delete("Service", "default", "one");
+        await ServersAsync(["10.96.0.2:80"], said);
+        said.ToString().ShouldContain("Service default/two");
     }
 
     [Test]

@@ -1,0 +1,156 @@
+using System.Net.Http.Headers;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using Conformance.Generator.Input;
+
+namespace Conformance.Generator.Api;
+
+/// <summary>Where an API server is, how it is known, and who we are to it.</summary>
+internal sealed record ApiConnection
+{
+    private const string HostVariable = "KUBERNETES_SERVICE_HOST";
+    private const string ServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+    internal required Uri Server { get; init; }
+
+    /// <summary>Who may have signed the server's certificate; empty for those whom the machine trusts.</summary>
+    internal X509Certificate2Collection Authorities { get; init; } = [];
+
+    internal bool SkipsVerification { get; init; }
+
+    /// <summary>The name that the server's certificate must have, where it is not the address's.</summary>
+    internal string? TlsServerName { get; init; }
+
+    internal X509Certificate2? Certificate { get; init; }
+
+    internal Uri? Proxy { get; init; }
+
+    /// <summary>Asked for each request, because a service account's token is replaced while we run.</summary>
+    internal Func<AuthenticationHeaderValue?> Authorization { get; init; } = () => null;
+
+    /// <param name="kubeconfig">A kubeconfig file; null where there is none.</param>
+    /// <param name="master">Address of the server, which wins over the kubeconfig's (kube-proxy's --master).</param>
+    /// <exception cref="GeneratorException">The file cannot be used, or nothing says where the server is.</exception>
+    internal static ApiConnection Of(string? kubeconfig, string? master)
+    {
+        var server = master is null ? null : ParseServer(master, "--master");
+        if (kubeconfig is not null)
+            return Read(kubeconfig, server);
+        return server is null ? InCluster(Environment.GetEnvironmentVariable(HostVariable)!, Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT"), ServiceAccount) : new ApiConnection { Server = server };
+    }
+
+    /// <summary>Whether this process is in a pod that can reach its cluster's API server.</summary>
+    internal static bool IsInCluster => Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 } && File.Exists($"{ServiceAccount}/token");
+
+    /// <summary>As a pod is told of its API server (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").</summary>
+    internal static ApiConnection InCluster(string host, string? port, string serviceAccount) => new()
+    {
+        Server = ParseServer($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port ?? "443"}", HostVariable),
+        Authorities = Authority(File.ReadAllText($"{serviceAccount}/ca.crt")),
+        Authorization = TokenOf($"{serviceAccount}/token"),
+    };
+
+    private static ApiConnection Read(string path, Uri? server)
+    {
+        var folder = Path.GetDirectoryName(Path.GetFullPath(path))!;
+        var name = path;
+        try
+        {
+            Tree? tree = null;
+            YamlTrees.Read(File.ReadAllText(path), 1, (found, _) => tree ??= found);
+            if (tree is null)
+                throw new SyntaxException(1, "the file is empty");
+            var root = new Field(tree, "", 1);
+            var context = Named(root, "contexts", root["current-context"].RequiredText)["context"];
+            var cluster = Named(root, "clusters", context["cluster"].RequiredText)["cluster"];
+            var user = context["user"].IsThere ? Named(root, "users", context["user"].RequiredText)["user"] : default;
+            foreach (var unsupported in new[] { "exec", "auth-provider" })
+            {
+                if (user[unsupported].IsThere)
+                    throw user[unsupported].Invalid("cannot be followed: only token, tokenFile, client-certificate, username and password are supported");
+            }
+            return new ApiConnection
+            {
+                Server = server ?? ParseServer(cluster["server"].RequiredText, $"server of {path}"),
+                Authorities = Pem(cluster, "certificate-authority") is { } authority ? Authority(authority) : [],
+                SkipsVerification = cluster["insecure-skip-tls-verify"].Bool ?? false,
+                TlsServerName = cluster["tls-server-name"].Text,
+                Proxy = cluster["proxy-url"].Text is { Length: > 0 } proxy ? ParseServer(proxy, $"proxy-url of {path}") : null,
+                Certificate = ClientCertificate(user),
+                Authorization = AuthorizationOf(user),
+            };
+        }
+        catch (InvalidFieldException e)
+        {
+            throw Unusable($"{name}:{e.Line}: {e.Field} {e.Message}");
+        }
+        catch (SyntaxException e)
+        {
+            throw Unusable($"{name}:{e.Line}: {e.Message}");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException)
+        {
+            throw Unusable($"{name}: {e.Message}");
+        }
+
+        // A file that is named, relative to the kubeconfig, or the same as base64 inside it.
+        string? Pem(Field owner, string field)
+        {
+            if (owner[$"{field}-data"].Text is { Length: > 0 } data)
+                return Encoding.UTF8.GetString(Convert.FromBase64String(data));
+            return owner[field].Text is { Length: > 0 } file ? File.ReadAllText(Path.Combine(folder, file)) : null;
+        }
+
+        X509Certificate2? ClientCertificate(Field user)
+        {
+            var (certificate, key) = (Pem(user, "client-certificate"), Pem(user, "client-key"));
+            if (certificate is null)
+                return null;
+            return key is null ? throw user["client-key"].Invalid("is required where there is a client-certificate") : X509Certificate2.CreateFromPem(certificate, key);
+        }
+
+        Func<AuthenticationHeaderValue?> AuthorizationOf(Field user)
+        {
+            if (user["token"].Text is { Length: > 0 } token)
+                return () => new AuthenticationHeaderValue("Bearer", token);
+            if (user["tokenFile"].Text is { Length: > 0 } file)
+                return TokenOf(Path.Combine(folder, file));
+            if (user["username"].Text is not { Length: > 0 } username)
+                return () => null;
+            var basic = Convert.ToBase64String(Encoding.UTF8.GetBytes($"{username}:{user["password"].Text}"));
+            return () => new AuthenticationHeaderValue("Basic", basic);
+        }
+
+        static GeneratorException Unusable(string evidence) =>
+            new("The kubeconfig cannot be used.", evidence, "Nothing was done.", "Correct the file; kubectl --kubeconfig FILE get services shows whether it works.", ExitCodes.Usage);
+    }
+
+    private static Field Named(Field root, string list, string name)
+    {
+        foreach (var item in root[list].Items)
+        {
+            if (item["name"].Text == name)
+                return item;
+        }
+        throw root[list].Invalid($"must have one with the name '{name}'");
+    }
+
+    private static X509Certificate2Collection Authority(string pem)
+    {
+        var certificates = new X509Certificate2Collection();
+        certificates.ImportFromPem(pem);
+        return certificates.Count > 0 ? certificates : throw new CryptographicException("The certificate authority holds no certificate.");
+    }
+
+    private static Func<AuthenticationHeaderValue> TokenOf(string file)
+    {
+        _ = File.ReadAllText(file); // now, where the user is told at once
+        return () => new AuthenticationHeaderValue("Bearer", File.ReadAllText(file).Trim());
+    }
+
+    private static Uri ParseServer(string text, string where) =>
+        Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+            ? uri
+            : throw new GeneratorException($"{where} is no address of a server.", $"It is '{text}'.", "Nothing was done.", "Such as https://192.168.113.101:6443", ExitCodes.Usage);
+}

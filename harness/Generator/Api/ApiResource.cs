@@ -1,0 +1,51 @@
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Api;
+
+/// <summary>A change of one object, as the API server told it.</summary>
+/// <param name="Item">Null when it is gone, or is no object that can be used.</param>
+internal sealed record ApiChange(ObjectKey Key, object? Item);
+
+/// <summary>An object of a list or an event.</summary>
+/// <param name="Version">Its uid and resource version: it has changed exactly when this has.</param>
+internal sealed record ApiItem(ObjectKey Key, string Version, object? Item);
+
+/// <summary>A resource that a proxy follows, and the selector by which kube-proxy chooses among its objects.</summary>
+internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector)
+{
+    private const string NotOurs = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
+
+    internal static IReadOnlyList<ApiResource> All(string nodeName) =>
+    [
+        new(ObjectKind.Service, "/api/v1/services", NotOurs),
+        new(ObjectKind.EndpointSlice, "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
+        new(ObjectKind.Node, "/api/v1/nodes", $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(nodeName)}"),
+    ];
+
+    /// <summary>Reads an object; one that is invalid is told, and then like one that is not there.</summary>
+    /// <returns>Null when it has not even a name.</returns>
+    internal ApiItem? Decode(Tree tree, long size, string source, Action<InputProblem> report)
+    {
+        var key = ObjectReader.KeyOf(Kind, tree);
+        try
+        {
+            if (key is null)
+                throw new InvalidFieldException(0, "metadata.name", "is required");
+            if (size > Limits.Bytes)
+                throw new InvalidFieldException(0, "", $"is larger than {Limits.Bytes} bytes");
+            if (tree.FindRefused() is { } refused)
+                throw new InvalidFieldException(0, "", refused.Text);
+            return new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree));
+        }
+        catch (InvalidFieldException e)
+        {
+            report(new InputProblem(source, 0, key?.ToString() ?? "an object", e.Field, e.Message));
+            return key is null ? null : new ApiItem(key.Value, VersionOf(tree), null);
+        }
+    }
+
+    internal static string VersionOf(Tree tree) => $"{tree["metadata"]?["uid"]?.Text}/{ResourceVersionOf(tree)}";
+
+    internal static string ResourceVersionOf(Tree tree) => tree["metadata"]?["resourceVersion"]?.Text ?? "";
+}

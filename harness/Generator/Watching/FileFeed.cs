@@ -1,0 +1,170 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
+
+namespace Conformance.Generator.Watching;
+
+/// <summary>
+/// Watches files and folders with inotify(7) and tells which files may have changed. What a file held before stays until
+/// the file can be read again: one that is being written does not take its Services away.
+/// </summary>
+internal sealed class FileFeed : IFeed
+{
+    private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(100);
+    private readonly IReadOnlyList<string> _paths;
+    private readonly List<FileSystemWatcher> _watchers = [];
+    private readonly Dictionary<string, List<object>> _objects = new(StringComparer.Ordinal);
+    private readonly Dictionary<ObjectKey, SortedList<string, object>> _versions = [];
+    private readonly HashSet<string> _unread = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, long> _settling = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, bool> _pending = new(StringComparer.Ordinal);
+    private readonly Action _changed;
+    private readonly Action<InputProblem> _report;
+    private volatile bool _isAnythingPending = true;
+    private bool _wasWhole;
+
+    /// <param name="changed">Called from any thread when there is something to take.</param>
+    internal FileFeed(IEnumerable<string> paths, Action changed, Action<InputProblem> report)
+    {
+        _changed = changed;
+        _report = report;
+        _paths = [.. paths.Where(p => p != "-").Select(p => Path.GetFullPath(p))];
+        foreach (var path in _paths)
+        {
+            var isFolder = Directory.Exists(path);
+            var watcher = isFolder ? new FileSystemWatcher(path) : new FileSystemWatcher(Path.GetDirectoryName(path)!, Path.GetFileName(path));
+            watcher.NotifyFilter = NotifyFilters.FileName | NotifyFilters.LastWrite;
+            // What is renamed into place is whole. What is written in place may be half, and what is gone may be about to come
+            // back (editors, git): that is looked at when it has been quiet for a moment.
+            watcher.Created += (_, e) => Settle(e.FullPath);
+            watcher.Changed += (_, e) => Settle(e.FullPath);
+            watcher.Deleted += (_, e) => Settle(e.FullPath);
+            watcher.Renamed += (_, e) =>
+            {
+                Settle(e.OldFullPath);
+                // A folder's content exchanged by a symbolic link (a ConfigMap's ..data): anything may have changed.
+                Tell(Source.IsManifest(e.FullPath) || _paths.Contains(e.FullPath, StringComparer.Ordinal) ? e.FullPath : null);
+            };
+            watcher.Error += (_, _) => Tell(null); // more happened than the queue holds
+            watcher.EnableRaisingEvents = true;
+            _watchers.Add(watcher);
+        }
+    }
+
+    /// <summary>Paths that are missing, and files that could not be read whole: nothing is known of them.</summary>
+    public IReadOnlyList<string> Unread => [.. _paths.Where(p => !File.Exists(p) && !Directory.Exists(p)), .. _unread];
+
+    /// <summary>Reads the files that may have changed; all of them, until all have been read whole once.</summary>
+    public Taken Take(Cluster cluster)
+    {
+        var taken = new Taken();
+        var files = new HashSet<string>(StringComparer.Ordinal);
+        if (_isAnythingPending)
+        {
+            _isAnythingPending = false;
+            files.UnionWith(Source.FilesOf(_paths.Where(p => File.Exists(p) || Directory.Exists(p))));
+            files.UnionWith(_objects.Keys);
+        }
+        foreach (var file in _pending.Keys)
+        {
+            _pending.TryRemove(file, out _);
+            files.Add(file);
+        }
+        foreach (var file in files)
+            Update(file, cluster, taken);
+        if (!_wasWhole)
+            _isAnythingPending = !(_wasWhole = Unread.Count == 0);
+        return taken;
+    }
+
+    /// <param name="file">Null when anything may have changed.</param>
+    private void Tell(string? file)
+    {
+        if (file is null)
+            _isAnythingPending = true;
+        else
+            _pending[file] = true;
+        _changed();
+    }
+
+    private void Update(string file, Cluster cluster, Taken taken)
+    {
+        if (!_paths.Contains(file, StringComparer.Ordinal) && !Source.IsManifest(file))
+            return;
+        var parsing = Stopwatch.StartNew();
+        var before = _objects.GetValueOrDefault(file, []);
+        if (!File.Exists(file))
+        {
+            _objects.Remove(file);
+            _unread.Remove(file);
+            Exchange(file, before, [], cluster, taken);
+            taken.Reasons.Add(Path.GetFileName(file));
+            return;
+        }
+        Manifest manifest;
+        try
+        {
+            manifest = Source.ReadFile(file);
+        }
+        catch (GeneratorException e)
+        {
+            _report(new InputProblem(file, 0, "the file", "", e.Message));
+            _unread.Add(file);
+            return;
+        }
+        foreach (var problem in manifest.Problems)
+            _report(problem);
+        if (manifest.IsTorn || (manifest.Objects.Count == 0 && before.Count > 0 && new FileInfo(file).Length == 0))
+        {
+            _unread.Add(file);
+            return;
+        }
+        _unread.Remove(file);
+        _objects[file] = [.. manifest.Objects];
+        Exchange(file, before, _objects[file], cluster, taken);
+        taken.Reasons.Add(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
+    }
+
+    /// <summary>Tells of a file when nothing has happened to it for a moment.</summary>
+    private void Settle(string file)
+    {
+        var mine = Stopwatch.GetTimestamp();
+        _settling[file] = mine;
+        _ = TellAsync();
+
+        async Task TellAsync()
+        {
+            await Task.Delay(s_quiet);
+            if (_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
+                Tell(file);
+        }
+    }
+
+    public void Dispose()
+    {
+        foreach (var watcher in _watchers)
+            watcher.Dispose();
+    }
+
+    /// <summary>An object that stands in several files is the one of the last file by name, whatever came first.</summary>
+    private void Exchange(string file, List<object> before, List<object> after, Cluster cluster, Taken taken)
+    {
+        foreach (var item in before)
+            VersionsOf(ObjectKey.Of(item)).Remove(file);
+        foreach (var item in after)
+            VersionsOf(ObjectKey.Of(item))[file] = item;
+        foreach (var key in before.Concat(after).Select(ObjectKey.Of).ToHashSet())
+        {
+            var versions = _versions[key];
+            if (versions.Count == 0)
+                _versions.Remove(key);
+            taken.Services.UnionWith(cluster.Replace(key, versions.Values.LastOrDefault()));
+            taken.NodeChanged |= key.Kind == ObjectKind.Node;
+        }
+    }
+
+    private SortedList<string, object> VersionsOf(ObjectKey key) =>
+        _versions.TryGetValue(key, out var versions) ? versions : _versions[key] = new SortedList<string, object>(StringComparer.Ordinal);
+}
