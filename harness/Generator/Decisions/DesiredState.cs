@@ -38,6 +38,9 @@ public sealed class DesiredState(GeneratorOptions options)
 
     public GeneratorOptions Options => options;
 
+    /// <summary>Another one after each change.</summary>
+    public long Version { get; private set; }
+
     public IEnumerable<VirtualServer> Servers => _claims.Values.Select(c => c[0].Claim.Server);
 
     public IEnumerable<IpvsKey> ServerKeys => _claims.Keys;
@@ -74,6 +77,7 @@ public sealed class DesiredState(GeneratorOptions options)
     /// <summary>Puts a Service's decision in the place of its earlier one.</summary>
     public void Replace(ServiceDecision decision, Touched touched)
     {
+        Version++;
         if (_decisions.Remove(decision.Name, out var before))
             Withdraw(before, touched);
         if (decision.Claims.Count == 0 && decision.Members.Count == 0 && decision.HealthCheck is null)

@@ -64,14 +64,17 @@ public sealed class Difference
     public IpvsTimeouts? Timeouts { get; private set; }
 
     /// <summary>Compares everything.</summary>
-    public static Difference Of(DesiredState desired, LiveState live, NodeState node)
+    /// <param name="areTablesKnown">Whether virtual servers and sets are known to be as desired, and only the rest is compared.</param>
+    public static Difference Of(DesiredState desired, LiveState live, NodeState node, bool areTablesKnown = false)
     {
         var difference = new Difference(desired, live, node);
         difference.CompareSettings();
-        difference.CompareSets();
         difference.CompareRules();
         foreach (var address in desired.BoundAddresses.Union(live.Bound ?? []))
             difference.CompareAddress(address);
+        if (areTablesKnown)
+            return difference;
+        difference.CompareSets();
         foreach (var key in desired.ServerKeys.Union(live.Servers.Keys))
             difference.CompareServer(key);
         return difference;

@@ -15,6 +15,9 @@ namespace Conformance.Generator.Sync;
 /// </summary>
 public sealed class KernelPort : IDisposable
 {
+    private static readonly Dictionary<string, SetKey> s_sets =
+        Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) }).ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
+
     private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
     private readonly NetworkNamespace _namespace;
     private readonly IReadOnlyList<string> _enter;
@@ -52,17 +55,14 @@ public sealed class KernelPort : IDisposable
     /// <summary>How many messages and documents have been sent: what a change cost.</summary>
     public int Messages { get; set; }
 
-    public async Task<LiveState> ReadAsync(GeneratorOptions options)
+    /// <param name="known">A state whose virtual servers and sets are known to be the kernel's still: they are taken from it.</param>
+    public async Task<LiveState> ReadAsync(GeneratorOptions options, LiveState? known = null)
     {
-        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true), Timeouts = Ipvs.Timeouts() };
-        foreach (var service in Ipvs.Services())
-        {
-            if (service.Key is { } key)
-                live.Servers[key] = new LiveServer(service);
-        }
-        if (live.Servers.Count > 0)
-            ReadRealServers(live);
-        ReadSets(live);
+        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true), Timeouts = Ipvs.Timeouts(), Servers = known?.Servers ?? ReadServers() };
+        if (known is null)
+            ReadSets(live);
+        else
+            live.TakeSets(known);
         live.Bound = BoundAddresses();
         foreach (var sysctl in Sysctls.Of(options, servesIPv6: true))
         {
@@ -72,6 +72,12 @@ public sealed class KernelPort : IDisposable
         }
         return live;
     }
+
+    /// <summary>
+    /// The tables of virtual servers and of our sets as the kernel prints them. As long as nobody changes them they stay
+    /// the same, and need not be parsed and compared one by one.
+    /// </summary>
+    public byte[] ReadImage() => [.. IpvsTable.Image(_namespace).Span, .. Ipset.Image(s_sets.Keys.ToHashSet(StringComparer.Ordinal)).Span];
 
     /// <summary>The addresses of the node by its interfaces.</summary>
     public IReadOnlyList<IPAddress> NodeAddresses()
@@ -121,13 +127,26 @@ public sealed class KernelPort : IDisposable
         }
     }
 
+    private Dictionary<IpvsKey, LiveServer> ReadServers()
+    {
+        var servers = new Dictionary<IpvsKey, LiveServer>();
+        foreach (var service in Ipvs.Services())
+        {
+            if (service.Key is { } key)
+                servers[key] = new LiveServer(service);
+        }
+        if (servers.Count > 0)
+            ReadRealServers(servers);
+        return servers;
+    }
+
     /// <summary>
     /// One read of the kernel's table, where a request for each virtual server would take a second for ten thousand. What
     /// the table leaves out, as the list above can, is asked for by itself.
     /// </summary>
-    private void ReadRealServers(LiveState live)
+    private void ReadRealServers(Dictionary<IpvsKey, LiveServer> servers)
     {
-        var missing = live.Servers.Keys.ToHashSet();
+        var missing = servers.Keys.ToHashSet();
         foreach (var server in (IpvsTable.Read(_namespace) ?? new IpvsTable("", [])).VirtualServers)
         {
             if (server.EndPoint is null)
@@ -142,12 +161,12 @@ public sealed class KernelPort : IDisposable
             if (!missing.Remove(key))
                 continue;
             foreach (var real in server.RealServers)
-                Put(live.Servers[key], new IpvsDestination(real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections));
+                Put(servers[key], new IpvsDestination(real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections));
         }
         foreach (var key in missing)
         {
             foreach (var destination in Ipvs.Destinations(key))
-                Put(live.Servers[key], destination);
+                Put(servers[key], destination);
         }
 
         static void Put(LiveServer server, IpvsDestination destination) => server.RealServers[new RealServer(destination.Address, destination.Port)] = destination;
@@ -155,10 +174,9 @@ public sealed class KernelPort : IDisposable
 
     private void ReadSets(LiveState live)
     {
-        var known = Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) }).ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
         foreach (var set in Ipset.List())
         {
-            if (!known.TryGetValue(set.Name, out var key))
+            if (!s_sets.TryGetValue(set.Name, out var key))
                 continue;
             if (set.Type == key.Definition.Type && (set.IsIPv6 == key.IsIPv6 || set.Type == IpsetType.BitmapPort))
                 live.Sets[set.Name] = [.. set.Entries];

@@ -19,7 +19,7 @@ public sealed class LiveServer(IpvsService service)
 /// </summary>
 public sealed class LiveState
 {
-    public Dictionary<IpvsKey, LiveServer> Servers { get; } = [];
+    public required Dictionary<IpvsKey, LiveServer> Servers { get; init; }
 
     /// <summary>Our sets and kube-proxy's, by name.</summary>
     public Dictionary<string, HashSet<IpsetEntry>> Sets { get; } = new(StringComparer.Ordinal);
@@ -39,6 +39,14 @@ public sealed class LiveState
     public Dictionary<string, string> Sysctls { get; } = new(StringComparer.Ordinal);
 
     public IpvsTimeouts Timeouts { get; set; } = new(0, 0, 0);
+
+    internal void TakeSets(LiveState other)
+    {
+        foreach (var (name, entries) in other.Sets)
+            Sets[name] = entries;
+        foreach (var (name, type) in other.ForeignTypes)
+            ForeignTypes[name] = type;
+    }
 
     public LiveRules Rules(bool ipv6) => ipv6 ? Ip6tables : Iptables;
 }

@@ -29,6 +29,9 @@ public sealed class Synchronizer(KernelPort kernel)
     private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     private readonly List<string> _errors = [];
     private LiveState? _live;
+
+    /// <summary>The kernel's tables when they were last found to be as desired.</summary>
+    private (byte[] Bytes, DesiredState Desired, long Version)? _image;
     private bool _isBroken;
 
     /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
@@ -37,14 +40,23 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>Reads the kernel's state and makes all of it what is desired.</summary>
     public async Task<SyncResult> SyncAllAsync(DesiredState desired, NodeState node)
     {
+        var known = _live;
         _live = null; // until the rules are known to be there, no change alone may be written
         _errors.Clear();
-        var live = await kernel.ReadAsync(desired.Options);
-        var difference = Difference.Of(desired, live, node);
+        var image = known is null ? null : kernel.ReadImage();
+        var areTablesKnown = image is not null && _image is { } good && good.Desired == desired && good.Version == desired.Version && image.AsSpan().SequenceEqual(good.Bytes);
+        var live = await kernel.ReadAsync(desired.Options, areTablesKnown ? known : null);
+        var difference = Difference.Of(desired, live, node, areTablesKnown);
         _live = live;
-        _draining.Clear();
-        _draining.UnionWith(difference.Draining);
-        return await ApplyAsync(difference, desired);
+        if (!areTablesKnown)
+        {
+            _draining.Clear();
+            _draining.UnionWith(difference.Draining);
+        }
+        var result = await ApplyAsync(difference, desired);
+        if (image is not null && result.Messages == 0)
+            _image = (image, desired, desired.Version);
+        return result;
     }
 
     /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>
@@ -63,6 +75,8 @@ public sealed class Synchronizer(KernelPort kernel)
             gone.AddRange(group.Where(d => there.TryGetValue(d.Real, out var found) && found.ActiveConnections + found.InactiveConnections == 0));
         }
         DeleteReals(gone);
+        if (gone.Count > 0)
+            _image = null;
         return Result(before, [.. gone.Select(g => new Change("real server", "delete", $"{g.Key} -> {g.Real}, drained"))]);
     }
 
@@ -84,6 +98,7 @@ public sealed class Synchronizer(KernelPort kernel)
         var changes = difference.Changes().ToList();
         if (changes.Count == 0)
             return Result(before, changes);
+        _image = null;
         try
         {
             await WriteAsync(difference, desired);

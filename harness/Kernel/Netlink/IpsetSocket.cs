@@ -95,14 +95,19 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     /// <inheritdoc cref="Add"/>
     public int Delete(string name, IpsetType type, IEnumerable<IpsetEntry> entries) => Change(CMD_DEL, $"delete from the set {name}", name, type, entries);
 
+    /// <summary>What the kernel lists of some sets, byte by byte: the same as long as nobody changes one of them.</summary>
+    public ReadOnlyMemory<byte> Image(IReadOnlySet<string> names)
+    {
+        var image = new MemoryStream();
+        foreach (var message in Dump(null).Where(m => names.Contains(m.Attributes(4).Text(ATTR_SETNAME)!)))
+            image.Write(message.Payload.Span);
+        return image.GetBuffer().AsMemory(0, (int)image.Length);
+    }
+
     /// <summary>Every set of the namespace with its entries, or the one that is named.</summary>
     public IReadOnlyList<IpsetInfo> List(string? name = null)
     {
-        var messages = _socket.Dump("list the sets", () =>
-        {
-            var request = Request(CMD_LIST);
-            return name is null ? request : request.Attribute(ATTR_SETNAME, name);
-        });
+        var messages = Dump(name);
         var sets = new Dictionary<string, (IpsetInfo Info, List<IpsetEntry> Entries)>(StringComparer.Ordinal);
         foreach (var attributes in messages.Select(m => m.Attributes(4)))
         {
@@ -124,6 +129,12 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     }
 
     public void Dispose() => _socket.Dispose();
+
+    private IReadOnlyList<NetlinkMessage> Dump(string? name) => _socket.Dump("list the sets", () =>
+    {
+        var request = Request(CMD_LIST);
+        return name is null ? request : request.Attribute(ATTR_SETNAME, name);
+    });
 
     private int Change(ushort command, string operation, string name, IpsetType type, IEnumerable<IpsetEntry> entries)
     {

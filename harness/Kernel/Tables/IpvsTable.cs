@@ -37,6 +37,29 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     public static IpvsTable? Read(NetworkNamespace ns) =>
         ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : null) is { } text ? Parse(text) : null;
 
+    /// <summary>The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.</summary>
+    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns)
+    {
+        var bytes = ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []);
+        var kept = 0;
+        for (var start = 0; start < bytes.Length;)
+        {
+            var length = bytes.AsSpan(start).IndexOf((byte)'\n') + 1;
+            if (length == 0)
+                length = bytes.Length - start;
+            var line = bytes.AsSpan(start, length).TrimEnd(" \n"u8);
+            if (line.StartsWith("  ->"u8))
+                line = WithoutLastWord(WithoutLastWord(line));
+            line.CopyTo(bytes.AsSpan(kept));
+            kept += line.Length;
+            bytes[kept++] = (byte)'\n';
+            start += length;
+        }
+        return bytes.AsMemory(0, kept);
+
+        static Span<byte> WithoutLastWord(Span<byte> line) => line[..(line.LastIndexOf((byte)' ') + 1)].TrimEnd((byte)' ');
+    }
+
     public static IpvsTable Parse(string text)
     {
         string? header = null;

@@ -73,6 +73,33 @@ public sealed class SyncTests
         }
     }
 
+    [TestCase("ipvsadm -e -t 10.96.10.3:80 -r 10.244.0.11:8080 -m -w 7")]
+    [TestCase("ipvsadm -d -t 10.96.10.3:80 -r 10.244.0.11:8080")]
+    [TestCase("ipvsadm -E -t 10.96.10.3:80 -s wlc")]
+    [TestCase("ipvsadm -A -t 10.96.10.4:80 -s rr")]
+    [TestCase("ipset del KUBE-CLUSTER-IP 10.96.10.3,tcp:80")]
+    [TestCase("ipset add KUBE-LOOP-BACK 10.244.0.99,tcp:80,10.244.0.99")]
+    [TestCase("ip address del 10.96.10.3/32 dev kube-ipvs0")]
+    [TestCase("iptables -t nat -F KUBE-POSTROUTING")]
+    [TestCase("sysctl -qw net.ipv4.vs.conntrack=0")]
+    public async Task What_somebody_else_changes_is_found_though_all_was_right_twice_before(string meddling)
+    {
+        var scenario = Scenario.Load("03-clusterip-3ep-2local");
+        await using var machine = await Machine.StartAsync(scenario);
+        var (options, cluster) = (scenario.Options(), scenario.ReadCluster());
+        var node = NodeStates.Of(options, cluster, machine.Kernel.NodeAddresses());
+        var world = new World(options, node, cluster);
+        await machine.Synchronizer.SyncAllAsync(world.Desired, node);
+        for (var i = 0; i < 3; i++)
+            (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Messages.ShouldBe(0);
+
+        await machine.Node.RunAsync(meddling);
+
+        (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Changes.ShouldNotBeEmpty();
+        (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty();
+        (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Messages.ShouldBe(0);
+    }
+
     [Test]
     public async Task Cleanup_leaves_what_was_recorded_and_a_restart_makes_the_state_again()
     {
