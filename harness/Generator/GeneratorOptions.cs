@@ -78,6 +78,9 @@ public sealed record GeneratorOptions
 /// <param name="Addresses">Every address of the node but loopback, link-local and kube-ipvs0's.</param>
 public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, string? Zone, IReadOnlyList<IPNetwork> PodCidrs, IReadOnlyList<IPAddress> InternalIPs)
 {
+    /// <summary>False where the kernel has no ip6tables: an IPv6 Service without its rules would be worse than none.</summary>
+    public bool ServesIPv6 { get; init; } = true;
+
     /// <summary>The node's own address of a family: what its Node object says first, else its first address.</summary>
     public IPAddress? PrimaryAddress(AddressFamily family) => InternalIPs.Concat(Addresses).FirstOrDefault(a => a.AddressFamily == family);
 

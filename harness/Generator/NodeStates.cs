@@ -10,10 +10,10 @@ namespace Conformance.Generator;
 public static class NodeStates
 {
     /// <summary>Of the node that the options name: its object says zone and networks of pods, the addresses are given.</summary>
-    public static NodeState Of(GeneratorOptions options, Cluster cluster, IReadOnlyList<IPAddress> addresses)
+    public static NodeState Of(GeneratorOptions options, Cluster cluster, IReadOnlyList<IPAddress> addresses, bool servesIPv6 = true)
     {
         var node = cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
-        return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? []);
+        return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? []) { ServesIPv6 = servesIPv6 };
     }
 
     /// <summary>Every address of this network namespace but loopback, link-local and kube-ipvs0's.</summary>

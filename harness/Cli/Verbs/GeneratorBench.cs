@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
-using CliWrap.Buffered;
+using CliWrap;
 using Conformance.Generator;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Input;
@@ -37,11 +37,12 @@ internal static class GeneratorBench
         {
             using var ns = BenchNode.NewNamespace();
             var watch = Stopwatch.StartNew();
-            var result = await BenchNode.Generator(ns, "apply", "-f", file).ExecuteBufferedAsync();
+            var said = new StringBuilder();
+            await BenchNode.Generator(ns, "apply", "-f", file).WithStandardOutputPipe(PipeTarget.Null).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).ExecuteAsync();
             Add("total, process start to exit", watch.Elapsed.TotalMilliseconds);
-            foreach (Match stage in Regex.Matches(result.StandardError, @"(?<name>[a-z]+) (?<ms>\d+) ms", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)))
+            foreach (Match stage in Regex.Matches(said.ToString(), @"(?<name>[a-z]+) (?<ms>\d+) ms", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)))
                 Add(stage.Groups["name"].Value, double.Parse(stage.Groups["ms"].ValueSpan, CultureInfo.InvariantCulture));
-            Add("peak MB", double.Parse(Regex.Match(result.StandardError, @"peak (?<mb>\d+) MB", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["mb"].ValueSpan, CultureInfo.InvariantCulture));
+            Add("peak MB", double.Parse(Regex.Match(said.ToString(), @"peak (?<mb>\d+) MB", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["mb"].ValueSpan, CultureInfo.InvariantCulture));
         }
         return stages.Select(s => new BenchVerb.Figure(string.Create(CultureInfo.InvariantCulture, $"ipvs-generator apply, {services} x {BenchNode.Endpoints}: {s.Key}"), s.Key == "peak MB" ? "MB" : "ms", s.Value));
 

@@ -9,7 +9,7 @@ namespace Conformance.Generator.Decisions;
 /// <summary>Decides what one Service asks of the kernel, from its object and its slices alone.</summary>
 public sealed class Decider(GeneratorOptions options, NodeState node)
 {
-    private static readonly AddressFamily[] s_families = [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6];
+    private readonly AddressFamily[] _families = node.ServesIPv6 ? [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6] : [AddressFamily.InterNetwork];
     private readonly HashSet<IPAddress> _nodeAddresses = [.. node.Addresses];
 
     public ServiceDecision Decide(Service service, IEnumerable<EndpointSlice> slices)
@@ -19,11 +19,11 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         var claims = new List<PortClaim>();
         var members = new List<SetMember>();
         var ready = new HashSet<IPAddress>();
-        foreach (var family in s_families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
+        foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
         {
             foreach (var port in service.Ports)
             {
-                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node);
+                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node, knowsNodes: !options.CompatKubeProxy);
                 new PortDecision(this, service, port, family, choice).Decide(claims, members);
                 ready.UnionWith(choice.All.Where(e => e.IsLocal && e.Endpoint.IsReady).Select(e => e.Server.Address));
             }
@@ -32,7 +32,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         var healthCheck = service.HealthCheckNodePort == 0 ? null : new HealthCheck(service.HealthCheckNodePort, service.Name, ready.Count);
         if (healthCheck is not null)
         {
-            foreach (var family in s_families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
+            foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
                 members.Add(new SetMember(new SetKey(Sets.HealthCheckNodePort, family == AddressFamily.InterNetworkV6), IpsetEntry.OfPort(healthCheck.Port)));
         }
         return new ServiceDecision(service.Name, service.CreatedAt, claims, members, healthCheck);

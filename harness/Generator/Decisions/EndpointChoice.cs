@@ -8,18 +8,17 @@ internal sealed record PortEndpoint(RealServer Server, Endpoint Endpoint, bool I
 
 /// <summary>
 /// The endpoints of a Service port that traffic may go to. Ready ones; where there is none, those that still serve
-/// while they terminate (KEP-1669). Hints narrow the cluster's choice to the node's zone when every ready endpoint
-/// has hints and some are for it (KEP-2433).
+/// while they terminate (KEP-1669). Hints narrow the cluster's choice to the node (KEP-3015), or to its zone (KEP-2433),
+/// when every ready endpoint has such hints and some are for it.
 /// </summary>
 internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServer> Cluster, IReadOnlyList<RealServer> Local)
 {
-    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node)
+    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool knowsNodes)
     {
         var all = EndpointsOf(port, ipv6, slices, node.Name);
-        var usesHints = service.UsesTopologyHints && node.Zone is { } zone && CanUseHints(all, zone);
         return new EndpointChoice(
             all,
-            Usable(all, e => !usesHints || e.Endpoint.HintedZones!.Contains(node.Zone!, StringComparer.Ordinal)),
+            Usable(all, service.UsesTopologyHints ? Hinted(all, node, knowsNodes) : _ => true),
             Usable(all.FindAll(e => e.IsLocal), _ => true));
     }
 
@@ -51,10 +50,17 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
         return endpoints;
     }
 
-    private static bool CanUseHints(List<PortEndpoint> all, string zone)
+    private static Predicate<PortEndpoint> Hinted(List<PortEndpoint> all, NodeState node, bool knowsNodes)
     {
         var ready = all.FindAll(e => e.Endpoint.IsReady);
-        return ready.TrueForAll(e => e.Endpoint.HintedZones is { Count: > 0 }) && ready.Exists(e => e.Endpoint.HintedZones!.Contains(zone, StringComparer.Ordinal));
+        if (knowsNodes && CanUse(e => e.Endpoint.HintedNodes, node.Name))
+            return e => e.Endpoint.HintedNodes!.Contains(node.Name, StringComparer.Ordinal);
+        if (node.Zone is { } zone && CanUse(e => e.Endpoint.HintedZones, zone))
+            return e => e.Endpoint.HintedZones!.Contains(zone, StringComparer.Ordinal);
+        return _ => true;
+
+        bool CanUse(Func<PortEndpoint, IReadOnlyList<string>?> hints, string name) =>
+            ready.TrueForAll(e => hints(e) is { Count: > 0 }) && ready.Exists(e => hints(e)!.Contains(name, StringComparer.Ordinal));
     }
 
     private static List<RealServer> Usable(List<PortEndpoint> endpoints, Predicate<PortEndpoint> isChosen)

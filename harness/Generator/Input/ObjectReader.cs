@@ -94,7 +94,7 @@ internal static class ObjectReader
             Scheduler = SchedulerOf(annotations[Service.SchedulerAnnotation]),
             UsesTopologyHints = annotations["service.kubernetes.io/topology-mode"].Text is "Auto" or "auto"
                 || annotations["service.kubernetes.io/topology-aware-hints"].Text is "Auto" or "auto"
-                || spec["trafficDistribution"].Text is "PreferClose" or "PreferSameZone",
+                || spec["trafficDistribution"].Text is "PreferClose" or "PreferSameZone" or "PreferSameNode",
         };
     }
 
@@ -164,11 +164,12 @@ internal static class ObjectReader
         var serving = conditions["serving"].Bool ?? ready;
         var terminating = conditions["terminating"].Bool ?? false;
         var nodeName = item["nodeName"].Text;
-        var hints = item["hints"]["forZones"];
-        List<string>? zones = hints.IsThere ? [.. hints.Items.Select(z => z["name"].RequiredText)] : null;
+        var (zones, nodes) = (Names(item["hints"]["forZones"]), Names(item["hints"]["forNodes"]));
         // The addresses of one endpoint are interchangeable; like kube-proxy we take the first.
         foreach (var address in item["addresses"].Items.Take(1))
-            yield return new Endpoint(address.Address(family), ready, serving, terminating, nodeName, zones);
+            yield return new Endpoint(address.Address(family), ready, serving, terminating, nodeName, zones) { HintedNodes = nodes };
+
+        static List<string>? Names(Field hints) => hints.IsThere ? [.. hints.Items.Select(h => h["name"].RequiredText)] : null;
     }
 
     private static NodeObject ReadNode(Field root)

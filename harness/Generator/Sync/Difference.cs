@@ -171,7 +171,7 @@ public sealed class Difference
 
     private void CompareRules()
     {
-        foreach (var ipv6 in new[] { false, true })
+        foreach (var ipv6 in _node.ServesIPv6 ? new[] { false, true } : [false])
         {
             var rules = new RuleSet(_desired, _node, ipv6);
             var changes = RuleChanges.Of(rules, _live.Rules(ipv6), ipv6);

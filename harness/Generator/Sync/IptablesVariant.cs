@@ -9,7 +9,8 @@ namespace Conformance.Generator.Sync;
 /// A kernel may support only one of them.
 /// </summary>
 /// <param name="Suffix">Empty for the machine's default, else "-legacy" or "-nft".</param>
-public sealed record IptablesVariant(string Suffix)
+/// <param name="HasIPv6">Whether its ip6tables works on this kernel; where it does not, only IPv4 is served.</param>
+public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
@@ -23,9 +24,9 @@ public sealed record IptablesVariant(string Suffix)
         foreach (var suffix in new[] { "", "-legacy", "-nft" })
         {
             if (await WorksAsync($"iptables{suffix}"))
-                return new IptablesVariant(suffix);
+                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}"));
         }
-        return new IptablesVariant("");
+        return new IptablesVariant("", HasIPv6: true);
     }
 
     /// <summary>Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot add a rule.</summary>

@@ -44,6 +44,9 @@ public sealed class KernelPort : IDisposable
         }
     }
 
+    /// <summary>Whether rules for IPv6 can be written: without them IPv6 is not served.</summary>
+    public bool HasIPv6 => _iptables.HasIPv6;
+
     public IpvsSocket Ipvs { get; }
 
     public IpsetSocket Ipset { get; }
@@ -103,7 +106,7 @@ public sealed class KernelPort : IDisposable
         Conntrack.Dispose();
     }
 
-    private async Task<LiveRules> ReadRulesAsync(bool ipv6) => LiveRules.Parse(await RunAsync(_iptables.Save(ipv6), [], input: null));
+    private async Task<LiveRules> ReadRulesAsync(bool ipv6) => LiveRules.Parse(ipv6 && !HasIPv6 ? "" : await RunAsync(_iptables.Save(ipv6), [], input: null));
 
     private async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, string? input)
     {

@@ -17,11 +17,11 @@ internal static class ApplyVerb
         {
             var stages = new Stages();
             using var instance = Instance.Take();
-            using var session = await Session.OpenAsync(flags.Read(parsed));
+            using var session = await stages.MeasureAsync("open", () => Session.OpenAsync(flags.Read(parsed)));
             var cluster = await stages.MeasureAsync("read", () => input.ReadAsync(parsed, session.Options, session.Report));
             var world = stages.Measure("decide", () => session.Decide(cluster));
             var result = await stages.MeasureAsync("write", () => new Synchronizer(session.Kernel).SyncAllAsync(world.Desired, world.Node));
-            Session.Print(result.Changes, parsed.GetValue(format)!);
+            stages.Measure("print", () => { Session.Print(result.Changes, parsed.GetValue(format)!); return 0; });
             Console.Error.WriteLine($"{result.Changes.Count} changes by {result.Messages} messages: {stages}");
             var exitCode = Session.Report(result);
             return session.Problems > 0 ? ExitCodes.Failed : exitCode;

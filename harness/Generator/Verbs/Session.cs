@@ -30,7 +30,10 @@ internal sealed class Session : IDisposable
     {
         if (!KernelFeatures.Current.IsRoot)
             throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.", "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
-        return new Session(options, new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync()));
+        var iptables = await IptablesVariant.ChooseAsync();
+        if (!iptables.HasIPv6)
+            Console.Error.WriteLine("ip6tables does not work on this kernel: IPv4 alone is served.");
+        return new Session(options, new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), iptables));
     }
 
     internal void Report(InputProblem problem)
@@ -39,7 +42,7 @@ internal sealed class Session : IDisposable
         Console.Error.WriteLine(problem);
     }
 
-    internal World Decide(Cluster cluster) => new(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses()), cluster);
+    internal World Decide(Cluster cluster) => new(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
 
     public void Dispose() => Kernel.Dispose();
 

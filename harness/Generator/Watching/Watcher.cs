@@ -136,7 +136,7 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
         _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.Services.Count);
         // What a Node's object tells of its health every few seconds is no change for us.
-        isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses));
+        isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
         return (reasons, isFull);
     }
 
@@ -149,7 +149,7 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
             if (isFull)
             {
                 // The node's addresses may have changed as well: they decide about node ports.
-                var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses());
+                var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
                 if (_world is null || !IsSame(_world.Node, node))
                     _world = new World(options, node, _cluster);
                 result = await _synchronizer.SyncAllAsync(_world.Desired, node);

@@ -18,6 +18,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 {
     private const string Vip = "10.10.0.1";
     private static readonly ObjectName s_name = new("default", "web");
+    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", IpProtocol.Tcp, 80, 0), new ServicePort("udp", IpProtocol.Udp, 80, 0)] };
+    private static readonly GeneratorOptions s_options = new() { HostnameOverride = "director", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
     private readonly Cluster _cluster = new();
     private Lab _lab = null!;
     private KernelPort _kernel = null!;
@@ -34,7 +36,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         _lab = await Lab.StartAsync(Topology.Load("routed-nat"));
         _kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables, Enter);
         _synchronizer = new Synchronizer(_kernel);
-        _cluster.Put(new Service { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", IpProtocol.Tcp, 80, 0), new ServicePort("udp", IpProtocol.Udp, 80, 0)] });
+        _cluster.Put(s_service);
     }
 
     public async ValueTask DisposeAsync()
@@ -103,6 +105,53 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
     }
 
+    [Test]
+    public async Task While_a_service_comes_and_goes_no_connection_is_answered_without_masquerade()
+    {
+        await StartAsync("rs1");
+        using var end = new CancellationTokenSource();
+        // Many at once: a SYN that finds no Service is silence, until it is sent again a second later.
+        var asking = Task.WhenAll(Enumerable.Range(0, 20).Select(_ => Task.Run(async () =>
+        {
+            var answered = 0;
+            while (!end.IsCancellationRequested)
+            {
+                await using var flow = await Client.ConnectAsync($"{Vip}:80");
+                answered += flow.Answer is null ? 0 : 1;
+                if (flow.IsOpen)
+                    await flow.ResetAsync(); // no orderly end: its Service may be gone by now
+            }
+            return answered;
+        })));
+
+        for (var i = 0; i < 15; i++)
+        {
+            _cluster.RemoveService(s_name);
+            await DecideAsync();
+            _cluster.Put(s_service);
+            await DecideAsync();
+            await Task.Delay(TimeSpan.FromMilliseconds(20));
+        }
+        await end.CancelAsync();
+
+        (await asking).Sum().ShouldBeGreaterThan(10, "connections were answered in between");
+        _lab["rs1"].Servers.SelectMany(s => s.Peers).Select(p => p.Address.ToString()).Distinct().ShouldBe(["172.16.0.1"], "masqueraded, every one");
+    }
+
+    [Test]
+    public async Task Where_ip6tables_does_not_work_ipv4_is_served_all_the_same()
+    {
+        using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false }, ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Enter]);
+        _cluster.Put(s_service with { ClusterIPs = [IPAddress.Parse(Vip), IPAddress.Parse("fd00:10::1")] });
+        Put("rs1");
+        var world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address], kernel.HasIPv6), _cluster);
+
+        (await new Synchronizer(kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
+
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+        Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)), "an IPv6 virtual server without its rules is worse than none");
+    }
+
     private IReadOnlyList<string> Enter => ["nsenter", $"--net={Director.Namespace.Path}", "--"];
 
     private async Task StartAsync(params string[] endpoints)
@@ -112,15 +161,20 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await _synchronizer.SyncAllAsync(_world.Desired, _world.Node)).Errors.ShouldBeEmpty();
     }
 
-    private async Task ChangeAsync(params string[] endpoints)
+    private Task ChangeAsync(params string[] endpoints)
     {
         Put(endpoints);
+        return DecideAsync();
+    }
+
+    private async Task DecideAsync()
+    {
         var touched = new Touched();
         _world.Decide(s_name, touched);
         (await _synchronizer.SyncAsync(_world.Desired, _world.Node, touched)).Errors.ShouldBeEmpty();
     }
 
-    private World NewWorld() => new(new GeneratorOptions { HostnameOverride = "director", ConntrackMaxPerCore = 0 }, new NodeState("director", [Director.Address], null, [], []), _cluster);
+    private World NewWorld() => new(s_options, new NodeState("director", [Director.Address], null, [], []), _cluster);
 
     private void Put(params string[] endpoints) => _cluster.Put(new EndpointSlice(
         new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", IpProtocol.Tcp, 8080), new SlicePort("udp", IpProtocol.Udp, 8080)],

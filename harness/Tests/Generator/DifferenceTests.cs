@@ -111,6 +111,16 @@ public sealed class DifferenceTests
     }
 
     [Test]
+    public void Hints_for_this_node_keep_traffic_on_it()
+    {
+        var (ours, theirs) = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null, "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }, { addresses: [10.244.1.1], nodeName: node2, hints: { forNodes: [ { name: node2 } ] } }");
+
+        ours.Ipvsadm.ShouldContain("-a -t 10.96.0.1:80 -r 10.244.0.1:8080");
+        ours.Ipvsadm.ShouldNotContain("10.244.1.1");
+        theirs.Ipvsadm.ShouldContain("10.244.1.1");
+    }
+
+    [Test]
     public void Of_two_services_with_one_address_and_port_the_older_keeps_it_and_the_other_gets_it_when_it_is_free()
     {
         var cluster = Read(ServiceText("young", "10.96.0.2", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null, "creationTimestamp: \"2026-02-01T00:00:00Z\"") + SliceText("young", Endpoint("10.244.1.2", "node2"))
