@@ -8,13 +8,46 @@ public enum TransportProtocol
     Udp,
 }
 
-/// <summary>A switch: what its subnet is and what the interface on it is called in every node.</summary>
-public sealed record Network(string Name, IPNetwork Subnet, string Device);
-
-/// <summary>One end of a link: a node's interface on a network, with its address.</summary>
-public sealed record Interface(Network Network, IPAddress Address)
+/// <summary>
+/// A switch: what its subnet is and what the interface on it is called in every node. It stands by itself, or it is a
+/// bridge inside a node, as the network of a Kubernetes node's pods is.
+/// </summary>
+public sealed record Network(string Name, IPNetwork Subnet, string Device)
 {
-    public string Device => Network.Device;
+    /// <summary>The subnet in the other family, where the network has two.</summary>
+    public IPNetwork? Subnet6 { get; init; }
+
+    public uint Mtu { get; init; } = 1500;
+
+    /// <summary>The node that the bridge is in; null for a switch by itself.</summary>
+    public string? Host { get; init; }
+
+    /// <summary>What the bridge is called in its node.</summary>
+    public string Bridge { get; init; } = "";
+}
+
+/// <summary>One end of a link: a node's interface on a network, with its addresses.</summary>
+/// <param name="IsBridge">Whether it is the bridge itself, in the node that the network is in.</param>
+public sealed record Interface(Network Network, IPAddress Address, IPAddress? Address6 = null, bool IsBridge = false)
+{
+    public string Device => IsBridge ? Network.Bridge : Network.Device;
+
+    public IEnumerable<IPAddress> Addresses => Address6 is null ? [Address] : [Address, Address6];
+
+    /// <summary>The addresses with the length of their subnet's prefix.</summary>
+    public IEnumerable<(IPAddress Address, int PrefixLength)> Prefixes =>
+        Address6 is null ? [(Address, Network.Subnet.PrefixLength)] : [(Address, Network.Subnet.PrefixLength), (Address6, Network.Subnet6!.Value.PrefixLength)];
+}
+
+/// <summary>
+/// A VXLAN that joins networks inside nodes, the way flannel builds it: one device for each family, entries for the
+/// other nodes set and none learnt.
+/// </summary>
+/// <param name="Over">The network that carries it.</param>
+public sealed record Overlay(string Name, uint Vni, ushort Port, Network Over, IReadOnlyList<Network> Joins)
+{
+    /// <summary>The device, such as flannel.1; that of IPv6 is flannel-v6.1.</summary>
+    public string DeviceFor(bool ipv6) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Name}{(ipv6 ? "-v6" : "")}.{Vni}");
 }
 
 /// <summary>A port on which a node's server answers from the start.</summary>
@@ -25,11 +58,17 @@ public sealed record ServedPort(TransportProtocol Protocol, int Port)
 
 /// <summary>A host of the lab.</summary>
 public sealed record NodeSpec(
-    string Name, IReadOnlyList<Interface> Interfaces, bool Forwarding, IPAddress? Gateway, IReadOnlyList<ServedPort> Serves);
+    string Name, IReadOnlyList<Interface> Interfaces, bool Forwarding, IPAddress? Gateway, IReadOnlyList<ServedPort> Serves)
+{
+    /// <summary>The gateway in the other family.</summary>
+    public IPAddress? Gateway6 { get; init; }
+}
 
 /// <summary>The description of a lab; see <c>topology.schema.json</c> for its YAML form.</summary>
 public sealed record Topology(string Name, IReadOnlyList<Network> Networks, IReadOnlyList<NodeSpec> Nodes)
 {
+    public IReadOnlyList<Overlay> Overlays { get; init; } = [];
+
     /// <summary>The folder with the topologies that come with the project.</summary>
     public static string Folder => Path.Combine(AppContext.BaseDirectory, "topologies");
 

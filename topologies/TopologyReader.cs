@@ -10,8 +10,9 @@ namespace Conformance.Topologies;
 internal sealed partial class TopologyReader
 {
     private const int MaxDeviceLength = 15; // IFNAMSIZ - 1
-    private static readonly string[] s_topKeys = ["name", "networks", "nodes"];
-    private static readonly string[] s_networkKeys = ["subnet", "device"];
+    private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
+    private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
+    private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins"];
     private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves"];
 
     private readonly string _file;
@@ -56,7 +57,37 @@ internal sealed partial class TopologyReader
         var nodes = new List<NodeSpec>();
         foreach (var (key, value) in Mapping(Required(keys, root, "nodes"), "nodes", known: null))
             nodes.Add(ReadNode(key, value, networks));
-        return new Topology(name, networks, nodes);
+        foreach (var network in networks.Where(n => n.Host is not null && !nodes.Exists(node => node.Name == n.Host && node.Interfaces.Any(i => i.Network == n))))
+            throw Wrong(root.Start, $"The network {network.Name} is on {network.Host}, which has no address in it.", $"Nodes are: {string.Join(", ", nodes.Select(n => n.Name))}.", $"Give {network.Host} an address: {network.Name}: ...");
+        // A node in another node's network has that one as its gateway.
+        nodes = [.. nodes.Select(n => n.Gateway is null && n.Interfaces is [{ IsBridge: false, Network.Host: { } host } end] ? WithGateway(n, end.Network, nodes.First(h => h.Name == host)) : n)];
+        var overlays = new List<Overlay>();
+        if (keys.TryGetValue("overlays", out var overlaysNode))
+        {
+            foreach (var (key, value) in Mapping(overlaysNode, "overlays", known: null))
+                overlays.Add(ReadOverlay(key, value, networks));
+        }
+        return new Topology(name, networks, nodes) { Overlays = overlays };
+    }
+
+    private static NodeSpec WithGateway(NodeSpec node, Network network, NodeSpec host)
+    {
+        var bridge = host.Interfaces.First(i => i.Network == network);
+        return node with { Gateway = bridge.Address, Gateway6 = bridge.Address6 };
+    }
+
+    private Overlay ReadOverlay(string name, YamlNode node, List<Network> networks)
+    {
+        var keys = Mapping(node, $"the overlay {name}", s_overlayKeys);
+        if (Required(keys, node, "joins") is not YamlSequenceNode joins)
+            throw Wrong(node.Start, $"joins of {name} is not a list.", $"'{keys["joins"]}'", "Write the names of networks inside nodes, such as [pods1, pods2].");
+        var joined = joins.Children.Select(j => Known(j)).ToList();
+        if (joined.Find(n => n.Host is null) is { } outside)
+            throw Wrong(joins.Start, $"The overlay {name} joins {outside.Name}, which is no network inside a node.", "It has no 'on'.", "Join networks that have one.");
+        return new Overlay(name, (uint)Number(Required(keys, node, "vni"), 1, (1 << 24) - 1), (ushort)Number(Required(keys, node, "port"), 1, ushort.MaxValue), Known(Required(keys, node, "over")), joined);
+
+        Network Known(YamlNode at) => networks.Find(n => n.Name == Scalar(at))
+            ?? throw Wrong(at.Start, $"There is no network '{Scalar(at)}'.", $"Networks are: {string.Join(", ", networks.Select(n => n.Name))}.{Nearest.Hint(Scalar(at), networks.Select(n => n.Name))}", "Name one of them.");
     }
 
     private Network ReadNetwork(string name, YamlNode node)
@@ -64,19 +95,38 @@ internal sealed partial class TopologyReader
         if (s_nodeKeys.Contains(name, StringComparer.Ordinal))
             throw Wrong(node.Start, $"A network cannot be called '{name}'.", "The word is a key of nodes.", "Choose another name.");
         var keys = Mapping(node, $"the network {name}", s_networkKeys);
-        var subnetNode = Required(keys, node, "subnet");
-        var subnetText = Scalar(subnetNode);
-        if (!IPNetwork.TryParse(subnetText, out var subnet) || subnet.ToString() != subnetText)
+        var host = keys.TryGetValue("on", out var hostNode) ? Scalar(hostNode) : null;
+        if (host is null && keys.TryGetValue("bridge", out var stray))
+            throw Wrong(stray.Start, $"The network {name} has a bridge but no node that it is in.", "A switch by itself has no name of its own.", "Add 'on: NODE', or delete 'bridge'.");
+        return new Network(name, ReadSubnet(name, Required(keys, node, "subnet")), ReadDevice(Required(keys, node, "device")))
         {
-            throw Wrong(subnetNode.Start, $"The subnet of {name} is not a network.", $"'{subnetText}'",
-                "Write network address and prefix length, such as 192.168.113.0/24, with the host bits zero.");
-        }
-        var deviceNode = Required(keys, node, "device");
-        var device = Scalar(deviceNode);
-        if (device.Length is 0 or > MaxDeviceLength || device.Any(c => c == '/' || char.IsWhiteSpace(c)))
-            throw Wrong(deviceNode.Start, $"'{device}' cannot be an interface's name.", "The kernel takes 1 to 15 characters without '/' and spaces.", "Choose a shorter one.");
-        return new Network(name, subnet, device);
+            Subnet6 = keys.TryGetValue("subnet6", out var subnet6) ? ReadSubnet(name, subnet6) : null,
+            Mtu = keys.TryGetValue("mtu", out var mtu) ? (uint)Number(mtu, 576, 65535) : 1500,
+            Host = host,
+            Bridge = host is null ? "" : ReadDevice(Required(keys, node, "bridge")),
+        };
     }
+
+    private IPNetwork ReadSubnet(string name, YamlNode node)
+    {
+        var text = Scalar(node);
+        return IPNetwork.TryParse(text, out var subnet) && subnet.ToString() == text
+            ? subnet
+            : throw Wrong(node.Start, $"The subnet of {name} is not a network.", $"'{text}'", "Write network address and prefix length, such as 192.168.113.0/24, with the host bits zero.");
+    }
+
+    private string ReadDevice(YamlNode node)
+    {
+        var device = Scalar(node);
+        return device.Length is > 0 and <= MaxDeviceLength && !device.Any(c => c == '/' || char.IsWhiteSpace(c))
+            ? device
+            : throw Wrong(node.Start, $"'{device}' cannot be an interface's name.", "The kernel takes 1 to 15 characters without '/' and spaces.", "Choose a shorter one.");
+    }
+
+    private int Number(YamlNode node, int min, int max) =>
+        int.TryParse(Scalar(node), NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max
+            ? number
+            : throw Wrong(node.Start, $"'{Scalar(node)}' is no number that fits here.", string.Create(CultureInfo.InvariantCulture, $"It goes from {min} to {max}."), "Write such a number.");
 
     private NodeSpec ReadNode(string name, YamlNode node, List<Network> networks)
     {
@@ -84,9 +134,10 @@ internal sealed partial class TopologyReader
         var interfaces = new List<Interface>();
         foreach (var network in networks.Where(n => keys.ContainsKey(n.Name)))
         {
-            if (interfaces.FirstOrDefault(i => i.Device == network.Device) is { } twin)
-                throw Wrong(keys[network.Name].Start, $"{name} would have two interfaces called {network.Device}.", $"On {twin.Network.Name} and on {network.Name}.", "Give the networks different devices.");
-            interfaces.Add(new Interface(network, ReadAddress(name, keys[network.Name], network)));
+            var end = ReadInterface(name, keys[network.Name], network);
+            if (interfaces.FirstOrDefault(i => i.Device == end.Device) is { } twin)
+                throw Wrong(keys[network.Name].Start, $"{name} would have two interfaces called {end.Device}.", $"On {twin.Network.Name} and on {network.Name}.", "Give the networks different devices.");
+            interfaces.Add(end);
         }
         if (interfaces.Count == 0)
             throw Wrong(node.Start, $"The node {name} is on no network.", $"Networks are: {string.Join(", ", networks.Select(n => n.Name))}.", "Give it an address in one of them.");
@@ -104,11 +155,22 @@ internal sealed partial class TopologyReader
         return new NodeSpec(name, interfaces, ReadForwarding(name, keys), gateway, ReadServes(name, keys));
     }
 
-    private IPAddress ReadAddress(string nodeName, YamlNode node, Network network)
+    /// <summary>One address, or two where the network has two subnets.</summary>
+    private Interface ReadInterface(string nodeName, YamlNode node, Network network)
+    {
+        var isBridge = network.Host == nodeName;
+        if (node is not YamlSequenceNode both)
+            return new Interface(network, ReadAddress(nodeName, node, network, network.Subnet), null, isBridge);
+        if (both.Children.Count != 2 || network.Subnet6 is not { } subnet6)
+            throw Wrong(node.Start, $"{nodeName} has a list of addresses in {network.Name}.", network.Subnet6 is null ? "The network has one subnet." : $"It has {both.Children.Count}.", "Write one address, or two in a network with subnet6.");
+        return new Interface(network, ReadAddress(nodeName, both.Children[0], network, network.Subnet), ReadAddress(nodeName, both.Children[1], network, subnet6), isBridge);
+    }
+
+    private IPAddress ReadAddress(string nodeName, YamlNode node, Network network, IPNetwork subnet)
     {
         var address = Address(node, $"the address of {nodeName} in {network.Name}");
-        if (!network.Subnet.Contains(address))
-            throw Wrong(node.Start, $"{address} is outside the network {network.Name}.", $"Its subnet is {network.Subnet}.", "Give the node an address inside the subnet.");
+        if (!subnet.Contains(address))
+            throw Wrong(node.Start, $"{address} is outside the network {network.Name}.", $"Its subnet is {subnet}.", "Give the node an address inside the subnet.");
         if (_owners.TryGetValue(address, out var owner))
             throw Wrong(node.Start, $"{nodeName} and {owner} have the same address {address}.", "An address belongs to one node.", "Give one of them another address.");
         _owners[address] = nodeName;

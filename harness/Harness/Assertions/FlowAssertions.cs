@@ -37,6 +37,9 @@ public static class FlowAssertions
     /// <summary>The client's own kernel sent nothing.</summary>
     public static void ShouldNotLeaveTheClient(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.NotSent, "should not leave the client");
 
+    /// <summary>The client is told at once that nobody serves there, in whatever way.</summary>
+    public static void ShouldBeRefused(this Flow flow) => Demand(flow, flow.Outcome.IsRefusal, "should be refused");
+
     public static void ShouldBeRefused(this Flow flow, string by) =>
         Demand(flow, flow.Outcome is { Kind: OutcomeKind.Refused } outcome && outcome.By == by, $"should be refused (reset) by {by}");
 

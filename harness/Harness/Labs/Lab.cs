@@ -52,6 +52,8 @@ public sealed class Lab : IAsyncDisposable
     public static async Task<Lab> StartAsync(Topology topology, bool capture = true)
     {
         await Toolbox.PrepareAsync();
+        if (topology.Networks.Any(n => n.Host is not null))
+            await Toolbox.PrepareBridgesAsync();
         var lab = new Lab(topology);
         try
         {
@@ -83,7 +85,7 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>The node that owns an address of the topology, or has been given it; null when none has.</summary>
     public Node? OwnerOf(IPAddress address) =>
-        _nodes.Values.FirstOrDefault(n => n.Spec.Interfaces.Any(i => i.Address.Equals(address)))
+        _nodes.Values.FirstOrDefault(n => n.Spec.Interfaces.Any(i => i.Addresses.Contains(address)))
         ?? _nodes.Values.FirstOrDefault(n => n.AddedAddresses.Contains(address));
 
     /// <summary>Ends servers and captures, lets the namespaces go, and makes sure that nothing of this process is left in them.</summary>
@@ -123,11 +125,21 @@ public sealed class Lab : IAsyncDisposable
             NodeSysctls.Apply(node.Namespace, spec.Forwarding);
         }
         foreach (var network in Topology.Networks)
-            AddSwitch(network);
+        {
+            if (network.Host is null)
+                AddSwitch(network);
+            else
+                AddBridge(network, this[network.Host]);
+        }
         foreach (var node in _nodes.Values)
         {
             node.Start();
-            if (capture)
+        }
+        foreach (var overlay in Topology.Overlays)
+            AddOverlay(overlay);
+        if (capture)
+        {
+            foreach (var node in _nodes.Values)
                 node.CaptureAll();
         }
     }
@@ -138,6 +150,9 @@ public sealed class Lab : IAsyncDisposable
         _switches.Add(ns);
         if (Sysctl.Exists("net.ipv6.conf.default.disable_ipv6"))
             Sysctl.Write(ns, "net.ipv6.conf.default.disable_ipv6", "1");
+        // Where br_netfilter is loaded, a switch would send its frames through iptables.
+        foreach (var sysctl in NodeSysctls.BridgeFilters.Where(Sysctl.Exists))
+            Sysctl.Write(ns, sysctl, "0");
         using var route = new RouteSocket(ns);
         route.AddBridge(BridgeName);
         route.SetLink(BridgeName);
@@ -148,6 +163,50 @@ public sealed class Lab : IAsyncDisposable
             route.AddVeth(node.Name, end.Device, node.Namespace, MacOf(end.Address));
             route.SetLink(node.Name, master: BridgeName);
         }
+    }
+
+    /// <summary>A bridge inside a node, as a Kubernetes node has for its pods: hairpin mode on, and its frames pass iptables.</summary>
+    private void AddBridge(Network network, Node host)
+    {
+        foreach (var sysctl in NodeSysctls.BridgeFilters)
+            Sysctl.Write(host.Namespace, sysctl, "1");
+        host.Route.AddBridge(network.Bridge, network.Mtu, MacOf(host.Spec.Interfaces.First(i => i.Network == network).Address));
+        foreach (var node in _nodes.Values)
+        {
+            if (node.Spec.Interfaces.FirstOrDefault(i => i.Network == network && !i.IsBridge) is not { } end)
+                continue;
+            host.Route.AddVeth(node.Name, end.Device, node.Namespace, MacOf(end.Address), network.Mtu);
+            host.Route.SetLink(node.Name, master: network.Bridge);
+            host.Route.SetHairpin(node.Name);
+        }
+    }
+
+    /// <summary>On each node a VXLAN device for each family, with the networks of the others behind it; flannel's own addresses and routes.</summary>
+    private void AddOverlay(Overlay overlay)
+    {
+        var ends = overlay.Joins.Select(n => (Network: n, Host: this[n.Host!])).ToList();
+        foreach (var ipv6 in overlay.Over.Subnet6 is null ? new[] { false } : [false, true])
+        {
+            var device = overlay.DeviceFor(ipv6);
+            foreach (var (network, host) in ends)
+            {
+                host.Route.AddVxlan(device, overlay.Vni, overlay.Port, (overlay.Over.Device, Outer(host)), MacOfOverlay(host), network.Mtu);
+                host.Route.SetLink(device);
+                host.Route.AddAddress(device, Subnet(network).BaseAddress, ipv6 ? 128 : 32);
+            }
+            foreach (var (from, to) in ends.SelectMany(a => ends.Where(b => b.Host != a.Host).Select(b => (a, b))))
+            {
+                from.Host.Route.AddRoute(Subnet(to.Network), Subnet(to.Network).BaseAddress, device);
+                from.Host.Route.AddNeighbour(device, Subnet(to.Network).BaseAddress, MacOfOverlay(to.Host));
+                from.Host.Route.AddForwarding(device, MacOfOverlay(to.Host), Outer(to.Host));
+            }
+
+            IPAddress Outer(Node host) => host.Spec.Interfaces.First(i => i.Network == overlay.Over) is var end && ipv6 ? end.Address6! : end.Address;
+
+            IPNetwork Subnet(Network network) => ipv6 ? network.Subnet6!.Value : network.Subnet;
+        }
+
+        static PhysicalAddress MacOfOverlay(Node host) => new([0x02, 0x01, .. host.Address.GetAddressBytes()[^4..]]);
     }
 
     /// <summary>A locally administered MAC address that shows the (IPv4) address: 02:00 and its four bytes.</summary>

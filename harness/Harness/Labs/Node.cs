@@ -175,9 +175,13 @@ public sealed class Node : IAsyncDisposable
         foreach (var end in Spec.Interfaces)
         {
             Route.SetLink(end.Device);
-            Route.AddAddress(end.Device, end.Address, end.Network.Subnet.PrefixLength);
+            foreach (var (address, prefixLength) in end.Prefixes)
+                Route.AddAddress(end.Device, address, prefixLength);
+            // A router asks for neighbours with its link-local address (ndisc_send_ns); none is made by itself here.
+            if (end.Address6 is not null)
+                Route.AddAddress(end.Device, new IPAddress([0xfe, 0x80, .. new byte[10], .. end.Address.GetAddressBytes()]), 64);
         }
-        if (Spec.Gateway is { } gateway)
+        foreach (var gateway in new[] { Spec.Gateway, Spec.Gateway6 }.OfType<IPAddress>())
             Route.AddRoute(new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0), gateway);
         foreach (var served in Spec.Serves)
             Serve(served.Protocol, served.Port);
@@ -187,6 +191,11 @@ public sealed class Node : IAsyncDisposable
     {
         foreach (var end in Spec.Interfaces)
             Lab.Wire.Add(new Capture(Name, Namespace, end.Device));
+        foreach (var overlay in Lab.Topology.Overlays.Where(o => o.Joins.Any(n => n.Host == Name)))
+        {
+            foreach (var ipv6 in overlay.Over.Subnet6 is null ? new[] { false } : [false, true])
+                Lab.Wire.Add(new Capture(Name, Namespace, overlay.DeviceFor(ipv6)));
+        }
     }
 
     /// <summary>Ends what works in the node. Its namespace is the lab's to let go.</summary>

@@ -1,4 +1,5 @@
 using Conformance.Generator.Sync;
+using Conformance.Kernel;
 
 namespace Conformance.Harness.Labs;
 
@@ -15,6 +16,8 @@ public static class Toolbox
 
     private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(IptablesVariant.ChooseAsync);
 
+    private static readonly Lazy<Task> s_bridges = new(LoadBridgeFilterAsync);
+
     private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () => new(StringComparer.Ordinal)
     {
         ["PATH"] = await s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}" : SystemPath,
@@ -29,6 +32,18 @@ public static class Toolbox
 
     /// <summary>Finds out what works here, once for each process, and so makes the kernel load what iptables needs.</summary>
     public static Task PrepareAsync() => s_environment.Value;
+
+    /// <summary>Loads br_netfilter, once for each process: it is nobody's dependency, and without it bridges never meet iptables.</summary>
+    /// <exception cref="HarnessException">The kernel has no br_netfilter.</exception>
+    public static Task PrepareBridgesAsync() => s_bridges.Value;
+
+    private static async Task LoadBridgeFilterAsync()
+    {
+        if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
+            await CliWrap.Cli.Wrap("modprobe").WithArguments(["br_netfilter"]).WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync();
+        if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
+            throw new HarnessException("This kernel has no br_netfilter.", $"There is no sysctl {NodeSysctls.BridgeFilters[0]} after modprobe br_netfilter.", "No lab with pods on a bridge can be built.", "Take a kernel with CONFIG_BRIDGE_NETFILTER: ./lab ... --kernel uml");
+    }
 
     private static string LinksTo(string variant)
     {

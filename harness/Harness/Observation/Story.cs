@@ -23,10 +23,11 @@ public sealed class Story
     public IReadOnlyList<StoryStep> Steps { get; }
 
     /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
-    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, DateTime since, DateTime until)
+    /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface sees them.</param>
+    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
     {
         var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Packet.IsIp).ToList();
-        var firsts = FirstsOf(relevant, clientNode, client);
+        var firsts = FirstsOf(relevant, clientNode, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
@@ -70,9 +71,9 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, IPEndPoint client) =>
+    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, IPEndPoint client, IPEndPoint? seenAs) =>
         [.. packets
-            .Where(p => p.Node == clientNode && p.IsLeaving && IsFrom(p.Packet, client))
+            .Where(p => p.Node == clientNode && p.IsLeaving && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
             .Select(p => p.Packet)
             .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
 
@@ -91,7 +92,7 @@ public sealed class Story
     }
 
     private static bool IsFrom(Packet packet, IPEndPoint client) =>
-        packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || Equals(packet.SourceAddress, client.Address));
+        packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any) || Equals(packet.SourceAddress, client.Address));
 
     private static (IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) => (packet.Source, packet.Destination);
 

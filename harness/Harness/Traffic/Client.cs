@@ -38,6 +38,7 @@ internal sealed class Client : IAsyncDisposable
         var socket = Bind(remote, SocketType.Stream, ProtocolType.Tcp, sourcePort);
         var local = (IPEndPoint)socket.LocalEndPoint!;
         var (established, gaveUp) = (false, false);
+        SocketError? error = null;
         string? greeting = null;
         try
         {
@@ -48,15 +49,15 @@ internal sealed class Client : IAsyncDisposable
             using (var limit = new CancellationTokenSource(Timeouts.Answer))
                 greeting = await ReadLineAsync(socket, limit.Token);
         }
-        catch (SocketException)
+        catch (SocketException e)
         {
-            // What the error really was is read off the wire.
+            error = e.SocketErrorCode; // what it really was is read off the wire
         }
         catch (OperationCanceledException)
         {
             gaveUp = true;
         }
-        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since) { WasEstablished = established, GaveUp = gaveUp };
+        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since) { WasEstablished = established, GaveUp = gaveUp, Error = error };
         Conclude(flow, greeting, established);
         Remember(flow);
         if (flow.Answer is not null)
@@ -117,6 +118,7 @@ internal sealed class Client : IAsyncDisposable
         var since = DateTime.UtcNow;
         using var socket = Bind(remote, SocketType.Dgram, ProtocolType.Udp, sourcePort);
         string? answer = null;
+        SocketError? error = null;
         try
         {
             await socket.ConnectAsync(remote);
@@ -126,9 +128,9 @@ internal sealed class Client : IAsyncDisposable
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
-            // What the error really was is read off the wire.
+            error = (e as SocketException)?.SocketErrorCode; // what it really was is read off the wire
         }
-        var flow = new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since);
+        var flow = new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since) { Error = error };
         Conclude(flow, answer, established: false);
         return Remember(flow);
     }
@@ -202,12 +204,12 @@ internal sealed class Client : IAsyncDisposable
     private static void Conclude(Flow flow, string? greeting, bool established)
     {
         // A socket that was never connected does not know its address; the wire does.
-        if (flow.Local.Address.Equals(IPAddress.Any) && flow.Story.Steps.FirstOrDefault()?.Packet.Source is { } source)
+        if (flow.Local.Address.Equals(flow.Local.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any) && flow.Story.Steps.FirstOrDefault()?.Packet.Source is { } source)
             flow.Local = source;
         flow.Answer = greeting is null ? null : Answer.Parse(greeting);
         flow.Outcome = flow.Answer is { } answer
             ? new Outcome(OutcomeKind.Answered, answer.Server, flow.Target.Address)
-            : Classifier.Classify(flow.Story, flow.From.Name, flow.Local, flow.Target, established);
+            : Classifier.Classify(flow.Story, flow.From.Name, flow.Local, flow.Target, established) with { Error = flow.Error };
     }
 
     private static async Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken)

@@ -58,10 +58,19 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>Whether the client gave up because its time-out had passed; nothing told its socket to stop.</summary>
     public bool GaveUp { get; internal init; }
 
+    /// <summary>What the client's own kernel said when the attempt failed.</summary>
+    public SocketError? Error { get; internal init; }
+
+    /// <summary>Who asked: the test, where several share a lab.</summary>
+    public string Scope { get; } = CurrentScope();
+
+    /// <summary>Tells who is asking; a suite whose tests share a lab sets it.</summary>
+    public static Func<string> CurrentScope { get; set; } = () => "";
+
     public bool IsOpen => _socket is not null;
 
     /// <summary>The flow's packets on every interface of the lab, until now or until a later flow has its source port.</summary>
-    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(), From.Name, Local, _since, Until);
+    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(), From.Name, Local, Answer?.SeenPeer, _since, Until);
 
     public override string ToString() =>
         $"{From.Name} ({Local}) asked {Protocol.ToString().ToLowerInvariant()} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";

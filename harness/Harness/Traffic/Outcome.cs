@@ -30,8 +30,18 @@ public enum OutcomeKind
 /// <summary>What came of a flow, read from the packets at the client's interface and not from an exception.</summary>
 /// <param name="By">The node that answered, reset, or sent the ICMP error; null when it cannot be told.</param>
 /// <param name="From">The address that the client saw it come from.</param>
-public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? From = null, IcmpMessage? Icmp = null)
+/// <param name="Error">What the client's own kernel said.</param>
+public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? From = null, IcmpMessage? Icmp = null, System.Net.Sockets.SocketError? Error = null)
 {
+    /// <summary>Whether the client was told at once that nobody serves there: by a reset, by ICMP (port unreachable), or by its own kernel.</summary>
+    public bool IsRefusal => Kind switch
+    {
+        OutcomeKind.Refused => true,
+        OutcomeKind.IcmpError => (Icmp!.Type, Icmp.Code, From!.AddressFamily) is (3, 3, System.Net.Sockets.AddressFamily.InterNetwork) or (1, 4, System.Net.Sockets.AddressFamily.InterNetworkV6),
+        OutcomeKind.NotSent => Error == System.Net.Sockets.SocketError.ConnectionRefused,
+        _ => false,
+    };
+
     public override string ToString() => Kind switch
     {
         OutcomeKind.Answered => $"answered by {By ?? "?"}",
@@ -39,7 +49,7 @@ public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? Fro
         OutcomeKind.Reset => $"reset by {By ?? "?"} as {From} after it stood",
         OutcomeKind.IcmpError => $"ICMP {Icmp?.Type}/{Icmp?.Code} by {By ?? "?"} as {From}",
         OutcomeKind.AnswerFromWrongAddress => $"an answer came from the wrong address {From} ({By ?? "?"})",
-        OutcomeKind.NotSent => "not sent: no packet left the client",
+        OutcomeKind.NotSent => $"not sent: no packet left the client{(Error is null ? "" : $" ({Error})")}",
         _ => "silence: nothing came back",
     };
 }

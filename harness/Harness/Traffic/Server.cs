@@ -20,7 +20,7 @@ public static class Dialogue
     /// <summary>The server resets the connection (RST).</summary>
     public const string PleaseReset = "!reset\n";
 
-    internal static byte[] Greeting(Node node, EndPoint? peer) => Encoding.ASCII.GetBytes($"{node.Name} {peer}\n");
+    internal static byte[] Greeting(Node node, IPEndPoint peer) => Encoding.ASCII.GetBytes($"{node.Name} {peer}\n");
 }
 
 /// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
@@ -35,19 +35,26 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     /// <summary>The clients that were served, as the server saw them, oldest first.</summary>
     public IReadOnlyList<IPEndPoint> Peers => [.. SeenPeers];
 
+    /// <summary>An IPv4 client of a socket for both families, without the prefix ::ffff:.</summary>
+    protected static IPEndPoint Plain(EndPoint peer) => (IPEndPoint)peer is { Address.IsIPv4MappedToIPv6: true } mapped ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port) : (IPEndPoint)peer;
+
     protected ConcurrentQueue<IPEndPoint> SeenPeers { get; } = new();
 
     public abstract ValueTask DisposeAsync();
 
+    /// <summary>Any address of the families that the node has.</summary>
+    protected IPAddress AnyAddress => Node.Spec.Interfaces.SelectMany(i => i.Addresses).Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
+
     protected Socket Bind(SocketType type, ProtocolType protocolType)
     {
-        var family = Node.Address.AddressFamily;
-        var any = new IPEndPoint(family == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, Port);
+        var any = new IPEndPoint(AnyAddress, Port);
         return Node.Namespace.Run(() =>
         {
-            var socket = new Socket(family, type, protocolType);
+            var socket = new Socket(any.AddressFamily, type, protocolType);
             try
             {
+                if (any.AddressFamily == AddressFamily.InterNetworkV6)
+                    socket.DualMode = true;
                 socket.Bind(any);
                 return socket;
             }
@@ -115,8 +122,9 @@ internal sealed class TcpServer : Server
         var buffer = ArrayPool<byte>.Shared.Rent(16 * 1024);
         try
         {
-            SeenPeers.Enqueue((IPEndPoint)socket.RemoteEndPoint!);
-            await socket.SendAsync(Dialogue.Greeting(Node, socket.RemoteEndPoint));
+            var peer = Plain(socket.RemoteEndPoint!);
+            SeenPeers.Enqueue(peer);
+            await socket.SendAsync(Dialogue.Greeting(Node, peer));
             int count;
             while ((count = await socket.ReceiveAsync(buffer)) > 0)
             {
@@ -163,14 +171,15 @@ internal sealed class UdpServer : Server
     private async Task ServeAsync()
     {
         var buffer = new byte[2048];
-        var any = new IPEndPoint(Node.Address.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+        var any = new IPEndPoint(AnyAddress, 0);
         while (true)
         {
             try
             {
                 var question = await _socket.ReceiveFromAsync(buffer, any);
-                SeenPeers.Enqueue((IPEndPoint)question.RemoteEndPoint);
-                await _socket.SendToAsync(Dialogue.Greeting(Node, question.RemoteEndPoint), question.RemoteEndPoint);
+                var peer = Plain(question.RemoteEndPoint);
+                SeenPeers.Enqueue(peer);
+                await _socket.SendToAsync(Dialogue.Greeting(Node, peer), question.RemoteEndPoint);
             }
             catch (ObjectDisposedException)
             {

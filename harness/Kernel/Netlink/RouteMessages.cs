@@ -14,6 +14,7 @@ internal static class RouteMessages
     internal const ushort RTM_NEWROUTE = 24;
     internal const ushort RTM_DELROUTE = 25;
     internal const ushort RTM_GETROUTE = 26;
+    internal const ushort RTM_NEWNEIGH = 28;
     internal const ushort RTM_GETNEIGH = 30;
 
     internal const ushort IFLA_ADDRESS = 1;
@@ -24,6 +25,15 @@ internal static class RouteMessages
     internal const ushort IFLA_NET_NS_FD = 28;
     internal const ushort IFLA_INFO_KIND = 1;
     internal const ushort IFLA_INFO_DATA = 2;
+    internal const ushort IFLA_INFO_SLAVE_KIND = 4;
+    internal const ushort IFLA_INFO_SLAVE_DATA = 5;
+    internal const ushort IFLA_BRPORT_MODE = 4;
+    internal const ushort IFLA_VXLAN_ID = 1;
+    internal const ushort IFLA_VXLAN_LINK = 3;
+    internal const ushort IFLA_VXLAN_LOCAL = 4;
+    internal const ushort IFLA_VXLAN_LEARNING = 7;
+    internal const ushort IFLA_VXLAN_PORT = 15;
+    internal const ushort IFLA_VXLAN_LOCAL6 = 17;
     internal const ushort VETH_INFO_PEER = 1;
 
     internal const ushort IFA_ADDRESS = 1;
@@ -40,9 +50,13 @@ internal static class RouteMessages
     internal const byte RT_SCOPE_LINK = 253;
     internal const byte RT_SCOPE_NOWHERE = 255;
     internal const byte RTN_UNICAST = 1;
+    internal const uint RTNH_F_ONLINK = 4;
 
     internal const ushort NDA_DST = 1;
     internal const ushort NDA_LLADDR = 2;
+    internal const ushort NUD_PERMANENT = 0x80;
+    internal const byte NTF_SELF = 0x02;
+    internal const byte AF_BRIDGE = 7;
 
     internal const uint IFF_UP = 1;
 

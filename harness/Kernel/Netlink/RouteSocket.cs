@@ -26,9 +26,43 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Route);
     private readonly ConcurrentDictionary<string, int> _indexes = new(StringComparer.Ordinal);
 
-    public void AddBridge(string name) => _socket.Execute((
-        $"create the bridge {name}",
-        NewLink(name).Attribute(IFLA_MTU, 1500u).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "bridge"))));
+    /// <param name="address">The bridge's own MAC address; without one it takes a port's.</param>
+    public void AddBridge(string name, uint mtu = 1500, PhysicalAddress? address = null)
+    {
+        var request = NewLink(name).Attribute(IFLA_MTU, mtu);
+        if (address is not null)
+            request.Attribute(IFLA_ADDRESS, address.GetAddressBytes());
+        _socket.Execute(($"create the bridge {name}", request.Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "bridge"))));
+    }
+
+    /// <summary>Makes a VXLAN device that learns nothing: every other end is told by <see cref="AddForwarding"/>.</summary>
+    /// <param name="over">The device that carries it, and the address there.</param>
+    public void AddVxlan(string name, uint vni, ushort port, (string Link, IPAddress Local) over, PhysicalAddress address, uint mtu) => _socket.Execute((
+        $"create the VXLAN device {name}",
+        NewLink(name).Attribute(IFLA_MTU, mtu).Attribute(IFLA_ADDRESS, address.GetAddressBytes()).Nest(IFLA_LINKINFO, info => info
+            .Attribute(IFLA_INFO_KIND, "vxlan")
+            .Nest(IFLA_INFO_DATA, data => data
+                .Attribute(IFLA_VXLAN_ID, vni)
+                .Attribute(IFLA_VXLAN_LINK, (uint)IndexOf(over.Link))
+                .Attribute(over.Local.AddressFamily == AddressFamily.InterNetworkV6 ? IFLA_VXLAN_LOCAL6 : IFLA_VXLAN_LOCAL, over.Local)
+                .Attribute(IFLA_VXLAN_LEARNING, (byte)0)
+                .BigEndian(IFLA_VXLAN_PORT, port)))));
+
+    /// <summary>Tells a VXLAN device which host a MAC address is behind.</summary>
+    public void AddForwarding(string link, PhysicalAddress address, IPAddress host) => _socket.Execute((
+        $"add the forwarding entry of {address} to {link}",
+        new NetlinkRequest(RTM_NEWNEIGH, NetlinkFlags.Create | NetlinkFlags.Replace)
+            .Fixed(new ndmsg { ndm_family = AF_BRIDGE, ndm_ifindex = IndexOf(link), ndm_state = NUD_PERMANENT, ndm_flags = NTF_SELF })
+            .Attribute(NDA_LLADDR, address.GetAddressBytes())
+            .Attribute(NDA_DST, host)));
+
+    /// <summary>Adds a neighbour that stays: nobody is asked for it.</summary>
+    public void AddNeighbour(string link, IPAddress neighbour, PhysicalAddress address) => _socket.Execute((
+        $"add the neighbour {neighbour} on {link}",
+        new NetlinkRequest(RTM_NEWNEIGH, NetlinkFlags.Create | NetlinkFlags.Replace)
+            .Fixed(new ndmsg { ndm_family = Family(neighbour), ndm_ifindex = IndexOf(link), ndm_state = NUD_PERMANENT })
+            .Attribute(NDA_DST, neighbour)
+            .Attribute(NDA_LLADDR, address.GetAddressBytes())));
 
     public void AddDummy(string name)
     {
@@ -37,14 +71,15 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     }
 
     /// <summary>Makes a veth pair: one end here, the other, with its MAC address, in another namespace.</summary>
-    public void AddVeth(string name, string peerName, NetworkNamespace peerNamespace, PhysicalAddress peerAddress) =>
+    public void AddVeth(string name, string peerName, NetworkNamespace peerNamespace, PhysicalAddress peerAddress, uint mtu = 1500) =>
         WithDescriptor(peerNamespace, fd => _socket.Execute((
             $"create the veth pair {name} - {peerNamespace}:{peerName}",
-            NewLink(name).Nest(IFLA_LINKINFO, info => info
+            NewLink(name).Attribute(IFLA_MTU, mtu).Nest(IFLA_LINKINFO, info => info
                 .Attribute(IFLA_INFO_KIND, "veth")
                 .Nest(IFLA_INFO_DATA, data => data.Nest(VETH_INFO_PEER, peer => peer
                     .Fixed(default(ifinfomsg))
                     .Attribute(IFLA_IFNAME, peerName)
+                    .Attribute(IFLA_MTU, mtu)
                     .Attribute(IFLA_ADDRESS, peerAddress.GetAddressBytes())
                     .Attribute(IFLA_NET_NS_FD, (uint)fd)))))));
 
@@ -57,6 +92,13 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             request.Attribute(IFLA_MASTER, (uint)IndexOf(master));
         _socket.Execute(($"set the interface {name} {(up ? "up" : "down")}", request));
     }
+
+    /// <summary>Lets a bridge send a frame back out of the port that it came in by: a pod that reaches itself through its Service.</summary>
+    public void SetHairpin(string port, bool on = true) => _socket.Execute((
+        $"set the hairpin mode of {port}",
+        new NetlinkRequest(RTM_NEWLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(port) }).Nest(IFLA_LINKINFO, info => info
+            .Attribute(IFLA_INFO_SLAVE_KIND, "bridge")
+            .Nest(IFLA_INFO_SLAVE_DATA, data => data.Attribute(IFLA_BRPORT_MODE, on ? (byte)1 : (byte)0)))));
 
     public void DeleteLink(string name)
     {
@@ -87,6 +129,11 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     public void AddRoute(IPNetwork destination, IPAddress gateway) => _socket.Execute((
         $"add the route to {destination} through {gateway}",
         RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination).Attribute(RTA_GATEWAY, gateway)));
+
+    /// <summary>Adds a route through a gateway that is on the link though no network there says so.</summary>
+    public void AddRoute(IPNetwork destination, IPAddress gateway, string link) => _socket.Execute((
+        $"add the route to {destination} through {gateway} on {link}",
+        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, routeFlags: RTNH_F_ONLINK).Attribute(RTA_GATEWAY, gateway).Attribute(RTA_OIF, (uint)IndexOf(link))));
 
     /// <summary>Adds a route to a network that is directly on the link.</summary>
     public void AddRoute(IPNetwork destination, string link) => _socket.Execute((
@@ -162,7 +209,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     private static NetlinkRequest NewLink(string name) =>
         new NetlinkRequest(RTM_NEWLINK, NetlinkFlags.Create | NetlinkFlags.Exclusive).Fixed(default(ifinfomsg)).Attribute(IFLA_IFNAME, name);
 
-    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE, byte protocol = RTPROT_STATIC)
+    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE, byte protocol = RTPROT_STATIC, uint routeFlags = 0)
     {
         var request = new NetlinkRequest(type, flags).Fixed(new rtmsg
         {
@@ -172,6 +219,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             rtm_protocol = protocol,
             rtm_scope = scope,
             rtm_type = RTN_UNICAST,
+            rtm_flags = routeFlags,
         });
         return destination.PrefixLength > 0 ? request.Attribute(RTA_DST, destination.BaseAddress) : request;
     }
