@@ -19,12 +19,12 @@ public sealed class Claim
 
     public ArticleVerdict Article { get; set; }
 
-    /// <summary>The correct behaviour, which the test asserts, where the article is imprecise, wrong or silent.</summary>
+    /// <summary>The correct behaviour, which the test asserts, where the statement is imprecise or wrong.</summary>
     public string? Correct { get; set; }
 
     /// <summary>What a test asserts: the correct behaviour where the article does not state it, else the article's statement.</summary>
     [YamlIgnore]
-    public string Proved => Article == ArticleVerdict.Right ? En : Correct!;
+    public string Proved => Article == ArticleVerdict.Right ? En : Correct ?? En;
 
     /// <summary>The chapter that it stands in.</summary>
     [YamlIgnore]
@@ -75,7 +75,7 @@ public sealed class Catalogue
                 claim.Chapter = chapter.Id;
                 if (claim.Id.Length == 0 || claim.En.Length == 0 || claim.Observe.Length == 0)
                     throw new FormatException($"claims.yaml: the claim '{claim.Id}' of {chapter.Id} lacks id, en or observe.");
-                if (claim.Article != ArticleVerdict.Right && string.IsNullOrEmpty(claim.Correct))
+                if (claim.Article is ArticleVerdict.Imprecise or ArticleVerdict.Wrong && string.IsNullOrEmpty(claim.Correct))
                     throw new FormatException($"claims.yaml: the article is {claim.Article} on {claim.Id}, and the correct behaviour is missing.");
                 if (claim.Article != ArticleVerdict.Silent && claim.Zh.Length == 0)
                     throw new FormatException($"claims.yaml: {claim.Id} lacks the article's words (zh).");

@@ -2,7 +2,7 @@ namespace Conformance.Reports;
 
 /// <summary>Gathers what tests saw of claims and keeps one file for each claim up to date. Safe to use from several threads.</summary>
 public sealed class ClaimRecorder(
-    string runFolder, Catalogue catalogue, KernelRecord kernel, IReadOnlyDictionary<string, string> tools, ImplementationRecord implementation)
+    string runFolder, Catalogue catalogue, KernelRecord kernel, IReadOnlyDictionary<string, string> tools)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<string, List<TestRecord>> _tests = new(StringComparer.Ordinal);
@@ -11,8 +11,9 @@ public sealed class ClaimRecorder(
     public string RunFolder { get; } = runFolder;
 
     /// <summary>Adds a test's result to each claim that it names.</summary>
+    /// <param name="implementation">What was under test.</param>
     /// <exception cref="KeyNotFoundException">The catalogue has no such claim.</exception>
-    public void Add(IEnumerable<string> claimIds, TestRecord test)
+    public void Add(IEnumerable<string> claimIds, TestRecord test, ImplementationRecord implementation)
     {
         lock (_lock)
         {
@@ -22,12 +23,12 @@ public sealed class ClaimRecorder(
                 if (!_tests.TryGetValue(id, out var tests))
                     _tests[id] = tests = [];
                 tests.Add(test);
-                RecordOf(claim, tests).Write(RunFolder);
+                RecordOf(claim, tests, implementation).Write(RunFolder);
             }
         }
     }
 
-    private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests) => new(
+    private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests, ImplementationRecord implementation) => new(
         ClaimRecord.CurrentSchema, claim.Id, claim.Chapter,
         new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Observe,
         tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), [.. tests],

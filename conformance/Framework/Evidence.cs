@@ -3,6 +3,7 @@ using Allure.Net.Commons;
 using Conformance.Harness;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Traffic;
 using Conformance.Reports;
 using NUnit.Framework.Interfaces;
@@ -11,9 +12,11 @@ namespace Conformance.Suite;
 
 /// <summary>What a test saw, taken before its lab goes: steps, flows with their stories, tables, rules, captures.</summary>
 internal sealed record Evidence(
-    IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
+    ImplementationRecord Implementation, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
-    internal static readonly Evidence None = new([], [], [], []);
+    private static readonly ImplementationRecord s_byHand = new("by hand, as the article does it", "");
+
+    internal static readonly Evidence None = new(s_byHand, [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
@@ -29,9 +32,37 @@ internal sealed record Evidence(
             if (await node.Iptables.DescribeAsync() is { Length: > 0 } rules)
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
         }
-        var attachments = CapturesOf(lab, test);
-        s_taken[test.Id] = new Evidence(steps, flows, tables, attachments);
-        PutIntoAllure(steps, flows, tables, attachments);
+        var attachments = Write(lab.Wire.Packets(), test);
+        Keep(test, new Evidence(s_byHand, steps, flows, tables, attachments));
+    }
+
+    /// <summary>
+    /// Takes the evidence of one of several tests that share a cluster: its own flows and their packets; and when it
+    /// failed also all packets of its time, tables, rules and sets of the nodes, and what the proxies said.
+    /// </summary>
+    internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
+    {
+        var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == test.Id).ToList();
+        var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id).Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
+        var tables = new List<TableRecord>();
+        if (failed)
+        {
+            foreach (var running in cluster.Running)
+            {
+                tables.AddRange(running.Node.Tables().Select(t => new TableRecord(running.Node.Name, t.Title, t.Text)));
+                tables.Add(new TableRecord(running.Node.Name, "iptables rules with counters", await running.Node.Iptables.DescribeAsync()));
+                tables.Add(new TableRecord(running.Node.Name, "sets", (await running.Node.Command("ipset", "save").TryAsync()).StandardOutput));
+                tables.Add(new TableRecord(running.Node.Name, "what the proxy said", running.Log));
+            }
+        }
+        var packets = failed ? cluster.Lab.Wire.Packets().Where(p => p.Time >= since) : flows.SelectMany(f => f.Story.Steps).Select(s => s.Captured);
+        Keep(test, new Evidence(implementation, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
+    }
+
+    private static void Keep(ITest test, Evidence evidence)
+    {
+        s_taken[test.Id] = evidence;
+        PutIntoAllure(evidence);
     }
 
     internal static Evidence Of(ITest test) => s_taken.TryRemove(test.Id, out var evidence) ? evidence : None;
@@ -47,10 +78,10 @@ internal sealed record Evidence(
                 p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))]);
     }
 
-    private static List<AttachmentRecord> CapturesOf(Lab lab, ITest test)
+    private static List<AttachmentRecord> Write(IEnumerable<CapturedPacket> packets, ITest test)
     {
         var attachments = new List<AttachmentRecord>();
-        foreach (var capture in lab.Wire.Packets().GroupBy(p => (p.Node, p.Device)))
+        foreach (var capture in packets.GroupBy(p => (p.Node, p.Device)))
         {
             var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!, $"{capture.Key.Node}-{capture.Key.Device}.pcap");
             var file = Path.Combine(RunFolder.Current, path);
@@ -61,9 +92,9 @@ internal sealed record Evidence(
         return attachments;
     }
 
-    private static void PutIntoAllure(
-        List<StepRecord> steps, List<FlowRecord> flows, List<TableRecord> tables, List<AttachmentRecord> attachments)
+    private static void PutIntoAllure(Evidence evidence)
     {
+        var (_, steps, flows, tables, attachments) = evidence;
         foreach (var step in steps)
             AllureApi.Step($"{step.Node}: {step.Text}");
         var stories = flows.Select(f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n" + string.Join('\n', f.Packets.Select(

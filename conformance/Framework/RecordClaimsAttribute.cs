@@ -34,7 +34,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
             TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error, $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
-            test.FullName, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
+            test.FullName, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments), evidence.Implementation);
     }
 
     private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch
@@ -52,6 +52,6 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         return new ClaimRecorder(
             RunFolder.Current, Catalogue.Parse(reader.ReadToEnd()),
             new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
-            ToolVersions.Read(), new ImplementationRecord("by hand, as the article does it", ""));
+            ToolVersions.Read());
     }
 }

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using Conformance.Harness;
 using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
 using Conformance.Kernel;
+using NUnit.Framework.Internal;
 
 namespace Conformance.Suite;
 
@@ -14,6 +16,7 @@ public sealed class SuiteSetUp
     {
         // Finds the iptables that works, and so loads its modules: without them no kernel tells which matches it has.
         await Toolbox.PrepareAsync();
+        Flow.CurrentScope = () => TestExecutionContext.CurrentContext.CurrentTest?.Id ?? "";
         // Allure's own way to say where its results go: a configuration file, named in the environment.
         const string variable = "ALLURE_CONFIG";
         if (Environment.GetEnvironmentVariable(variable) is { Length: > 0 })
@@ -24,7 +27,11 @@ public sealed class SuiteSetUp
         Environment.SetEnvironmentVariable(variable, config);
     }
 
-    /// <summary>A thread that is left in a namespace would silently do other work there.</summary>
     [OneTimeTearDown]
-    public void CheckThreads() => Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
+    public async Task End()
+    {
+        await Clusters.EndAsync();
+        // A thread that is left in a namespace would silently do other work there.
+        Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
+    }
 }

@@ -56,10 +56,11 @@ public sealed class CatalogueTests
         var folder = Directory.CreateTempSubdirectory("records-test");
         try
         {
-            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal), new ImplementationRecord("x", "1"));
-            recorder.Add(["VS-8"], Test(Verdict.Holds));
-            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable));
-            recorder.Add(["VS-8"], Test(Verdict.Holds));
+            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal));
+            var implementation = new ImplementationRecord("x", "1");
+            recorder.Add(["VS-8"], Test(Verdict.Holds), implementation);
+            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable), implementation);
+            recorder.Add(["VS-8"], Test(Verdict.Holds), implementation);
 
             var records = ClaimRecord.ReadAll(folder.FullName);
             var summary = Summary.Of(Claims, ["VS-8", "VS-9", "VS-1"], records);

@@ -42,12 +42,12 @@ public sealed class ApiServer : IAsyncDisposable
 {
     private readonly ApiServerOptions _options;
     private readonly WebApplication _application;
-    private readonly ObjectStore _store = new();
+    private readonly ObjectStore _store;
     private readonly ConcurrentQueue<string> _requests = new();
     private readonly ConcurrentDictionary<string, (IReadOnlyList<StoredObject> Objects, long Version)> _pages = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<HttpContext, bool> _open = new();
 
-    private ApiServer(ApiServerOptions options, WebApplication application, Uri address) => (_options, _application, Address) = (options, application, address);
+    private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Uri address) => (_options, _store, _application, Address) = (options, store, application, address);
 
     public Uri Address { get; }
 
@@ -61,7 +61,10 @@ public sealed class ApiServer : IAsyncDisposable
     /// <param name="ns">The namespace to listen in; null for this process's.</param>
     /// <param name="endPoint">Where; port 0 for any free one.</param>
     /// <exception cref="HarnessException">The port is in use.</exception>
-    public static async Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ApiServerOptions? options = null)
+    public static Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ApiServerOptions? options = null) => StartAsync(ns, endPoint, new ObjectStore(), options);
+
+    /// <summary>Starts to serve objects that others may serve as well.</summary>
+    internal static async Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ObjectStore store, ApiServerOptions? options = null)
     {
         options ??= new ApiServerOptions();
         var listener = ns is null ? Bind(endPoint) : ns.Run(() => Bind(endPoint));
@@ -75,7 +78,7 @@ public sealed class ApiServer : IAsyncDisposable
         var application = builder.Build();
         var port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         var address = new Uri($"{(options.Certificate is null ? "http" : "https")}://{new IPEndPoint(endPoint.Address, port)}");
-        var server = new ApiServer(options, application, address);
+        var server = new ApiServer(options, store, application, address);
         application.Run(server.AnswerAsync);
         await application.StartAsync();
         return server;

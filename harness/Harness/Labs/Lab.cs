@@ -10,7 +10,8 @@ using Conformance.Topologies;
 namespace Conformance.Harness.Labs;
 
 /// <summary>Something that was done to a node, in words, since the lab's start.</summary>
-public sealed record JournalEntry(TimeSpan At, string Node, string Text);
+/// <param name="Scope">Who did it: the test, where several share a lab.</param>
+public sealed record JournalEntry(TimeSpan At, string Node, string Text, string Scope);
 
 /// <summary>
 /// A running topology. Every node and every network (a switch: a bridge) is a network namespace that only this
@@ -113,7 +114,7 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    internal void Note(Node node, string text) => _journal.Enqueue(new JournalEntry(_sinceStart.Elapsed, node.Name, text));
+    internal void Note(Node node, string text) => _journal.Enqueue(new JournalEntry(_sinceStart.Elapsed, node.Name, text, Traffic.Flow.CurrentScope()));
 
     private void Build(bool capture)
     {

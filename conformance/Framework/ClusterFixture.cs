@@ -1,0 +1,122 @@
+using System.Globalization;
+using Allure.NUnit;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Proxies;
+using Conformance.Kernel;
+using Conformance.Reports;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Conformance.Suite;
+
+/// <summary>
+/// A fixture whose tests share the cluster with the proxy under test. Each test makes Services of its own, with
+/// addresses and ports that nobody else has, and sees only its own flows.
+/// </summary>
+[AllureNUnit]
+[Parallelizable(ParallelScope.All)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+[Requires(Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack)]
+public abstract class ClusterFixture
+{
+    private static int s_number;
+    private readonly List<ServiceSpec> _services = [];
+    private readonly DateTime _since = DateTime.UtcNow;
+    private Cluster? _cluster;
+    private ImplementationRecord? _implementation;
+
+    protected Cluster Cluster => _cluster ?? throw new InvalidOperationException("The cluster is not up.");
+
+    protected Lab Lab => Cluster.Lab;
+
+    /// <summary>Outside the cluster; its way to the Service network, where it has one, is node1.</summary>
+    protected Node Client => Lab["client"];
+
+    protected Node Node1 => Lab["node1"];
+
+    protected Node Node2 => Lab["node2"];
+
+    /// <summary>A pod on node1 that only asks.</summary>
+    protected Node PodA => Lab["pod-a"];
+
+    /// <summary>A pod on node2 that only asks.</summary>
+    protected Node PodC => Lab["pod-c"];
+
+    /// <summary>What is needed of the proxy besides Services; a claim about it is not supported by one that lacks it.</summary>
+    protected virtual IReadOnlyList<ProxyFeature> Needs => [];
+
+    protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
+
+    [SetUp]
+    public async Task JoinCluster()
+    {
+        var proxy = Clusters.Chosen;
+        // Our own generator makes kube-proxy's layout when it is asked to: an implementation of its own.
+        if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy.Name == "generator")
+            proxy = Proxy.Parse("generator-compat");
+        if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
+            Not.Supported($"{proxy.Name} does not declare the feature {missing}");
+        (_cluster, _implementation) = await Clusters.GetAsync(proxy);
+    }
+
+    [TearDown]
+    public async Task LeaveCluster()
+    {
+        if (_cluster is null)
+            return;
+        var test = TestExecutionContext.CurrentContext.CurrentTest;
+        await Evidence.TakeAsync(_cluster, _implementation!, test, _since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
+        foreach (var service in _services)
+            _cluster.Delete(service);
+        if (_cluster.Lab.Wire.Dropped > 0)
+            throw new InvalidOperationException($"{_cluster.Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
+    }
+
+    /// <summary>A Service with addresses and node ports of its own, not yet in the cluster.</summary>
+    protected ServiceSpec NewService(params EndpointSpec[] endpoints)
+    {
+        var number = Interlocked.Increment(ref s_number);
+        return new ServiceSpec(string.Create(CultureInfo.InvariantCulture, $"test-{number}"))
+        {
+            ClusterIPs = [string.Create(CultureInfo.InvariantCulture, $"10.96.{1 + (number / 250)}.{1 + (number % 250)}")],
+            Endpoints = endpoints,
+        };
+    }
+
+    /// <summary>An IPv6 address of the Service network with the same number as the Service's own.</summary>
+    protected static string AddressV6(ServiceSpec service) => $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
+
+    /// <summary>A node port, external address or load balancer's address that belongs to the Service alone.</summary>
+    protected static int NodePortOf(ServiceSpec service) => 30000 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) % 2700);
+
+    protected static string OutsideAddress(ServiceSpec service) => $"203.0.113.{service.ClusterIPs[0].Split('.')[3]}";
+
+    /// <summary>Makes a Service with node ports.</summary>
+    protected static ServiceSpec WithNodePort(ServiceSpec service, string type = "NodePort") =>
+        service with { Type = type, Ports = [.. service.Ports.Select((p, i) => p with { NodePort = NodePortOf(service) + i })] };
+
+    /// <summary>Puts Services into the cluster and waits until every node has them.</summary>
+    protected async Task<ServiceSpec> ApplyAsync(ServiceSpec service)
+    {
+        if (!_services.Exists(s => s.Name == service.Name))
+            _services.Add(service);
+        await Cluster.ApplyAsync(service);
+        return service;
+    }
+
+    /// <summary>Deletes a Service and waits until no node has it.</summary>
+    protected async Task DeleteAsync(ServiceSpec service)
+    {
+        Cluster.Delete(service);
+        await Cluster.SettleAsync();
+    }
+
+    /// <summary>Adds the way to an address of the cluster that only somebody outside needs: the client sends it to this node.</summary>
+    protected async Task<string> ReachableAsync(string address, Node via)
+    {
+        await Client.RunAsync($"ip route replace {address} via {(address.Contains(':', StringComparison.Ordinal) ? via.Spec.Interfaces[0].Address6 : via.Address)}");
+        return address;
+    }
+}

@@ -1,0 +1,119 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using Conformance.Harness.Labs;
+
+namespace Conformance.Harness.Kubernetes;
+
+/// <summary>A port of a Service: where it listens, and the port of the endpoints that it stands for.</summary>
+public sealed record PortSpec(int Port, int TargetPort = 8080, string Protocol = "TCP", int NodePort = 0)
+{
+    /// <summary>Names the port in Service and slices.</summary>
+    public string Name => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Protocol.ToLowerInvariant()}-{Port}");
+}
+
+/// <summary>An endpoint of a Service: a pod of the lab, in one of the states that an EndpointSlice tells.</summary>
+public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServing = true, bool IsTerminating = false)
+{
+    public static implicit operator EndpointSpec(string pod) => new(pod);
+
+    /// <summary>A pod that is being deleted and still answers.</summary>
+    public static EndpointSpec Terminating(string pod) => new(pod, IsReady: false, IsServing: true, IsTerminating: true);
+
+    public static EndpointSpec NotReady(string pod) => new(pod, IsReady: false, IsServing: false);
+}
+
+/// <summary>A Service and its endpoints, as a test wants them; an immutable value, written with the API's names.</summary>
+public sealed record ServiceSpec(string Name)
+{
+    public string Type { get; init; } = "ClusterIP";
+
+    public IReadOnlyList<string> ClusterIPs { get; init; } = [];
+
+    public IReadOnlyList<PortSpec> Ports { get; init; } = [new(80)];
+
+    public IReadOnlyList<string> ExternalIPs { get; init; } = [];
+
+    public IReadOnlyList<string> LoadBalancerIPs { get; init; } = [];
+
+    public IReadOnlyList<string> SourceRanges { get; init; } = [];
+
+    public string ExternalTrafficPolicy { get; init; } = "Cluster";
+
+    public string InternalTrafficPolicy { get; init; } = "Cluster";
+
+    /// <summary>Session affinity by the client's address for so many seconds; 0 for none.</summary>
+    public int AffinitySeconds { get; init; }
+
+    public int HealthCheckNodePort { get; init; }
+
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    public IReadOnlyList<EndpointSpec> Endpoints { get; init; } = [];
+
+    /// <summary>The first address, as a target of a flow.</summary>
+    public string Target(int port = 80) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{new IPEndPoint(IPAddress.Parse(ClusterIPs[0]), port)}");
+
+    /// <summary>The node port of the first port.</summary>
+    public int NodePort => Ports[0].NodePort;
+
+    /// <summary>The Service as a manifest.</summary>
+    internal string ServiceManifest() => new JsonObject
+    {
+        ["apiVersion"] = "v1",
+        ["kind"] = "Service",
+        ["metadata"] = new JsonObject { ["name"] = Name, ["labels"] = new JsonObject(Labels.Select(l => KeyValuePair.Create(l.Key, (JsonNode?)l.Value))) },
+        ["spec"] = Spec(),
+        ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = new JsonArray([.. LoadBalancerIPs.Select(ip => new JsonObject { ["ip"] = ip })]) } },
+    }.ToJsonString();
+
+    /// <summary>One slice for each family.</summary>
+    internal IEnumerable<(string Name, string Manifest)> SliceManifests(Lab lab)
+    {
+        foreach (var family in ClusterIPs.Select(a => IPAddress.Parse(a).AddressFamily).Distinct())
+        {
+            var (name, type) = family == AddressFamily.InterNetwork ? ($"{Name}-4", "IPv4") : ($"{Name}-6", "IPv6");
+            yield return (name, new JsonObject
+            {
+                ["apiVersion"] = "discovery.k8s.io/v1",
+                ["kind"] = "EndpointSlice",
+                ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = Name } },
+                ["addressType"] = type,
+                ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort, ["protocol"] = p.Protocol })]),
+                ["endpoints"] = new JsonArray([.. Endpoints.Select(e => Endpoint(e, lab[e.Pod], family))]),
+            }.ToJsonString());
+        }
+    }
+
+    private static JsonObject Endpoint(EndpointSpec endpoint, Node pod, AddressFamily family) => new()
+    {
+        ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
+        ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing, ["terminating"] = endpoint.IsTerminating },
+        ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
+    };
+
+    private JsonObject Spec()
+    {
+        var spec = new JsonObject
+        {
+            ["type"] = Type,
+            ["clusterIPs"] = Strings(ClusterIPs),
+            ["internalTrafficPolicy"] = InternalTrafficPolicy,
+            ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.Port, ["targetPort"] = p.TargetPort, ["protocol"] = p.Protocol, ["nodePort"] = p.NodePort })]),
+            ["sessionAffinity"] = AffinitySeconds > 0 ? "ClientIP" : "None",
+        };
+        if (AffinitySeconds > 0)
+            spec["sessionAffinityConfig"] = new JsonObject { ["clientIP"] = new JsonObject { ["timeoutSeconds"] = AffinitySeconds } };
+        if (ExternalIPs.Count > 0)
+            spec["externalIPs"] = Strings(ExternalIPs);
+        if (Type != "ClusterIP" || ExternalIPs.Count > 0)
+            spec["externalTrafficPolicy"] = ExternalTrafficPolicy;
+        if (SourceRanges.Count > 0)
+            spec["loadBalancerSourceRanges"] = Strings(SourceRanges);
+        if (HealthCheckNodePort > 0)
+            spec["healthCheckNodePort"] = HealthCheckNodePort;
+        return spec;
+    }
+
+    private static JsonArray Strings(IEnumerable<string> texts) => new([.. texts.Select(t => JsonValue.Create(t))]);
+}

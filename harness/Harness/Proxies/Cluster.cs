@@ -1,0 +1,154 @@
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Kernel;
+using Conformance.Topologies;
+
+namespace Conformance.Harness.Proxies;
+
+/// <summary>
+/// A lab with a proxy under test on each of its Kubernetes nodes. Whether a change has been programmed is seen from
+/// outside: after it a canary Service changes, and answers from each node under its new port when everything before it
+/// has been read, Services and slices alike.
+/// </summary>
+public sealed class Cluster : IAsyncDisposable
+{
+    private const string CanaryAddress = "10.96.0.3";
+    private const string CanaryPod = "web-a";
+    private const int FirstCanaryPort = 20000;
+    private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
+    private readonly List<RunningProxy> _running = [];
+    private readonly Lock _lock = new();
+    private int _generation;
+
+    private Cluster(Lab lab, Proxy proxy) => (Lab, Proxy) = (lab, proxy);
+
+    public Lab Lab { get; }
+
+    public Proxy Proxy { get; }
+
+    public ClusterObjects Objects { get; } = new();
+
+    /// <summary>The nodes that have pods.</summary>
+    public IReadOnlyList<Node> Nodes => [.. Lab.Nodes.Where(n => n.Spec.Interfaces.Any(i => i.IsBridge))];
+
+    public IReadOnlyList<RunningProxy> Running => _running;
+
+    /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves.</summary>
+    /// <exception cref="HarnessException">The proxy ended, or programs nothing; its log is told.</exception>
+    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, bool capture = true)
+    {
+        var cluster = new Cluster(await Lab.StartAsync(topology, capture), proxy);
+        try
+        {
+            foreach (var node in cluster.Nodes)
+                cluster.Objects.Apply(NodeManifest(node));
+            foreach (var node in cluster.Nodes)
+                cluster._running.Add(await proxy.StartAsync(node, cluster.Objects));
+            await cluster.SettleAsync();
+            return cluster;
+        }
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Creates or changes Services with their endpoints, and waits until every node has them.</summary>
+    public async Task ApplyAsync(params IReadOnlyList<ServiceSpec> services)
+    {
+        foreach (var service in services)
+            Put(service);
+        await SettleAsync();
+    }
+
+    /// <summary>Creates or changes a Service without waiting.</summary>
+    public void Put(ServiceSpec service)
+    {
+        foreach (var (_, manifest) in service.SliceManifests(Lab))
+            Objects.Apply(manifest);
+        Objects.Apply(service.ServiceManifest());
+    }
+
+    /// <summary>Deletes a Service with its endpoints, without waiting.</summary>
+    public void Delete(ServiceSpec service)
+    {
+        Objects.Delete("Service", "default", service.Name);
+        foreach (var (name, _) in service.SliceManifests(Lab))
+            Objects.Delete("EndpointSlice", "default", name);
+    }
+
+    /// <summary>Waits until every node has all that was changed before.</summary>
+    /// <exception cref="HarnessException">The proxy ended, or does not come to it; its log is told.</exception>
+    public async Task SettleAsync()
+    {
+        int port;
+        lock (_lock) // so that the canary only goes forward
+        {
+            port = FirstCanaryPort + ++_generation;
+            Put(new ServiceSpec("canary") { ClusterIPs = [CanaryAddress], Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
+        }
+        foreach (var running in _running)
+            await AwaitCanaryAsync(running, port);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var running in _running)
+            await running.DisposeAsync();
+        await Objects.DisposeAsync();
+        await Lab.DisposeAsync();
+    }
+
+    private async Task AwaitCanaryAsync(RunningProxy running, int port)
+    {
+        for (var end = Environment.TickCount64 + Timeouts.Start.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
+        {
+            // Another change may have taken the canary further: then this one has been programmed before.
+            for (var newest = FirstCanaryPort + Volatile.Read(ref _generation); newest >= port; newest--)
+            {
+                if (await AnswersAsync(running.Node, newest))
+                    return;
+            }
+            if (running.HasEnded)
+                throw Failed("has ended");
+        }
+        throw Failed($"programs nothing, or not all: its canary {CanaryAddress}:{port.ToString(CultureInfo.InvariantCulture)} did not answer within {Timeouts.Start.TotalSeconds} s");
+
+        HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{string.Join(' ', running.Argv)} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
+    }
+
+    private static async Task<bool> AnswersAsync(Node node, int port)
+    {
+        using var socket = node.Namespace.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        socket.LingerState = new LingerOption(true, 0);
+        try
+        {
+            using var limit = new CancellationTokenSource(s_probe);
+            await socket.ConnectAsync(System.Net.IPAddress.Parse(CanaryAddress), port, limit.Token);
+            return true;
+        }
+        catch (Exception e) when (e is SocketException or OperationCanceledException)
+        {
+            return false;
+        }
+    }
+
+    private static string NodeManifest(Node node)
+    {
+        var bridge = node.Spec.Interfaces.First(i => i.IsBridge);
+        var subnets = new[] { (System.Net.IPNetwork?)bridge.Network.Subnet, bridge.Network.Subnet6 }.OfType<System.Net.IPNetwork>().Select(s => s.ToString()).ToList();
+        return new JsonObject
+        {
+            ["apiVersion"] = "v1",
+            ["kind"] = "Node",
+            ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = $"zone-{node.Name}" } },
+            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0], ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]) },
+            ["status"] = new JsonObject { ["addresses"] = new JsonArray([.. node.Spec.Interfaces[0].Addresses.Select(a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
+        }.ToJsonString();
+    }
+}

@@ -1,0 +1,31 @@
+using System.Net;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+
+namespace Conformance.Harness.Proxies;
+
+/// <summary>This project's own generator, as a program: <c>ipvs-generator watch</c>.</summary>
+public sealed class GeneratorProxy : Proxy
+{
+    private static readonly string s_program = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");
+
+    /// <summary>Whether it makes the state that kube-proxy makes.</summary>
+    public bool IsCompatible { get; init; }
+
+    /// <summary>Whether it follows an API server, and not a folder.</summary>
+    public bool FollowsApiServer { get; init; }
+
+    public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
+
+    public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>().Where(f => IsCompatible || f != ProxyFeature.KubeProxyLayout).ToHashSet();
+
+    public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
+
+    public override async Task<RunningProxy> StartAsync(Node node, ClusterObjects objects)
+    {
+        var source = FollowsApiServer
+            ? new[] { "--master", (await objects.ServeAsync(node.Namespace, KubeProxy.ServerAddress)).Address.AbsoluteUri }
+            : ["-f", "."]; // the working folder: user-mode Linux's hostfs forgets a folder that nobody is in
+        return new RunningProxy(node, [s_program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder);
+    }
+}

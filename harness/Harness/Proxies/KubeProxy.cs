@@ -1,0 +1,31 @@
+using System.Net;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+
+namespace Conformance.Harness.Proxies;
+
+/// <summary>A real kube-proxy in IPVS mode, driven by an API server in each node's namespace.</summary>
+/// <param name="program">Path of the binary.</param>
+public sealed class KubeProxy(string program) : Proxy
+{
+    /// <summary>The network of all pods of the topology.</summary>
+    public const string ClusterCidr = "10.244.0.0/16,fd00:10:244::/48";
+
+    internal static IPEndPoint ServerAddress { get; } = new(IPAddress.Loopback, 8080);
+
+    public override string Name => $"kube-proxy={program}";
+
+    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+
+    public override Task<string> VersionAsync() => AskVersionAsync(program, "--version");
+
+    public override async Task<RunningProxy> StartAsync(Node node, ClusterObjects objects)
+    {
+        var server = await objects.ServeAsync(node.Namespace, ServerAddress);
+        return new RunningProxy(node, [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", .. NodeFlags(node)], objects.Folder);
+    }
+
+    /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>
+    internal static IEnumerable<string> NodeFlags(Node node) =>
+        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
+}
