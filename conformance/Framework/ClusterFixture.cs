@@ -23,11 +23,13 @@ public abstract class ClusterFixture
 {
     private static int s_number;
     private readonly List<ServiceSpec> _services = [];
-    private readonly DateTime _since = DateTime.UtcNow;
     private Cluster? _cluster;
     private ImplementationRecord? _implementation;
 
     protected Cluster Cluster => _cluster ?? throw new InvalidOperationException("The cluster is not up.");
+
+    /// <summary>When the test began.</summary>
+    protected DateTime Since { get; } = DateTime.UtcNow;
 
     protected Lab Lab => Cluster.Lab;
 
@@ -67,7 +69,7 @@ public abstract class ClusterFixture
         if (_cluster is null)
             return;
         var test = TestExecutionContext.CurrentContext.CurrentTest;
-        await Evidence.TakeAsync(_cluster, _implementation!, test, _since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
+        await Evidence.TakeAsync(_cluster, _implementation!, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
         foreach (var service in _services)
             _cluster.Delete(service);
         if (_cluster.Lab.Wire.Dropped > 0)

@@ -1,0 +1,85 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>IPv6, and Services of both families (KEP-563).</summary>
+public sealed class Both_families : ClusterFixture
+{
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.IPv6];
+
+    [Test, Claim("SM-71")]
+    public async Task A_pod_reaches_an_ipv6_cluster_ip_under_its_own_address()
+    {
+        var service = await V6Async("web-b");
+
+        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::11");
+    }
+
+    [Test, Claim("SM-72")]
+    public async Task A_node_reaches_an_ipv6_cluster_ip_under_an_address_of_the_node()
+    {
+        var service = await V6Async("web-a");
+
+        (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::1");
+    }
+
+    [Test, Claim("SM-73")]
+    public async Task A_pod_reaches_itself_through_its_ipv6_cluster_ip()
+    {
+        var service = await V6Async("pod-b");
+
+        (await Lab["pod-b"].AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::1");
+    }
+
+    [Test, Claim("SM-74")]
+    public async Task Outside_reaches_an_ipv6_node_port_under_an_address_of_the_node()
+    {
+        var service = await ApplyAsync(WithNodePort(V6("web-b")));
+
+        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAs("fd00:10:244::");
+    }
+
+    [Test, Claim("SM-75")]
+    public async Task Outside_keeps_its_ipv6_address_through_a_local_node_port()
+    {
+        var service = await ApplyAsync(WithNodePort(V6("web-a")) with { ExternalTrafficPolicy = "Local" });
+
+        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAs("fd00:113::50");
+    }
+
+    [Test, Claim("SM-76")]
+    public async Task An_ipv6_cluster_ip_without_endpoints_refuses()
+    {
+        var service = await V6Async();
+
+        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+    }
+
+    [Test, Claim("SM-77")]
+    public async Task A_service_of_both_families_is_served_in_both()
+    {
+        var service = NewService("web-b");
+        service = await ApplyAsync(service with { ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] });
+
+        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
+        (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80")).ShouldBeSeenByServerAs("fd00:10:244::11");
+    }
+
+    [Test, Claim("SM-78")]
+    public async Task Outside_is_dropped_at_a_local_ipv6_node_port_without_an_endpoint()
+    {
+        var service = await ApplyAsync(WithNodePort(V6("web-b")) with { ExternalTrafficPolicy = "Local" });
+
+        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeMetWithSilence();
+    }
+
+    private ServiceSpec V6(params EndpointSpec[] endpoints)
+    {
+        var service = NewService(endpoints);
+        return service with { ClusterIPs = [AddressV6(service)] };
+    }
+
+    private Task<ServiceSpec> V6Async(params EndpointSpec[] endpoints) => ApplyAsync(V6(endpoints));
+}

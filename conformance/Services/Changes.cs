@@ -1,0 +1,166 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>What a change of Services and endpoints does to traffic that is there, and to new traffic.</summary>
+public sealed class Changes : ClusterFixture
+{
+    [Test, Claim("SM-55")]
+    public async Task An_established_connection_goes_on_when_its_endpoint_is_removed()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        await using var flow = await PodA.ConnectAsync(service.Target());
+        flow.ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        await flow.ExchangeAsync(1000);
+        (await PodA.AskManyAsync(service.Target(), 10)).Keys.ShouldBe(["web-b"], "new connections");
+    }
+
+    [Test, Claim("SM-56")]
+    public async Task An_endpoint_that_comes_back_gets_connections_again()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+        await using var first = await PodA.ConnectAsync(service.Target());
+        await using var second = await PodA.ConnectAsync(service.Target());
+        var remaining = first.Answer!.Server == "web-a" ? "web-b" : "web-a";
+        await ApplyAsync(service with { Endpoints = [remaining] });
+
+        await ApplyAsync(service);
+
+        (await PodA.AskManyAsync(service.Target(), 20)).Keys.Order(StringComparer.Ordinal).ShouldBe(["web-a", "web-b"]);
+        await first.ExchangeAsync(1000);
+        await second.ExchangeAsync(1000);
+    }
+
+    [Test, Claim("SM-57")]
+    public async Task A_client_that_goes_on_with_datagrams_reaches_another_endpoint_when_its_own_is_removed()
+    {
+        var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40057)).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40057)).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("SM-58")]
+    public async Task A_client_that_sent_datagrams_before_there_was_an_endpoint_reaches_it_from_the_same_port()
+    {
+        var service = await ApplyAsync(NewService() with { Ports = [new PortSpec(80, Protocol: "UDP")] });
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40058)).Answer.ShouldBeNull();
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40058)).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("SM-59")]
+    public async Task A_client_outside_that_goes_on_with_datagrams_to_a_node_port_reaches_another_endpoint()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] }));
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40059)).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40059)).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("SM-60")]
+    public async Task A_deleted_service_is_not_answered_any_more()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+
+        await DeleteAsync(service);
+
+        (await PodA.AskAsync(service.Target())).Answer.ShouldBeNull();
+        (await Client.AskAsync($"node1:{service.NodePort}")).Answer.ShouldBeNull();
+    }
+
+    [Test, Claim("SM-61")]
+    public async Task A_changed_port_is_served_and_the_old_one_refused()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Ports = [new PortSpec(8081)] });
+
+        (await PodA.AskAsync(service.Target(8081))).ShouldBeAnsweredBy("web-a");
+        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+    }
+
+    [Test, Claim("SM-62")]
+    public async Task A_service_that_gets_a_node_port_is_served_there_and_no_longer_when_it_loses_it()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        var withPort = WithNodePort(service);
+        (await Client.AskAsync($"node1:{withPort.NodePort}")).Answer.ShouldBeNull();
+
+        await ApplyAsync(withPort);
+        (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service);
+        (await Client.AskAsync($"node1:{withPort.NodePort}")).Answer.ShouldBeNull();
+    }
+
+    [Test, Claim("SM-63")]
+    public async Task A_change_of_policy_takes_effect()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("10.244.0.1");
+
+        await ApplyAsync(service with { ExternalTrafficPolicy = "Local" });
+
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("client");
+    }
+
+    [Test, Claim("SM-64")]
+    public async Task A_connection_does_not_notice_that_other_services_come_change_and_go()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await using var inside = await PodA.ConnectAsync(service.Target());
+        await using var outside = await Client.ConnectAsync($"node1:{service.NodePort}");
+
+        var other = NewService("web-a");
+        await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)] }));
+        await ApplyAsync(other with { AffinitySeconds = 60 });
+        await DeleteAsync(other);
+
+        await inside.ExchangeAsync(10_000);
+        await outside.ExchangeAsync(10_000);
+    }
+
+    [Test, Claim("SM-65")]
+    public async Task While_services_change_no_connection_to_another_is_lost_misrouted_or_unmasqueraded()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        using var end = new CancellationTokenSource();
+        var load = Task.Run(async () =>
+        {
+            var answered = new List<string>();
+            while (!end.IsCancellationRequested)
+            {
+                foreach (var (server, count) in await Client.AskManyAsync($"node1:{service.NodePort}", 10))
+                    answered.AddRange(Enumerable.Repeat(server, count));
+            }
+            return answered;
+        });
+
+        for (var i = 0; i < 8; i++)
+        {
+            var other = NewService("web-b");
+            await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0 ? "Cluster" : "Local" }));
+            await DeleteAsync(other);
+        }
+        await end.CancelAsync();
+
+        var servers = await load; // throws when one was not answered
+        servers.Count.ShouldBeGreaterThan(50);
+        servers.Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
+        Lab.Wire.Packets().Where(p => p.Node == "web-a" && !p.IsLeaving && p.Packet.Tcp is { Flags: Harness.Observation.TcpFlags.Syn } && p.Packet.SourceAddress!.Equals(Client.Address)
+            && p.Time > Since).ShouldBeEmpty("unmasqueraded");
+    }
+}

@@ -1,0 +1,66 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>loadBalancerSourceRanges: who may use a load balancer's address (API reference, ServiceSpec).</summary>
+public sealed class Source_ranges : ClusterFixture
+{
+    [Test, Claim("SM-34")]
+    public async Task Who_is_in_a_range_is_let_in()
+    {
+        var address = await LoadBalancerAsync("192.168.113.0/24");
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-35")]
+    public async Task Who_is_in_no_range_is_dropped()
+    {
+        var address = await LoadBalancerAsync("198.51.100.0/24");
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilence();
+    }
+
+    [Test, Claim("SM-36")]
+    public async Task The_range_of_everybody_lets_everybody_in()
+    {
+        var address = await LoadBalancerAsync("0.0.0.0/0");
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-37")]
+    public async Task Of_several_ranges_one_is_enough()
+    {
+        var address = await LoadBalancerAsync("198.51.100.0/24", "192.168.113.50/32");
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-38")]
+    public async Task Ranges_do_not_close_the_cluster_ip_or_the_node_port()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ["198.51.100.0/24"] }, "LoadBalancer"));
+
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-39")]
+    public async Task A_node_outside_every_range_is_dropped_and_one_inside_is_let_in()
+    {
+        var (closed, open) = (await LoadBalancerAsync("198.51.100.0/24"), await LoadBalancerAsync("192.168.113.0/24"));
+
+        (await Node1.AskAsync($"{closed}:80")).Answer.ShouldBeNull();
+        (await Node1.AskAsync($"{open}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    private async Task<string> LoadBalancerAsync(params string[] ranges)
+    {
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ranges }, "LoadBalancer"));
+        return await ReachableAsync(OutsideAddress(service), via: Node1);
+    }
+}
