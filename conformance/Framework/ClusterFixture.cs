@@ -1,5 +1,6 @@
 using System.Globalization;
 using Allure.NUnit;
+using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
@@ -108,11 +109,15 @@ public abstract class ClusterFixture
         return service;
     }
 
-    /// <summary>Deletes a Service and waits until no node has it.</summary>
+    /// <summary>Deletes a Service and waits until no node answers for it.</summary>
     protected async Task DeleteAsync(ServiceSpec service)
     {
         Cluster.Delete(service);
-        await Cluster.SettleAsync();
+        foreach (var node in Cluster.Nodes)
+        {
+            await Eventually.Async($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port).Result,
+                answers => !answers, pause: TimeSpan.FromMilliseconds(50));
+        }
     }
 
     /// <summary>Adds the way to an address of the cluster that only somebody outside needs: the client sends it to this node.</summary>

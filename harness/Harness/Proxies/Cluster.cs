@@ -82,7 +82,7 @@ public sealed class Cluster : IAsyncDisposable
             Objects.Delete("EndpointSlice", "default", name);
     }
 
-    /// <summary>Waits until every node has all that was changed before.</summary>
+    /// <summary>Waits until every node has all that was put before. Of files that were deleted a proxy may learn a moment later.</summary>
     /// <exception cref="HarnessException">The proxy ended, or does not come to it; its log is told.</exception>
     public async Task SettleAsync()
     {
@@ -111,7 +111,7 @@ public sealed class Cluster : IAsyncDisposable
             // Another change may have taken the canary further: then this one has been programmed before.
             for (var newest = FirstCanaryPort + Volatile.Read(ref _generation); newest >= port; newest--)
             {
-                if (await AnswersAsync(running.Node, newest))
+                if (await AnswersAsync(running.Node, CanaryAddress, newest))
                     return;
             }
             if (running.HasEnded)
@@ -122,14 +122,16 @@ public sealed class Cluster : IAsyncDisposable
         HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{string.Join(' ', running.Argv)} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
     }
 
-    private static async Task<bool> AnswersAsync(Node node, int port)
+    /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept.</summary>
+    public static async Task<bool> AnswersAsync(Node node, string address, int port)
     {
-        using var socket = node.Namespace.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        var target = System.Net.IPAddress.Parse(address);
+        using var socket = node.Namespace.Run(() => new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
         socket.LingerState = new LingerOption(true, 0);
         try
         {
             using var limit = new CancellationTokenSource(s_probe);
-            await socket.ConnectAsync(System.Net.IPAddress.Parse(CanaryAddress), port, limit.Token);
+            await socket.ConnectAsync(target, port, limit.Token);
             return true;
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)

@@ -1,0 +1,79 @@
+using System.Text.RegularExpressions;
+using Conformance.Generator;
+using Conformance.Generator.Input;
+using Conformance.Generator.Sync;
+using Conformance.Harness;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>Scenario 26, with the recording's connections: two of TCP that stay open while an endpoint goes, comes back and goes again.</summary>
+public sealed class GracefulTests
+{
+    private const string Tcp = "10.96.10.26:80";
+    private const string Udp = "10.96.10.126:5000";
+
+    [Test]
+    public async Task An_endpoint_goes_comes_back_and_goes_for_good_as_recorded()
+    {
+        var scenario = Scenario.Load("26-graceful");
+        await using var lab = await Lab.StartAsync(Topology.Load("cluster"));
+        var (node, client) = (lab["node1"], lab["pod-b"]); // .13, as in the recording
+        lab["pod-a"].Serve(TransportProtocol.Tcp, 8080);
+        foreach (var pod in new[] { "pod-a", "web-a" })
+            lab[pod].Serve(TransportProtocol.Udp, 5000);
+        using var kernel = new KernelPort(node.Namespace, await Toolbox.Iptables, ["nsenter", $"--net={node.Namespace.Path}", "--"]);
+        var synchronizer = new Synchronizer(kernel);
+        var (options, cluster) = (scenario.Options(), scenario.ReadCluster());
+        await SyncAsync();
+        var before = await KernelState.ReadAsync(node);
+
+        await using var first = await client.ConnectAsync(Tcp);
+        await using var second = await client.ConnectAsync(Tcp);
+        var (going, staying) = first.Answer!.Server == "pod-a" ? (first, second) : (second, first);
+        staying.ShouldBeAnsweredBy("web-a");
+        (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnswered();
+        (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnswered();
+
+        foreach (var step in new[] { "2-pod11-removed", "3-pod11-readded", "4-pod11-removed-again" })
+        {
+            // The script of the recording keeps its documents in files: what is applied stands behind the first 'cat' of each name.
+            var document = Document(scenario, step == "3-pod11-readded" ? "add" : "rm");
+            foreach (var item in ManifestReader.Read(step, System.Text.Encoding.UTF8.GetBytes(document)).Objects)
+                Source.Put(cluster, item);
+            await SyncAsync();
+            await CompareAsync(step);
+            (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnsweredBy("web-a");
+            (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnsweredBy("web-a");
+            await going.ExchangeAsync(1000);
+            await staying.ExchangeAsync(1000);
+        }
+
+        await going.ResetAsync(); // the recording's FIN leaves IPVS an entry for two minutes, a reset for ten seconds
+        await staying.ResetAsync();
+        await Eventually.Async("the last connection is forgotten", () => synchronizer.RemoveDrained().Changes.Count, count => count > 0, TimeSpan.FromSeconds(20), pause: TimeSpan.FromMilliseconds(200));
+        await CompareAsync("6-200s-after-close");
+
+        cluster.RemoveService(new("default", "g"));
+        cluster.RemoveSlice(new("default", "g-abcde"));
+        await SyncAsync();
+        await CompareAsync("7-service-deleted");
+
+        async Task SyncAsync()
+        {
+            var state = NodeStates.Of(options, cluster, scenario.NodeAddresses);
+            (await synchronizer.SyncAllAsync(new World(options, state, cluster).Desired, state)).Errors.ShouldBeEmpty();
+        }
+
+        async Task CompareAsync(string recording)
+        {
+            var after = await KernelState.ReadAsync(node);
+            KernelState.SameChanges(after.Differences(before), scenario.Read($"diff-{recording}.txt")).ShouldBeEmpty(recording);
+            before = after;
+        }
+    }
+
+    private static string Document(Scenario scenario, string name) => Regex.Match(scenario.Read("steps.sh"), $@"cat >/run/{name}\.yaml <<'Y'\n(?<yaml>.*?)\nY\n", RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1)).Groups["yaml"].Value;
+}
