@@ -52,6 +52,9 @@ public sealed class Node : IAsyncDisposable
     /// <summary>The node's servers.</summary>
     public IReadOnlyList<Server> Servers => _servers;
 
+    /// <summary>One at a time can follow the rules of a node: the kernel has one logger for each namespace.</summary>
+    internal SemaphoreSlim TraceLock { get; } = new(1);
+
     internal IReadOnlyCollection<IPAddress> AddedAddresses => _added;
 
     public override string ToString() => Name;

@@ -89,8 +89,11 @@ public sealed record Packet
         };
     }
 
+    /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>
+    public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
+
     /// <summary>What stays the same when addresses and ports are rewritten: by this a packet is recognised on another interface.</summary>
-    internal string TransportIdentity => this switch
+    public string TransportIdentity => this switch
     {
         { Tcp: { } tcp } => $"tcp {tcp.Sequence} {tcp.Acknowledgement} {tcp.Flags} {tcp.PayloadLength}",
         { Icmp: { Quoted: { } quoted } icmp } => $"icmp {icmp.Type} {icmp.Code} of {quoted.TransportIdentity}",
