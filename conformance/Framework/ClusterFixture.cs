@@ -55,6 +55,8 @@ public abstract class ClusterFixture
     [SetUp]
     public async Task JoinCluster()
     {
+        if (Needs.Contains(ProxyFeature.IPv6) && !(await Toolbox.Iptables).HasIPv6)
+            Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         var proxy = Clusters.Chosen;
         // Our own generator makes kube-proxy's layout when it is asked to: an implementation of its own.
         if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy.Name == "generator")
@@ -70,9 +72,15 @@ public abstract class ClusterFixture
         if (_cluster is null)
             return;
         var test = TestExecutionContext.CurrentContext.CurrentTest;
-        await Evidence.TakeAsync(_cluster, _implementation!, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
-        foreach (var service in _services)
-            _cluster.Delete(service);
+        try
+        {
+            await Evidence.TakeAsync(_cluster, _implementation!, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
+        }
+        finally
+        {
+            foreach (var service in _services)
+                _cluster.Delete(service);
+        }
         if (_cluster.Lab.Wire.Dropped > 0)
             throw new InvalidOperationException($"{_cluster.Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
     }
@@ -103,8 +111,7 @@ public abstract class ClusterFixture
     /// <summary>Puts Services into the cluster and waits until every node has them.</summary>
     protected async Task<ServiceSpec> ApplyAsync(ServiceSpec service)
     {
-        if (!_services.Exists(s => s.Name == service.Name))
-            _services.Add(service);
+        _services.Add(service); // every version: each may have slices that the others have not
         await Cluster.ApplyAsync(service);
         return service;
     }

@@ -27,6 +27,9 @@ internal static class Clusters
         }
     }
 
-    private static async Task<(Cluster, ImplementationRecord)> StartAsync(Proxy proxy) =>
-        (await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster")), new ImplementationRecord(proxy.Name, await proxy.VersionAsync()));
+    private static async Task<(Cluster, ImplementationRecord)> StartAsync(Proxy proxy)
+    {
+        var implementation = new ImplementationRecord(proxy.Name, await proxy.VersionAsync());
+        return (await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster")), implementation);
+    }
 }

@@ -55,7 +55,7 @@ internal sealed record Evidence(
                 tables.Add(new TableRecord(running.Node.Name, "what the proxy said", running.Log));
             }
         }
-        var packets = failed ? cluster.Lab.Wire.Packets().Where(p => p.Time >= since) : flows.SelectMany(f => f.Story.Steps).Select(s => s.Captured);
+        var packets = failed ? cluster.Lab.Wire.Packets(since) : flows.SelectMany(f => f.Story.Steps).Select(s => s.Captured);
         Keep(test, new Evidence(implementation, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
     }
 

@@ -1,5 +1,6 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
+using System.Globalization;
 using Conformance.Harness;
 using Conformance.Harness.Proxies;
 
@@ -17,7 +18,7 @@ public sealed class Health_checks : ClusterFixture
     {
         var service = await LoadBalancerAsync(FirstPort, "web-a");
 
-        (await AskAsync("node1", service)).ShouldSatisfyAllConditions(a => a.ShouldContain("200 OK"), a => a.ShouldContain("\"localEndpoints\": 1"));
+        (await SaysAsync("node1", service, 200)).ShouldContain("\"localEndpoints\": 1");
     }
 
     [Test, Claim("SM-88")]
@@ -25,28 +26,29 @@ public sealed class Health_checks : ClusterFixture
     {
         var service = await LoadBalancerAsync(FirstPort + 1, "web-a");
 
-        (await AskAsync("node2", service)).ShouldContain("503");
+        (await SaysAsync("node2", service, 503)).ShouldContain("\"localEndpoints\": 0");
     }
 
     [Test, Claim("SM-89")]
     public async Task What_a_node_says_follows_its_endpoints()
     {
         var service = await LoadBalancerAsync(FirstPort + 2, "web-a");
-        (await AskAsync("node1", service)).ShouldContain("200 OK");
+        await SaysAsync("node1", service, 200);
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        await Eventually.Async("node1 says 503", () => AskAsync("node1", service).Result, answer => answer.Contains("503", StringComparison.Ordinal));
+        await SaysAsync("node1", service, 503);
     }
 
     private async Task<ServiceSpec> LoadBalancerAsync(int port, params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);
-        service = await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ExternalTrafficPolicy = "Local", HealthCheckNodePort = port }, "LoadBalancer"));
-        await Eventually.Async("the port is open", () => AskAsync("node1", service).Result, answer => answer.Length > 0);
-        return service;
+        return await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ExternalTrafficPolicy = "Local", HealthCheckNodePort = port }, "LoadBalancer"));
     }
 
-    private async Task<string> AskAsync(string node, ServiceSpec service) =>
-        (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Lab[node].Address}:{service.HealthCheckNodePort}/").TryAsync()).StandardOutput;
+    /// <summary>A proxy may open the port a moment after the Service serves, and before it knows the endpoints.</summary>
+    private Task<string> SaysAsync(string node, ServiceSpec service, int status) => Eventually.Async(
+        string.Create(CultureInfo.InvariantCulture, $"{node} says {status}"),
+        () => Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Lab[node].Address}:{service.HealthCheckNodePort}/").TryAsync().Result.StandardOutput,
+        answer => answer.StartsWith(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 {status}"), StringComparison.Ordinal), pause: TimeSpan.FromMilliseconds(200));
 }

@@ -80,7 +80,9 @@ public sealed class Refusals : ClusterFixture
         var service = NewService("web-a");
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"));
         Node1.Serve(Topologies.TransportProtocol.Tcp, 7048);
+        (await Client.AskAsync("node1:7048")).ShouldBeAnsweredBy("node1");
+        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
 
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:7048")).Answer.ShouldBeNull();
+        (await Client.AskAsync($"{OutsideAddress(service)}:7048")).Answer.ShouldBeNull();
     }
 }

@@ -13,7 +13,13 @@ public sealed class Which_services : ClusterFixture
     public async Task A_service_labelled_headless_is_not_served() => await NotServedAsync(NewService("web-a") with { Labels = Label("service.kubernetes.io/headless") });
 
     [Test, Claim("SM-85")]
-    public async Task Of_a_service_of_type_external_name_nothing_is_served() => await NotServedAsync(NewService("web-a") with { Type = "ExternalName" });
+    public async Task A_service_that_becomes_an_external_name_is_not_served_any_more()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+
+        await NotServedAsync(service with { Type = "ExternalName" });
+    }
 
     [Test, Claim("SM-86")]
     public async Task A_label_that_gives_a_service_to_another_proxy_takes_it_from_this_one()

@@ -95,7 +95,7 @@ internal static class WatchBench
                         misrouted += name == server.Name ? 0 : count;
                     }
                 }
-                catch (HarnessException)
+                catch (Shouldly.ShouldAssertException)
                 {
                     lost++;
                 }

@@ -12,6 +12,10 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
 {
     /// <summary>What we asked for lies before what the server still knows (410, reason Expired or Gone).</summary>
     internal bool IsGone => status == HttpStatusCode.Gone;
+
+    /// <summary>Whether the same question may be answered later: we are not let in, or shall wait, or the server has trouble.</summary>
+    internal bool IsTransient => status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests or HttpStatusCode.OK
+        or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.InternalServerError;
 }
 
 /// <summary>Asks an API server.</summary>
@@ -50,6 +54,7 @@ internal sealed class ApiClient : IDisposable
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         request.Headers.UserAgent.Add(new ProductInfoHeaderValue("ipvs-generator", null));
         request.Headers.Authorization = _connection.Authorization();
+        request.Headers.Host = _connection.TlsServerName; // by it the handler names the server in TLS, and judges its certificate
         var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
         if (response.StatusCode == HttpStatusCode.OK)
             return response;
@@ -76,7 +81,7 @@ internal sealed class ApiClient : IDisposable
 
     private static SslClientAuthenticationOptions TlsOptions(ApiConnection connection)
     {
-        var options = new SslClientAuthenticationOptions { TargetHost = connection.TlsServerName };
+        var options = new SslClientAuthenticationOptions();
         if (connection.Certificate is { } certificate)
             options.ClientCertificates = [certificate];
         if (connection.Authorities.Count > 0)

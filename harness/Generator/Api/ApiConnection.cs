@@ -70,15 +70,16 @@ internal sealed record ApiConnection
                 if (user[unsupported].IsThere)
                     throw user[unsupported].Invalid("cannot be followed: only token, tokenFile, client-certificate, username and password are supported");
             }
+            server ??= ParseServer(cluster["server"].RequiredText, $"server of {path}");
             return new ApiConnection
             {
-                Server = server ?? ParseServer(cluster["server"].RequiredText, $"server of {path}"),
+                Server = server,
                 Authorities = Pem(cluster, "certificate-authority") is { } authority ? Authority(authority) : [],
                 SkipsVerification = cluster["insecure-skip-tls-verify"].Bool ?? false,
                 TlsServerName = cluster["tls-server-name"].Text,
                 Proxy = cluster["proxy-url"].Text is { Length: > 0 } proxy ? ParseServer(proxy, $"proxy-url of {path}") : null,
                 Certificate = ClientCertificate(user),
-                Authorization = AuthorizationOf(user),
+                Authorization = server.Scheme == Uri.UriSchemeHttps ? AuthorizationOf(user) : () => null, // no secret in clear text, as client-go has it
             };
         }
         catch (InvalidFieldException e)

@@ -8,7 +8,7 @@ namespace Conformance.Generator.Api;
 /// <summary>The objects of an API server, as they change.</summary>
 internal sealed class ApiFeed : IFeed
 {
-    private readonly ConcurrentQueue<ApiChange> _changes = new();
+    private readonly ConcurrentQueue<IReadOnlyList<ApiChange>> _changes = new();
     private readonly CancellationTokenSource _stop = new();
     private readonly ApiClient _client;
     private readonly List<ListWatch> _resources;
@@ -20,9 +20,9 @@ internal sealed class ApiFeed : IFeed
         foreach (var resource in _resources)
             _ = resource.RunAsync(_stop.Token);
 
-        void Queue(ApiChange change)
+        void Queue(IReadOnlyList<ApiChange> changes)
         {
-            _changes.Enqueue(change);
+            _changes.Enqueue(changes);
             changed();
         }
     }
@@ -32,13 +32,22 @@ internal sealed class ApiFeed : IFeed
     public Taken Take(Cluster cluster)
     {
         var taken = new Taken();
-        while (_changes.TryDequeue(out var change))
+        foreach (var change in TakeAll())
         {
             taken.Services.UnionWith(cluster.Replace(change.Key, change.Item));
             taken.NodeChanged |= change.Key.Kind == ObjectKind.Node;
             taken.Reasons.Add(change.Key.ToString());
         }
         return taken;
+    }
+
+    private IEnumerable<ApiChange> TakeAll()
+    {
+        while (_changes.TryDequeue(out var changes))
+        {
+            foreach (var change in changes)
+                yield return change;
+        }
     }
 
     /// <summary>All objects as they are now, read once.</summary>

@@ -9,10 +9,10 @@ namespace Conformance.Generator.Api;
 
 /// <summary>
 /// Follows one resource: lists it once and then watches it (Kubernetes API concepts, "Efficient detection of changes").
-/// A watch that ends is resumed where it was; when the server has forgotten that point (410), the resource is listed
-/// anew and only what differs is told.
+/// A watch that ends is resumed where it was; when the server has forgotten that point (410), or said what cannot be
+/// understood, the resource is listed anew and only what differs is told, all at once.
 /// </summary>
-internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<ApiChange> changed, Action<InputProblem> report, Action<string> log)
+internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<IReadOnlyList<ApiChange>> changed, Action<InputProblem> report, Action<string> log)
 {
     private const int PageSize = 500;
     private const int MaxEvent = 16 << 20;
@@ -47,15 +47,19 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
                     pause = s_firstPause;
                 continue;
             }
-            catch (ApiException e) when (e.IsGone && _resourceVersion is not null)
+            catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
-                log($"{_uri}: {e.Message}; listing it anew");
-                _resourceVersion = null;
-                continue;
-            }
-            catch (Exception e) when (IsFailure(e) && !cancellationToken.IsCancellationRequested)
-            {
-                log(string.Create(CultureInfo.InvariantCulture, $"{_uri}: {Describe(e)}; again in {pause.TotalSeconds:0.#} s"));
+                // Whatever it was (a token that cannot be read, broken compression): a feed that ended would never be missed.
+                var listsAnew = e is ApiException { IsTransient: false } or SyntaxException or JsonException && _resourceVersion is not null;
+                if (listsAnew)
+                    _resourceVersion = null;
+                if (e is ApiException { IsGone: true } && pause == s_firstPause)
+                {
+                    log($"{_uri}: {e.Message}; listing it anew");
+                    pause *= 2; // at once, but only the first time
+                    continue;
+                }
+                log(string.Create(CultureInfo.InvariantCulture, $"{_uri}: {Describe(e)}; {(listsAnew ? "listing it anew" : "again")} in {pause.TotalSeconds:0.#} s"));
             }
             // Many nodes lose their API server at once, and shall not come back at once.
             await Task.Delay(pause * (1 + Random.Shared.NextDouble()), cancellationToken);
@@ -114,13 +118,13 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
     private async Task ListAsync(CancellationToken cancellationToken)
     {
         var (items, resourceVersion) = await ReadAsync(cancellationToken);
-        foreach (var gone in _known.Keys.Except(items.Select(i => i.Key)).ToList())
-            Tell(gone, null, null);
+        // New ones first, and all in one: an endpoint that moved to another slice was never gone.
+        var changes = items.Where(i => _known.GetValueOrDefault(i.Key) != i.Version).Select(i => new ApiChange(i.Key, i.Item)).ToList();
+        changes.AddRange(_known.Keys.Except(items.Select(i => i.Key)).Select(gone => new ApiChange(gone, null)));
+        _known.Clear();
         foreach (var item in items)
-        {
-            if (_known.GetValueOrDefault(item.Key) != item.Version)
-                Tell(item.Key, item.Version, item.Item);
-        }
+            _known[item.Key] = item.Version;
+        changed(changes);
         _resourceVersion = resourceVersion;
         _hasListed = true;
     }
@@ -142,7 +146,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
         {
             buffer.Advance(count);
             var (consumed, events) = HandleAll(buffer.WrittenSpan);
-            told |= events > 0;
+            told |= events;
             if (buffer.WrittenCount - consumed > MaxEvent)
                 throw new ApiException(HttpStatusCode.OK, $"an event is larger than {MaxEvent} bytes");
             if (consumed > 0)
@@ -158,22 +162,22 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
     }
 
     /// <summary>Handles the events that are there whole.</summary>
-    private (int Consumed, int Events) HandleAll(ReadOnlySpan<byte> utf8)
+    /// <returns>The bytes that were used, and whether an object was among them.</returns>
+    private (int Consumed, bool Told) HandleAll(ReadOnlySpan<byte> utf8)
     {
-        var (consumed, events) = (0, 0);
+        var (consumed, told) = (0, false);
         while (true)
         {
             var reader = new Utf8JsonReader(utf8[consumed..], isFinalBlock: false, new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2 }));
             if (!reader.Read() || !reader.TrySkip())
-                return (consumed, events);
+                return (consumed, told);
             var length = (int)reader.BytesConsumed;
-            JsonTrees.Read(utf8.Slice(consumed, length), (tree, size) => Handle(tree, size));
+            JsonTrees.Read(utf8.Slice(consumed, length), (tree, size) => told |= Handle(tree, size));
             consumed += length;
-            events++;
         }
     }
 
-    private void Handle(Tree happened, long size)
+    private bool Handle(Tree happened, long size)
     {
         if (happened["object"] is not { Kind: TreeKind.Mapping } tree)
             throw new ApiException(HttpStatusCode.OK, "an event has no object");
@@ -181,7 +185,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
         if (type == "ERROR")
         {
             _ = int.TryParse(tree["code"]?.Text, NumberStyles.None, CultureInfo.InvariantCulture, out var code);
-            throw new ApiException((HttpStatusCode)code, $"{tree["code"]?.Text} {tree["reason"]?.Text}: {tree["message"]?.Text}");
+            throw new ApiException(tree["reason"]?.Text is "Expired" or "Gone" ? HttpStatusCode.Gone : (HttpStatusCode)code, $"{tree["code"]?.Text} {tree["reason"]?.Text}: {tree["message"]?.Text}");
         }
         if (type != "BOOKMARK" && resource.Decode(tree, size, _uri, report) is { } item)
         {
@@ -192,6 +196,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
         }
         if (ApiResource.ResourceVersionOf(tree) is { Length: > 0 } version)
             _resourceVersion = version;
+        return type != "BOOKMARK";
     }
 
     private void Tell(ObjectKey key, string? version, object? item)
@@ -200,6 +205,6 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<A
             _known.Remove(key);
         else
             _known[key] = version;
-        changed(new ApiChange(key, item));
+        changed([new ApiChange(key, item)]);
     }
 }

@@ -26,12 +26,16 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>Sets that exempt from masquerading: they are emptied before what they exempt changes, and filled after it.</summary>
     private static readonly HashSet<SetDefinition> s_exempting = [Decisions.Sets.LoadBalancerLocal, Decisions.Sets.NodePortLocal, Decisions.Sets.NodePortLocalTcp, Decisions.Sets.NodePortLocalUdp, Decisions.Sets.NodePortLocalSctp];
 
+    /// <summary>After so many checks by image everything is compared: the image does not show a virtual server's scheduler flags.</summary>
+    private const int MaxShortChecks = 9;
+
     private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     private readonly List<string> _errors = [];
     private LiveState? _live;
 
     /// <summary>The kernel's tables when they were last found to be as desired.</summary>
     private (byte[] Bytes, DesiredState Desired, long Version)? _image;
+    private int _shortChecks;
     private bool _isBroken;
 
     /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
@@ -44,7 +48,8 @@ public sealed class Synchronizer(KernelPort kernel)
         _live = null; // until the rules are known to be there, no change alone may be written
         _errors.Clear();
         var image = known is null ? null : kernel.ReadImage();
-        var areTablesKnown = image is not null && _image is { } good && good.Desired == desired && good.Version == desired.Version && image.AsSpan().SequenceEqual(good.Bytes);
+        var areTablesKnown = image is not null && _image is { } good && good.Desired == desired && good.Version == desired.Version && image.AsSpan().SequenceEqual(good.Bytes) && _shortChecks < MaxShortChecks;
+        _shortChecks = areTablesKnown ? _shortChecks + 1 : 0;
         var live = await kernel.ReadAsync(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
         _live = live;
@@ -54,7 +59,8 @@ public sealed class Synchronizer(KernelPort kernel)
             _draining.UnionWith(difference.Draining);
         }
         var result = await ApplyAsync(difference, desired);
-        if (image is not null && result.Messages == 0)
+        // Only when the tables were the same before and after they were read is the image one of what was found right.
+        if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan().SequenceEqual(image))
             _image = (image, desired, desired.Version);
         return result;
     }

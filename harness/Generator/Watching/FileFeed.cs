@@ -34,6 +34,8 @@ internal sealed class FileFeed : IFeed
         foreach (var path in _paths)
         {
             var isFolder = Directory.Exists(path);
+            if (!isFolder && !File.Exists(path))
+                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Make it first: what is not there cannot be watched.");
             var watcher = isFolder ? new FileSystemWatcher(path) : new FileSystemWatcher(Path.GetDirectoryName(path)!, Path.GetFileName(path));
             watcher.NotifyFilter = NotifyFilters.FileName | NotifyFilters.LastWrite;
             // What is renamed into place is whole. What is written in place may be half, and what is gone may be about to come

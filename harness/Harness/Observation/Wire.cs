@@ -5,7 +5,7 @@ public sealed class Wire : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly List<Capture> _captures = [];
-    private List<CapturedPacket> _packets = [];
+    private readonly List<CapturedPacket> _packets = [];
     private bool _disposed;
 
     /// <summary>Packets that were not captured for want of buffer: then no story is whole.</summary>
@@ -17,14 +17,14 @@ public sealed class Wire : IDisposable
             _captures.Add(capture);
     }
 
-    /// <summary>All packets until now, in the order of the kernel's time stamps.</summary>
-    public IReadOnlyList<CapturedPacket> Packets()
+    /// <summary>The packets from a time until now, all when none is given, in the order of the kernel's time stamps.</summary>
+    public IReadOnlyList<CapturedPacket> Packets(DateTime since = default)
     {
         lock (_lock)
         {
             if (!_disposed)
                 DrainAll();
-            return [.. _packets];
+            return _packets.GetRange(FirstFrom(since), _packets.Count - FirstFrom(since));
         }
     }
 
@@ -46,7 +46,26 @@ public sealed class Wire : IDisposable
         var fresh = _captures.SelectMany(c => c.Drain()).ToList();
         if (fresh.Count == 0)
             return;
-        // Stable: packets of one interface with the same time stamp stay in the order in which they were captured.
-        _packets = [.. _packets.Concat(fresh).OrderBy(p => p.Time)];
+        // Stable: packets of one interface with the same time stamp stay in the order in which they were captured. Only what
+        // is not older than the fresh ones has to be sorted with them: a long run has hundreds of thousands.
+        var from = FirstFrom(fresh.Min(p => p.Time));
+        var sorted = _packets.Skip(from).Concat(fresh).OrderBy(p => p.Time).ToList();
+        _packets.RemoveRange(from, _packets.Count - from);
+        _packets.AddRange(sorted);
+    }
+
+    /// <summary>The index of the first packet that is not before a time.</summary>
+    private int FirstFrom(DateTime time)
+    {
+        var (low, high) = (0, _packets.Count);
+        while (low < high)
+        {
+            var middle = (low + high) / 2;
+            if (_packets[middle].Time < time)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        return low;
     }
 }

@@ -11,7 +11,8 @@ namespace Conformance.Harness.Proxies;
 /// <summary>
 /// A lab with a proxy under test on each of its Kubernetes nodes. Whether a change has been programmed is seen from
 /// outside: after it a canary Service changes, and answers from each node under its new port when everything before it
-/// has been read, Services and slices alike.
+/// has been read, Services and slices alike. Then it changes once more: what answers under that port was programmed by a
+/// later sync than the one that read the change, and that one has ended.
 /// </summary>
 public sealed class Cluster : IAsyncDisposable
 {
@@ -86,6 +87,12 @@ public sealed class Cluster : IAsyncDisposable
     /// <exception cref="HarnessException">The proxy ended, or does not come to it; its log is told.</exception>
     public async Task SettleAsync()
     {
+        await MoveCanaryAsync();
+        await MoveCanaryAsync();
+    }
+
+    private async Task MoveCanaryAsync()
+    {
         int port;
         lock (_lock) // so that the canary only goes forward
         {
@@ -98,10 +105,21 @@ public sealed class Cluster : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        foreach (var running in _running)
-            await running.DisposeAsync();
-        await Objects.DisposeAsync();
-        await Lab.DisposeAsync();
+        try
+        {
+            await Task.WhenAll(_running.Select(r => r.DisposeAsync().AsTask()));
+        }
+        finally
+        {
+            try
+            {
+                await Objects.DisposeAsync();
+            }
+            finally
+            {
+                await Lab.DisposeAsync();
+            }
+        }
     }
 
     private async Task AwaitCanaryAsync(RunningProxy running, int port)

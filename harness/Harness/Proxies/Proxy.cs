@@ -90,7 +90,7 @@ public sealed class RunningProxy : IAsyncDisposable
     {
         Node = node;
         Argv = argv;
-        var pipe = PipeTarget.ToStringBuilder(_log);
+        var pipe = new LogTarget(_log);
         _process = node.Command([.. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
         node.Lab.Note(node, $"start {string.Join(' ', argv)}");
@@ -101,7 +101,14 @@ public sealed class RunningProxy : IAsyncDisposable
     public IReadOnlyList<string> Argv { get; }
 
     /// <summary>What it has said so far.</summary>
-    public string Log => _log.ToString();
+    public string Log
+    {
+        get
+        {
+            lock (_log)
+                return _log.ToString();
+        }
+    }
 
     /// <summary>Whether it has ended by itself.</summary>
     public bool HasEnded => _process.Task.IsCompleted;
@@ -118,5 +125,19 @@ public sealed class RunningProxy : IAsyncDisposable
             // ended by us
         }
         _end.Dispose();
+    }
+
+    /// <summary>Both streams in one text, which may be read while they go on.</summary>
+    private sealed class LogTarget(StringBuilder log) : PipeTarget
+    {
+        public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)
+        {
+            using var reader = new StreamReader(source, Encoding.UTF8);
+            while (await reader.ReadLineAsync(cancellationToken) is { } line)
+            {
+                lock (log)
+                    log.Append(line).Append('\n');
+            }
+        }
     }
 }

@@ -86,7 +86,7 @@ internal sealed class Client : IAsyncDisposable
     /// distributions: no flow is kept, so there are no stories.
     /// </summary>
     /// <returns>How many answers each server gave.</returns>
-    /// <exception cref="HarnessException">A connection was not answered.</exception>
+    /// <exception cref="Shouldly.ShouldAssertException">A connection was not answered.</exception>
     internal Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count)
     {
         var remote = _node.Lab.Resolve(target);
@@ -101,8 +101,7 @@ internal sealed class Client : IAsyncDisposable
                 {
                     if (server is null)
                     {
-                        throw new HarnessException($"{_node.Name}: {target} did not answer one of {count} connections.", $"{answers.Values.Sum()} were answered before.",
-                            "The load is not complete.", "Ask once with ConnectAsync to see the story.");
+                        throw new Shouldly.ShouldAssertException($"{_node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were answered. Ask once with ConnectAsync to see the story.");
                     }
                     answers[server] = answers.GetValueOrDefault(server) + 1;
                 }

@@ -191,6 +191,27 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task A_server_may_be_known_by_another_name_than_its_address()
+    {
+        using var authority = Authority("/CN=authority");
+        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true, "kubernetes"), Token = "s3cret" });
+        var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "server-name")).FullName;
+        var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
+
+        await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), "node1", _ => { }));
+        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, $"tls-server-name: kubernetes\n    {authorityData}", "token: s3cret"), null), "node1", _ => { });
+    }
+
+    [Test]
+    public async Task No_token_is_sent_in_clear_text()
+    {
+        await StartAsync(new ApiServerOptions { Token = "s3cret" });
+        var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clear-text")).FullName;
+
+        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), "node1", _ => { }))).Message.ShouldContain("401");
+    }
+
+    [Test]
     public async Task A_pod_finds_its_server_and_its_token()
     {
         using var authority = Authority("/CN=authority");
@@ -304,14 +325,17 @@ public sealed class ApiFeedTests : IAsyncDisposable
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }
 
-    private static X509Certificate2 Signed(X509Certificate2 authority, string name, bool isServer)
+    private static X509Certificate2 Signed(X509Certificate2 authority, string name, bool isServer, string? dnsName = null)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
         if (isServer)
         {
             var names = new SubjectAlternativeNameBuilder();
-            names.AddIpAddress(IPAddress.Loopback);
+            if (dnsName is null)
+                names.AddIpAddress(IPAddress.Loopback);
+            else
+                names.AddDnsName(dnsName);
             request.CertificateExtensions.Add(names.Build());
         }
         using var certificate = request.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), [1, 2, 3, (byte)name.Length]);
