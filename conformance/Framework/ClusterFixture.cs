@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net;
 using Allure.NUnit;
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
@@ -24,6 +25,7 @@ public abstract class ClusterFixture
 {
     private static int s_number;
     private readonly List<ServiceSpec> _services = [];
+    private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
     private Cluster? _cluster;
     private ImplementationRecord? _implementation;
 
@@ -80,6 +82,8 @@ public abstract class ClusterFixture
         {
             foreach (var service in _services)
                 _cluster.Delete(service);
+            foreach (var address in _reachable)
+                Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
         }
         if (_cluster.Lab.Wire.Dropped > 0)
             throw new InvalidOperationException($"{_cluster.Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
@@ -128,9 +132,11 @@ public abstract class ClusterFixture
     }
 
     /// <summary>Adds the way to an address of the cluster that only somebody outside needs: the client sends it to this node.</summary>
-    protected async Task<string> ReachableAsync(string address, Node via)
+    /// <returns>The address.</returns>
+    protected Task<string> ReachableAsync(string address, Node via)
     {
-        await Client.RunAsync($"ip route replace {address} via {(address.Contains(':', StringComparison.Ordinal) ? via.Spec.Interfaces[0].Address6 : via.Address)}");
-        return address;
+        if (_reachable.Add(address))
+            Client.Route.AddRoute(IPNetwork.Parse($"{address}/32"), via.Address);
+        return Task.FromResult(address);
     }
 }

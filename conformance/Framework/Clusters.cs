@@ -1,4 +1,6 @@
 using System.Collections.Concurrent;
+using System.Globalization;
+using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
 using Conformance.Reports;
 
@@ -30,6 +32,44 @@ internal static class Clusters
     private static async Task<(Cluster, ImplementationRecord)> StartAsync(Proxy proxy)
     {
         var implementation = new ImplementationRecord(proxy.Name, await proxy.VersionAsync());
-        return (await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster")), implementation);
+        var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster"));
+        await cluster.ApplyAsync(Residents());
+        return (cluster, implementation);
+    }
+
+    /// <summary>
+    /// A cluster in use has Services of every kind. With these a proxy that writes a rule only where it has an entry for it
+    /// need not rewrite its rules with every test, which would cost a process or two each time.
+    /// </summary>
+    private static List<ServiceSpec> Residents()
+    {
+        var kinds = new[]
+        {
+            new ServiceSpec("resident-node-port") { Type = "NodePort" },
+            new ServiceSpec("resident-load-balancer") { Type = "LoadBalancer", SourceRanges = ["192.168.113.0/24", "fd00:113::/64"] },
+            new ServiceSpec("resident-external-ip"),
+        };
+        var residents = new List<ServiceSpec>();
+        foreach (var (kind, policy, pods) in from k in kinds
+                 from p in new[] { "Cluster", "Local" }
+                 from e in new[] { new[] { "web-a", "web-c" }, ["web-a"], ["web-c"] }
+                 where p == "Local" || e.Length == 2
+                 select (k, p, e))
+        {
+            var number = residents.Count + 1;
+            var text = number.ToString(CultureInfo.InvariantCulture);
+            string[] outside = [$"198.51.100.{text}", $"2001:db8::{text}"];
+            residents.Add(kind with
+            {
+                Name = $"{kind.Name}-{text}",
+                ClusterIPs = [$"10.96.0.{100 + number}", $"fd00:10:96:ffff::{text}"],
+                Ports = [new PortSpec(80, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number), new PortSpec(80, Protocol: "UDP", NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number)],
+                LoadBalancerIPs = kind.Type == "LoadBalancer" ? outside : [],
+                ExternalIPs = kind.Type == "ClusterIP" ? outside : [],
+                ExternalTrafficPolicy = policy,
+                Endpoints = [.. pods.Select(p => new EndpointSpec(p))],
+            });
+        }
+        return residents;
     }
 }

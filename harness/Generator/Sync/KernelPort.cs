@@ -150,7 +150,7 @@ public sealed class KernelPort : IDisposable
     private void ReadRealServers(Dictionary<IpvsKey, LiveServer> servers)
     {
         var missing = servers.Keys.ToHashSet();
-        foreach (var server in (IpvsTable.Read(_namespace) ?? new IpvsTable("", [])).VirtualServers)
+        foreach (var server in (IpvsTable.ReadFile(_namespace) ?? new IpvsTable("", [])).VirtualServers)
         {
             if (server.EndPoint is null)
                 continue;

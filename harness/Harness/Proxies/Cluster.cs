@@ -23,6 +23,8 @@ public sealed class Cluster : IAsyncDisposable
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
     private readonly List<RunningProxy> _running = [];
     private readonly Lock _lock = new();
+    private Task _round = Task.CompletedTask;
+    private Task? _nextRound;
     private int _generation;
 
     private Cluster(Lab lab, Proxy proxy) => (Lab, Proxy) = (lab, proxy);
@@ -85,22 +87,27 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>Waits until every node has all that was put before. Of files that were deleted a proxy may learn a moment later.</summary>
     /// <exception cref="HarnessException">The proxy ended, or does not come to it; its log is told.</exception>
-    public async Task SettleAsync()
+    public Task SettleAsync()
     {
-        await MoveCanaryAsync();
-        await MoveCanaryAsync();
+        lock (_lock)
+        {
+            // One round at a time, for all who wait: one that has not begun yet will show what this caller has put.
+            return _nextRound ??= RunAfterAsync(_round);
+        }
     }
 
-    private async Task MoveCanaryAsync()
+    private async Task RunAfterAsync(Task before)
     {
-        int port;
-        lock (_lock) // so that the canary only goes forward
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
+        lock (_lock)
+            (_round, _nextRound) = (_nextRound!, null);
+        for (var i = 0; i < 2; i++)
         {
-            port = FirstCanaryPort + ++_generation;
+            var port = FirstCanaryPort + ++_generation;
             Put(new ServiceSpec("canary") { ClusterIPs = [CanaryAddress], Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
+            foreach (var running in _running)
+                await AwaitCanaryAsync(running, port);
         }
-        foreach (var running in _running)
-            await AwaitCanaryAsync(running, port);
     }
 
     public async ValueTask DisposeAsync()
@@ -126,12 +133,8 @@ public sealed class Cluster : IAsyncDisposable
     {
         for (var end = Environment.TickCount64 + Timeouts.Start.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
         {
-            // Another change may have taken the canary further: then this one has been programmed before.
-            for (var newest = FirstCanaryPort + Volatile.Read(ref _generation); newest >= port; newest--)
-            {
-                if (await AnswersAsync(running.Node, CanaryAddress, newest))
-                    return;
-            }
+            if (await AnswersAsync(running.Node, CanaryAddress, port))
+                return;
             if (running.HasEnded)
                 throw Failed("has ended");
         }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using Conformance.Kernel.Netlink;
 
 namespace Conformance.Kernel.Tables;
 
@@ -33,14 +34,43 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
 {
     private const string File = "/proc/thread-self/net/ip_vs";
 
-    /// <summary>Reads the table of a namespace; null where the kernel has no IPVS (or has not loaded it).</summary>
-    public static IpvsTable? Read(NetworkNamespace ns) =>
+    /// <summary>
+    /// Reads the table of a namespace; null where the kernel has no IPVS (or has not loaded it). The file is made a page at
+    /// a time, and the kernel finds its place again by a count over the servers of all namespaces (ip_vs_info_seq_next):
+    /// where another namespace has servers too, some come twice and some not at all. What is missing is asked for singly.
+    /// </summary>
+    public static IpvsTable? Read(NetworkNamespace ns)
+    {
+        if (ReadFile(ns) is not { } table)
+            return null;
+        var servers = table.VirtualServers.DistinctBy(s => (s.Protocol, s.EndPoint, s.FirewallMark)).ToList();
+        using var socket = new IpvsSocket(ns);
+        var known = servers.Select(s => (s.Protocol, s.EndPoint)).ToHashSet();
+        foreach (var service in socket.Services())
+        {
+            if (service.Key is not { } key || known.Contains((key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port))))
+                continue;
+            servers.Add(new VirtualServerEntry(
+                key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
+                service.PersistenceSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $"persistent {service.PersistenceSeconds}") : "",
+                [.. socket.Destinations(key).Select(d => new RealServerEntry(new IPEndPoint(d.Address, d.Port), d.Method, d.Weight, d.ActiveConnections, d.InactiveConnections))]));
+        }
+        return table with { VirtualServers = servers };
+    }
+
+    /// <summary>What one reading of the file shows; where other namespaces have servers too it may lack some.</summary>
+    public static IpvsTable? ReadFile(NetworkNamespace ns) =>
         ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : null) is { } text ? Parse(text) : null;
 
-    /// <summary>The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.</summary>
-    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns)
+    /// <summary>
+    /// The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.
+    /// (What <see cref="Read"/> has to ask for singly is not in it.)
+    /// </summary>
+    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns) => Image(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []));
+
+    /// <param name="bytes">The table, which is written over.</param>
+    private static ReadOnlyMemory<byte> Image(byte[] bytes)
     {
-        var bytes = ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []);
         var kept = 0;
         for (var start = 0; start < bytes.Length;)
         {
