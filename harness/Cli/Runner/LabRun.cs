@@ -16,6 +16,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly List<string> _faults = [];
     private readonly List<string> _unmatchedWords = [];
 
+    /// <summary>The proxy under test; null for the suite's own choice.</summary>
+    internal string? Proxy { get; init; }
+
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
 
@@ -92,15 +95,17 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
             {
                 WorkingDirectory = RunFolder.ProjectRoot(),
-                Variables = RunVariables(kernel, runFolder),
+                Variables = RunVariables(kernel, runFolder, Proxy),
                 Output = output,
                 Error = error,
             },
             cancellationToken);
 
     /// <summary>What the processes of a run are told in their environment.</summary>
-    internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder) => new(StringComparer.Ordinal)
+    /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
+    internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) => new(StringComparer.Ordinal)
     {
+        [Harness.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Harness.Proxies.Proxy.Variable) ?? "",
         [RunFolder.Variable] = runFolder,
         [RunFolder.KernelVariable] = kernel.Name,
         ["DOTNET_EnableDiagnostics"] = "0",

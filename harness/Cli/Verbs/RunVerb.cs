@@ -3,6 +3,7 @@ using System.Text.Json;
 using Conformance.Cli.Kernels;
 using Conformance.Cli.Runner;
 using Conformance.Harness;
+using Conformance.Harness.Proxies;
 using Conformance.Reports;
 using Spectre.Console;
 
@@ -15,26 +16,28 @@ internal static class RunVerb
     {
         var kernel = LabKernels.CreateOption();
         var filter = new Option<string>("--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
+        var proxy = new Option<string>("--proxy") { Description = "The proxy under test: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND.", DefaultValueFactory = _ => "generator" };
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var format = Output.CreateOption();
-        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, keep, format };
+        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, proxy, keep, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter)!, parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
+            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter)!, parsed.GetValue(proxy)!, parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, string filter, bool keep, string format, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format, CancellationToken cancellationToken)
     {
+        _ = Proxy.Parse(proxy); // a mistyped one is told before anything is started
         var kernel = await LabKernels.ChooseAsync(kernelName, cancellationToken);
         var folder = Runs.Start();
         if (keep)
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
 
         var catalogue = Catalogue.Parse(await File.ReadAllTextAsync(Path.Combine(RunFolder.ProjectRoot(), "conformance", "claims.yaml"), cancellationToken));
-        var run = new LabRun(kernel, folder);
+        var run = new LabRun(kernel, folder) { Proxy = proxy };
         using var progress = new Progress($"Proving claims on {kernel.Name}");
         var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
         progress.Dispose();

@@ -25,9 +25,10 @@ public sealed class Cluster : IAsyncDisposable
     private readonly Lock _lock = new();
     private Task _round = Task.CompletedTask;
     private Task? _nextRound;
+    private readonly TimeSpan _limit;
     private int _generation;
 
-    private Cluster(Lab lab, Proxy proxy) => (Lab, Proxy) = (lab, proxy);
+    private Cluster(Lab lab, Proxy proxy, TimeSpan limit) => (Lab, Proxy, _limit) = (lab, proxy, limit);
 
     public Lab Lab { get; }
 
@@ -42,9 +43,10 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves.</summary>
     /// <exception cref="HarnessException">The proxy ended, or programs nothing; its log is told.</exception>
-    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, bool capture = true)
+    /// <param name="limit">How long to wait for the proxy each time; a minute when it is not given.</param>
+    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null)
     {
-        var cluster = new Cluster(await Lab.StartAsync(topology, capture), proxy);
+        var cluster = new Cluster(await Lab.StartAsync(topology), proxy, limit ?? Timeouts.Start);
         try
         {
             foreach (var node in cluster.Nodes)
@@ -131,14 +133,14 @@ public sealed class Cluster : IAsyncDisposable
 
     private async Task AwaitCanaryAsync(RunningProxy running, int port)
     {
-        for (var end = Environment.TickCount64 + Timeouts.Start.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
+        for (var end = Environment.TickCount64 + _limit.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
         {
             if (await AnswersAsync(running.Node, CanaryAddress, port))
                 return;
             if (running.HasEnded)
                 throw Failed("has ended");
         }
-        throw Failed($"programs nothing, or not all: its canary {CanaryAddress}:{port.ToString(CultureInfo.InvariantCulture)} did not answer within {Timeouts.Start.TotalSeconds} s");
+        throw Failed($"programs nothing, or not all: its canary {CanaryAddress}:{port.ToString(CultureInfo.InvariantCulture)} did not answer within {_limit.TotalSeconds} s");
 
         HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{string.Join(' ', running.Argv)} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
     }

@@ -28,6 +28,9 @@ public enum ProxyFeature
 /// </summary>
 public abstract class Proxy
 {
+    /// <summary>Names the proxy under test to the processes of a run; our generator when it is not set.</summary>
+    public const string Variable = "CONFORMANCE_PROXY";
+
     /// <summary>The words by which it is chosen.</summary>
     public abstract string Name { get; }
 

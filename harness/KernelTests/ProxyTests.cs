@@ -1,0 +1,67 @@
+using Conformance.Harness;
+using Conformance.Harness.Proxies;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests;
+
+/// <summary>Proxies that fail are told with what they said, and soon; the drivers' arguments are right.</summary>
+public sealed class ProxyTests
+{
+    [Test]
+    public async Task A_proxy_that_ends_is_told_with_its_log()
+    {
+        var e = await Should.ThrowAsync<HarnessException>(() => StartAsync("echo 'no such flag' >&2; exit 7"));
+
+        e.Message.ShouldContain("on node1 has ended");
+        e.Message.ShouldContain("no such flag");
+    }
+
+    [Test]
+    public async Task A_proxy_that_programs_nothing_is_told_with_its_log()
+    {
+        var e = await Should.ThrowAsync<HarnessException>(() => StartAsync("echo 'I do nothing'; exec sleep 1000"));
+
+        e.Message.ShouldContain("programs nothing, or not all");
+        e.Message.ShouldContain("I do nothing");
+    }
+
+    [Test]
+    public async Task A_real_kube_proxy_is_started_in_ipvs_mode_with_an_api_server_in_its_namespace()
+    {
+        var script = Script("kube-proxy", "[ \"$1\" = --version ] && echo 'Kubernetes v1.99.9' && exit; echo \"$@\"; curl --silent http://127.0.0.1:8080/api/v1/nodes/node1; exit 1");
+        var proxy = Proxy.Parse($"kube-proxy={script}");
+
+        (await proxy.VersionAsync()).ShouldBe("Kubernetes v1.99.9");
+        var e = await Should.ThrowAsync<HarnessException>(() => Cluster.StartAsync(proxy, Topology.Load("cluster")));
+
+        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --conntrack-max-per-core=0 --conntrack-min=0\n");
+        e.Message.ShouldContain("\"podCIDRs\":[\"10.244.0.0/24\"", Case.Sensitive, "its Node is there");
+    }
+
+    [Test]
+    public async Task Any_program_that_follows_a_folder_can_be_tested()
+    {
+        var generator = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");
+        var script = Script("follower", $"exec {generator} watch -f \"$1\" --hostname-override \"$2\" --cluster-cidr 10.244.0.0/16");
+
+        await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"));
+
+        cluster.Running.Count.ShouldBe(2);
+    }
+
+    [TestCase("kube-proxy")]
+    [TestCase("generator=x")]
+    [TestCase("cilium")]
+    public void A_proxy_that_nobody_knows_is_told(string text) => Should.Throw<HarnessException>(() => Proxy.Parse(text)).Message.ShouldContain("Known are generator");
+
+    private static Task<Cluster> StartAsync(string script) =>
+        Cluster.StartAsync(Proxy.Parse($"command={Script("proxy", script)}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(3));
+
+    private static string Script(string name, string text)
+    {
+        var script = Path.Combine(RunFolder.Current, $"{name}-{Guid.NewGuid():N}");
+        File.WriteAllText(script, $"#!/bin/sh\n{text}\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        return script;
+    }
+}
