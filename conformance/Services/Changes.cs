@@ -126,6 +126,8 @@ public sealed class Changes : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
         await using var inside = await PodA.ConnectAsync(service.Target());
         await using var outside = await Client.ConnectAsync($"node1:{service.NodePort}");
+        inside.ShouldBeAnswered();
+        outside.ShouldBeAnswered();
 
         var other = NewService("web-a");
         await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)] }));

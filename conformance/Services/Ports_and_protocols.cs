@@ -50,6 +50,7 @@ public sealed class Ports_and_protocols : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
         await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+        flow.ShouldBeAnswered();
 
         await flow.ExchangeAsync(200_000);
     }

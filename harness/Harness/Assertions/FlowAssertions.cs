@@ -11,6 +11,8 @@ namespace Conformance.Harness.Assertions;
 /// </summary>
 public static class FlowAssertions
 {
+    private const int LongTable = 40;
+
     /// <summary>A server of this node answered, and the client heard it.</summary>
     public static void ShouldBeAnsweredBy(this Flow flow, params string[] nodes) =>
         Demand(flow, flow.Outcome.Kind == OutcomeKind.Answered && nodes.Contains(flow.Answer?.Server ?? flow.Outcome.By, StringComparer.Ordinal),
@@ -65,9 +67,29 @@ public static class FlowAssertions
     public static void ShouldNotBeSeen(this Flow flow, PacketPattern pattern) =>
         Demand(flow, !flow.Story.Steps.Any(s => pattern.Matches(s.Captured, flow.From.Lab)), $"should not be seen {pattern}");
 
-    /// <summary>What a failure prints: the flow, the story, and the tables and rules of every node that has any.</summary>
+    /// <summary>What a failure prints: the flow, the story, and the tables and rules of every node that has any; of long ones what concerns the flow.</summary>
     public static string Explain(Flow flow) =>
-        $"{flow}\n{flow.Story}{string.Concat(flow.From.Lab.Nodes.SelectMany(node => TablesOf(node).Select(t => $"\n{t.Title} of {node.Name}:\n{t.Text}")))}";
+        $"{flow}\n{flow.Story}{string.Concat(flow.From.Lab.Nodes.SelectMany(node => TablesOf(node).Select(t => $"\n{t.Title} of {node.Name}:\n{Relevant(t.Text, flow)}")))}";
+
+    private static string Relevant(string text, Flow flow)
+    {
+        var lines = text.Split('\n');
+        if (lines.Length <= LongTable)
+            return text;
+        var words = new[] { flow.Target.ToString(), $"={flow.Target.Address} ", $":{flow.Local.Port} ", $"={flow.Local.Port} ", flow.Answer?.SeenPeer.ToString() }.OfType<string>().ToList();
+        var kept = new List<string>();
+        var isBlockKept = false;
+        foreach (var line in lines)
+        {
+            // Real servers stand below their virtual server; a rule that has met no packet did nothing to this one.
+            var isBelow = line.StartsWith("  ->", StringComparison.Ordinal);
+            if (!isBelow)
+                isBlockKept = words.Exists(w => $"{line} ".Contains(w, StringComparison.Ordinal)) || (line.Contains(": [", StringComparison.Ordinal) && !line.Contains(": [0:0]", StringComparison.Ordinal));
+            if (isBlockKept)
+                kept.Add(line);
+        }
+        return string.Join('\n', [.. kept, string.Create(System.Globalization.CultureInfo.InvariantCulture, $"({lines.Length - kept.Count} other lines: see the record)")]);
+    }
 
     private static IEnumerable<(string Title, string Text)> TablesOf(Node node)
     {
