@@ -49,13 +49,18 @@ public static class Verdicts
     /// <summary>Starts the reason of a skipped test whose claim the implementation does not support.</summary>
     public const string NotSupportedPrefix = "not-supported: ";
 
+    private const string SetUpPrefix = "SetUp : ";
+
     /// <summary>The verdict that a skip's reason stands for; null when it is no such reason, and the run must not pass.</summary>
-    public static Verdict? OfSkip(string? reason) => reason switch
+    public static Verdict? OfSkip(string? reason) => WithoutPlace(reason ?? "") switch
     {
-        not null when reason.StartsWith(NotTestablePrefix, StringComparison.Ordinal) => Verdict.NotTestable,
-        not null when reason.StartsWith(NotSupportedPrefix, StringComparison.Ordinal) => Verdict.NotSupported,
+        var words when words.StartsWith(NotTestablePrefix, StringComparison.Ordinal) => Verdict.NotTestable,
+        var words when words.StartsWith(NotSupportedPrefix, StringComparison.Ordinal) => Verdict.NotSupported,
         _ => null,
     };
+
+    /// <summary>NUnit says so when the reason was found while a test was set up.</summary>
+    private static string WithoutPlace(string reason) => reason.StartsWith(SetUpPrefix, StringComparison.Ordinal) ? reason[SetUpPrefix.Length..] : reason;
 
     /// <summary>The verdict's word in reports: holds, violated, not-supported, not-testable, broken.</summary>
     public static string Word(this Verdict verdict) => verdict switch

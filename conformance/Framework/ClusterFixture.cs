@@ -61,10 +61,10 @@ public abstract class ClusterFixture
             Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         var proxy = Clusters.Chosen;
         // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
-        if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy.Name == "generator")
-            proxy = Proxy.Parse("generator-compat");
-        if (Needs.Contains(ProxyFeature.ApiServer) && proxy.Name == "generator")
-            proxy = Proxy.Parse("generator-api");
+        if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy is GeneratorProxy)
+            proxy = new GeneratorProxy { IsCompatible = true };
+        if (Needs.Contains(ProxyFeature.ApiServer) && proxy is GeneratorProxy)
+            proxy = new GeneratorProxy { FollowsApiServer = true };
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
         (_cluster, _implementation) = await Clusters.GetAsync(proxy);

@@ -32,6 +32,15 @@ public sealed partial class LauncherTests
     }
 
     [Test]
+    public async Task A_claim_about_what_the_proxy_does_not_declare_is_not_supported()
+    {
+        var result = await Lab("run", "--filter", "K-1,F-7", "--proxy", "command=/bin/false").ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        RecordsOf(result).ShouldBe(["F-7 not-supported", "K-1 not-supported"]);
+    }
+
+    [Test]
     public async Task Without_root_the_lab_kernel_works_all_the_same()
     {
         var result = await OnArtifacts("mode=1777", asNobody: true, "kernel", "--", "id", "-u").ExecuteBufferedAsync(Limit());

@@ -17,7 +17,8 @@ public sealed class GeneratorProxy : Proxy
 
     public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
 
-    public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>().Where(f => IsCompatible || f != ProxyFeature.KubeProxyLayout).ToHashSet();
+    public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>()
+        .Where(f => (IsCompatible || f != ProxyFeature.KubeProxyLayout) && (FollowsApiServer || f != ProxyFeature.ApiServer)).ToHashSet();
 
     public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
 
