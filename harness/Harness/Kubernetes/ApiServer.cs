@@ -42,12 +42,13 @@ public sealed class ApiServer : IAsyncDisposable
 {
     private readonly ApiServerOptions _options;
     private readonly WebApplication _application;
+    private readonly Socket _listener;
     private readonly ObjectStore _store;
     private readonly ConcurrentQueue<string> _requests = new();
     private readonly ConcurrentDictionary<string, (IReadOnlyList<StoredObject> Objects, long Version)> _pages = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<HttpContext, bool> _open = new();
 
-    private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Uri address) => (_options, _store, _application, Address) = (options, store, application, address);
+    private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) => (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
 
     public Uri Address { get; }
 
@@ -78,7 +79,7 @@ public sealed class ApiServer : IAsyncDisposable
         var application = builder.Build();
         var port = ((IPEndPoint)listener.LocalEndPoint!).Port;
         var address = new Uri($"{(options.Certificate is null ? "http" : "https")}://{new IPEndPoint(endPoint.Address, port)}");
-        var server = new ApiServer(options, store, application, address);
+        var server = new ApiServer(options, store, application, listener, address);
         application.Run(server.AnswerAsync);
         await application.StartAsync();
         return server;
@@ -113,6 +114,7 @@ public sealed class ApiServer : IAsyncDisposable
         Disconnect();
         await _application.StopAsync();
         await _application.DisposeAsync();
+        _listener.Dispose();
     }
 
     private static Socket Bind(IPEndPoint endPoint)

@@ -20,7 +20,7 @@ public sealed record JournalEntry(TimeSpan At, string Node, string Text, string 
 public sealed class Lab : IAsyncDisposable
 {
     private const string BridgeName = "switch";
-    private static readonly TimeSpan s_closing = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_closing = TimeSpan.FromSeconds(15); // on a busy machine; hardly ever used up
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<JournalEntry> _journal = new();
