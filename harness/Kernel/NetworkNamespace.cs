@@ -44,6 +44,9 @@ public sealed class NetworkNamespace : IDisposable
     /// <summary>A path by which another process can open the namespace while this process lives, as nsenter(1) takes it.</summary>
     public string Path => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"/proc/{Environment.ProcessId}/fd/{_fd}");
 
+    /// <summary>The words before a command line that start it in the namespace.</summary>
+    public IReadOnlyList<string> Enter => ["nsenter", $"--net={Path}", "--"];
+
     /// <summary>The inode number of the namespace that this process was started in.</summary>
     public static ulong RootInode { get; } = InodeOf("/proc/self/ns/net");
 

@@ -93,5 +93,5 @@ public sealed class RouteSocketTests
         [.. JsonDocument.Parse((await RunAsync(ns, "-json", thing, "show")).StandardOutput).RootElement.EnumerateArray()];
 
     private static Task<BufferedCommandResult> RunAsync(NetworkNamespace ns, params string[] arguments) =>
-        Cli.Wrap("nsenter").WithArguments([$"--net={ns.Path}", "--", "ip", .. arguments]).ExecuteBufferedAsync();
+        Cli.Wrap(ns.Enter[0]).WithArguments([.. ns.Enter.Skip(1), "ip", .. arguments]).ExecuteBufferedAsync();
 }

@@ -23,11 +23,8 @@ internal static class BenchNode
         return ns;
     }
 
-    internal static CliWrap.Command Generator(NetworkNamespace ns, params string[] arguments) => CliWrap.Cli.Wrap(Enter(ns)[0])
-        .WithArguments([.. Enter(ns)[1..], Programs.Generator, .. arguments, "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"]);
-
-    /// <summary>The command that starts another one in the namespace.</summary>
-    internal static string[] Enter(NetworkNamespace ns) => ["nsenter", $"--net={ns.Path}", "--"];
+    internal static CliWrap.Command Generator(NetworkNamespace ns, params string[] arguments) => CliWrap.Cli.Wrap(ns.Enter[0])
+        .WithArguments([.. ns.Enter.Skip(1), Programs.Generator, .. arguments, "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"]);
 
     /// <summary>A list as <c>kubectl get services,endpointslices -o json</c> prints it.</summary>
     internal static string Manifest(int services)

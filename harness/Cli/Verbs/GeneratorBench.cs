@@ -69,7 +69,7 @@ internal static class GeneratorBench
         for (var i = 0; i < runs; i++)
         {
             using (var ns = BenchNode.NewNamespace())
-            using (var kernel = new KernelPort(ns, iptables, BenchNode.Enter(ns)))
+            using (var kernel = new KernelPort(ns, iptables, ns.Enter))
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var watch = Stopwatch.StartNew();
@@ -79,7 +79,7 @@ internal static class GeneratorBench
                     throw new HarnessException("The sync failed.", string.Join('\n', result.Errors), "No figures.", "See the evidence.");
             }
             using (var ns = BenchNode.NewNamespace())
-            using (var kernel = new KernelPort(ns, iptables, BenchNode.Enter(ns)))
+            using (var kernel = new KernelPort(ns, iptables, ns.Enter))
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var difference = Difference.Of(world.Desired, await kernel.ReadAsync(options), world.Node);

@@ -36,7 +36,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
         try
         {
             using var limit = new CancellationTokenSource(s_limit);
-            var result = await CliWrap.Cli.Wrap("nsenter").WithArguments([$"--net={probe.Path}", "--", iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
+            var result = await CliWrap.Cli.Wrap(probe.Enter[0]).WithArguments([.. probe.Enter.Skip(1), iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess;
         }

@@ -80,7 +80,7 @@ public sealed class KernelPort : IDisposable
     /// The tables of virtual servers and of our sets as the kernel prints them. As long as nobody changes them they stay
     /// the same, and need not be parsed and compared one by one.
     /// </summary>
-    public byte[] ReadImage() => [.. IpvsTable.Image(_namespace).Span, .. Ipset.Image(s_sets.Keys.ToHashSet(StringComparer.Ordinal)).Span];
+    public byte[] ReadImage() => [.. IpvsTable.Image(_namespace).Span, .. Ipset.Image(s_sets.ContainsKey).Span];
 
     /// <summary>The addresses of the node by its interfaces.</summary>
     public IReadOnlyList<IPAddress> NodeAddresses()
@@ -130,49 +130,29 @@ public sealed class KernelPort : IDisposable
         }
     }
 
+    /// <summary>The real servers by one read of the kernel's table: a request for each virtual server would take a second for ten thousand.</summary>
     private Dictionary<IpvsKey, LiveServer> ReadServers()
     {
         var servers = new Dictionary<IpvsKey, LiveServer>();
-        foreach (var service in Ipvs.Services())
+        var services = Ipvs.Services();
+        foreach (var service in services)
         {
             if (service.Key is { } key)
                 servers[key] = new LiveServer(service);
         }
-        if (servers.Count > 0)
-            ReadRealServers(servers);
-        return servers;
-    }
-
-    /// <summary>
-    /// One read of the kernel's table, where a request for each virtual server would take a second for ten thousand. What
-    /// the table leaves out, as the list above can, is asked for by itself.
-    /// </summary>
-    private void ReadRealServers(Dictionary<IpvsKey, LiveServer> servers)
-    {
-        var missing = servers.Keys.ToHashSet();
-        foreach (var server in (IpvsTable.ReadFile(_namespace) ?? new IpvsTable("", [])).VirtualServers)
+        if (servers.Count == 0)
+            return servers;
+        foreach (var entry in IpvsTable.Read(_namespace, Ipvs, services).VirtualServers)
         {
-            if (server.EndPoint is null)
+            if (entry.Key is not { } key || !servers.TryGetValue(key, out var server))
                 continue;
-            var protocol = server.Protocol switch
+            foreach (var real in entry.RealServers)
             {
-                "TCP" => IpProtocol.Tcp,
-                "UDP" => IpProtocol.Udp,
-                _ => IpProtocol.Sctp,
-            };
-            var key = new IpvsKey(protocol, server.EndPoint.Address, (ushort)server.EndPoint.Port);
-            if (!missing.Remove(key))
-                continue;
-            foreach (var real in server.RealServers)
-                Put(servers[key], new IpvsDestination(real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections));
+                server.RealServers[new RealServer(real.EndPoint.Address, (ushort)real.EndPoint.Port)] = new IpvsDestination(
+                    real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections);
+            }
         }
-        foreach (var key in missing)
-        {
-            foreach (var destination in Ipvs.Destinations(key))
-                Put(servers[key], destination);
-        }
-
-        static void Put(LiveServer server, IpvsDestination destination) => server.RealServers[new RealServer(destination.Address, destination.Port)] = destination;
+        return servers;
     }
 
     private void ReadSets(LiveState live)

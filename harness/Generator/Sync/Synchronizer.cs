@@ -5,17 +5,6 @@ using Conformance.Kernel.Netlink;
 
 namespace Conformance.Generator.Sync;
 
-/// <summary>What a sync did.</summary>
-/// <param name="Messages">Netlink messages and documents sent.</param>
-/// <param name="IsBroken">
-/// Whether more failed than single virtual servers, real servers or addresses: what a Service asks for and the kernel
-/// refuses (a scheduler that it lacks) is told and tried again, but is no fault of this node's.
-/// </param>
-public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
-{
-    public bool IsGood => Errors.Count == 0;
-}
-
 /// <summary>
 /// Makes the kernel what is desired. Order: set entries and rules are in place before a virtual server answers, and go
 /// after it, so that no packet is answered without its masquerade rule. Removals of TCP real servers drain first.
@@ -33,8 +22,8 @@ public sealed class Synchronizer(KernelPort kernel)
     private readonly List<string> _errors = [];
     private LiveState? _live;
 
-    /// <summary>The kernel's tables when they were last found to be as desired.</summary>
-    private (byte[] Bytes, DesiredState Desired, long Version)? _image;
+    /// <summary>The kernel's tables when they were last found to be as desired, and what was desired and had been sent then.</summary>
+    private (byte[] Bytes, DesiredState Desired, long Version, int Messages)? _image;
     private int _shortChecks;
     private bool _isBroken;
 
@@ -48,7 +37,8 @@ public sealed class Synchronizer(KernelPort kernel)
         _live = null; // until the rules are known to be there, no change alone may be written
         _errors.Clear();
         var image = known is null ? null : kernel.ReadImage();
-        var areTablesKnown = image is not null && _image is { } good && good.Desired == desired && good.Version == desired.Version && image.AsSpan().SequenceEqual(good.Bytes) && _shortChecks < MaxShortChecks;
+        var areTablesKnown = _shortChecks < MaxShortChecks && image is not null && _image is { } good
+            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan().SequenceEqual(good.Bytes);
         _shortChecks = areTablesKnown ? _shortChecks + 1 : 0;
         var live = await kernel.ReadAsync(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
@@ -61,7 +51,7 @@ public sealed class Synchronizer(KernelPort kernel)
         var result = await ApplyAsync(difference, desired);
         // Only when the tables were the same before and after they were read is the image one of what was found right.
         if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan().SequenceEqual(image))
-            _image = (image, desired, desired.Version);
+            _image = (image, desired, desired.Version, kernel.Messages);
         return result;
     }
 
@@ -81,8 +71,6 @@ public sealed class Synchronizer(KernelPort kernel)
             gone.AddRange(group.Where(d => there.TryGetValue(d.Real, out var found) && found.ActiveConnections + found.InactiveConnections == 0));
         }
         DeleteReals(gone);
-        if (gone.Count > 0)
-            _image = null;
         return Result(before, [.. gone.Select(g => new Change("real server", "delete", $"{g.Key} -> {g.Real}, drained"))]);
     }
 
@@ -104,7 +92,6 @@ public sealed class Synchronizer(KernelPort kernel)
         var changes = difference.Changes().ToList();
         if (changes.Count == 0)
             return Result(before, changes);
-        _image = null;
         try
         {
             await WriteAsync(difference, desired);

@@ -40,8 +40,8 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     /// <summary>The command line that enters the namespace, ready to start.</summary>
     public Command ToCliWrap()
     {
-        var command = Cli.Wrap("nsenter")
-            .WithArguments([$"--net={Node.Namespace.Path}", "--", .. Argv])
+        var command = Cli.Wrap(Node.Namespace.Enter[0])
+            .WithArguments([.. Node.Namespace.Enter.Skip(1), .. Argv])
             .WithEnvironmentVariables(Toolbox.Environment);
         return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
     }

@@ -96,10 +96,11 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     public int Delete(string name, IpsetType type, IEnumerable<IpsetEntry> entries) => Change(CMD_DEL, $"delete from the set {name}", name, type, entries);
 
     /// <summary>What the kernel lists of some sets, byte by byte: the same as long as nobody changes one of them.</summary>
-    public ReadOnlyMemory<byte> Image(IReadOnlySet<string> names)
+    /// <param name="isMeant">Chooses the sets by their names.</param>
+    public ReadOnlyMemory<byte> Image(Func<string, bool> isMeant)
     {
         var image = new MemoryStream();
-        foreach (var message in Dump(null).Where(m => names.Contains(m.Attributes(4).Text(ATTR_SETNAME)!)))
+        foreach (var message in Dump(null).Where(m => isMeant(m.Attributes(4).Text(ATTR_SETNAME)!)))
             image.Write(message.Payload.Span);
         return image.GetBuffer().AsMemory(0, (int)image.Length);
     }

@@ -25,6 +25,16 @@ public sealed record RealServerEntry(IPEndPoint EndPoint, ForwardingMethod Forwa
 public sealed record VirtualServerEntry(
     string Protocol, IPEndPoint? EndPoint, uint? FirewallMark, string Scheduler, string Flags, IReadOnlyList<RealServerEntry> RealServers)
 {
+    /// <summary>By what the kernel knows the server over netlink; null for one by firewall mark.</summary>
+    public IpvsKey? Key => EndPoint is null ? null : new IpvsKey(
+        Protocol switch
+        {
+            "TCP" => IpProtocol.Tcp,
+            "UDP" => IpProtocol.Udp,
+            _ => IpProtocol.Sctp,
+        },
+        EndPoint.Address, (ushort)EndPoint.Port);
+
     public override string ToString() =>
         string.Join('\n', [$"{Protocol}  {EndPoint?.ToString() ?? FirewallMark?.ToString(CultureInfo.InvariantCulture)} {Scheduler} {Flags}".TrimEnd(), .. RealServers]);
 }
@@ -41,14 +51,22 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     /// </summary>
     public static IpvsTable? Read(NetworkNamespace ns)
     {
-        if (ReadFile(ns) is not { } table)
+        if (!ns.Run(() => System.IO.File.Exists(File)))
             return null;
-        var servers = table.VirtualServers.DistinctBy(s => (s.Protocol, s.EndPoint, s.FirewallMark)).ToList();
         using var socket = new IpvsSocket(ns);
-        var known = servers.Select(s => (s.Protocol, s.EndPoint)).ToHashSet();
-        foreach (var service in socket.Services())
+        return Read(ns, socket, socket.Services());
+    }
+
+    /// <summary>The same for one who has the list of virtual servers already.</summary>
+    /// <param name="services">All virtual servers of the namespace.</param>
+    public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<IpvsService> services)
+    {
+        var table = Parse(ns.Run(() => System.IO.File.ReadAllText(File)));
+        var servers = table.VirtualServers.DistinctBy(s => (s.Protocol, s.EndPoint, s.FirewallMark)).ToList();
+        var known = servers.Select(s => s.Key).ToHashSet();
+        foreach (var service in services)
         {
-            if (service.Key is not { } key || known.Contains((key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port))))
+            if (service.Key is not { } key || known.Contains(key))
                 continue;
             servers.Add(new VirtualServerEntry(
                 key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
@@ -58,19 +76,13 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
         return table with { VirtualServers = servers };
     }
 
-    /// <summary>What one reading of the file shows; where other namespaces have servers too it may lack some.</summary>
-    public static IpvsTable? ReadFile(NetworkNamespace ns) =>
-        ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : null) is { } text ? Parse(text) : null;
-
     /// <summary>
     /// The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.
-    /// (What <see cref="Read"/> has to ask for singly is not in it.)
+    /// (What Read has to ask for singly is not in it.)
     /// </summary>
-    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns) => Image(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []));
-
-    /// <param name="bytes">The table, which is written over.</param>
-    private static ReadOnlyMemory<byte> Image(byte[] bytes)
+    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns)
     {
+        var bytes = ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []);
         var kept = 0;
         for (var start = 0; start < bytes.Length;)
         {

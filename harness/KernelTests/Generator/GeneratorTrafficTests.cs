@@ -34,7 +34,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     public async Task StartDirector()
     {
         _lab = await Lab.StartAsync(Topology.Load("routed-nat"));
-        _kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables, Enter);
+        _kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables, Director.Namespace.Enter);
         _synchronizer = new Synchronizer(_kernel);
         _cluster.Put(s_service);
     }
@@ -90,7 +90,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     [Test]
     public async Task Without_its_rules_no_virtual_server_answers_and_the_next_sync_completes_it()
     {
-        var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables, ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Enter]);
+        var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables, ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
         using (failing)
         {
             Put("rs1");
@@ -142,7 +142,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     [Test]
     public async Task Where_ip6tables_does_not_work_ipv4_is_served_all_the_same()
     {
-        using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false }, ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Enter]);
+        using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false }, ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
         _cluster.Put(s_service with { ClusterIPs = [IPAddress.Parse(Vip), IPAddress.Parse("fd00:10::1")] });
         Put("rs1");
         var world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address], kernel.HasIPv6), _cluster);
@@ -152,8 +152,6 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
         Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)), "an IPv6 virtual server without its rules is worse than none");
     }
-
-    private IReadOnlyList<string> Enter => ["nsenter", $"--net={Director.Namespace.Path}", "--"];
 
     private async Task StartAsync(params string[] endpoints)
     {

@@ -164,7 +164,7 @@ internal sealed class Machine : IAsyncDisposable
     private Machine(Lab lab, IptablesVariant iptables)
     {
         _lab = lab;
-        Kernel = new KernelPort(Node.Namespace, iptables, ["nsenter", $"--net={Node.Namespace.Path}", "--"]);
+        Kernel = new KernelPort(Node.Namespace, iptables, Node.Namespace.Enter);
         _synchronizer = new Synchronizer(Kernel);
     }
 
