@@ -128,7 +128,7 @@ public abstract class ClusterFixture
         Cluster.Delete(service);
         foreach (var node in Cluster.Nodes)
         {
-            await Eventually.Async($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port).Result,
+            await Eventually.Async($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port),
                 answers => !answers, pause: TimeSpan.FromMilliseconds(50));
         }
     }

@@ -156,13 +156,19 @@ public sealed class Changes : ClusterFixture
             return answered;
         });
 
-        for (var i = 0; i < 5; i++)
+        try
         {
-            var other = NewService("web-b");
-            await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0 ? "Cluster" : "Local" }));
-            await DeleteAsync(other);
+            for (var i = 0; i < 5; i++)
+            {
+                var other = NewService("web-b");
+                await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0 ? "Cluster" : "Local" }));
+                await DeleteAsync(other);
+            }
         }
-        await end.CancelAsync();
+        finally
+        {
+            await end.CancelAsync();
+        }
 
         var servers = await load; // throws when one was not answered
         servers.Count.ShouldBeGreaterThan(50);

@@ -49,6 +49,6 @@ public sealed class Health_checks : ClusterFixture
     /// <summary>A proxy may open the port a moment after the Service serves, and before it knows the endpoints.</summary>
     private Task<string> SaysAsync(string node, ServiceSpec service, int status) => Eventually.Async(
         string.Create(CultureInfo.InvariantCulture, $"{node} says {status}"),
-        () => Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Lab[node].Address}:{service.HealthCheckNodePort}/").TryAsync().Result.StandardOutput,
+        async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Lab[node].Address}:{service.HealthCheckNodePort}/").TryAsync()).StandardOutput,
         answer => answer.StartsWith(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 {status}"), StringComparison.Ordinal), pause: TimeSpan.FromMilliseconds(200));
 }

@@ -22,6 +22,50 @@ public static class Timeouts
     public static TimeSpan Command { get; } = TimeSpan.FromSeconds(30);
 }
 
+/// <summary>
+/// A time after which a flow counts as unanswered. Servers and clients are of one process: while that gets no processor, or
+/// its thread pool no thread, an answer cannot come. So the time passes in steps that go through the same queue, and a
+/// stall, however long, counts as one step.
+/// </summary>
+public sealed class Patience : IDisposable
+{
+    private static readonly TimeSpan s_step = TimeSpan.FromMilliseconds(100);
+    private readonly CancellationTokenSource _end = new();
+    private readonly Timer _timer;
+    private int _steps;
+
+    public Patience(TimeSpan time)
+    {
+        _steps = (int)(time / s_step);
+        _timer = new Timer(_ => Step());
+        _timer.Change(s_step, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Cancelled when the time has passed.</summary>
+    public CancellationToken Token => _end.Token;
+
+    public void Dispose()
+    {
+        _timer.Dispose();
+        _end.Dispose();
+    }
+
+    private void Step()
+    {
+        try
+        {
+            if (--_steps <= 0)
+                _end.Cancel();
+            else
+                _timer.Change(s_step, Timeout.InfiniteTimeSpan);
+        }
+        catch (ObjectDisposedException)
+        {
+            // the answer has come
+        }
+    }
+}
+
 /// <summary>Waits for a condition, and says what it last saw when the condition does not come.</summary>
 public static class Eventually
 {
@@ -29,13 +73,17 @@ public static class Eventually
 
     /// <returns>The first value that satisfies the condition.</returns>
     /// <exception cref="ShouldAssertException">Names the condition, the last value and the log as it is then.</exception>
-    public static async Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null)
+    public static Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null) =>
+        Async(what, () => Task.FromResult(read()), isSo, timeout, pause, log);
+
+    /// <inheritdoc cref="Async{T}(string, Func{T}, Func{T, bool}, TimeSpan?, TimeSpan?, StringBuilder?)"/>
+    public static async Task<T> Async<T>(string what, Func<Task<T>> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
         var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
         while (true)
         {
-            var value = read();
+            var value = await read();
             if (isSo(value))
                 return value;
             if (Environment.TickCount64 >= end)

@@ -6,6 +6,8 @@ namespace Conformance.Kernel;
 /// <summary>Finds what still holds a network namespace: the threads and sockets of this process, and other processes.</summary>
 public static class NamespaceUse
 {
+    private static readonly string[] s_socketTables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"];
+
     /// <summary>One line for each thread, socket or process that is in one of the namespaces (inode numbers).</summary>
     public static IReadOnlyList<string> HoldersOf(IReadOnlySet<ulong> inodes) =>
         [.. ThreadsWhere(inodes.Contains), .. SocketsIn(inodes), .. ProcessesIn(inodes)];
@@ -47,10 +49,21 @@ public static class NamespaceUse
             if (ns < 0)
                 continue;
             var inode = NetworkNamespace.InodeOf($"/proc/self/fd/{ns}");
+            var line = inodes.Contains(inode) ? $"socket {fd} ({Describe(target, $"/proc/self/fd/{ns}")}) is in net:[{inode}]" : null;
             _ = Libc.close(ns);
-            if (inodes.Contains(inode))
-                yield return $"socket {fd} ({target}) is in net:[{inode}]";
+            if (line is not null)
+                yield return line;
         }
+    }
+
+    /// <summary>The socket's line in the table of its kind (proc(5)): there are its addresses and its state.</summary>
+    private static string Describe(string socket, string nsPath)
+    {
+        var inode = socket["socket:[".Length..^1];
+        using var ns = NetworkNamespace.Open(nsPath, nsPath);
+        return ns.Run(() => s_socketTables.Select(t => $"/proc/thread-self/net/{t}").Where(File.Exists)
+            .SelectMany(t => File.ReadAllLines(t).Where(l => l.Split(' ').Contains(inode, StringComparer.Ordinal)).Select(l => $"{Path.GetFileName(t)} {l.Trim()}"))
+            .FirstOrDefault()) ?? socket;
     }
 
     private static IEnumerable<string> ProcessesIn(IReadOnlySet<ulong> inodes)

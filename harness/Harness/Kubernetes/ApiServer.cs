@@ -46,7 +46,7 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ObjectStore _store;
     private readonly ConcurrentQueue<string> _requests = new();
     private readonly ConcurrentDictionary<string, (IReadOnlyList<StoredObject> Objects, long Version)> _pages = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<HttpContext, bool> _open = new();
+    private CancellationTokenSource _cut = new();
 
     private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) => (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
 
@@ -105,16 +105,21 @@ public sealed class ApiServer : IAsyncDisposable
     /// <summary>Cuts every connection that is open, in mid-sentence.</summary>
     public void Disconnect()
     {
-        foreach (var context in _open.Keys)
-            context.Abort();
+        Interlocked.Exchange(ref _cut, new CancellationTokenSource()).Cancel();
     }
 
     public async ValueTask DisposeAsync()
     {
-        Disconnect();
-        await _application.StopAsync();
-        await _application.DisposeAsync();
-        _listener.Dispose();
+        try
+        {
+            Disconnect();
+            await _application.StopAsync();
+            await _application.DisposeAsync();
+        }
+        finally
+        {
+            _listener.Dispose();
+        }
     }
 
     private static Socket Bind(IPEndPoint endPoint)
@@ -156,7 +161,7 @@ public sealed class ApiServer : IAsyncDisposable
     {
         var path = context.Request.Path.Value!;
         _requests.Enqueue($"{context.Request.Method} {path}{context.Request.QueryString}");
-        _open[context] = true;
+        await using var cut = _cut.Token.Register(context.Abort); // for as long as the context is this request's
         try
         {
             if (Refuse(path) is { } status)
@@ -175,10 +180,6 @@ public sealed class ApiServer : IAsyncDisposable
         catch (Exception e) when (e is OperationCanceledException or IOException)
         {
             // The client has gone, or was cut off.
-        }
-        finally
-        {
-            _open.TryRemove(context, out _);
         }
     }
 

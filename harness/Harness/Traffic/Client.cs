@@ -42,7 +42,7 @@ internal sealed class Client : IAsyncDisposable
         string? greeting = null;
         try
         {
-            using (var limit = new CancellationTokenSource(Timeouts.Silence))
+            using (var limit = new Patience(Timeouts.Silence))
                 await socket.ConnectAsync(remote, limit.Token);
             established = true;
             local = (IPEndPoint)socket.LocalEndPoint!;
@@ -122,7 +122,7 @@ internal sealed class Client : IAsyncDisposable
         {
             await socket.ConnectAsync(remote);
             await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}"));
-            using var limit = new CancellationTokenSource(Timeouts.Silence);
+            using var limit = new Patience(Timeouts.Silence);
             answer = await ReadLineAsync(socket, limit.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
@@ -147,7 +147,7 @@ internal sealed class Client : IAsyncDisposable
         {
             await socket.ConnectAsync(remote);
             await socket.SendAsync(request);
-            using var limit = new CancellationTokenSource(Timeouts.Silence);
+            using var limit = new Patience(Timeouts.Silence);
             var buffer = new byte[512];
             while (true)
             {
