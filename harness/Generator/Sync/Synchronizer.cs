@@ -189,7 +189,7 @@ public sealed class Synchronizer(KernelPort kernel)
     private void Drain(List<(IpvsKey Key, RealServer Real)> removed)
     {
         var gone = new List<(IpvsKey, RealServer)>();
-        var draining = new List<((string, NetlinkRequest), Action)>();
+        var draining = new List<((FormattableString, NetlinkRequest), Action)>();
         foreach (var group in removed.GroupBy(r => r.Key))
         {
             var there = group.Key.Protocol == IpProtocol.Tcp ? DestinationsOf(group.Key) : [];
@@ -233,7 +233,7 @@ public sealed class Synchronizer(KernelPort kernel)
         }
     }
 
-    private void Send(IEnumerable<((string Operation, NetlinkRequest Request) Request, Action Done)> requests)
+    private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Action Done)> requests)
     {
         var all = requests.ToList();
         Note(all, all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)), request => request.Done());

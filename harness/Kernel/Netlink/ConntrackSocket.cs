@@ -32,7 +32,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
                     if (entry.Find(type) is { } value)
                         request.Attribute(type, value.Span);
                 }
-                return ("delete a tracked connection", request);
+                return ((FormattableString)$"delete a tracked connection", request);
             })
             .ToList();
         // What has ended by itself meanwhile is gone as well.

@@ -63,28 +63,32 @@ public sealed class IpvsSocket : IDisposable
     }
 
     /// <summary>Adds a virtual server (EEXIST when it is there).</summary>
-    public (string Operation, NetlinkRequest Request) Add(IpvsService service) => ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Add(IpvsService service) => ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
 
     /// <summary>Changes scheduler, flags and persistence of a virtual server; its real servers and connections stay.</summary>
-    public (string Operation, NetlinkRequest Request) Edit(IpvsService service) => ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(IpvsService service) => ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
 
     /// <summary>Deletes a virtual server with its real servers.</summary>
-    public (string Operation, NetlinkRequest Request) Delete(IpvsKey key) => ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
+    public (FormattableString Operation, NetlinkRequest Request) Delete(IpvsKey key) => ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
 
-    public (string Operation, NetlinkRequest Request) Add(IpvsKey key, IpvsDestination destination) => ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Add(IpvsKey key, IpvsDestination destination) => ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
 
     /// <summary>Changes weight and method of a real server.</summary>
-    public (string Operation, NetlinkRequest Request) Edit(IpvsKey key, IpvsDestination destination) => ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(IpvsKey key, IpvsDestination destination) => ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
 
-    public (string Operation, NetlinkRequest Request) Delete(IpvsKey key, IPAddress address, ushort port) =>
+    public (FormattableString Operation, NetlinkRequest Request) Delete(IpvsKey key, IPAddress address, ushort port) =>
         ($"delete the real server {address}:{port} of {key}", Destination(DEL_DEST, key, new IpvsDestination(address, port, ForwardingMethod.Masq, 0)));
 
     /// <summary>Carries out requests in order.</summary>
     /// <returns>Those that failed, by their number. The others have been carried out.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> Execute(IEnumerable<(string Operation, NetlinkRequest Request)> requests) => _socket.TryExecute(requests);
+    public IReadOnlyList<(int Index, KernelException Error)> Execute(IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests) => _socket.TryExecute(requests);
 
     /// <exception cref="KernelException">The request failed.</exception>
-    public void ExecuteOne((string Operation, NetlinkRequest Request) request) => _socket.Execute(request);
+    public void ExecuteOne((FormattableString Operation, NetlinkRequest Request) request)
+    {
+        if (Execute([request]) is [var failure])
+            throw failure.Error;
+    }
 
     /// <summary>
     /// Every virtual server of the namespace, firewall marks included. The kernel finds its place in a list by a count over

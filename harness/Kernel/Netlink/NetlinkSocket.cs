@@ -56,13 +56,17 @@ public sealed class NetlinkSocket : IDisposable
     /// <exception cref="KernelException">Names the first operation that failed, with the kernel's own explanation. Later requests have been carried out all the same.</exception>
     public void Execute(params IEnumerable<(string Operation, NetlinkRequest Request)> requests)
     {
-        if (TryExecute(requests) is [var failure, ..])
+        if (TryExecute(requests.Select(r => ((FormattableString)$"{r.Operation}", r.Request))) is [var failure, ..])
             throw failure.Error;
     }
 
-    /// <summary>Carries out requests in order, a hundred at a time, so that their acknowledgements fit into the socket's buffer.</summary>
+    /// <summary>
+    /// Carries out requests in order, a hundred at a time, so that their errors fit into the socket's buffer. The kernel tells
+    /// every error, but of success only the last one's of each hundred: reading an answer for each would take longer than the work.
+    /// </summary>
+    /// <param name="requests">With what each is for, which is put into words only when it fails.</param>
     /// <returns>The requests that failed, by their number, with the reason.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> TryExecute(IEnumerable<(string Operation, NetlinkRequest Request)> requests)
+    public IReadOnlyList<(int Index, KernelException Error)> TryExecute(IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests)
     {
         var failures = new List<(int, KernelException)>();
         var done = 0;
@@ -71,17 +75,16 @@ public sealed class NetlinkSocket : IDisposable
             foreach (var chunk in requests.Chunk(AtATime))
             {
                 var first = _sequence + 1;
+                var last = _sequence + (uint)chunk.Length;
                 using var batch = new MemoryStream();
                 foreach (var (_, request) in chunk)
-                    batch.Write(request.Finish(++_sequence, NetlinkFlags.Ack));
+                    batch.Write(request.Finish(++_sequence, _sequence == last ? NetlinkFlags.Ack : NetlinkFlags.None));
                 Send(batch.GetBuffer().AsSpan(0, (int)batch.Length), chunk[0].Operation);
-                for (var open = chunk.Length; open > 0;)
+                for (var isOpen = true; isOpen;)
                 {
-                    foreach (var message in Receive(chunk[0].Operation))
+                    foreach (var message in Receive(chunk[0].Operation).Where(m => m.Type == NLMSG_ERROR && m.Sequence >= first))
                     {
-                        if (message.Type != NLMSG_ERROR || message.Sequence < first)
-                            continue;
-                        open--;
+                        isOpen &= message.Sequence != last;
                         var index = (int)(message.Sequence - first);
                         if (ErrorOf(message, chunk[index].Operation) is { } error)
                             failures.Add((done + index, error));
@@ -95,11 +98,12 @@ public sealed class NetlinkSocket : IDisposable
 
     /// <summary>Asks one question and returns the messages of its answer.</summary>
     /// <exception cref="KernelException">Names the operation, with the kernel's own explanation.</exception>
-    public IReadOnlyList<NetlinkMessage> Query(string operation, NetlinkRequest request)
+    public IReadOnlyList<NetlinkMessage> Query(string name, NetlinkRequest request)
     {
         lock (_lock)
         {
             var sequence = ++_sequence;
+            FormattableString operation = $"{name}";
             Send(request.Finish(sequence, NetlinkFlags.Ack), operation);
             var answer = new List<NetlinkMessage>();
             while (true)
@@ -155,8 +159,9 @@ public sealed class NetlinkSocket : IDisposable
             _ = Libc.close(fd);
     }
 
-    private List<NetlinkMessage>? TryDump(string operation, NetlinkRequest request)
+    private List<NetlinkMessage>? TryDump(string name, NetlinkRequest request)
     {
+        FormattableString operation = $"{name}";
         var sequence = ++_sequence;
         Send(request.Finish(sequence, NetlinkFlags.Dump), operation);
         var answer = new List<NetlinkMessage>();
@@ -177,17 +182,17 @@ public sealed class NetlinkSocket : IDisposable
         }
     }
 
-    private unsafe void Send(ReadOnlySpan<byte> bytes, string operation)
+    private unsafe void Send(ReadOnlySpan<byte> bytes, FormattableString operation)
     {
         fixed (byte* pointer = bytes)
         {
             if (Libc.send(_fd, pointer, (nuint)bytes.Length, 0) < 0)
-                throw KernelException.FromErrno($"{operation} in {_where}");
+                throw KernelException.FromErrno(FormattableString.Invariant($"{operation} in {_where}"));
         }
     }
 
-    private List<NetlinkMessage> Receive(string operation) =>
-        ReceiveOnce(0) ?? throw KernelException.FromErrno($"{operation} in {_where}: read the answer");
+    private List<NetlinkMessage> Receive(FormattableString operation) =>
+        ReceiveOnce(0) ?? throw KernelException.FromErrno(FormattableString.Invariant($"{operation} in {_where}: read the answer"));
 
     private unsafe List<NetlinkMessage>? ReceiveOnce(int flags)
     {
@@ -218,7 +223,7 @@ public sealed class NetlinkSocket : IDisposable
         return messages;
     }
 
-    private KernelException? ErrorOf(NetlinkMessage message, string operation)
+    private KernelException? ErrorOf(NetlinkMessage message, FormattableString operation)
     {
         var errno = -BinaryPrimitives.ReadInt32LittleEndian(message.Payload.Span);
         if (errno == 0)
@@ -232,6 +237,6 @@ public sealed class NetlinkSocket : IDisposable
             if (offset < message.Payload.Length)
                 explanation = new NetlinkAttributes(message.Payload[offset..]).Text(NLMSGERR_ATTR_MSG);
         }
-        return new KernelException($"{operation} in {_where}", errno, explanation);
+        return new KernelException(FormattableString.Invariant($"{operation} in {_where}"), errno, explanation);
     }
 }

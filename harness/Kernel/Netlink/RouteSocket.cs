@@ -114,12 +114,12 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     /// <summary>Adds many addresses without a network around them (/32, /128), as ip(8) does it: IPv6 with duplicate address detection where the interface is up.</summary>
     /// <returns>Those that failed, by their number.</returns>
     public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
-        $"add the address {a} to {link}", AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
+        (FormattableString)$"add the address {a} to {link}", AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
 
     /// <summary>Deletes many addresses that have no network around them.</summary>
     /// <inheritdoc cref="AddHostAddresses"/>
     public IReadOnlyList<(int Index, KernelException Error)> DeleteHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
-        $"delete the address {a} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
+        (FormattableString)$"delete the address {a} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
 
     public void DeleteAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
         $"delete the address {address}/{prefixLength} of {link}",
