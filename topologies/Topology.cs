@@ -6,6 +6,7 @@ public enum TransportProtocol
 {
     Tcp,
     Udp,
+    Sctp,
 }
 
 /// <summary>

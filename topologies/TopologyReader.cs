@@ -200,8 +200,8 @@ internal sealed partial class TopologyReader
         {
             var match = PortPattern().Match(Scalar(item));
             if (!match.Success || !ushort.TryParse(match.Groups["port"].Value, NumberStyles.None, CultureInfo.InvariantCulture, out var port) || port == 0)
-                throw Wrong(item.Start, $"{name} cannot serve '{item}'.", "A served port is tcp/PORT or udp/PORT, PORT from 1 to 65535.", "Write for instance tcp/8080.");
-            var served = new ServedPort(match.Groups["protocol"].Value == "tcp" ? TransportProtocol.Tcp : TransportProtocol.Udp, port);
+                throw Wrong(item.Start, $"{name} cannot serve '{item}'.", "A served port is tcp/PORT, udp/PORT or sctp/PORT, PORT from 1 to 65535.", "Write for instance tcp/8080.");
+            var served = new ServedPort(Enum.Parse<TransportProtocol>(match.Groups["protocol"].ValueSpan, ignoreCase: true), port);
             if (ports.Contains(served))
                 throw Wrong(item.Start, $"{name} serves {served} twice.", "A port has one server.", "Delete one of them.");
             ports.Add(served);
@@ -255,6 +255,6 @@ internal sealed partial class TopologyReader
     [GeneratedRegex("^[a-z][a-z0-9-]{0,30}$", RegexOptions.None, 1000)]
     private static partial Regex NamePattern();
 
-    [GeneratedRegex("^(?<protocol>tcp|udp)/(?<port>[0-9]{1,5})$", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex("^(?<protocol>tcp|udp|sctp)/(?<port>[0-9]{1,5})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex PortPattern();
 }

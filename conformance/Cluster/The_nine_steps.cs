@@ -1,13 +1,12 @@
 using System.Collections.Concurrent;
 using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
 using Conformance.Harness.Proxies;
 
 namespace Conformance.Suite.ClusterIP;
 
-/// <summary>The article's nine steps of a packet to a ClusterIP (2.1), on the rules that the kernel itself says it passed.</summary>
+/// <summary>The article's nine steps of a packet to a ClusterIP (2.1), on the rules that the kernel itself says it passed. The Service is the article's, and nginx answers.</summary>
 public sealed class The_nine_steps : ClusterFixture
 {
     private static readonly ConcurrentDictionary<string, Lazy<Task<RuleWalk>>> s_walks = new(StringComparer.Ordinal);
@@ -19,6 +18,7 @@ public sealed class The_nine_steps : ClusterFixture
     {
         (await FromOutsideAsync()).Path.First().ShouldBe("nat PREROUTING -> KUBE-SERVICES");
         (await FromPodAsync()).Path.First().ShouldBe("nat PREROUTING -> KUBE-SERVICES");
+        (await Node1.RunAsync($"curl --silent http://{ArticleServices.MyNginx.ClusterIPs[0]}/")).ShouldStartWith("web-b ");
         var own = await FromNodeAsync();
         own.Path.First(p => p.StartsWith("nat", StringComparison.Ordinal)).ShouldBe("nat OUTPUT -> KUBE-SERVICES");
         own.Steps.ShouldNotContain(s => s.Chain == "PREROUTING" || s.Chain == "INPUT", "it meets IPVS at OUTPUT");
@@ -67,7 +67,7 @@ public sealed class The_nine_steps : ClusterFixture
             "filter OUTPUT -> KUBE-IPVS-OUT-FILTER",
         ]);
         var atOutput = walk.Steps.First(s => s is { Table: "filter", Chain: "OUTPUT" });
-        atOutput.Packet.Destination!.ToString().ShouldBe("10.244.1.143:8080", "rewritten by IPVS between INPUT and OUTPUT");
+        atOutput.Packet.Destination!.ToString().ShouldBe("10.244.1.143:80", "rewritten by IPVS between INPUT and OUTPUT");
         walk.Steps.ShouldNotContain(s => s.Chain == "KUBE-FIREWALL" || (s.Mark & 0x8000) != 0);
     }
 
@@ -101,9 +101,9 @@ public sealed class The_nine_steps : ClusterFixture
     [Test, Claim("NP-4")]
     public async Task A_node_port_is_marked_in_kube_node_port()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await StartNginxAsync();
 
-        var walk = await RuleWalk.FollowAsync(Node1, 41071, port => Client.AskAsync($"node1:{service.NodePort}", port));
+        var walk = await RuleWalk.FollowAsync(Node1, 41071, port => Client.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
         walk.Path.TakeWhile(p => p.StartsWith("nat", StringComparison.Ordinal)).ShouldBe(["nat PREROUTING -> KUBE-SERVICES", "nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-NODE-PORT -> KUBE-MARK-MASQ", "nat KUBE-MARK-MASQ -> MARK"]);
         walk.Flow.ShouldBeSeenByServerAs("10.244.0.0");
@@ -112,9 +112,9 @@ public sealed class The_nine_steps : ClusterFixture
     [Test, Claim("NP-6")]
     public async Task The_node_s_own_packets_to_a_node_port_pass_kube_services_in_output()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await StartNginxAsync();
 
-        var walk = await RuleWalk.FollowAsync(Node1, 41081, port => Node1.AskAsync($"node1:{service.NodePort}", port));
+        var walk = await RuleWalk.FollowAsync(Node1, 41081, port => Node1.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
         walk.Path.ShouldContain("nat OUTPUT -> KUBE-SERVICES");
         walk.Flow.ShouldBeAnsweredBy("web-b");
@@ -129,10 +129,10 @@ public sealed class The_nine_steps : ClusterFixture
     /// <summary>One walk for each kind of client, whichever test needs it first.</summary>
     private Task<RuleWalk> WalkAsync(Node client, int sourcePort) => s_walks.GetOrAdd(client.Name, _ => new(async () =>
     {
-        var service = await ApplyAsync(NewService("web-b"));
+        await StartNginxAsync();
         if (client == Client)
-            await ReachableAsync(service.ClusterIPs[0], via: Node1);
-        var walk = await RuleWalk.FollowAsync(Node1, sourcePort, port => client.AskAsync(service.Target(), port));
+            await ReachableAsync(ArticleServices.MyNginx.ClusterIPs[0], via: Node1);
+        var walk = await RuleWalk.FollowAsync(Node1, sourcePort, port => client.AskHttpAsync(ArticleServices.MyNginx.Target(), port));
         walk.Flow.ShouldBeAnsweredBy("web-b");
         return walk;
     })).Value;

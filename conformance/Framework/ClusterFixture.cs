@@ -7,7 +7,6 @@ using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
 using Conformance.Kernel;
-using Conformance.Reports;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -26,15 +25,16 @@ public abstract class ClusterFixture
     private static int s_number;
     private readonly List<ServiceSpec> _services = [];
     private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
-    private Cluster? _cluster;
-    private ImplementationRecord? _implementation;
+    private SharedCluster? _shared;
 
-    protected Cluster Cluster => _cluster ?? throw new InvalidOperationException("The cluster is not up.");
+    protected Cluster Cluster => Shared.Cluster;
 
     /// <summary>When the test began.</summary>
     protected DateTime Since { get; } = DateTime.UtcNow;
 
     protected Lab Lab => Cluster.Lab;
+
+    private SharedCluster Shared => _shared ?? throw new InvalidOperationException("The cluster is not up.");
 
     /// <summary>Outside the cluster; its way to the Service network, where it has one, is node1.</summary>
     protected Node Client => Lab["client"];
@@ -67,29 +67,35 @@ public abstract class ClusterFixture
             proxy = new GeneratorProxy { FollowsApiServer = true };
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
-        (_cluster, _implementation) = await Clusters.GetAsync(proxy);
+        _shared = await Clusters.GetAsync(proxy);
     }
 
     [TearDown]
     public async Task LeaveCluster()
     {
-        if (_cluster is null)
+        if (_shared is null)
             return;
         var test = TestExecutionContext.CurrentContext.CurrentTest;
         try
         {
-            await Evidence.TakeAsync(_cluster, _implementation!, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
+            await Evidence.TakeAsync(Cluster, Shared.Implementation, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
         }
         finally
         {
             foreach (var service in _services)
-                _cluster.Delete(service);
+                Cluster.Delete(service);
             foreach (var address in _reachable)
                 Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
         }
-        if (_cluster.Lab.Wire.Dropped > 0)
-            throw new InvalidOperationException($"{_cluster.Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
+        if (Lab.Wire.Dropped > 0)
+            throw new InvalidOperationException($"{Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
     }
+
+    /// <summary>Starts nginx where the article's Services lead, when no other test has done so before.</summary>
+    protected Task StartNginxAsync() => Shared.Nginx.Value;
+
+    /// <summary>Starts the cluster's DNS servers, when no other test has done so before.</summary>
+    protected Task StartDnsAsync() => Shared.Dns.Value;
 
     /// <summary>A Service with addresses and node ports of its own, not yet in the cluster.</summary>
     protected ServiceSpec NewService(params EndpointSpec[] endpoints)

@@ -6,15 +6,40 @@ using Conformance.Reports;
 
 namespace Conformance.Suite;
 
+/// <summary>A cluster that tests share, with what only some of them need.</summary>
+internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Implementation)
+{
+    /// <summary>The article's my-nginx: nginx in its pod.</summary>
+    internal Lazy<Task> Nginx { get; } = new(() => Cluster.Lab["web-b"].StartNginxAsync(80));
+
+    /// <summary>The cluster's DNS servers, which know the article's Services.</summary>
+    internal Lazy<Task> Dns { get; } = new(() => Task.WhenAll(ArticleServices.Dns.Endpoints.Select(e => Cluster.Lab[e.Pod].StartDnsAsync(ArticleServices.All))));
+}
+
+/// <summary>The article's Services, with its own addresses and ports.</summary>
+internal static class ArticleServices
+{
+    /// <summary>The Service of 2.1.</summary>
+    internal static ServiceSpec MyNginx { get; } = new("my-nginx") { ClusterIPs = ["10.108.113.237"], Ports = [new PortSpec(80, TargetPort: 80)], Endpoints = ["web-b"] };
+
+    /// <summary>The Service of 2.2 and 2.3.</summary>
+    internal static ServiceSpec MyService { get; } = new("my-service") { Type = "NodePort", ClusterIPs = ["10.111.174.22"], Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)], Endpoints = ["web-b"] };
+
+    /// <summary>The cluster's DNS.</summary>
+    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"], Ports = [new PortSpec(53, TargetPort: 53, Protocol: "UDP"), new PortSpec(53, TargetPort: 53)], Endpoints = ["web-a", "web-c"] };
+
+    internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
+}
+
 /// <summary>The clusters of a run, one for each implementation under test, started when the first test needs it and shared by all.</summary>
 internal static class Clusters
 {
-    private static readonly ConcurrentDictionary<string, Lazy<Task<(Cluster Cluster, ImplementationRecord Implementation)>>> s_started = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<string, Lazy<Task<SharedCluster>>> s_started = new(StringComparer.Ordinal);
 
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
-    internal static Task<(Cluster Cluster, ImplementationRecord Implementation)> GetAsync(Proxy proxy) =>
+    internal static Task<SharedCluster> GetAsync(Proxy proxy) =>
         s_started.GetOrAdd(proxy.Name, _ => new(() => StartAsync(proxy))).Value;
 
     internal static async Task EndAsync()
@@ -26,12 +51,12 @@ internal static class Clusters
         }
     }
 
-    private static async Task<(Cluster, ImplementationRecord)> StartAsync(Proxy proxy)
+    private static async Task<SharedCluster> StartAsync(Proxy proxy)
     {
         var implementation = new ImplementationRecord(proxy.Name, await proxy.VersionAsync());
         var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster"));
-        await cluster.ApplyAsync(Residents());
-        return (cluster, implementation);
+        await cluster.ApplyAsync([.. ArticleServices.All, .. Residents()]);
+        return new SharedCluster(cluster, implementation);
     }
 
     /// <summary>

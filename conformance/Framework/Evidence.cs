@@ -71,7 +71,7 @@ internal sealed record Evidence(
     {
         var packets = flow.Story.Steps;
         return new FlowRecord(
-            flow.From.Name, flow.Protocol.ToString().ToLowerInvariant(), flow.Local.ToString(), flow.Target.ToString(),
+            flow.From.Name, flow.ProtocolName, flow.Local.ToString(), flow.Target.ToString(),
             flow.Outcome.ToString(), flow.Answer?.ToString(),
             [.. packets.Select(p => new PacketRecord(
                 Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),

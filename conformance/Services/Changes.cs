@@ -36,6 +36,32 @@ public sealed class Changes : ClusterFixture
         await second.ExchangeAsync(1000);
     }
 
+    [Test, Claim("SM-98")]
+    public async Task While_the_last_endpoint_drains_its_connections_go_on_and_new_ones_are_refused()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        await using var flow = await PodA.ConnectAsync(service.Target());
+        flow.ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = [] });
+
+        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await flow.ExchangeAsync(1000);
+    }
+
+    [Test, Claim("SM-99")]
+    public async Task A_client_s_port_that_is_used_again_at_once_is_served_without_delay()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+        for (var i = 0; i < 4; i++)
+        {
+            var flow = await PodA.AskAsync(service.Target(), sourcePort: 40099);
+
+            flow.ShouldBeAnswered();
+            flow.Story.Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: Harness.Observation.TcpFlags.Syn }).ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
+        }
+    }
+
     [Test, Claim("SM-57")]
     public async Task A_client_that_goes_on_with_datagrams_reaches_another_endpoint_when_its_own_is_removed()
     {
@@ -131,7 +157,7 @@ public sealed class Changes : ClusterFixture
 
         var other = NewService("web-a");
         await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)] }));
-        await ApplyAsync(other with { AffinitySeconds = 60 });
+        await ApplyAsync(other with { HasAffinity = true, AffinitySeconds = 60 });
         await DeleteAsync(other);
 
         await inside.ExchangeAsync(10_000);

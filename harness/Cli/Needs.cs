@@ -25,6 +25,8 @@ internal sealed record Need(string Program, string Package, string Why)
         new("sysctl", "procps", "sets kernel parameters with the article's command"),
         new("nsenter", "util-linux", "starts commands in nodes"),
         new("nginx", "nginx-light", "serves in the article's own flows"),
+        new("dnsmasq", "dnsmasq-base", "is the cluster's DNS server"),
+        new("nslookup", "bind9-dnsutils", "asks it with the article's command"),
         new("tcpdump", "tcpdump", "judges our captures in the tests"),
         new("curl", "curl", "asks in the article's own flows"),
     ];

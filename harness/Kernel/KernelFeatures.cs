@@ -21,6 +21,9 @@ public enum Feature
 
     /// <summary>The file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS).</summary>
     ConntrackTable,
+
+    /// <summary>The protocol SCTP (CONFIG_IP_SCTP).</summary>
+    Sctp,
 }
 
 public static class Features
@@ -33,6 +36,7 @@ public static class Features
         Feature.IpvsMatch => "iptables match 'ipvs' (CONFIG_NETFILTER_XT_MATCH_IPVS)",
         Feature.Ipset => "ipset (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET)",
         Feature.ConntrackTable => "file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS)",
+        Feature.Sctp => "SCTP (CONFIG_IP_SCTP)",
         _ => throw new ArgumentOutOfRangeException(nameof(feature)),
     };
 }
@@ -84,6 +88,7 @@ public sealed class KernelFeatures
             Feature.ConntrackTable => probe.Run(() => File.Exists("/proc/thread-self/net/nf_conntrack")),
             Feature.IpvsMatch => HasMatch(probe, "ipvs", revision: 0),
             Feature.Ipset => HasIpset(probe) && HasMatch(probe, "set", revision: 4),
+            Feature.Sctp => HasSctp(probe),
             _ => throw new ArgumentOutOfRangeException(nameof(feature)),
         };
     }
@@ -118,6 +123,19 @@ public sealed class KernelFeatures
         {
             using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
             _ = GenericNetlink.ResolveFamily(netlink, "IPVS");
+            return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+
+    private static bool HasSctp(NetworkNamespace ns)
+    {
+        try
+        {
+            ns.Run(SctpSocket.Create).Dispose();
             return true;
         }
         catch (KernelException)

@@ -76,7 +76,7 @@ public static class FlowAssertions
         var lines = text.Split('\n');
         if (lines.Length <= LongTable)
             return text;
-        var words = new[] { flow.Target.ToString(), $"={flow.Target.Address} ", $":{flow.Local.Port} ", $"={flow.Local.Port} ", flow.Answer?.SeenPeer.ToString() }.OfType<string>().ToList();
+        var words = new[] { flow.Target.ToString(), $"dst={flow.Target.Address} sport={flow.Local.Port} ", $":{flow.Local.Port} ", $"={flow.Local.Port} ", flow.Answer?.SeenPeer.ToString() }.OfType<string>().ToList();
         var kept = new List<string>();
         var isBlockKept = false;
         foreach (var line in lines)

@@ -15,6 +15,9 @@ public sealed record PortSpec(int Port, int TargetPort = 8080, string Protocol =
 /// <summary>An endpoint of a Service: a pod of the lab, in one of the states that an EndpointSlice tells.</summary>
 public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServing = true, bool IsTerminating = false)
 {
+    /// <summary>The zone whose clients shall use it (a topology hint); null for no hint.</summary>
+    public string? ForZone { get; init; }
+
     public static implicit operator EndpointSpec(string pod) => new(pod);
 
     /// <summary>A pod that is being deleted and still answers.</summary>
@@ -42,8 +45,16 @@ public sealed record ServiceSpec(string Name)
 
     public string InternalTrafficPolicy { get; init; } = "Cluster";
 
-    /// <summary>Session affinity by the client's address for so many seconds; 0 for none.</summary>
+    /// <summary>Session affinity by the client's address.</summary>
+    public bool HasAffinity { get; init; }
+
+    /// <summary>How long the affinity lasts; 0 for the API's default.</summary>
     public int AffinitySeconds { get; init; }
+
+    /// <summary>ipMode of the load balancer's addresses: VIP, or Proxy for one that answers by itself (KEP-1860).</summary>
+    public string LoadBalancerMode { get; init; } = "VIP";
+
+    public IReadOnlyDictionary<string, string> Annotations { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
     public int HealthCheckNodePort { get; init; }
 
@@ -62,9 +73,9 @@ public sealed record ServiceSpec(string Name)
     {
         ["apiVersion"] = "v1",
         ["kind"] = "Service",
-        ["metadata"] = new JsonObject { ["name"] = Name, ["labels"] = new JsonObject(Labels.Select(l => KeyValuePair.Create(l.Key, (JsonNode?)l.Value))) },
+        ["metadata"] = new JsonObject { ["name"] = Name, ["labels"] = Texts(Labels), ["annotations"] = Texts(Annotations) },
         ["spec"] = Spec(),
-        ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = new JsonArray([.. LoadBalancerIPs.Select(ip => new JsonObject { ["ip"] = ip })]) } },
+        ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = new JsonArray([.. LoadBalancerIPs.Select(ip => new JsonObject { ["ip"] = ip, ["ipMode"] = LoadBalancerMode })]) } },
     }.ToJsonString();
 
     /// <summary>One slice for each family.</summary>
@@ -85,12 +96,18 @@ public sealed record ServiceSpec(string Name)
         }
     }
 
-    private static JsonObject Endpoint(EndpointSpec endpoint, Node pod, AddressFamily family) => new()
+    private static JsonObject Endpoint(EndpointSpec endpoint, Node pod, AddressFamily family)
     {
-        ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
-        ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing, ["terminating"] = endpoint.IsTerminating },
-        ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
-    };
+        var item = new JsonObject
+        {
+            ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
+            ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing, ["terminating"] = endpoint.IsTerminating },
+            ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
+        };
+        if (endpoint.ForZone is { } zone)
+            item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = zone }) };
+        return item;
+    }
 
     private JsonObject Spec()
     {
@@ -100,9 +117,9 @@ public sealed record ServiceSpec(string Name)
             ["clusterIPs"] = Strings(ClusterIPs),
             ["internalTrafficPolicy"] = InternalTrafficPolicy,
             ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.Port, ["targetPort"] = p.TargetPort, ["protocol"] = p.Protocol, ["nodePort"] = p.NodePort })]),
-            ["sessionAffinity"] = AffinitySeconds > 0 ? "ClientIP" : "None",
+            ["sessionAffinity"] = HasAffinity ? "ClientIP" : "None",
         };
-        if (AffinitySeconds > 0)
+        if (HasAffinity && AffinitySeconds > 0)
             spec["sessionAffinityConfig"] = new JsonObject { ["clientIP"] = new JsonObject { ["timeoutSeconds"] = AffinitySeconds } };
         if (ExternalIPs.Count > 0)
             spec["externalIPs"] = Strings(ExternalIPs);
@@ -114,6 +131,8 @@ public sealed record ServiceSpec(string Name)
             spec["healthCheckNodePort"] = HealthCheckNodePort;
         return spec;
     }
+
+    private static JsonObject Texts(IReadOnlyDictionary<string, string> texts) => new(texts.Select(t => KeyValuePair.Create(t.Key, (JsonNode?)t.Value)));
 
     private static JsonArray Strings(IEnumerable<string> texts) => new([.. texts.Select(t => JsonValue.Create(t))]);
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Observation;
 using Conformance.Harness.Traffic;
 using Conformance.Kernel;
@@ -14,6 +15,7 @@ public sealed class Node : IAsyncDisposable
     private readonly List<IAsyncDisposable> _owned = [];
     private readonly List<IPAddress> _added = [];
     private readonly List<Server> _servers = [];
+    private readonly Lock _lock = new(); // tests that share a lab start servers at the same time
     private readonly Client _client;
 
     internal Node(Lab lab, NodeSpec spec)
@@ -50,7 +52,14 @@ public sealed class Node : IAsyncDisposable
     public string Device => Spec.Interfaces[0].Device;
 
     /// <summary>The node's servers.</summary>
-    public IReadOnlyList<Server> Servers => _servers;
+    public IReadOnlyList<Server> Servers
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _servers];
+        }
+    }
 
     /// <summary>One at a time can follow the rules of a node: the kernel has one logger for each namespace.</summary>
     internal SemaphoreSlim TraceLock { get; } = new(1);
@@ -119,6 +128,12 @@ public sealed class Node : IAsyncDisposable
     /// <inheritdoc cref="Traffic.Client.AskAsync"/>
     public Task<Flow> AskAsync(string target, int sourcePort = 0) => _client.AskAsync(target, sourcePort);
 
+    /// <inheritdoc cref="Traffic.Client.AskSctpAsync"/>
+    public Task<Flow> AskSctpAsync(string target) => _client.AskSctpAsync(target);
+
+    /// <inheritdoc cref="Traffic.Client.AskHttpAsync"/>
+    public Task<Flow> AskHttpAsync(string target, int sourcePort = 0) => _client.AskHttpAsync(target, sourcePort);
+
     /// <inheritdoc cref="Traffic.Client.AskManyAsync"/>
     public Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count) => _client.AskManyAsync(target, count);
 
@@ -131,18 +146,21 @@ public sealed class Node : IAsyncDisposable
     /// <summary>Starts a server on a port, which answers until the lab ends or it is stopped.</summary>
     public Server Serve(TransportProtocol protocol, int port)
     {
-        Server server = protocol == TransportProtocol.Tcp ? new TcpServer(this, port) : new UdpServer(this, port);
-        _servers.Add(server);
-        _owned.Add(server);
-        return server;
+        Server server = protocol == TransportProtocol.Udp ? new UdpServer(this, port) : new StreamServer(this, protocol, port);
+        lock (_lock)
+            _servers.Add(server);
+        return Own(server);
     }
 
     /// <summary>Stops the server on a port, so that another program can have it.</summary>
     public async Task StopServingAsync(TransportProtocol protocol, int port)
     {
-        var server = _servers.Single(s => s.Protocol == protocol && s.Port == port);
-        _servers.Remove(server);
-        _owned.Remove(server);
+        var server = Servers.Single(s => s.Protocol == protocol && s.Port == port);
+        lock (_lock)
+        {
+            _servers.Remove(server);
+            _owned.Remove(server);
+        }
         await server.DisposeAsync();
         // A socket is closed only when the runtime has let go of it; until then the kernel still takes connections.
         if (protocol == TransportProtocol.Tcp)
@@ -150,7 +168,10 @@ public sealed class Node : IAsyncDisposable
     }
 
     /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>
-    public async Task<Nginx> StartNginxAsync(int port) => Own(await Nginx.StartAsync(this, port));
+    public async Task<ServerProgram> StartNginxAsync(int port) => Own(await Nginx.StartAsync(this, port));
+
+    /// <summary>Starts a DNS server that knows these Services.</summary>
+    public async Task<ServerProgram> StartDnsAsync(IEnumerable<ServiceSpec> services) => Own(await ClusterDns.StartAsync(this, services));
 
     public IpvsTable IpvsTable() => Kernel.Tables.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
 
@@ -213,7 +234,8 @@ public sealed class Node : IAsyncDisposable
 
     private T Own<T>(T thing) where T : IAsyncDisposable
     {
-        _owned.Add(thing);
+        lock (_lock)
+            _owned.Add(thing);
         return thing;
     }
 

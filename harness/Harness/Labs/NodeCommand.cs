@@ -7,13 +7,19 @@ namespace Conformance.Harness.Labs;
 /// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
 /// thread of this process has to be inside while a process is started.
 /// </summary>
-public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null)
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? resolvConf = null)
 {
+    /// <summary>In a mount namespace of its own: nobody else sees the file.</summary>
+    private const string WithResolvConf = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+
     public Node Node { get; } = node;
 
     public IReadOnlyList<string> Argv { get; } = argv;
 
-    public NodeCommand WithInput(string text) => new(Node, Argv, text);
+    public NodeCommand WithInput(string text) => new(Node, Argv, text, resolvConf);
+
+    /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
+    public NodeCommand WithResolver(string text) => new(Node, Argv, input, text);
 
     /// <exception cref="CommandFailedException">The command ended with another exit code than 0, or not at all.</exception>
     public async Task<BufferedCommandResult> ExecuteAsync()
@@ -41,9 +47,18 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     public Command ToCliWrap()
     {
         var command = Cli.Wrap(Node.Namespace.Enter[0])
-            .WithArguments([.. Node.Namespace.Enter.Skip(1), .. Argv])
+            .WithArguments([.. Node.Namespace.Enter.Skip(1), .. Wrapped()])
             .WithEnvironmentVariables(Toolbox.Environment);
         return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
+    }
+
+    private IEnumerable<string> Wrapped()
+    {
+        if (resolvConf is null)
+            return Argv;
+        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "resolv")).FullName, $"{Guid.NewGuid():N}.conf");
+        File.WriteAllText(file, resolvConf);
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", WithResolvConf, file, .. Argv];
     }
 
     public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");

@@ -33,6 +33,8 @@ public sealed record Packet
     private const int ProtocolTcp = 6;
     private const int ProtocolUdp = 17;
     private const int ProtocolIcmpV6 = 58;
+    private const int ProtocolSctp = 132;
+    private const int SctpHeader = 12; // ports, verification tag, checksum (RFC 9260)
 
     public PhysicalAddress? SourceMac { get; private init; }
 
@@ -57,10 +59,13 @@ public sealed record Packet
 
     public IcmpMessage? Icmp { get; private init; }
 
+    /// <summary>By this both ends of an SCTP association know its packets.</summary>
+    public uint VerificationTag { get; private init; }
+
     /// <summary>The packet inside an IP-in-IP tunnel packet.</summary>
     public Packet? Inner { get; private init; }
 
-    /// <summary>What TCP or UDP carries.</summary>
+    /// <summary>What TCP or UDP carries; of SCTP its chunks.</summary>
     public ReadOnlyMemory<byte> Payload { get; private init; }
 
     public bool IsIp => SourceAddress is not null;
@@ -98,7 +103,7 @@ public sealed record Packet
         { Tcp: { } tcp } => $"tcp {tcp.Sequence} {tcp.Acknowledgement} {tcp.Flags} {tcp.PayloadLength}",
         { Icmp: { Quoted: { } quoted } icmp } => $"icmp {icmp.Type} {icmp.Code} of {quoted.TransportIdentity}",
         { Icmp: { } icmp } => $"icmp {icmp.Type} {icmp.Identifier} {icmp.SequenceNumber}",
-        _ => $"{Protocol} {Convert.ToHexString(Payload.Span)}",
+        _ => $"{Protocol} {VerificationTag:x} {Convert.ToHexString(Payload.Span)}",
     };
 
     private Packet WithIp(ReadOnlyMemory<byte> bytes)
@@ -149,6 +154,8 @@ public sealed record Packet
                 return WithPorts(span) with { Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), 0, TcpFlags.None, 0) };
             case ProtocolUdp when span.Length >= 8:
                 return WithPorts(span) with { Payload = bytes[8..] };
+            case ProtocolSctp when span.Length >= 8: // quoted by an ICMP error: no chunks
+                return WithPorts(span) with { VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]), Payload = bytes[Math.Min(SctpHeader, span.Length)..] };
             case ProtocolIcmp or ProtocolIcmpV6 when span.Length >= 8:
                 var isError = Protocol == ProtocolIcmp ? span[0] is 3 or 4 or 5 or 11 or 12 : span[0] < 128;
                 return this with
@@ -177,6 +184,7 @@ public sealed record Packet
         { Icmp: { Quoted: { } quoted } icmp } => $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)} about [{quoted.Source} > {quoted.Destination}]",
         { Icmp: { } icmp } => $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)}",
         { Inner: { } inner } => $"{SourceAddress} > {DestinationAddress} IP in IP [{inner}]",
+        { Protocol: ProtocolSctp } => $"{Source} > {Destination} SCTP {DescribeChunk(Payload.Span)}",
         { IsUdp: true } => $"{Source} > {Destination} UDP {Payload.Length} bytes",
         { IsIp: true } => $"{SourceAddress} > {DestinationAddress} protocol {Protocol}",
         _ => $"{SourceMac} > {DestinationMac} ethertype 0x{EtherType:x4}",
@@ -190,6 +198,25 @@ public sealed record Packet
         _ when flags.HasFlag(TcpFlags.Rst) => "RST",
         _ when flags.HasFlag(TcpFlags.Fin) => "FIN",
         _ => "ACK",
+    };
+
+    /// <summary>The first chunk of an SCTP packet.</summary>
+    private static string DescribeChunk(ReadOnlySpan<byte> chunks) => (chunks.IsEmpty ? -1 : chunks[0]) switch
+    {
+        -1 => "",
+        0 => "DATA",
+        1 => "INIT",
+        2 => "INIT-ACK",
+        3 => "SACK",
+        4 => "HEARTBEAT",
+        5 => "HEARTBEAT-ACK",
+        6 => "ABORT",
+        7 => "SHUTDOWN",
+        8 => "SHUTDOWN-ACK",
+        10 => "COOKIE-ECHO",
+        11 => "COOKIE-ACK",
+        14 => "SHUTDOWN-COMPLETE",
+        var type => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"chunk {type}"),
     };
 
     private static string DescribeIcmp(IcmpMessage icmp) => (icmp.Type, icmp.Code, icmp.Quoted) switch

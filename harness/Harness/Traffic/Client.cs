@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text;
 using Conformance.Harness.Labs;
 using Conformance.Kernel.Tables;
+using Conformance.Topologies;
 
 namespace Conformance.Harness.Traffic;
 
@@ -31,11 +32,14 @@ internal sealed class Client : IAsyncDisposable
     /// <summary>Opens a TCP connection, hears the server's greeting, and holds the connection open.</summary>
     /// <param name="target"><c>ADDRESS:PORT</c> or <c>NODE:PORT</c>.</param>
     /// <param name="sourcePort">A fixed source port; 0 lets the kernel choose.</param>
-    internal async Task<Flow> ConnectAsync(string target, int sourcePort)
+    internal Task<Flow> ConnectAsync(string target, int sourcePort) => ConnectAsync(TransportProtocol.Tcp, target, sourcePort, ReadLineAsync);
+
+    /// <param name="hear">How the server's answer is got out of a connection that stands.</param>
+    private async Task<Flow> ConnectAsync(TransportProtocol protocol, string target, int sourcePort, Func<Socket, CancellationToken, Task<string?>> hear)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
-        var socket = Bind(remote, SocketType.Stream, ProtocolType.Tcp, sourcePort);
+        var socket = Bind(remote, protocol, sourcePort);
         var local = (IPEndPoint)socket.LocalEndPoint!;
         var (established, gaveUp) = (false, false);
         SocketError? error = null;
@@ -47,7 +51,7 @@ internal sealed class Client : IAsyncDisposable
             established = true;
             local = (IPEndPoint)socket.LocalEndPoint!;
             using (var limit = new CancellationTokenSource(Timeouts.Answer))
-                greeting = await ReadLineAsync(socket, limit.Token);
+                greeting = await hear(socket, limit.Token);
         }
         catch (SocketException e)
         {
@@ -57,7 +61,7 @@ internal sealed class Client : IAsyncDisposable
         {
             gaveUp = true;
         }
-        var flow = new Flow(_node, ProtocolType.Tcp, local, remote, since) { WasEstablished = established, GaveUp = gaveUp, Error = error };
+        var flow = new Flow(_node, protocol.Type(), local, remote, since) { WasEstablished = established, GaveUp = gaveUp, Error = error };
         Conclude(flow, greeting, established);
         Remember(flow);
         if (flow.Answer is not null)
@@ -67,7 +71,7 @@ internal sealed class Client : IAsyncDisposable
         }
         socket.Dispose();
         // An attempt that was given up is closed a little later; until then nobody else can use its port.
-        if (sourcePort != 0 && !established)
+        if (sourcePort != 0 && !established && protocol == TransportProtocol.Tcp)
             await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.HasTcp(_node.Namespace, sourcePort), open => !open);
         return flow;
     }
@@ -76,6 +80,28 @@ internal sealed class Client : IAsyncDisposable
     internal async Task<Flow> AskAsync(string target, int sourcePort)
     {
         var flow = await ConnectAsync(target, sourcePort);
+        if (flow.IsOpen)
+            await flow.CloseAsync();
+        return flow;
+    }
+
+    /// <summary>Opens an SCTP association (IPv4), hears the greeting, and lets the kernel shut it down.</summary>
+    internal async Task<Flow> AskSctpAsync(string target)
+    {
+        var flow = await ConnectAsync(TransportProtocol.Sctp, target, sourcePort: 0, ReadLineAsync);
+        await flow.DisposeAsync();
+        return flow;
+    }
+
+    /// <summary>Sends an HTTP request (GET /) and takes the body of the reply, a line as our servers greet with, for the answer.</summary>
+    internal async Task<Flow> AskHttpAsync(string target, int sourcePort)
+    {
+        var flow = await ConnectAsync(TransportProtocol.Tcp, target, sourcePort, async (socket, limit) =>
+        {
+            await socket.SendAsync(Encoding.ASCII.GetBytes($"GET / HTTP/1.0\r\nHost: {target}\r\n\r\n"), limit);
+            using var reply = new StreamReader(new NetworkStream(socket, ownsSocket: false), Encoding.ASCII);
+            return (await reply.ReadToEndAsync(limit)).Split("\r\n\r\n") is [_, var body] ? body : null;
+        });
         if (flow.IsOpen)
             await flow.CloseAsync();
         return flow;
@@ -115,7 +141,7 @@ internal sealed class Client : IAsyncDisposable
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
-        using var socket = Bind(remote, SocketType.Dgram, ProtocolType.Udp, sourcePort);
+        using var socket = Bind(remote, TransportProtocol.Udp, sourcePort);
         string? answer = null;
         SocketError? error = null;
         try
@@ -228,12 +254,12 @@ internal sealed class Client : IAsyncDisposable
     }
 
     /// <summary>A socket bound before it is used, so that the flow's port is known even when nothing comes of it.</summary>
-    private Socket Bind(IPEndPoint remote, SocketType type, ProtocolType protocol, int sourcePort) => _node.Namespace.Run(() =>
+    private Socket Bind(IPEndPoint remote, TransportProtocol protocol, int sourcePort) => _node.Namespace.Run(() =>
     {
-        var socket = new Socket(remote.AddressFamily, type, protocol);
+        var socket = Transport.NewSocket(protocol, remote.AddressFamily);
         try
         {
-            if (sourcePort != 0 && protocol == ProtocolType.Tcp)
+            if (sourcePort != 0 && protocol == TransportProtocol.Tcp)
                 socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
             socket.Bind(new IPEndPoint(remote.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, sourcePort));
             return socket;

@@ -41,6 +41,9 @@ public sealed class Flow : IAsyncDisposable
 
     public ProtocolType Protocol { get; }
 
+    /// <summary>tcp, udp, sctp or icmp.</summary>
+    public string ProtocolName => Protocol.Word();
+
     /// <summary>The client's own address and port.</summary>
     public IPEndPoint Local { get; internal set; }
 
@@ -73,7 +76,7 @@ public sealed class Flow : IAsyncDisposable
     public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(_since), From.Name, Local, Answer?.SeenPeer, _since, Until);
 
     public override string ToString() =>
-        $"{From.Name} ({Local}) asked {Protocol.ToString().ToLowerInvariant()} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
+        $"{From.Name} ({Local}) asked {ProtocolName} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
 
     /// <summary>Sends bytes on the open connection and waits until the server has sent as many back.</summary>
     public Task ExchangeAsync(int bytes) => DemandAsync($"carry {bytes} bytes there and back", async socket =>

@@ -1,22 +1,14 @@
-using CliWrap;
 using Conformance.Harness.Labs;
 using Conformance.Kernel.Tables;
-using Shouldly;
 
 namespace Conformance.Harness.Traffic;
 
-/// <summary>nginx in a node, for flows in which a person expects the real thing. Its files are in the run's folder.</summary>
-public sealed class Nginx : IAsyncDisposable
+/// <summary>nginx in a node.</summary>
+internal static class Nginx
 {
-    private readonly CancellationTokenSource _stop;
-    private readonly Task _running;
-    private int _disposed;
-
-    private Nginx(Task running, CancellationTokenSource stop) => (_running, _stop) = (running, stop);
-
-    internal static async Task<Nginx> StartAsync(Node node, int port)
+    internal static async Task<ServerProgram> StartAsync(Node node, int port)
     {
-        var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "nginx", $"{node.Name}-{Guid.NewGuid():N}")).FullName;
+        var folder = ServerProgram.NewFolder(node, "nginx");
         var config = Path.Combine(folder, "nginx.conf");
         await File.WriteAllTextAsync(config, $$"""
             daemon off;
@@ -34,42 +26,6 @@ public sealed class Nginx : IAsyncDisposable
                 }
             }
             """);
-        var command = node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log"));
-        node.Lab.Note(node, $"start nginx on port {port}");
-        var error = new System.Text.StringBuilder();
-        var stop = new CancellationTokenSource();
-        var running = command.ToCliWrap()
-            .WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
-            .WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(stop.Token).Task;
-        var nginx = new Nginx(running, stop);
-        try
-        {
-            await Eventually.Async($"nginx listens on port {port}", () => ListeningSockets.Tcp(node.Namespace), ports => running.IsCompleted || ports.Contains(port));
-            if (!running.IsCompleted)
-                return nginx;
-        }
-        catch (ShouldAssertException)
-        {
-            // The harness's own server is not what is tested: this is no verdict.
-        }
-        await nginx.DisposeAsync();
-        throw new CommandFailedException(command, exitCode: null, $"nginx does not listen on port {port}: {error}");
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        if (Interlocked.Exchange(ref _disposed, 1) != 0)
-            return;
-        await _stop.CancelAsync();
-        try
-        {
-            await _running;
-        }
-        catch (OperationCanceledException)
-        {
-            // killed, as asked for
-        }
-        _stop.Dispose();
+        return await ServerProgram.StartAsync(node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log")), port, () => ListeningSockets.Tcp(node.Namespace));
     }
 }

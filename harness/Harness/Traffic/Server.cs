@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Conformance.Harness.Labs;
+using Conformance.Kernel;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Traffic;
@@ -21,6 +22,24 @@ public static class Dialogue
     public const string PleaseReset = "!reset\n";
 
     internal static byte[] Greeting(Node node, IPEndPoint peer) => Encoding.ASCII.GetBytes($"{node.Name} {peer}\n");
+}
+
+/// <summary>The transport protocols as .NET has them.</summary>
+internal static class Transport
+{
+    internal static ProtocolType Type(this TransportProtocol protocol) => protocol switch
+    {
+        TransportProtocol.Tcp => ProtocolType.Tcp,
+        TransportProtocol.Udp => ProtocolType.Udp,
+        _ => SctpSocket.Protocol,
+    };
+
+    internal static string Word(this ProtocolType protocol) => protocol == SctpSocket.Protocol ? "sctp" : protocol.ToString().ToLowerInvariant();
+
+    /// <summary>A socket in the namespace of the calling thread.</summary>
+    internal static Socket NewSocket(TransportProtocol protocol, AddressFamily family) => protocol == TransportProtocol.Sctp
+        ? SctpSocket.Create()
+        : new Socket(family, protocol == TransportProtocol.Tcp ? SocketType.Stream : SocketType.Dgram, protocol.Type());
 }
 
 /// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
@@ -43,14 +62,14 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Any address of the families that the node has.</summary>
-    protected IPAddress AnyAddress => Node.Spec.Interfaces.SelectMany(i => i.Addresses).Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
+    protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses).Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
 
-    protected Socket Bind(SocketType type, ProtocolType protocolType)
+    protected Socket Bind()
     {
         var any = new IPEndPoint(AnyAddress, Port);
         return Node.Namespace.Run(() =>
         {
-            var socket = new Socket(any.AddressFamily, type, protocolType);
+            var socket = Transport.NewSocket(Protocol, any.AddressFamily);
             try
             {
                 if (any.AddressFamily == AddressFamily.InterNetworkV6)
@@ -69,16 +88,17 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     }
 }
 
-internal sealed class TcpServer : Server
+/// <summary>A server of TCP, or of SCTP, whose sockets are used alike.</summary>
+internal sealed class StreamServer : Server
 {
     private const int Backlog = 4096;
     private readonly Socket _listener;
     private readonly ConcurrentDictionary<Socket, bool> _open = new();
     private readonly Task _accepting;
 
-    internal TcpServer(Node node, int port) : base(node, TransportProtocol.Tcp, port)
+    internal StreamServer(Node node, TransportProtocol protocol, int port) : base(node, protocol, port)
     {
-        _listener = Bind(SocketType.Stream, ProtocolType.Tcp);
+        _listener = Bind();
         _listener.Listen(Backlog);
         _accepting = AcceptAsync();
     }
@@ -158,7 +178,7 @@ internal sealed class UdpServer : Server
 
     internal UdpServer(Node node, int port) : base(node, TransportProtocol.Udp, port)
     {
-        _socket = Bind(SocketType.Dgram, ProtocolType.Udp);
+        _socket = Bind();
         _serving = ServeAsync();
     }
 

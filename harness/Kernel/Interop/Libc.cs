@@ -13,6 +13,7 @@ internal static partial class Libc
     internal const int AF_INET = 2;
     internal const int AF_PACKET = 17;
     internal const int AF_NETLINK = 16;
+    internal const int SOCK_STREAM = 1;
     internal const int SOCK_RAW = 3;
     internal const int SOCK_CLOEXEC = 0x80000;
     internal const int SOL_SOCKET = 1;

@@ -1,0 +1,38 @@
+using System.Net;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Observation;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>What a proxy does, and leaves to others, for the address of a load balancer.</summary>
+public sealed class Load_balancers : ClusterFixture
+{
+    private const ushort Arp = 0x0806;
+
+    [Test, Claim("SM-95")]
+    public async Task An_address_whose_load_balancer_answers_by_itself_is_not_served()
+    {
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], LoadBalancerMode = "Proxy" }, "LoadBalancer"));
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+
+        (await PodA.AskAsync($"{OutsideAddress(service)}:80")).Answer.ShouldBeNull();
+    }
+
+    [Test, Claim("SM-96")]
+    public async Task The_address_is_not_announced()
+    {
+        var service = NewService("web-a");
+        var address = $"192.168.113.{150 + int.Parse(OutsideAddress(service).Split('.')[3], System.Globalization.CultureInfo.InvariantCulture) % 50}";
+
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer"));
+        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+
+        Lab.Wire.Packets(Since).Where(p => p.Node == "client" && !p.IsLeaving && SaysWhoHas(p, IPAddress.Parse(address))).ShouldBeEmpty();
+    }
+
+    /// <summary>An ARP message whose sender is the address (RFC 826).</summary>
+    private static bool SaysWhoHas(CapturedPacket captured, IPAddress address) =>
+        captured.Packet.EtherType == Arp && captured.Bytes.Length >= 32 && captured.Bytes.Span.Slice(28, 4).SequenceEqual(address.GetAddressBytes());
+}
