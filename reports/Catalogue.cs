@@ -22,6 +22,11 @@ public sealed class Claim
     /// <summary>The correct behaviour, which the test asserts, where the statement is imprecise or wrong.</summary>
     public string? Correct { get; set; }
 
+    /// <summary>
+    /// Whether it tells what a kernel or proxy happens to do and may change: one that is violated is told, and makes no run fail.
+    /// </summary>
+    public bool Provisional { get; set; }
+
     /// <summary>What a test asserts: the correct behaviour where the article does not state it, else the article's statement.</summary>
     [YamlIgnore]
     public string Proved => Article == ArticleVerdict.Right ? En : Correct ?? En;

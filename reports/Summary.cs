@@ -9,7 +9,7 @@ public sealed record SummaryRow(Claim Claim, Verdict Verdict, string Reason, dou
 /// <summary>What a run came to: a row for every selected claim. One without a record is broken.</summary>
 public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
 {
-    public bool IsGood => !Rows.Any(r => r.Verdict.IsBad());
+    public bool IsGood => !Rows.Any(r => r.Verdict.IsBad() && !(r.Claim.Provisional && r.Verdict == Verdict.Violated));
 
     public static Summary Of(Catalogue catalogue, IEnumerable<string> selected, IReadOnlyDictionary<string, ClaimRecord> records) =>
         new([.. from id in selected
@@ -35,7 +35,7 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
         text.Append(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{Count(v)} {v.Word()}"))).Append(".\n\n");
         text.Append("| claim | verdict | the article is | what was proved |\n|---|---|---|---|\n");
         foreach (var row in Rows)
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Claim.Id} | {row.Verdict.Word()} | {Word(row.Claim.Article)} | {Cell(row.Claim.Proved)} |\n");
+            text.Append(CultureInfo.InvariantCulture, $"| {row.Claim.Id} | {row.Verdict.Word()}{(row.Claim.Provisional ? " (provisional)" : "")} | {Word(row.Claim.Article)} | {Cell(row.Claim.Proved)} |\n");
 
         text.Append("\n## Errata: where the article is not right\n\n");
         foreach (var row in Rows.Where(r => r.Claim.Article is ArticleVerdict.Imprecise or ArticleVerdict.Wrong))

@@ -47,6 +47,9 @@ public sealed record Interface(Network Network, IPAddress Address, IPAddress? Ad
 /// <param name="Over">The network that carries it.</param>
 public sealed record Overlay(string Name, uint Vni, ushort Port, Network Over, IReadOnlyList<Network> Joins)
 {
+    /// <summary>The network of all pods, where the nodes have flannel's own rules too (flanneld --ip-masq); null for no rules.</summary>
+    public IPNetwork? Masquerade { get; init; }
+
     /// <summary>The device, such as flannel.1; that of IPv6 is flannel-v6.1.</summary>
     public string DeviceFor(bool ipv6) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Name}{(ipv6 ? "-v6" : "")}.{Vni}");
 }

@@ -12,7 +12,7 @@ internal sealed partial class TopologyReader
     private const int MaxDeviceLength = 15; // IFNAMSIZ - 1
     private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
-    private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins"];
+    private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins", "masquerade"];
     private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves"];
 
     private readonly string _file;
@@ -84,7 +84,10 @@ internal sealed partial class TopologyReader
         var joined = joins.Children.Select(j => Known(j)).ToList();
         if (joined.Find(n => n.Host is null) is { } outside)
             throw Wrong(joins.Start, $"The overlay {name} joins {outside.Name}, which is no network inside a node.", "It has no 'on'.", "Join networks that have one.");
-        return new Overlay(name, (uint)Number(Required(keys, node, "vni"), 1, (1 << 24) - 1), (ushort)Number(Required(keys, node, "port"), 1, ushort.MaxValue), Known(Required(keys, node, "over")), joined);
+        return new Overlay(name, (uint)Number(Required(keys, node, "vni"), 1, (1 << 24) - 1), (ushort)Number(Required(keys, node, "port"), 1, ushort.MaxValue), Known(Required(keys, node, "over")), joined)
+        {
+            Masquerade = keys.TryGetValue("masquerade", out var masquerade) ? ReadSubnet(name, masquerade) : null,
+        };
 
         Network Known(YamlNode at) => networks.Find(n => n.Name == Scalar(at))
             ?? throw Wrong(at.Start, $"There is no network '{Scalar(at)}'.", $"Networks are: {string.Join(", ", networks.Select(n => n.Name))}.{Nearest.Hint(Scalar(at), networks.Select(n => n.Name))}", "Name one of them.");
@@ -152,7 +155,7 @@ internal sealed partial class TopologyReader
                     $"Its networks are {string.Join(", ", interfaces.Select(i => i.Network.Subnet))}.", "Name an address in one of them.");
             }
         }
-        return new NodeSpec(name, interfaces, ReadForwarding(name, keys), gateway, ReadServes(name, keys));
+        return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys));
     }
 
     /// <summary>One address, or two where the network has two subnets.</summary>
@@ -177,15 +180,16 @@ internal sealed partial class TopologyReader
         return address;
     }
 
-    private bool ReadForwarding(string name, Dictionary<string, YamlNode> keys)
+    /// <summary>True or false; false when the key is absent.</summary>
+    private bool ReadFlag(Dictionary<string, YamlNode> keys, string key, string owner)
     {
-        if (!keys.TryGetValue("forwarding", out var node))
+        if (!keys.TryGetValue(key, out var node))
             return false;
         return Scalar(node) switch
         {
             "true" => true,
             "false" => false,
-            var other => throw Wrong(node.Start, $"forwarding of {name} is '{other}'.", "It is true or false.", "Write one of the two."),
+            var other => throw Wrong(node.Start, $"{key} of {owner} is '{other}'.", "It is true or false.", "Write one of the two."),
         };
     }
 

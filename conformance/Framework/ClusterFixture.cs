@@ -52,6 +52,9 @@ public abstract class ClusterFixture
     /// <summary>What is needed of the proxy besides Services; a claim about it is not supported by one that lacks it.</summary>
     protected virtual IReadOnlyList<ProxyFeature> Needs => [];
 
+    /// <summary>Whether the fixture has a cluster to itself, because it changes the nodes; its tests then run one after the other.</summary>
+    protected virtual bool IsAlone => false;
+
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
     [SetUp]
@@ -67,7 +70,7 @@ public abstract class ClusterFixture
             proxy = new GeneratorProxy { FollowsApiServer = true };
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
-        _shared = await Clusters.GetAsync(proxy);
+        _shared = await Clusters.GetAsync(proxy, IsAlone ? GetType().Name : "");
     }
 
     [TearDown]

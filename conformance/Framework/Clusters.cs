@@ -39,8 +39,9 @@ internal static class Clusters
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
-    internal static Task<SharedCluster> GetAsync(Proxy proxy) =>
-        s_started.GetOrAdd(proxy.Name, _ => new(() => StartAsync(proxy))).Value;
+    /// <param name="owner">Who has the cluster to himself; empty for the one that is everybody's.</param>
+    internal static Task<SharedCluster> GetAsync(Proxy proxy, string owner) =>
+        s_started.GetOrAdd($"{proxy.Name} {owner}", _ => new(() => StartAsync(proxy))).Value;
 
     internal static async Task EndAsync()
     {

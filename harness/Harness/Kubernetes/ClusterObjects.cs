@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json.Nodes;
 using Conformance.Kernel;
@@ -12,7 +13,7 @@ public sealed class ClusterObjects : IAsyncDisposable
 {
     private static int s_number;
     private readonly ObjectStore _store = new();
-    private readonly List<ApiServer> _servers = [];
+    private readonly ConcurrentDictionary<(NetworkNamespace, IPEndPoint), Lazy<Task<ApiServer>>> _servers = new();
     private readonly Lock _lock = new();
 
     public ClusterObjects() => Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters", Interlocked.Increment(ref s_number).ToString(System.Globalization.CultureInfo.InvariantCulture))).FullName;
@@ -20,8 +21,8 @@ public sealed class ClusterObjects : IAsyncDisposable
     /// <summary>The folder with the manifests.</summary>
     public string Folder { get; }
 
-    /// <summary>The API servers that were started, in order.</summary>
-    public IReadOnlyList<ApiServer> Servers => _servers;
+    /// <summary>The API servers that were started.</summary>
+    public IReadOnlyList<ApiServer> Servers => [.. _servers.Values.Where(s => s.Value.IsCompletedSuccessfully).Select(s => s.Value.Result)];
 
     /// <summary>Creates or replaces the objects of manifests, YAML or JSON, with the API's defaults.</summary>
     public void Apply(string manifests)
@@ -40,15 +41,11 @@ public sealed class ClusterObjects : IAsyncDisposable
         }
     }
 
-    /// <summary>Serves the objects in a namespace.</summary>
-    public async Task<ApiServer> ServeAsync(NetworkNamespace ns, IPEndPoint endPoint)
-    {
-        var server = await ApiServer.StartAsync(ns, endPoint, _store);
-        _servers.Add(server);
-        return server;
-    }
+    /// <summary>Serves the objects in a namespace; when they are served there already, by that same server.</summary>
+    public Task<ApiServer> ServeAsync(NetworkNamespace ns, IPEndPoint endPoint) =>
+        _servers.GetOrAdd((ns, endPoint), _ => new(() => ApiServer.StartAsync(ns, endPoint, _store))).Value;
 
-    public async ValueTask DisposeAsync() => await Task.WhenAll(_servers.Select(s => s.DisposeAsync().AsTask()));
+    public async ValueTask DisposeAsync() => await Task.WhenAll(Servers.Select(s => s.DisposeAsync().AsTask()));
 
     private void Put(JsonObject item)
     {

@@ -59,6 +59,8 @@ public sealed class Lab : IAsyncDisposable
         try
         {
             lab.Build(capture);
+            foreach (var overlay in topology.Overlays)
+                await lab.MasqueradeAsync(overlay);
             return lab;
         }
         catch
@@ -208,6 +210,14 @@ public sealed class Lab : IAsyncDisposable
         }
 
         static PhysicalAddress MacOfOverlay(Node host) => new([0x02, 0x01, .. host.Address.GetAddressBytes()[^4..]]);
+    }
+
+    private async Task MasqueradeAsync(Overlay overlay)
+    {
+        if (overlay.Masquerade is not { } all)
+            return;
+        foreach (var network in overlay.Joins)
+            await this[network.Host!].Command("iptables-restore", "--noflush").WithInput(FlannelRules.Document(all, network)).ExecuteAsync();
     }
 
     /// <summary>A locally administered MAC address that shows the (IPv4) address: 02:00 and its four bytes.</summary>

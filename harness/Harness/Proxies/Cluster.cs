@@ -39,7 +39,15 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>The nodes that have pods.</summary>
     public IReadOnlyList<Node> Nodes => [.. Lab.Nodes.Where(n => n.Spec.Interfaces.Any(i => i.IsBridge))];
 
-    public IReadOnlyList<RunningProxy> Running => _running;
+    /// <summary>The proxies that run, one on each node but for those that were stopped.</summary>
+    public IReadOnlyList<RunningProxy> Running
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _running];
+        }
+    }
 
     /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves.</summary>
     /// <exception cref="HarnessException">The proxy ended, or programs nothing; its log is told.</exception>
@@ -52,7 +60,7 @@ public sealed class Cluster : IAsyncDisposable
             foreach (var node in cluster.Nodes)
                 cluster.Objects.Apply(NodeManifest(node));
             foreach (var node in cluster.Nodes)
-                cluster._running.Add(await proxy.StartAsync(node, cluster.Objects));
+                await cluster.StartProxyAsync(node);
             await cluster.SettleAsync();
             return cluster;
         }
@@ -61,6 +69,23 @@ public sealed class Cluster : IAsyncDisposable
             await cluster.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Kills the proxy of a node. Nobody waits for this node until its proxy has been started again.</summary>
+    public async Task StopProxyAsync(Node node)
+    {
+        var stopped = Running.Single(r => r.Node == node);
+        lock (_lock)
+            _running.Remove(stopped);
+        await stopped.DisposeAsync();
+    }
+
+    /// <summary>Starts the proxy of a node, without waiting until it serves.</summary>
+    public async Task StartProxyAsync(Node node)
+    {
+        var started = await Proxy.StartAsync(node, Objects);
+        lock (_lock)
+            _running.Add(started);
     }
 
     /// <summary>Creates or changes Services with their endpoints, and waits until every node has them.</summary>
@@ -107,7 +132,7 @@ public sealed class Cluster : IAsyncDisposable
         {
             var port = FirstCanaryPort + ++_generation;
             Put(new ServiceSpec("canary") { ClusterIPs = [CanaryAddress], Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
-            foreach (var running in _running)
+            foreach (var running in Running)
                 await AwaitCanaryAsync(running, port);
         }
     }
@@ -116,7 +141,7 @@ public sealed class Cluster : IAsyncDisposable
     {
         try
         {
-            await Task.WhenAll(_running.Select(r => r.DisposeAsync().AsTask()));
+            await Task.WhenAll(Running.Select(r => r.DisposeAsync().AsTask()));
         }
         finally
         {

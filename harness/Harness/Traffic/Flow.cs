@@ -79,11 +79,20 @@ public sealed class Flow : IAsyncDisposable
         $"{From.Name} ({Local}) asked {ProtocolName} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
 
     /// <summary>Sends bytes on the open connection and waits until the server has sent as many back.</summary>
-    public Task ExchangeAsync(int bytes) => DemandAsync($"carry {bytes} bytes there and back", async socket =>
+    public Task ExchangeAsync(int bytes) => DemandAsync($"carry {bytes} bytes there and back", socket => ExchangeAsync(socket, bytes, Timeouts.Answer));
+
+    /// <summary>The connection, which stood, carries nothing any more: bytes that are sent are not answered, or reset it.</summary>
+    public async Task ShouldCarryNothingAsync()
+    {
+        if (await TryAsync(socket => ExchangeAsync(socket, bytes: 100, Timeouts.Silence)) is null)
+            throw new ShouldAssertException($"The flow should carry nothing any more.\n{FlowAssertions.Explain(this)}");
+    }
+
+    private async Task ExchangeAsync(Socket socket, int bytes, TimeSpan within)
     {
         var data = new byte[bytes];
         Array.Fill(data, (byte)'x');
-        using var limit = new CancellationTokenSource(Timeouts.Answer);
+        using var limit = new Patience(within);
         var sending = SendAllAsync(socket, data, limit.Token);
         var buffer = new byte[16 * 1024];
         for (var received = 0; received < bytes;)
@@ -94,7 +103,7 @@ public sealed class Flow : IAsyncDisposable
             received += count;
         }
         await sending;
-    });
+    }
 
     /// <summary>The client closes first, with FIN.</summary>
     public Task CloseAsync() => DemandAsync("close with FIN from both sides", async socket =>
@@ -144,14 +153,21 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>What the network does to an open connection is what is tested: that it fails is a finding, with its story.</summary>
     private async Task DemandAsync(string expectation, Func<Socket, Task> action)
     {
+        if (await TryAsync(action) is { } e)
+            throw new ShouldAssertException($"The flow should {expectation}: {e.Message}\n{FlowAssertions.Explain(this)}", e);
+    }
+
+    private async Task<Exception?> TryAsync(Func<Socket, Task> action)
+    {
         try
         {
             await action(Open());
+            return null;
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
             Forget();
-            throw new ShouldAssertException($"The flow should {expectation}: {e.Message}\n{FlowAssertions.Explain(this)}", e);
+            return e;
         }
     }
 

@@ -1,0 +1,146 @@
+using System.Globalization;
+using System.Net;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+
+namespace Conformance.Suite.KubeProxy;
+
+/// <summary>What kube-proxy's IPVS mode keeps in the kernel besides what the article shows, and where it does not do as the Service model asks.</summary>
+public sealed class Layout_and_faults : ClusterFixture
+{
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.KubeProxyLayout];
+
+    [Test, Claim("KP-1")]
+    public async Task A_cluster_ip_whose_port_is_somebody_s_node_port_is_masqueraded_by_mistake()
+    {
+        var ported = await ApplyAsync(WithNodePort(NewService("web-a")));
+        var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(ported.NodePort)] });
+
+        (await PodA.AskAsync(service.Target(ported.NodePort))).ShouldBeSeenByServerAs("10.244.0.0");
+    }
+
+    [Test, Claim("KP-2")]
+    public async Task A_local_external_policy_without_an_endpoint_falls_back_to_all_endpoints()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
+
+        var server = Node1.IpvsTable().VirtualServers.Single(s => s.EndPoint!.Equals(new IPEndPoint(Node1.Address, service.NodePort)));
+
+        server.RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
+    }
+
+    [Test, Claim("KP-3")]
+    public async Task A_local_internal_policy_without_an_endpoint_falls_back_where_outsiders_are_let_in()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b") with { InternalTrafficPolicy = "Local" }));
+
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("KP-4")]
+    public async Task A_source_range_of_everybody_closes_the_service()
+    {
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ["0.0.0.0/0"] }, "LoadBalancer"));
+
+        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilence();
+    }
+
+    [Test, Claim("KP-5")]
+    public async Task What_reaches_the_virtual_address_itself_is_rejected_where_nobody_serves()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+
+        (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1))).ShouldMeetIcmp(type: 3, code: 3, by: "node1");
+    }
+
+    [Test, Claim("KP-6")]
+    public async Task A_node_answers_arp_for_a_virtual_address_on_its_other_devices()
+    {
+        var service = NewService("web-a");
+        var address = $"192.168.113.{200 + (int.Parse(OutsideAddress(service).Split('.')[3], CultureInfo.InvariantCulture) % 50)}";
+        await ApplyAsync(service with { ExternalIPs = [address] });
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("KP-7")]
+    public async Task A_node_port_is_served_on_every_address_of_the_node_but_loopback()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+
+        Node1.IpvsTable().VirtualServers.Where(s => s.EndPoint!.Port == service.NodePort).Select(s => s.EndPoint!.Address.ToString())
+            .ShouldBe(["192.168.113.101", "10.244.0.1", "10.244.0.0"], ignoreOrder: true);
+    }
+
+    [Test, Claim("KP-8")]
+    public async Task A_removed_endpoint_with_a_connection_stays_with_weight_0()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+        await using var first = await PodA.ConnectAsync(service.Target());
+        await using var second = await PodA.ConnectAsync(service.Target());
+        first.ShouldBeAnswered();
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        Node1.IpvsTable().VirtualServers.Single(s => s.EndPoint!.ToString() == service.Target()).RealServers
+            .Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
+    }
+
+    [Test, Claim("KP-9")]
+    public async Task Session_affinity_is_persistence_of_three_hours_where_nothing_is_said()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true }));
+
+        using var ipvs = new IpvsSocket(Node1.Namespace);
+        var servers = ipvs.Services().Where(s => s.Key is { } key && (key.Port == service.NodePort || key.Address.ToString() == service.ClusterIPs[0])).ToList();
+        servers.Count.ShouldBe(4, "the ClusterIP, and the node port on three addresses");
+        servers.ShouldAllBe(s => s.PersistenceSeconds == 10_800);
+    }
+
+    [Test, Claim("KP-10")]
+    public async Task Affinity_at_a_cluster_ip_and_at_a_node_port_are_two_things()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b") with { HasAffinity = true }));
+        await PodA.AskManyAsync(service.Target(), 1);
+        await PodA.AskManyAsync($"node1:{service.NodePort}", 1);
+
+        Node1.IpvsConnections().Where(c => c.Client.Port == 0 && c.Client.Address.Equals(PodA.Address)).Select(c => c.Virtual.ToString())
+            .Where(v => v == service.Target() || v.EndsWith($":{service.NodePort.ToString(CultureInfo.InvariantCulture)}", StringComparison.Ordinal))
+            .ShouldBe([service.Target(), $"192.168.113.101:{service.NodePort.ToString(CultureInfo.InvariantCulture)}"], ignoreOrder: true, "a template for each");
+    }
+
+    [Test, Claim("KP-11")]
+    public async Task A_connection_through_the_node_port_of_a_deleted_service_is_reset_at_its_next_packet()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+        flow.ShouldBeAnsweredBy("web-a");
+
+        await DeleteAsync(service);
+
+        await flow.ShouldCarryNothingAsync();
+        flow.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"node1:{service.NodePort}", to: "client"));
+    }
+
+    [Test, Claim("KP-12")]
+    public async Task Node_ports_of_sctp_stand_in_a_set_with_the_node_s_addresses()
+    {
+        var service = WithNodePort(NewService("web-b"));
+        await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = "SCTP" }] });
+
+        var set = await Node1.RunAsync("ipset list KUBE-NODE-PORT-SCTP-HASH");
+        set.ShouldContain("Type: hash:ip,port");
+        set.ShouldContain(string.Create(CultureInfo.InvariantCulture, $"192.168.113.101,sctp:{service.NodePort}\n"));
+    }
+
+    [Test, Claim("KP-13")]
+    public void The_sysctls_that_ipvs_needs_are_set_and_conn_reuse_mode_is_left_alone()
+    {
+        foreach (var sysctl in new[] { "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn", "net.ipv4.vs.expire_quiescent_template", "net.ipv4.ip_forward", "net.ipv4.vs.conn_reuse_mode" })
+            Sysctl.Read(Node1.Namespace, sysctl).ShouldBe("1", sysctl);
+    }
+}

@@ -1,0 +1,115 @@
+using Conformance.Harness;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Kernel;
+
+namespace Conformance.Suite.KubeProxy;
+
+/// <summary>
+/// What IPVS itself does where users of kube-proxy have met it: which sysctl makes the difference, and what none can change.
+/// Set by hand; sources: Documentation/networking/ipvs-sysctl.rst, and the threads named below.
+/// </summary>
+[Topology("routed-nat")]
+[Requires(Feature.Ipvs)]
+public sealed class Limits_of_ipvs : ConformanceFixture
+{
+    private const string Vip = "10.10.0.1";
+    private const string OtherVip = "10.10.0.2";
+
+    [Test, Claim("KP-16")]
+    public async Task A_client_port_shared_by_two_virtual_servers_of_one_real_server_takes_the_first_connection_down()
+    {
+        await Director.AddAddressAsync($"{OtherVip}/32", "lo");
+        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServer.Tcp($"{OtherVip}:80").Masquerading("rs1:8080"));
+        await Director.RunAsync("iptables -t nat -A POSTROUTING -o ens34 -j MASQUERADE");
+        await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
+        await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 40107);
+        await using var second = await Client.ConnectAsync($"{OtherVip}:80", sourcePort: 40107);
+        first.ShouldBeAnsweredBy("rs1");
+        second.ShouldBeAnsweredBy("rs1");
+        second.Answer!.SeenPeer.Port.ShouldNotBe(first.Answer!.SeenPeer.Port, "connection tracking keeps them apart towards the real server");
+
+        await second.ExchangeAsync(100);
+        await first.ShouldCarryNothingAsync();
+    }
+
+    [Test, Claim("KP-17")]
+    public async Task A_connection_to_a_removed_real_server_is_left_in_silence_or_reset_at_once_with_expire_nodest_conn()
+    {
+        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
+        await using var silent = await ConnectAndRemoveAsync(expireNodest: "0");
+        await silent.ShouldCarryNothingAsync();
+        silent.ShouldNotBeSeen(On("client").Arriving.Reset());
+
+        await using var reset = await ConnectAndRemoveAsync(expireNodest: "1");
+        await reset.ShouldCarryNothingAsync();
+        reset.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
+    }
+
+    [Test, Claim("KP-18")]
+    public async Task Datagrams_to_a_removed_real_server_vanish_or_reach_another_with_expire_nodest_conn()
+    {
+        await ServeAsync(VirtualServer.Udp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
+        await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "0");
+        var first = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118);
+        first.ShouldBeAnswered();
+        await RemoveAsync("-u", first.Answer!.Server);
+
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118)).ShouldBeMetWithSilence();
+
+        await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "1");
+        var again = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118);
+        again.ShouldBeAnsweredBy(first.Answer.Server == "rs1" ? "rs2" : "rs1");
+    }
+
+    [Test, Claim("KP-19")]
+    public async Task Persistence_sticks_to_a_real_server_of_weight_0_unless_expire_quiescent_template_is_set()
+    {
+        await ServeAsync();
+        await Director.RunAsync($"ipvsadm -A -t {Vip}:80 -s rr -p 60");
+        foreach (var server in new[] { Rs1, Rs2 })
+            await Director.RunAsync($"ipvsadm -a -t {Vip}:80 -r {server.Address}:8080 -m");
+        var first = await Client.AskAsync($"{Vip}:80");
+        first.ShouldBeAnswered();
+        var chosen = first.Answer!.Server;
+        await Director.RunAsync($"ipvsadm -e -t {Vip}:80 -r {Lab[chosen].Address}:8080 -m -w 0");
+
+        await Director.SetSysctlAsync("net.ipv4.vs.expire_quiescent_template", "0");
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy(chosen);
+
+        await Director.SetSysctlAsync("net.ipv4.vs.expire_quiescent_template", "1");
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy(chosen == "rs1" ? "rs2" : "rs1");
+    }
+
+    [Test, Claim("KP-20")]
+    public async Task An_idle_connection_is_forgotten_after_ipvs_s_time_out_and_reset_at_its_next_packet()
+    {
+        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"));
+        await Director.RunAsync("ipvsadm --set 2 0 0"); // 900 s by default, less than the keep-alives of Linux (kubernetes/kubernetes#84041)
+        await using var flow = await Client.ConnectAsync($"{Vip}:80");
+        flow.ShouldBeAnsweredBy("rs1");
+
+        await Eventually.Async("IPVS has forgotten the connection", Director.IpvsConnections, connections => connections.Count == 0);
+
+        await flow.ShouldCarryNothingAsync();
+        flow.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
+    }
+
+    private async Task ServeAsync(params VirtualServer[] servers)
+    {
+        await Director.AddAddressAsync($"{Vip}/32", "lo");
+        if (servers.Length > 0)
+            await Director.Ipvs.AddAsync(servers);
+    }
+
+    private async Task<Harness.Traffic.Flow> ConnectAndRemoveAsync(string expireNodest)
+    {
+        await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", expireNodest);
+        var flow = await Client.ConnectAsync($"{Vip}:80");
+        flow.ShouldBeAnswered();
+        await RemoveAsync("-t", flow.Answer!.Server);
+        return flow;
+    }
+
+    private Task RemoveAsync(string protocol, string server) => Director.RunAsync($"ipvsadm -d {protocol} {Vip}:80 -r {Lab[server].Address}:8080");
+}

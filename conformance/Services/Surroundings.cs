@@ -1,0 +1,68 @@
+using Conformance.Harness.Assertions;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>Services on nodes that have rules, policies and routes of their own.</summary>
+[Parallelizable(ParallelScope.Self)]
+public sealed class Surroundings : ClusterFixture
+{
+    protected override bool IsAlone => true;
+
+    [Test, Claim("SM-103")]
+    public async Task Where_forward_drops_by_default_services_are_served()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await Node1.RunAsync("iptables -P FORWARD DROP");
+        try
+        {
+            (await PodA.AskAsync("web-b:8080")).ShouldBeMetWithSilence();
+            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+        }
+        finally
+        {
+            await Node1.RunAsync("iptables -P FORWARD ACCEPT");
+        }
+    }
+
+    [Test, Claim("SM-104")]
+    public async Task A_host_port_does_not_catch_what_is_for_a_service_s_address()
+    {
+        // As the CNI plugin portmap does it: behind the proxy's rules, for every address that is the node's.
+        const string rule = "PREROUTING -p tcp --dport 80 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.244.0.13:8080";
+        var inside = await ApplyAsync(NewService("web-a"));
+        var outside = NewService("web-a");
+        await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] });
+        await Node1.RunAsync($"iptables -t nat -A {rule}");
+        try
+        {
+            (await Client.AskAsync("node1:80")).ShouldBeAnsweredBy("pod-b");
+            (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredBy("web-a");
+            (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(outside), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
+        }
+        finally
+        {
+            await Node1.RunAsync($"iptables -t nat -D {rule}");
+        }
+    }
+
+    [Test, Claim("SM-105")]
+    public async Task An_endpoint_learns_of_a_smaller_mtu_behind_the_node()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await Node1.RunAsync($"ip route add {Client.Address}/32 dev eth0 mtu lock 1300");
+        try
+        {
+            await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+            flow.ShouldBeAnsweredBy("web-b");
+
+            await flow.ExchangeAsync(100_000);
+
+            flow.ShouldBeSeenAs(On("web-b").Arriving.Icmp(type: 3, code: 4));
+        }
+        finally
+        {
+            await Node1.RunAsync($"ip route delete {Client.Address}/32 dev eth0");
+        }
+    }
+}
