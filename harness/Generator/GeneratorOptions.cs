@@ -63,6 +63,17 @@ public sealed record GeneratorOptions
 
     public int ConntrackUdpTimeoutStreamSeconds { get; init; }
 
+    /// <summary>Between two looks for drift, of watch.</summary>
+    public TimeSpan IpvsSyncPeriod { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>At least between two syncs of watch.</summary>
+    public TimeSpan IpvsMinSyncPeriod { get; init; }
+
+    /// <summary>Where watch serves its health; null for nowhere.</summary>
+    public IPEndPoint? HealthzBindAddress { get; init; } = new(IPAddress.Any, 10256);
+
+    public IPEndPoint? MetricsBindAddress { get; init; } = new(IPAddress.Loopback, 10249);
+
     /// <summary>How many connections may be tracked: so many for each processor, at least the minimum; 0 leaves the kernel's.</summary>
     public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0 : Math.Max(ConntrackMin, ConntrackMaxPerCore * processors);
 

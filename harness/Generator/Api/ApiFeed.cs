@@ -34,8 +34,7 @@ internal sealed class ApiFeed : IFeed
         var taken = new Taken();
         foreach (var change in TakeAll())
         {
-            taken.Services.UnionWith(cluster.Replace(change.Key, change.Item));
-            taken.NodeChanged |= change.Key.Kind == ObjectKind.Node;
+            taken.Replace(cluster, change.Key, change.Item);
             taken.Reasons.Add(change.Key.ToString());
         }
         return taken;

@@ -18,18 +18,20 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             return ServiceDecision.Nothing(service.Name);
         var claims = new List<PortClaim>();
         var members = new List<SetMember>();
-        var ready = new HashSet<IPAddress>();
+        var readyHere = 0;
         foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
         {
+            var ready = new HashSet<IPAddress>();
             foreach (var port in service.Ports)
             {
-                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node, knowsNodes: !options.CompatKubeProxy);
+                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node, options.CompatKubeProxy);
                 new PortDecision(this, service, port, family, choice).Decide(claims, members);
                 ready.UnionWith(choice.All.Where(e => e.IsLocal && e.Endpoint.IsReady).Select(e => e.Server.Address));
             }
+            readyHere = Math.Max(readyHere, ready.Count); // a pod of both families is one pod
         }
         claims = Merge(claims);
-        var healthCheck = service.HealthCheckNodePort == 0 ? null : new HealthCheck(service.HealthCheckNodePort, service.Name, ready.Count);
+        var healthCheck = service.HealthCheckNodePort == 0 ? null : new HealthCheck(service.HealthCheckNodePort, service.Name, readyHere);
         if (healthCheck is not null)
         {
             foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
@@ -155,7 +157,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             var bound = binds && !decider._nodeAddresses.Contains(address);
             if (bound)
                 members.Add(Member(Sets.IpvsIps, IpsetEntry.OfAddress(address)));
-            var server = new VirtualServer(new IpvsKey(port.Protocol, address, atPort), service.Scheduler ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
+            var server = new VirtualServer(new IpvsKey(port.Protocol, address, atPort), (_options.CompatKubeProxy ? null : service.Scheduler) ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
             return new PortClaim(server, members, bound, IsClosedToNode: false);
         }
 

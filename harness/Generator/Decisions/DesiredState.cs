@@ -4,6 +4,12 @@ using Conformance.Kernel.Netlink;
 
 namespace Conformance.Generator.Decisions;
 
+/// <summary>An address and port that a Service waits for, because another one, which is older, has it.</summary>
+public sealed record Dispute(IpvsKey Key, ObjectName Holder, ObjectName Waiting)
+{
+    public override string ToString() => $"{Waiting} does not get {Key}: {Holder}, which is older, has it";
+}
+
 /// <summary>What a change of decisions touched: only this needs to be compared with the kernel.</summary>
 public sealed class Touched
 {
@@ -52,9 +58,8 @@ public sealed class DesiredState(GeneratorOptions options)
     /// <summary>The load-balancer addresses and ports that the node itself may not use.</summary>
     public IReadOnlyCollection<IpvsKey> ClosedToNode => _closedToNode;
 
-    /// <summary>Claims that lost to another Service's: the key, who has it, who waits.</summary>
-    public IEnumerable<(IpvsKey Key, ObjectName Holder, ObjectName Waiting)> Disputes =>
-        _disputed.SelectMany(k => _claims[k].Skip(1).Select(w => (k, _claims[k][0].Decision.Name, w.Decision.Name)));
+    /// <summary>Claims that lost to another Service's.</summary>
+    public IEnumerable<Dispute> Disputes => _disputed.SelectMany(k => _claims[k].Skip(1).Select(w => new Dispute(k, _claims[k][0].Decision.Name, w.Decision.Name)));
 
     /// <summary>The sysctls that are to be set.</summary>
     public IEnumerable<SysctlSetting> Sysctls => Decisions.Sysctls.Of(options, ServesIPv6);

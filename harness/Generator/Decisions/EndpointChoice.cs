@@ -13,12 +13,13 @@ internal sealed record PortEndpoint(RealServer Server, Endpoint Endpoint, bool I
 /// </summary>
 internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServer> Cluster, IReadOnlyList<RealServer> Local)
 {
-    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool knowsNodes)
+    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool isCompatible)
     {
+        var usesHints = service.UsesTopologyHints || (service.PrefersCloseEndpoints && !isCompatible);
         var all = EndpointsOf(port, ipv6, slices, node.Name);
         return new EndpointChoice(
             all,
-            Usable(all, service.UsesTopologyHints ? Hinted(all, node, knowsNodes) : _ => true),
+            Usable(all, usesHints ? Hinted(all, node, knowsNodes: !isCompatible) : _ => true),
             Usable(all.FindAll(e => e.IsLocal), _ => true));
     }
 

@@ -93,7 +93,10 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
             if (masquerades)
                 WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-j KUBE-MARK-MASQ");
             else if (!_options.CompatKubeProxy)
+            {
+                NoLocalEndpointMasquerade("KUBE-SERVICES");
                 WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
+            }
             WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT");
             WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m addrtype --dst-type LOCAL -j ACCEPT");
         }

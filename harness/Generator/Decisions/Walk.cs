@@ -65,7 +65,7 @@ public sealed class Walk
     private WalkResult Follow()
     {
         var isBound = _world.Desired.IsBound(_target.Address);
-        var isLocal = isBound || _world.Node.Addresses.Contains(_target.Address);
+        var isLocal = isBound || _world.Node.Addresses.Contains(_target.Address) || IPAddress.IsLoopback(_target.Address);
         if (_isFromNode && isBound && !IPAddress.IsLoopback(_source))
         {
             Say($"A process on the node gets {_target.Address} as its source: the address is local.");

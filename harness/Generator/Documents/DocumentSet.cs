@@ -49,7 +49,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
             foreach (var set in Sets.Of(state.Options))
             {
                 var key = new SetKey(set, ipv6);
-                text.Append(CultureInfo.InvariantCulture, $"create {key.Name} {Header(set.Type, ipv6)} -exist\n");
+                text.Append(CultureInfo.InvariantCulture, $"create {key.Name} {Header(set.Type, ipv6, state.Entries(key).Count)} -exist\n");
                 foreach (var entry in state.Entries(key).Select(e => e.Format(set.Type)).Order(StringComparer.Ordinal))
                     text.Append(CultureInfo.InvariantCulture, $"add {key.Name} {entry} -exist\n");
             }
@@ -57,16 +57,17 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
         return text.ToString();
     }
 
-    private static string Header(IpsetType type, bool ipv6) => type switch
+    private static string Header(IpsetType type, bool ipv6, int count) => type switch
     {
         IpsetType.BitmapPort => "bitmap:port range 0-65535",
-        IpsetType.HashIp => $"hash:ip {Hash(ipv6)}",
-        IpsetType.HashIpPort => $"hash:ip,port {Hash(ipv6)}",
-        IpsetType.HashIpPortIp => $"hash:ip,port,ip {Hash(ipv6)}",
-        _ => $"hash:ip,port,net {Hash(ipv6)}",
+        IpsetType.HashIp => $"hash:ip {Hash(ipv6, count)}",
+        IpsetType.HashIpPort => $"hash:ip,port {Hash(ipv6, count)}",
+        IpsetType.HashIpPortIp => $"hash:ip,port,ip {Hash(ipv6, count)}",
+        _ => $"hash:ip,port,net {Hash(ipv6, count)}",
     };
 
-    private static string Hash(bool ipv6) => $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem 65536";
+    private static string Hash(bool ipv6, int count) =>
+        string.Create(CultureInfo.InvariantCulture, $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem {(SetDefinition.MaxElements(count) is > 0 and var max ? max : 65536)}");
 
     private static string IpvsadmOf(DesiredState state)
     {

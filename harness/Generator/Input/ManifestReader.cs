@@ -7,7 +7,10 @@ namespace Conformance.Generator.Input;
 /// <param name="Field">Path of the field, such as spec.ports[0].port; empty when it is not about one.</param>
 public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message)
 {
-    public override string ToString() => $"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}";
+    /// <summary>One line: what an object says cannot begin another, nor move the cursor of who reads it.</summary>
+    public override string ToString() => Printable($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
+
+    private static string Printable(string text) => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"\\x{(int)c:x2}") : c.ToString())) : text;
 }
 
 /// <summary>What a file holds: a Service, EndpointSlice or NodeObject each, and what was left out.</summary>
@@ -23,12 +26,14 @@ public static class ManifestReader
         var objects = new List<object>();
         var problems = new List<InputProblem>();
         var torn = false;
-        if (LooksLikeJson(content))
+        var mark = System.Text.Encoding.UTF8.Preamble;
+        var text = content.AsMemory(content.AsSpan().StartsWith(mark) ? mark.Length : 0);
+        if (LooksLikeJson(text.Span))
         {
-            Try(1, "the rest of the file", () => JsonTrees.Read(content, Handle));
+            Try(1, "the rest of the file", () => JsonTrees.Read(text.Span, Handle));
             return new Manifest(objects, problems, torn);
         }
-        foreach (var (line, document) in YamlTrees.Documents(System.Text.Encoding.UTF8.GetString(content)))
+        foreach (var (line, document) in YamlTrees.Documents(System.Text.Encoding.UTF8.GetString(text.Span)))
             Try(line, "this document", () => YamlTrees.Read(document, line, Handle));
         return new Manifest(objects, problems, torn);
 
@@ -53,8 +58,15 @@ public static class ManifestReader
                     throw new InvalidFieldException(tree.Line, "", $"is larger than {Limits.Bytes} bytes");
                 if (tree.FindRefused() is { } refused)
                     throw new InvalidFieldException(refused.Line, "", refused.Text);
-                if (tree.Kind != TreeKind.Null && ObjectReader.Read(tree) is { } read)
+                if (ObjectReader.ItemsOf(tree) is { } items)
+                {
+                    foreach (var item in items)
+                        Handle(item, 0);
+                }
+                else if (tree.Kind != TreeKind.Null && ObjectReader.Read(tree) is { } read)
+                {
                     objects.Add(read);
+                }
             }
             catch (InvalidFieldException e)
             {
@@ -65,7 +77,7 @@ public static class ManifestReader
 
     private static bool LooksLikeJson(ReadOnlySpan<byte> content)
     {
-        var start = content.TrimStart(" \t\r\n\uFEFF"u8);
+        var start = content.TrimStart(" \t\r\n"u8);
         return start.Length > 0 && start[0] is (byte)'{' or (byte)'[';
     }
 }

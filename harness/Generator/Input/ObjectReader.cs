@@ -19,14 +19,29 @@ internal static class ObjectReader
     internal static object? Read(Tree tree)
     {
         var root = new Field(tree, "", tree.Line);
-        return (root["apiVersion"].Text, root["kind"].Text) switch
+        var (version, kind) = (root["apiVersion"], root["kind"].Text);
+        return (version.Text, kind) switch
         {
             ("v1", "Service") => Read(ObjectKind.Service, tree),
             ("discovery.k8s.io/v1", "EndpointSlice") => Read(ObjectKind.EndpointSlice, tree),
             ("v1", "Node") => Read(ObjectKind.Node, tree),
             (_, null or "") => throw root["kind"].Invalid("is required"),
+            (null or "", _) => throw version.Invalid("is required"),
+            // Other groups have kinds of these names too; another version of our own group is a mistake.
+            ({ } other, "Service" or "Node") when !other.Contains('/', StringComparison.Ordinal) => throw version.Invalid("must be v1"),
+            ({ } other, "EndpointSlice") when other.StartsWith("discovery.k8s.io/", StringComparison.Ordinal) => throw version.Invalid("must be discovery.k8s.io/v1"),
             _ => null,
         };
+    }
+
+    /// <summary>The items of a list that was read whole (an alias stood for them); null for what is no list.</summary>
+    /// <exception cref="InvalidFieldException">Its items are not a list.</exception>
+    internal static IReadOnlyList<Tree>? ItemsOf(Tree tree)
+    {
+        if (tree.Kind != TreeKind.Mapping || tree["kind"]?.Text.EndsWith("List", StringComparison.Ordinal) != true)
+            return null;
+        var items = new Field(tree, "", tree.Line)["items"];
+        return items.IsThere && items.Items.Any() ? tree["items"]!.Items : [];
     }
 
     /// <summary>An object of a kind that is known: the items of an API server's lists do not tell theirs.</summary>
@@ -61,7 +76,16 @@ internal static class ObjectReader
         return $"{tree["kind"]?.Text ?? "an object"} {(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}".TrimEnd();
     }
 
-    private static ObjectName NameOf(Field root) => new(root["metadata"]["namespace"].Text is { Length: > 0 } ns ? ns : "default", root["metadata"]["name"].RequiredText);
+    private static ObjectName NameOf(Field root) => new(root["metadata"]["namespace"].IsThere ? NameIn(root["metadata"]["namespace"]) : "default", NameIn(root["metadata"]["name"]));
+
+    /// <summary>A name as the API allows them (RFC 1123, subdomain).</summary>
+    private static string NameIn(Field field)
+    {
+        var name = field.RequiredText;
+        return name.Length <= 253 && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '.') && char.IsAsciiLetterOrDigit(name[0]) && char.IsAsciiLetterOrDigit(name[^1])
+            ? name
+            : throw field.Invalid("must be of lower-case letters, digits, '-' and '.'");
+    }
 
     private static Service ReadService(Field root)
     {
@@ -70,6 +94,9 @@ internal static class ObjectReader
         var labels = root["metadata"]["labels"];
         var annotations = root["metadata"]["annotations"];
         var clusterIPs = ClusterIPs(spec);
+        var ports = Ports(spec["ports"]);
+        if (type != "ExternalName" && clusterIPs is not null && ports.Count == 0)
+            throw spec["ports"].Invalid("is required");
         var externalIPs = spec["externalIPs"].Items.Select(f => f.Address()).ToList();
         var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && externalIPs.Count > 0);
         var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local" && acceptsExternal;
@@ -84,7 +111,7 @@ internal static class ObjectReader
             ExternalIPs = externalIPs,
             LoadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Items.Where(i => i["ip"].IsThere && i["ipMode"].OneOf("VIP", "Proxy") == "VIP").Select(i => i["ip"].Address())],
             LoadBalancerSourceRanges = [.. spec["loadBalancerSourceRanges"].Items.Select(f => f.Network())],
-            Ports = Ports(spec["ports"]),
+            Ports = ports,
             ExternalPolicyIsLocal = externalIsLocal,
             InternalPolicyIsLocal = spec["internalTrafficPolicy"].OneOf("Cluster", "Local") == "Local",
             HealthCheckNodePort = type == "LoadBalancer" && externalIsLocal ? (ushort)(spec["healthCheckNodePort"].Integer(0, 65535) ?? 0) : (ushort)0,
@@ -92,10 +119,19 @@ internal static class ObjectReader
                 ? spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].Integer(1, 86400) ?? Service.DefaultAffinitySeconds
                 : 0,
             Scheduler = SchedulerOf(annotations[Service.SchedulerAnnotation]),
-            UsesTopologyHints = annotations["service.kubernetes.io/topology-mode"].Text is "Auto" or "auto"
-                || annotations["service.kubernetes.io/topology-aware-hints"].Text is "Auto" or "auto"
-                || spec["trafficDistribution"].Text is "PreferClose" or "PreferSameZone" or "PreferSameNode",
+            UsesTopologyHints = UsesHints(annotations),
+            PrefersCloseEndpoints = spec["trafficDistribution"].Text is "PreferClose" or "PreferSameZone" or "PreferSameNode",
         };
+    }
+
+    /// <summary>
+    /// Any word but "disabled" asks for hints, and the older annotation's word counts before the newer one's: kube-proxy's
+    /// canUseTopology (pkg/proxy/topology.go) and HintsAnnotation of pkg/proxy/serviceport.go.
+    /// </summary>
+    private static bool UsesHints(Field annotations)
+    {
+        var word = annotations["service.kubernetes.io/topology-aware-hints"].Text ?? annotations["service.kubernetes.io/topology-mode"].Text;
+        return word is { Length: > 0 } and not ("disabled" or "Disabled");
     }
 
     /// <summary>Null for a headless Service.</summary>
@@ -104,7 +140,17 @@ internal static class ObjectReader
         var fields = spec["clusterIPs"].Items.ToList();
         if (fields.Count == 0 && spec["clusterIP"].Text is { Length: > 0 })
             fields = [spec["clusterIP"]];
-        return fields.Any(f => f.Text == "None") ? null : [.. fields.Select(f => f.Address())];
+        if (fields.Any(f => f.Text == "None"))
+            return null;
+        var addresses = fields.ConvertAll(f => f.Address());
+        if (addresses.Count > 2 || addresses.DistinctBy(a => a.AddressFamily).Count() < addresses.Count)
+            throw spec["clusterIPs"].Invalid("must be one address, or one of each family");
+        foreach (var (family, index) in spec["ipFamilies"].Items.Select((f, i) => (f, i)))
+        {
+            if (index < addresses.Count && family.OneOf("IPv4", "IPv6") == "IPv6" != (addresses[index].AddressFamily == AddressFamily.InterNetworkV6))
+                throw family.Invalid($"must be the family of {addresses[index]}");
+        }
+        return addresses;
     }
 
     private static List<ServicePort> Ports(Field field)
@@ -146,8 +192,10 @@ internal static class ObjectReader
         var family = root["addressType"].OneOf("", "IPv4", "IPv6", "FQDN");
         if (family.Length == 0)
             throw root["addressType"].Invalid("is required");
-        var service = root["metadata"]["labels"][ServiceNameLabel];
-        if (family == "FQDN" || service.Text is not { Length: > 0 } serviceName)
+        var labels = root["metadata"]["labels"];
+        var service = labels[ServiceNameLabel];
+        // What an API server does not tell a proxy of: its list is asked for without these labels.
+        if (family == "FQDN" || labels[HeadlessLabel].IsThere || labels[ProxyNameLabel].IsThere || service.Text is not { Length: > 0 } serviceName)
             return null;
         var addressFamily = family == "IPv6" ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         var name = NameOf(root);
@@ -179,7 +227,7 @@ internal static class ObjectReader
         if (cidrs.Count == 0 && spec["podCIDR"].IsThere)
             cidrs = [spec["podCIDR"].Network()];
         return new NodeObject(
-            root["metadata"]["name"].RequiredText, root["metadata"]["labels"][ZoneLabel].Text, cidrs,
+            NameIn(root["metadata"]["name"]), root["metadata"]["labels"][ZoneLabel].Text, cidrs,
             [.. root["status"]["addresses"].Items.Where(a => a["type"].Text == "InternalIP").Select(a => a["address"].Address())]);
     }
 }

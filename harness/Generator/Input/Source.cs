@@ -9,20 +9,21 @@ public static class Source
 
     public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(path).StartsWith('.');
 
-    /// <summary>The files that the paths stand for, folders unfolded, in order of their names.</summary>
+    /// <summary>The files that the paths stand for, folders unfolded, in order of their full names: an object that stands in several is the one of the last.</summary>
     /// <exception cref="GeneratorException">A path does not exist.</exception>
     public static IEnumerable<string> FilesOf(IEnumerable<string> paths)
     {
+        var files = new List<string>();
         foreach (var path in paths)
         {
             if (path == "-" || File.Exists(path))
-                yield return path;
+                files.Add(path);
             else if (Directory.Exists(path))
-                foreach (var file in Directory.GetFiles(path).Where(IsManifest).Order(StringComparer.Ordinal))
-                    yield return file;
+                files.AddRange(Directory.GetFiles(path).Where(IsManifest));
             else
                 throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Give files, folders, or - for standard input.");
         }
+        return files.OrderBy(f => f == "-" ? f : Path.GetFullPath(f), StringComparer.Ordinal);
     }
 
     /// <summary>Reads everything into a cluster.</summary>

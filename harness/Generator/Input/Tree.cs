@@ -32,9 +32,22 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
 
     internal IReadOnlyList<(string Key, Tree Value)> Members => _members ?? [];
 
-    internal void Add(Tree item) => (_items ??= []).Add(item);
+    /// <summary>How many levels stand below.</summary>
+    internal int Height { get; private set; }
 
-    internal void Add(string key, Tree value) => (_members ??= []).Add((key, value));
+    /// <param name="item">A value that has all its own values already.</param>
+    internal void Add(Tree item)
+    {
+        (_items ??= []).Add(item);
+        Height = Math.Max(Height, item.Height + 1);
+    }
+
+    /// <inheritdoc cref="Add(Tree)"/>
+    internal void Add(string key, Tree value)
+    {
+        (_members ??= []).Add((key, value));
+        Height = Math.Max(Height, value.Height + 1);
+    }
 
     /// <summary>The first value below that was refused: the whole object is.</summary>
     internal Tree? FindRefused()

@@ -6,6 +6,8 @@ namespace Conformance.Generator.Input;
 /// <summary>Reads the objects of a YAML text: its documents, and the items of a <c>List</c> each by itself.</summary>
 internal static class YamlTrees
 {
+    private const int MaxBrackets = 5000;
+
     /// <summary>The documents of a text with the line that each starts at. A broken one does not take the others with it.</summary>
     internal static IEnumerable<(int Line, string Text)> Documents(string text)
     {
@@ -27,19 +29,19 @@ internal static class YamlTrees
             yield return (firstLine, text[start..]);
     }
 
-    /// <param name="handle">Told of each object and of its size in characters.</param>
+    /// <param name="handle">Told of each object and of its size in bytes.</param>
     /// <exception cref="SyntaxException">The document cannot be read.</exception>
     internal static void Read(string document, int firstLine, Action<Tree, long> handle)
     {
         if (IsNestedTooDeep(document))
-            throw new SyntaxException(firstLine, "brackets are nested more than 1000 levels deep");
+            throw new SyntaxException(firstLine, $"brackets are nested more than {MaxBrackets} levels deep");
         try
         {
             var parser = new Parser(new Scanner(new StringReader(document), skipComments: true));
             parser.Consume<StreamStart>();
             while (parser.TryConsume<DocumentStart>(out _))
             {
-                var reader = new DocumentReader(parser, firstLine - 1);
+                var reader = new DocumentReader(parser, document, firstLine - 1);
                 reader.ReadTop(handle);
                 parser.Consume<DocumentEnd>();
             }
@@ -54,20 +56,44 @@ internal static class YamlTrees
         }
     }
 
-    /// <summary>The parser's time grows with the square of the depth of flow collections: what no object needs is not given to it.</summary>
+    /// <summary>
+    /// The parser's time grows with the square of the depth of flow collections: what would take it seconds is not given to
+    /// it. A bracket opens one only where a value begins; in a text it is a character like any other.
+    /// </summary>
     private static bool IsNestedTooDeep(string document)
     {
-        var depth = 0;
-        foreach (var character in document)
+        var (depth, last) = (0, '\n');
+        for (var at = 0; at < document.Length; at++)
         {
-            depth += character is '[' or '{' ? 1 : character is ']' or '}' ? -1 : 0;
-            if (depth > 1000)
+            var character = document[at];
+            var begins = last is '\n' or ':' or '-' or ',' or '[' or '{' or '?';
+            if (begins && character is '"' or '\'')
+                at = EndOfQuotes(document, at);
+            else if (begins && character is '[' or '{')
+                depth++;
+            else if (character is ']' or '}')
+                depth = Math.Max(0, depth - 1);
+            if (depth > MaxBrackets)
                 return true;
+            if (character is not (' ' or '\t' or '\r'))
+                last = character;
         }
         return false;
     }
 
-    private sealed class DocumentReader(IParser parser, int lineOffset)
+    private static int EndOfQuotes(string document, int start)
+    {
+        for (var at = start + 1; at < document.Length; at++)
+        {
+            if (document[at] == '\\' && document[start] == '"')
+                at++;
+            else if (document[at] == document[start])
+                return at;
+        }
+        return document.Length;
+    }
+
+    private sealed class DocumentReader(IParser parser, string document, int lineOffset)
     {
         private readonly Dictionary<string, (Tree Tree, int Values)> _anchors = new(StringComparer.Ordinal);
         private int _values;
@@ -94,12 +120,12 @@ internal static class YamlTrees
                     {
                         var itemStart = parser.Current!.Start.Index;
                         _values = 0;
-                        handle(Read(0), parser.Current!.Start.Index - itemStart);
+                        handle(Read(0), BytesOf(itemStart, parser.Current!.Start.Index));
                     }
                 }
                 var end = parser.Consume<MappingEnd>().End.Index;
                 if (!isList)
-                    handle(tree, end - start);
+                    handle(Merged(tree), BytesOf(start, end));
                 return;
             }
             var value = Read(0);
@@ -114,7 +140,7 @@ internal static class YamlTrees
             {
                 if (!_anchors.TryGetValue(alias.Value.Value, out var target))
                     return new Tree(TreeKind.Refused, line, $"the alias *{alias.Value} names no anchor before it");
-                return Counted(target.Values) ?? target.Tree;
+                return Counted(target.Values) ?? (depth + target.Tree.Height > Limits.Depth ? TooDeep() : target.Tree);
             }
             var before = _values;
             if (Counted(1) is { } refused)
@@ -125,7 +151,7 @@ internal static class YamlTrees
             if (depth >= Limits.Depth && !parser.Accept<Scalar>(out _))
             {
                 parser.SkipThisAndNestedEvents();
-                return new Tree(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
+                return TooDeep();
             }
             var anchor = (parser.Current as NodeEvent)?.Anchor ?? AnchorName.Empty;
             Tree tree;
@@ -150,10 +176,13 @@ internal static class YamlTrees
                     if (key.Kind is TreeKind.Text or TreeKind.Plain)
                         tree.Add(key.Text, value);
                 }
+                tree = Merged(tree);
             }
             if (!anchor.IsEmpty)
                 _anchors[anchor.Value] = (tree, _values - before);
             return tree;
+
+            Tree TooDeep() => new(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
 
             Tree? Counted(int count)
             {
@@ -161,6 +190,23 @@ internal static class YamlTrees
                 return _values > Limits.Values ? new Tree(TreeKind.Refused, line, $"has more than {Limits.Values} values, aliases expanded") : null;
             }
         }
+
+        /// <summary>A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.</summary>
+        private static Tree Merged(Tree mapping)
+        {
+            if (mapping["<<"] is not { } named)
+                return mapping;
+            var merged = new Tree(TreeKind.Mapping, mapping.Line);
+            var keys = new HashSet<string>(StringComparer.Ordinal);
+            foreach (var source in (Tree[])[mapping, .. named.Kind == TreeKind.Sequence ? named.Items : [named]])
+            {
+                foreach (var (key, value) in source.Members.Where(m => m.Key != "<<" && keys.Add(m.Key)))
+                    merged.Add(key, value);
+            }
+            return merged;
+        }
+
+        private int BytesOf(long start, long end) => System.Text.Encoding.UTF8.GetByteCount(document.AsSpan((int)start, (int)(end - start)));
 
         private static Tree ScalarOf(Scalar scalar, int line) => scalar switch
         {

@@ -65,6 +65,9 @@ public sealed record Service
     /// <summary>The Service's own scheduler; null for the configured one.</summary>
     public string? Scheduler { get; init; }
 
-    /// <summary>Whether topology hints are to be followed (annotation topology-mode Auto, or trafficDistribution).</summary>
+    /// <summary>Whether topology hints are to be followed (annotation topology-mode).</summary>
     public bool UsesTopologyHints { get; init; }
+
+    /// <summary>Whether trafficDistribution asks for the same (KEP-4444), which kube-proxy v1.30 does not know.</summary>
+    public bool PrefersCloseEndpoints { get; init; }
 }

@@ -15,6 +15,9 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>Sets that exempt from masquerading: they are emptied before what they exempt changes, and filled after it.</summary>
     private static readonly HashSet<SetDefinition> s_exempting = [Decisions.Sets.LoadBalancerLocal, Decisions.Sets.NodePortLocal, Decisions.Sets.NodePortLocalTcp, Decisions.Sets.NodePortLocalUdp, Decisions.Sets.NodePortLocalSctp];
 
+    /// <summary>Sets whose packets pass the filter that keeps strangers from the host's own sockets.</summary>
+    private static readonly SetDefinition[] s_passing = [Decisions.Sets.ClusterIp, Decisions.Sets.ExternalIp, Decisions.Sets.ExternalIpLocal, Decisions.Sets.LoadBalancer];
+
     /// <summary>After so many checks by image everything is compared: the image does not show a virtual server's scheduler flags.</summary>
     private const int MaxShortChecks = 9;
 
@@ -48,7 +51,7 @@ public sealed class Synchronizer(KernelPort kernel)
             _draining.Clear();
             _draining.UnionWith(difference.Draining);
         }
-        var result = await ApplyAsync(difference, desired);
+        var result = await ApplyAsync(difference, desired, node);
         // Only when the tables were the same before and after they were read is the image one of what was found right.
         if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan().SequenceEqual(image))
             _image = (image, desired, desired.Version, kernel.Messages);
@@ -57,7 +60,7 @@ public sealed class Synchronizer(KernelPort kernel)
 
     /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>
     public async Task<SyncResult> SyncAsync(DesiredState desired, NodeState node, Touched touched) =>
-        _live is null ? await SyncAllAsync(desired, node) : await ApplyAsync(Difference.Of(desired, _live, node, touched), desired);
+        _live is null ? await SyncAllAsync(desired, node) : await ApplyAsync(Difference.Of(desired, _live, node, touched), desired, node);
 
     /// <summary>Removes draining real servers whose connections have ended.</summary>
     public SyncResult RemoveDrained()
@@ -86,7 +89,7 @@ public sealed class Synchronizer(KernelPort kernel)
         }
     }
 
-    private async Task<SyncResult> ApplyAsync(Difference difference, DesiredState desired)
+    private async Task<SyncResult> ApplyAsync(Difference difference, DesiredState desired, NodeState node)
     {
         var before = kernel.Messages;
         var changes = difference.Changes().ToList();
@@ -101,6 +104,8 @@ public sealed class Synchronizer(KernelPort kernel)
             _live = null;
             throw;
         }
+        if (_errors.Count > 0) // what still differs was not made
+            changes = [.. changes.Except(Difference.Of(desired, _live!, node).Changes())];
         var result = Result(before, changes);
         if (result.IsBroken)
             _live = null; // read anew before the next attempt: what is half done is completed then
@@ -111,8 +116,8 @@ public sealed class Synchronizer(KernelPort kernel)
     {
         ApplySettings(difference);
         foreach (var set in difference.CreatedSets)
-            Try(() => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6, MaxElements(desired.Entries(set).Count)), () => _live!.Sets[set.Name] = []);
-        AddEntries(difference, isExempting: false);
+            Try(() => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(desired.Entries(set).Count)), () => _live!.Sets[set.Name] = []);
+        AddEntries(difference, desired, isExempting: false);
         DeleteEntries(difference, isExempting: true);
         // An address goes before its virtual servers do: no packet to it meets the host's own sockets.
         Send(difference.Unbound, kernel.Route.DeleteHostAddresses, address => _live!.Bound!.Remove(address));
@@ -122,22 +127,59 @@ public sealed class Synchronizer(KernelPort kernel)
         if (_isBroken)
             return; // neither a virtual server without its rules, nor an end of the old without the new
         ApplyServers(difference);
-        Send(difference.Bound, kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
+        var unserved = difference.AddedServers.Select(s => s.Key!.Value).Where(k => !_live!.Servers.ContainsKey(k)).ToList();
+        Withhold(unserved);
+        var served = _live!.Servers.Keys.Select(k => k.Address).ToHashSet();
+        Send(difference.Bound.FindAll(a => unserved.Count == 0 || served.Contains(a)), kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
         Drain(difference.RemovedReals);
-        AddEntries(difference, isExempting: true);
+        AddEntries(difference, desired, isExempting: true);
         DeleteEntries(difference, isExempting: false);
         foreach (var set in difference.DestroyedSets)
             Try(() => kernel.Ipset.Destroy(set), () => _live!.Sets.Remove(set));
         ForgetStaleUdp(difference, desired);
     }
 
-    /// <summary>The kernel's own limit, unless there are, or will soon be, more.</summary>
-    private static uint MaxElements(int count) => count < 32768 ? 0 : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
-
-    private void AddEntries(Difference difference, bool isExempting)
+    private void AddEntries(Difference difference, DesiredState desired, bool isExempting)
     {
         foreach (var (set, entries) in difference.AddedEntries.Where(e => s_exempting.Contains(e.Key.Definition) == isExempting))
-            Try(() => kernel.Messages += kernel.Ipset.Add(set.Name, set.Definition.Type, entries), () => _live!.Sets[set.Name].UnionWith(entries), counts: false);
+        {
+            Try(() =>
+            {
+                try
+                {
+                    kernel.Messages += kernel.Ipset.Add(set.Name, set.Definition.Type, entries);
+                }
+                catch (KernelException e) when (e.Errno == IpsetSocket.SetIsFull)
+                {
+                    Enlarge(set, desired.Entries(set).Union(_live!.Sets[set.Name]).ToList());
+                }
+            }, () => _live!.Sets[set.Name].UnionWith(entries), counts: false);
+        }
+    }
+
+    /// <summary>A set cannot grow beyond what it was made for: a larger one is made aside and put into its place in one step.</summary>
+    private void Enlarge(SetKey set, IReadOnlyCollection<IpsetEntry> entries)
+    {
+        const string aside = "KUBE-ENLARGED";
+        kernel.Ipset.Destroy(aside);
+        kernel.Ipset.Create(aside, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(entries.Count));
+        kernel.Messages += 4 + kernel.Ipset.Add(aside, set.Definition.Type, entries);
+        kernel.Ipset.Swap(aside, set.Name);
+        kernel.Ipset.Destroy(aside);
+    }
+
+    /// <summary>
+    /// A virtual server that the kernel refuses must not let its packets through to the host's own sockets: the entries that
+    /// let them pass are taken away again, and their address is not bound when nothing else serves it.
+    /// </summary>
+    private void Withhold(List<IpvsKey> unserved)
+    {
+        foreach (var (set, key) in unserved.SelectMany(k => s_passing.Select(d => (new SetKey(d, k.IsIPv6), k))))
+        {
+            IpsetEntry[] entry = [new IpsetEntry(key.Address, key.Protocol, key.Port)];
+            if (_live!.Sets.TryGetValue(set.Name, out var there) && there.Contains(entry[0]))
+                Try(() => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entry), () => there.ExceptWith(entry), counts: false);
+        }
     }
 
     private void DeleteEntries(Difference difference, bool isExempting)

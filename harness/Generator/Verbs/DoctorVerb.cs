@@ -27,6 +27,9 @@ internal static class DoctorVerb
     private static async Task<IReadOnlyList<(string Name, bool IsMet, string Found, string Fix)>> CheckAsync()
     {
         var features = KernelFeatures.Current;
+        // What is installed as a module is loaded by its first use, which apply would be.
+        if (features.IsRoot && File.Exists("/usr/sbin/modprobe"))
+            await CliWrap.Cli.Wrap("/usr/sbin/modprobe").WithArguments(["--all", "--quiet", "ip_vs", "nf_conntrack", "ip_set", "xt_set", "xt_ipvs"]).WithValidation(CommandResultValidation.None).ExecuteAsync();
         var checks = new List<(string, bool, string, string)> { ("root", features.IsRoot, features.IsRoot ? "yes" : "no", "sudo ipvs-generator ...") };
         foreach (var tool in new[] { "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save" })
             checks.Add(await ToolAsync(tool));

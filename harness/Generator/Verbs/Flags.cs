@@ -22,7 +22,7 @@ internal sealed partial class Flags
         new("cluster-cidr", "Networks of all pods, one for each family, with a comma between.", (o, v) => o with { ClusterCidr = Networks(v) }),
         new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.", (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
         new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.", (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),
-        new("pod-interface-name-prefix", "How the names of the pods' interfaces begin, for InterfaceNamePrefix.", (o, v) => o with { PodInterfaceNamePrefix = InterfaceName(v) }),
+        new("pod-interface-name-prefix", "How the names of the pods' interfaces begin, for InterfaceNamePrefix.", (o, v) => o with { PodInterfaceNamePrefix = InterfacePrefix().IsMatch(v) ? v : throw Wrong("must be the beginning of interfaces' names, at most 14 characters") }),
         new("ipvs-scheduler", "Scheduler of Services that choose none: rr (default), wrr, lc, wlc, sh, dh, sed, nq, mh, ...", (o, v) => o with { IpvsScheduler = v.Length == 0 ? "rr" : Schedulers.IsName(v) ? v : throw Wrong("must be a scheduler's name") }),
         new("ipvs-strict-arp", "Set arp_ignore=1 and arp_announce=2.", (o, v) => o with { IpvsStrictArp = Bool(v) }, IsSwitch: true),
         new("ipvs-exclude-cidrs", "Networks whose virtual servers and addresses are somebody else's.", (o, v) => o with { IpvsExcludeCidrs = Networks(v) }),
@@ -38,6 +38,10 @@ internal sealed partial class Flags
         new("conntrack-tcp-timeout-close-wait", "Time-out in CLOSE_WAIT (1h).", (o, v) => o with { ConntrackTcpTimeoutCloseWaitSeconds = Seconds(v) }),
         new("conntrack-tcp-be-liberal", "Set nf_conntrack_tcp_be_liberal=1.", (o, v) => o with { ConntrackTcpBeLiberal = Bool(v) }, IsSwitch: true),
         new("conntrack-udp-timeout", "Time-out of tracked UDP; 0 leaves the kernel's.", (o, v) => o with { ConntrackUdpTimeoutSeconds = Seconds(v) }),
+        new("ipvs-sync-period", "Between two looks for drift, of watch (30s).", (o, v) => o with { IpvsSyncPeriod = Period(v) is var period && period > TimeSpan.Zero ? period : throw Wrong("must be longer than 0") }),
+        new("ipvs-min-sync-period", "At least between two syncs of watch (0s).", (o, v) => o with { IpvsMinSyncPeriod = Period(v) }),
+        new("healthz-bind-address", "Where watch serves /healthz and /livez (0.0.0.0:10256); empty for nowhere.", (o, v) => o with { HealthzBindAddress = EndPoint(v) }),
+        new("metrics-bind-address", "Where watch serves /metrics (127.0.0.1:10249); empty for nowhere.", (o, v) => o with { MetricsBindAddress = EndPoint(v) }),
         new("conntrack-udp-timeout-stream", "Time-out of tracked UDP streams; 0 leaves the kernel's.", (o, v) => o with { ConntrackUdpTimeoutStreamSeconds = Seconds(v) }),
     ];
 
@@ -68,7 +72,20 @@ internal sealed partial class Flags
             if (value is not null)
                 options = Apply(options, flag, value, given ? $"--{flag.Name}" : $"{flag.Name} of {parsed.GetValue(_config)}");
         }
-        return options;
+        return Together(options);
+    }
+
+    /// <summary>What each flag by itself cannot tell.</summary>
+    private static GeneratorOptions Together(GeneratorOptions options)
+    {
+        var wrong = options switch
+        {
+            { DetectLocalMode: DetectLocalMode.BridgeInterface, PodBridgeInterface: "" } => ("--detect-local-mode BridgeInterface needs --pod-bridge-interface.", "Without it nothing says which bridge.", "Such as --pod-bridge-interface cni0"),
+            { DetectLocalMode: DetectLocalMode.InterfaceNamePrefix, PodInterfaceNamePrefix: "" } => ("--detect-local-mode InterfaceNamePrefix needs --pod-interface-name-prefix.", "Without it nothing says how the names begin.", "Such as --pod-interface-name-prefix veth"),
+            _ when options.ClusterCidr.CountBy(c => c.BaseAddress.AddressFamily).Any(f => f.Value > 1) => ("--cluster-cidr has two networks of one family.", string.Join(", ", options.ClusterCidr), "One network for each family, that all pods are in"),
+            _ => ((string What, string Evidence, string Fix)?)null,
+        };
+        return wrong is { } w ? throw new GeneratorException(w.Item1, w.Item2, "Nothing was done.", w.Item3, ExitCodes.Usage) : options;
     }
 
     /// <summary>Options out of names and values, for tests.</summary>
@@ -96,10 +113,14 @@ internal sealed partial class Flags
         {
             YamlTrees.Read(File.ReadAllText(path), 1, (tree, _) =>
             {
+                if (tree.Kind is not (TreeKind.Mapping or TreeKind.Null))
+                    throw new SyntaxException(tree.Line, "the settings must be keys with values");
                 foreach (var (key, value) in tree.Members)
                 {
                     if (s_flags.All(f => f.Name != key))
                         throw new SyntaxException(value.Line, $"'{key}' is not a setting");
+                    if (value.Kind is TreeKind.Mapping or TreeKind.Refused || value.Items.Any(i => i.Kind is not (TreeKind.Plain or TreeKind.Text)))
+                        throw new SyntaxException(value.Line, $"'{key}' must be a value, or a list of values");
                     values[key] = value.Kind == TreeKind.Sequence ? string.Join(',', value.Items.Select(i => i.Text)) : value.Text;
                 }
             });
@@ -130,33 +151,35 @@ internal sealed partial class Flags
     /// <summary>Interface names stand in rules: nothing else may come with them.</summary>
     private static string InterfaceName(string value) => Interface().IsMatch(value) ? value : throw Wrong("must be an interface's name");
 
-    /// <exception cref="GeneratorException">It is no time.</exception>
-    internal static TimeSpan Period(string value)
+    private static IPEndPoint? EndPoint(string value)
     {
-        try
-        {
-            return TimeSpan.FromSeconds(Seconds(value));
-        }
-        catch (FormatException e)
-        {
-            throw new GeneratorException($"The period {e.Message}.", $"It is '{value}'.", "Nothing was done.", "Such as 30s.", ExitCodes.Usage);
-        }
+        if (value.Length == 0)
+            return null;
+        return IPEndPoint.TryParse(value, out var endPoint) && endPoint.Port > 0 ? endPoint : throw Wrong("must be an address with a port, such as 0.0.0.0:10256 or [::]:10256");
     }
 
-    /// <summary>A duration as Go writes it: 10s, 1m30s, 24h.</summary>
-    private static int Seconds(string value)
+    /// <summary>A duration in whole seconds, as the kernel takes it; what is less falls away, as with kube-proxy.</summary>
+    private static int Seconds(string value) => Period(value).TotalSeconds is var seconds && seconds <= int.MaxValue ? (int)seconds : throw Wrong("must be shorter");
+
+    /// <summary>A duration as Go writes it (time.ParseDuration): 10s, 1m30s, 500ms, 1.5h.</summary>
+    private static TimeSpan Period(string value)
     {
+        if (value == "0")
+            return TimeSpan.Zero;
         var match = Duration().Match(value);
         if (value.Length == 0 || !match.Success)
-            throw Wrong("must be a time such as 30s, 15m or 1h30m");
-        var seconds = Part("h") * 3600 + Part("m") * 60 + Part("s");
-        return seconds <= int.MaxValue ? (int)seconds : throw Wrong("must be shorter");
-
-        long Part(string name) => match.Groups[name].Success ? long.Parse(match.Groups[name].ValueSpan, CultureInfo.InvariantCulture) : 0;
+            throw Wrong("must be a time such as 30s, 500ms or 1h30m");
+        var seconds = match.Groups["number"].Captures.Zip(match.Groups["unit"].Captures).Sum(part =>
+            double.Parse(part.First.ValueSpan, CultureInfo.InvariantCulture) * part.Second.Value switch { "h" => 3600, "m" => 60, "s" => 1, "ms" => 1e-3, "ns" => 1e-9, _ => 1e-6 });
+        return seconds < TimeSpan.MaxValue.TotalSeconds / 2 ? TimeSpan.FromSeconds(seconds) : throw Wrong("must be shorter");
     }
 
-    [GeneratedRegex(@"\A((?<h>\d{1,6})h)?((?<m>\d{1,6})m)?((?<s>\d{1,9})s|0)?\z", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"\A((?<number>\d{1,12}(\.\d{1,9})?)(?<unit>h|ms|m|s|us|\u00b5s|ns))+\z", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Duration();
+
+    /// <summary>A name that has room for the + behind a prefix (IFNAMSIZ).</summary>
+    [GeneratedRegex(@"\A[A-Za-z0-9_.-]{1,14}\z", RegexOptions.None, 1000)]
+    private static partial Regex InterfacePrefix();
 
     [GeneratedRegex(@"\A[A-Za-z0-9_.-]{1,15}\z", RegexOptions.None, 1000)]
     private static partial Regex Interface();

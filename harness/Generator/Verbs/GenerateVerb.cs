@@ -27,7 +27,7 @@ internal static class GenerateVerb
                 Console.Error.WriteLine(problem);
             });
             var node = NodeStates.Of(options, cluster, NodeAddresses(parsed.GetValue(addresses)));
-            var documents = DocumentSet.Of(new World(options, node, cluster).Desired, node);
+            var documents = DocumentSet.Of(Session.Decide(options, node, cluster).Desired, node);
             if (parsed.GetValue(output) is { } folder)
                 documents.Write(folder);
             else

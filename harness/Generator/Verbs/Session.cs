@@ -42,7 +42,16 @@ internal sealed class Session : IDisposable
         Console.Error.WriteLine(problem);
     }
 
-    internal World Decide(Cluster cluster) => new(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
+    internal World Decide(Cluster cluster) => Decide(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
+
+    /// <summary>Decides, and tells of ports that a Service does not get.</summary>
+    internal static World Decide(GeneratorOptions options, NodeState node, Cluster cluster)
+    {
+        var world = new World(options, node, cluster);
+        foreach (var dispute in world.Desired.Disputes)
+            Console.Error.WriteLine(dispute);
+        return world;
+    }
 
     public void Dispose() => Kernel.Dispose();
 

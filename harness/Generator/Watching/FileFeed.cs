@@ -12,9 +12,14 @@ namespace Conformance.Generator.Watching;
 /// </summary>
 internal sealed class FileFeed : IFeed
 {
+    /// <summary>The link by which a ConfigMap's files are exchanged all at once.</summary>
+    private const string DataLink = "..data";
+
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(100);
     private readonly IReadOnlyList<string> _paths;
-    private readonly List<FileSystemWatcher> _watchers = [];
+    private readonly Dictionary<string, FileSystemWatcher> _folders = new(StringComparer.Ordinal);
+    private readonly List<FileSystemWatcher> _parents = [];
+    private readonly Lock _lock = new();
     private readonly Dictionary<string, List<object>> _objects = new(StringComparer.Ordinal);
     private readonly Dictionary<ObjectKey, SortedList<string, object>> _versions = [];
     private readonly HashSet<string> _unread = new(StringComparer.Ordinal);
@@ -33,26 +38,75 @@ internal sealed class FileFeed : IFeed
         _paths = [.. paths.Where(p => p != "-").Select(p => Path.GetFullPath(p))];
         foreach (var path in _paths)
         {
-            var isFolder = Directory.Exists(path);
-            if (!isFolder && !File.Exists(path))
+            if (!Directory.Exists(path) && !File.Exists(path))
                 throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Make it first: what is not there cannot be watched.");
-            var watcher = isFolder ? new FileSystemWatcher(path) : new FileSystemWatcher(Path.GetDirectoryName(path)!, Path.GetFileName(path));
-            watcher.NotifyFilter = NotifyFilters.FileName | NotifyFilters.LastWrite;
-            // What is renamed into place is whole. What is written in place may be half, and what is gone may be about to come
-            // back (editors, git): that is looked at when it has been quiet for a moment.
-            watcher.Created += (_, e) => Settle(e.FullPath);
-            watcher.Changed += (_, e) => Settle(e.FullPath);
-            watcher.Deleted += (_, e) => Settle(e.FullPath);
-            watcher.Renamed += (_, e) =>
-            {
-                Settle(e.OldFullPath);
-                // A folder's content exchanged by a symbolic link (a ConfigMap's ..data): anything may have changed.
-                Tell(Source.IsManifest(e.FullPath) || _paths.Contains(e.FullPath, StringComparer.Ordinal) ? e.FullPath : null);
-            };
-            watcher.Error += (_, _) => Tell(null); // more happened than the queue holds
-            watcher.EnableRaisingEvents = true;
-            _watchers.Add(watcher);
+            WatchParent(path);
+            WatchFolder(path);
         }
+    }
+
+    /// <summary>The path itself may be exchanged: a file, a folder that is removed and made anew, a symbolic link that is pointed elsewhere.</summary>
+    private void WatchParent(string path)
+    {
+        var parent = NewWatcher(Path.GetDirectoryName(path)!, (name, isWhole) =>
+        {
+            if (name == Path.GetFileName(path))
+            {
+                WatchFolder(path);
+                if (isWhole || Directory.Exists(path))
+                    Tell(File.Exists(path) ? path : null);
+                else
+                    Settle(path);
+            }
+            else if (name == DataLink && isWhole)
+            {
+                Tell(null);
+            }
+        });
+        _parents.Add(parent);
+    }
+
+    /// <summary>Watches what is in a folder, wherever the path leads to now.</summary>
+    private void WatchFolder(string path)
+    {
+        lock (_lock)
+        {
+            if (_folders.Remove(path, out var former))
+                former.Dispose();
+            if (!Directory.Exists(path))
+                return;
+            _folders[path] = NewWatcher(new DirectoryInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path, (name, isWhole) =>
+            {
+                var file = Path.Combine(path, name);
+                if (name == DataLink && isWhole)
+                    Tell(null);
+                else if (Source.IsManifest(file) && isWhole)
+                    Tell(file);
+                else if (Source.IsManifest(file))
+                    Settle(file);
+            });
+        }
+    }
+
+    /// <param name="happened">
+    /// Told of a name in the folder, and whether it was renamed into place: then it is whole. What is written in place may be
+    /// half, and what is gone may be about to come back (editors, git): that is looked at when it has been quiet for a moment.
+    /// </param>
+    private FileSystemWatcher NewWatcher(string folder, Action<string, bool> happened)
+    {
+        var watcher = new FileSystemWatcher(folder) { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
+        watcher.Created += (_, e) => happened(e.Name!, false);
+        watcher.Changed += (_, e) => happened(e.Name!, false);
+        watcher.Deleted += (_, e) => happened(e.Name!, false);
+        watcher.Renamed += (_, e) =>
+        {
+            if (e.OldName is { } old)
+                happened(old, false);
+            happened(e.Name!, true);
+        };
+        watcher.Error += (_, _) => Tell(null); // more happened than the queue holds
+        watcher.EnableRaisingEvents = true;
+        return watcher;
     }
 
     /// <summary>Paths that are missing, and files that could not be read whole: nothing is known of them.</summary>
@@ -146,8 +200,12 @@ internal sealed class FileFeed : IFeed
 
     public void Dispose()
     {
-        foreach (var watcher in _watchers)
-            watcher.Dispose();
+        lock (_lock)
+        {
+            foreach (var watcher in _parents.Concat(_folders.Values))
+                watcher.Dispose();
+            _folders.Clear();
+        }
     }
 
     /// <summary>An object that stands in several files is the one of the last file by name, whatever came first.</summary>
@@ -162,8 +220,7 @@ internal sealed class FileFeed : IFeed
             var versions = _versions[key];
             if (versions.Count == 0)
                 _versions.Remove(key);
-            taken.Services.UnionWith(cluster.Replace(key, versions.Values.LastOrDefault()));
-            taken.NodeChanged |= key.Kind == ObjectKind.Node;
+            taken.Replace(cluster, key, versions.Values.LastOrDefault());
         }
     }
 

@@ -8,10 +8,23 @@ internal sealed class Taken
     /// <summary>The Services concerned.</summary>
     internal HashSet<ObjectName> Services { get; } = [];
 
-    internal bool NodeChanged { get; set; }
+    internal bool NodeChanged { get; private set; }
 
     /// <summary>What changed, in words.</summary>
     internal List<string> Reasons { get; } = [];
+
+    internal int ServiceChanges { get; private set; }
+
+    internal int SliceChanges { get; private set; }
+
+    /// <summary>Puts an object into the cluster in the place of its earlier version; null takes it away.</summary>
+    internal void Replace(Cluster cluster, ObjectKey key, object? item)
+    {
+        Services.UnionWith(cluster.Replace(key, item));
+        NodeChanged |= key.Kind == ObjectKind.Node;
+        ServiceChanges += key.Kind == ObjectKind.Service ? 1 : 0;
+        SliceChanges += key.Kind == ObjectKind.EndpointSlice ? 1 : 0;
+    }
 }
 
 /// <summary>Where objects come from, as they change: files or an API server. It tells its owner, from any thread, when there is something to take.</summary>

@@ -9,24 +9,18 @@ using Conformance.Generator.Sync;
 
 namespace Conformance.Generator.Watching;
 
-/// <summary>How a watcher waits.</summary>
-/// <param name="SyncPeriod">Between two looks for drift (kube-proxy's ipvs-sync-period).</param>
-/// <param name="MinSyncPeriod">At least between two syncs (kube-proxy's ipvs-min-sync-period).</param>
-internal sealed record WatchOptions(TimeSpan SyncPeriod, TimeSpan MinSyncPeriod, IPEndPoint? Healthz, IPEndPoint? Metrics)
-{
-    /// <summary>Between two looks whether draining real servers have lost their last connection.</summary>
-    internal TimeSpan DrainPeriod { get; init; } = TimeSpan.FromSeconds(10);
-}
-
 /// <summary>
 /// Keeps the kernel what the objects ask for: a change of an object is synced at once and costs what it touched; every
 /// period the kernel is read and drift is undone; what failed is tried again with growing pauses. Stopping it leaves
 /// the state.
 /// </summary>
-internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watcher.OpenFeed openFeed, KernelPort kernel, Action<string> log) : IDisposable
+internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFeed, KernelPort kernel, Action<string> log) : IDisposable
 {
     /// <param name="changed">To be called when there is something to take.</param>
     internal delegate IFeed OpenFeed(Action changed, Action<Input.InputProblem> report);
+
+    /// <summary>Between two looks whether draining real servers have lost their last connection.</summary>
+    private static readonly TimeSpan s_drainPeriod = TimeSpan.FromSeconds(10);
 
     private static readonly TimeSpan s_firstLook = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan s_firstRetry = TimeSpan.FromSeconds(1);
@@ -58,21 +52,22 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
     private HashSet<string> _disputes = [];
     private long _problems;
     private bool _isHealthy;
+    private bool _isRetryDue;
 
     /// <summary>Watches until it is cancelled.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
         var healthChecks = Own(new HealthChecks(() => _isHealthy, log));
-        Serve(watch.Healthz, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
-        Serve(watch.Metrics, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
+        Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
+        Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
 
         await ReadAllAsync(feed, cancellationToken);
         await SyncAsync("start", isFull: true);
         healthChecks.Update(_world?.Desired.HealthChecks ?? []);
 
-        _ = TickAsync(watch.SyncPeriod, new Event.Look(), cancellationToken);
-        _ = TickAsync(watch.DrainPeriod, new Event.Drained(), cancellationToken);
+        _ = TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken);
+        _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
         while (await _events.Reader.WaitToReadAsync(cancellationToken))
         {
             var (reasons, isFull) = Take(feed);
@@ -80,8 +75,8 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
                 continue;
             await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons), isFull || _world is null);
             healthChecks.Update(_world?.Desired.HealthChecks ?? []);
-            if (watch.MinSyncPeriod > TimeSpan.Zero)
-                await Task.Delay(watch.MinSyncPeriod, cancellationToken);
+            if (options.IpvsMinSyncPeriod > TimeSpan.Zero)
+                await Task.Delay(options.IpvsMinSyncPeriod, cancellationToken);
         }
     }
 
@@ -121,6 +116,7 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
                     Tell("drained", _synchronizer.RemoveDrained(), TimeSpan.Zero);
                     break;
                 case Event.Retry:
+                    _isRetryDue = false;
                     reasons.Add("retry");
                     isFull = true;
                     break;
@@ -134,7 +130,8 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
             _world?.Decide(service, _touched);
         if (taken.Services.Count > 0 || taken.NodeChanged)
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
-        _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.Services.Count);
+        _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
+        _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
         // What a Node's object tells of its health every few seconds is no change for us.
         isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
         return (reasons, isFull);
@@ -166,34 +163,51 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
         }
         _touched = new Touched();
         _isHealthy = !result.IsBroken;
+        var again = TimeSpan.Zero;
         if (!result.IsBroken)
         {
-            _retry = s_firstRetry;
             _lastUpdated = DateTimeOffset.UtcNow;
+            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", _lastUpdated.ToUnixTimeMilliseconds() / 1000.0);
+        }
+        if (result.IsGood)
+        {
+            _retry = s_firstRetry;
         }
         else
         {
             _metrics.Add("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Restores of rules that failed.", result.Errors.Count(e => e.Contains("-restore failed", StringComparison.Ordinal)));
-            _ = TickOnceAsync(_retry);
-            _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
+            again = RetryLater();
         }
-        if (reason == "drift check")
+        if (reason == "drift check" && result.IsGood)
             _metrics.Add("ipvs_generator_drift_total", "Differences that somebody else made, and that were undone.", result.Changes.Count);
         _metrics.ObserveSync(duration.Elapsed);
-        Tell(reason, result, duration.Elapsed);
+        Tell(reason, result, duration.Elapsed, again);
     }
 
-    /// <summary>One line for each sync that did something, or failed.</summary>
-    private void Tell(string reason, SyncResult result, TimeSpan duration)
+    /// <summary>Once, however many syncs fail until then.</summary>
+    /// <returns>How long until it is tried again.</returns>
+    private TimeSpan RetryLater()
+    {
+        if (_isRetryDue)
+            return _retry;
+        _isRetryDue = true;
+        var pause = _retry;
+        _ = TickOnceAsync(pause);
+        _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
+        return pause;
+    }
+
+    /// <summary>One line for each sync.</summary>
+    private void Tell(string reason, SyncResult result, TimeSpan duration, TimeSpan again = default)
     {
         _metrics.Add("ipvs_generator_changes_total", "Changes made to the kernel.", result.Changes.Count);
-        _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync ended.", DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0);
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Services.Count, "kind=\"Service\"");
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Slices.Count, "kind=\"EndpointSlice\"");
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Nodes.Count, "kind=\"Node\"");
         _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.", _synchronizer.Draining.Count);
-        if (result.Changes.Count > 0 || !result.IsGood || reason == "start")
-            log(string.Create(CultureInfo.InvariantCulture, $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} ms{(result.IsBroken ? $"; failed, again in {_retry.TotalSeconds:0} s" : "")}"));
+        var failed = result.IsGood ? "" : string.Create(CultureInfo.InvariantCulture, $"; {result.Errors.Count} failed, again within {again.TotalSeconds:0} s");
+        if (reason != "drained" || result.Changes.Count > 0 || !result.IsGood)
+            log(string.Create(CultureInfo.InvariantCulture, $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} ms{failed}"));
         foreach (var error in result.Errors)
             log($"error: {error.ReplaceLineEndings(" | ")}");
         TellDisputes();
@@ -202,7 +216,7 @@ internal sealed class Watcher(GeneratorOptions options, WatchOptions watch, Watc
     /// <summary>A port that an older Service has already is told once.</summary>
     private void TellDisputes()
     {
-        var disputes = (_world?.Desired.Disputes ?? []).Select(d => $"{d.Waiting} does not get {d.Key}: {d.Holder}, which is older, has it").ToHashSet(StringComparer.Ordinal);
+        var disputes = (_world?.Desired.Disputes ?? []).Select(d => d.ToString()).ToHashSet(StringComparer.Ordinal);
         foreach (var dispute in disputes.Except(_disputes, StringComparer.Ordinal))
             log(dispute);
         _disputes = disputes;

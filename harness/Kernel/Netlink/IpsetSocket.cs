@@ -57,6 +57,9 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     private const ushort NESTED = 0x8000, NET_BYTEORDER = 0x4000;
     private const byte ProtocolVersion = 6;
     private const uint MaxElements = 65536, HashSize = 1024;
+    /// <summary>IPSET_ERR_HASH_FULL of linux/netfilter/ipset/ip_set.h: the error number of a set that takes no more entries.</summary>
+    public const int SetIsFull = 4352;
+
     private const int EntriesInMessage = 500; // a nest is at most 64 KiB
 
     private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Netfilter);
@@ -172,7 +175,7 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         4100 => "the set is in use by a rule",
         4102 => "the sets are of different types",
         4104 => "the length of the network is invalid",
-        4352 => "the set is full",
+        SetIsFull => "the set is full",
         _ => null,
     };
 

@@ -140,6 +140,28 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task A_virtual_server_that_the_kernel_refuses_does_not_open_the_node_s_own_sockets()
+    {
+        Director.Serve(TransportProtocol.Tcp, 80);
+        _cluster.Put(s_service with { Scheduler = "nosuch" });
+        Put("rs1");
+        _world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address]), _cluster);
+
+        var result = await _synchronizer.SyncAllAsync(_world.Desired, _world.Node);
+
+        (result.IsGood, result.IsBroken).ShouldBe((false, false));
+        result.Changes.ShouldNotContain(c => c.Kind == "virtual server" || c.Kind == "address", "neither was made");
+        (await Client.AskAsync($"{Vip}:80")).Answer.ShouldBeNull();
+
+        // With another port served the address is bound: the refused one's is closed to the node's own sockets all the same.
+        _cluster.Put(s_service with { Name = new ObjectName("default", "other"), Ports = [new ServicePort("tcp", IpProtocol.Tcp, 81, 0)] });
+        _world.Decide(new ObjectName("default", "other"), new Touched());
+        await _synchronizer.SyncAllAsync(_world.Desired, _world.Node);
+        (await Client.AskAsync($"{Vip}:81")).ShouldBeRefused();
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeRefused();
+    }
+
+    [Test]
     public async Task Where_ip6tables_does_not_work_ipv4_is_served_all_the_same()
     {
         using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false }, ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);

@@ -139,6 +139,74 @@ public sealed class ProgramTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task The_script_of_generate_loads_every_kind_of_server_on_a_host_that_has_none()
+    {
+        Put("all.yaml", Service("tcp", "10.96.0.1", 80, "type: NodePort", nodePort: 30080)
+            + Service("udp", "10.96.0.2", 53, "sessionAffinity: ClientIP").Replace("    - port: 53", "    - protocol: UDP\n      port: 53", StringComparison.Ordinal)
+            + Service("sctp", "10.96.0.3", 7, "type: ClusterIP").Replace("    - port: 7", "    - protocol: SCTP\n      port: 7", StringComparison.Ordinal)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
+        await Generator("generate", "--ipvs-scheduler", "mh", "--ipvs-udp-timeout", "100s", "--node-addresses", "192.168.113.101", "-f", Path.Combine(_folder, "all.yaml"), "-o", _folder).ExecuteAsync();
+
+        for (var i = 0; i < 2; i++)
+            (await Node.Command(Path.Combine(_folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+
+        Servers().ShouldBe(["10.96.0.1:80", "10.96.0.2:53", "10.96.0.3:7", "192.168.113.101:30080", "[fd00:96::1]:80"]);
+        (await Generator("plan", "--ipvs-scheduler", "mh", "--ipvs-udp-timeout", "100s", "-f", Path.Combine(_folder, "all.yaml")).ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
+    }
+
+    [Test]
+    public async Task What_the_kernel_does_not_take_is_told_by_the_script_and_by_the_program()
+    {
+        Put("one.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 80).Replace("name: bad, namespace: default }\nspec", "name: bad, namespace: default, annotations: { ipvs.conformance/scheduler: nosuch } }\nspec", StringComparison.Ordinal));
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(_folder, "one.yaml"), "-o", _folder).ExecuteAsync();
+
+        var script = await Node.Command(Path.Combine(_folder, "apply.sh")).TryAsync();
+        (script.ExitCode, script.StandardError.Contains("-A -t 10.96.0.2:80 -s nosuch", StringComparison.Ordinal)).ShouldBe((1, true), script.StandardError);
+        var program = await Generator("apply", "-f", Path.Combine(_folder, "one.yaml")).TryAsync();
+
+        program.ExitCode.ShouldBe(1);
+        program.StandardError.ShouldContain("add the virtual server tcp 10.96.0.2:80");
+        program.StandardOutput.ShouldNotContain("+ virtual server tcp 10.96.0.2:80", Case.Sensitive, "it was not made");
+        Servers().ShouldBe(["10.96.0.1:80"]);
+    }
+
+    [Test]
+    public async Task A_configuration_file_has_the_flags_names_and_a_flag_wins()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        var config = Path.Combine(_folder, "config.yml");
+        await File.WriteAllTextAsync(config, "ipvs-scheduler: wlc\nipvs-sync-period: 1.5s\nipvs-min-sync-period: 500ms\nmetrics-bind-address: 127.0.0.1:10249\nnodeport-addresses: [192.168.113.0/24, 10.0.0.0/8]\n");
+        string[] generate = ["generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(_folder, "one.yaml"), "--config", config];
+
+        (await Generator(generate).ExecuteAsync()).StandardOutput.ShouldContain("-A -t 10.96.0.1:80 -s wlc");
+        (await Generator([.. generate, "--ipvs-scheduler", "lc"]).ExecuteAsync()).StandardOutput.ShouldContain("-A -t 10.96.0.1:80 -s lc");
+        foreach (var (text, words) in new[] { ("- a\n", "the settings must be keys with values"), ("ipvs-scheduler: { a: b }\n", "must be a value, or a list of values"), ("ipvs-schedule: rr\n", "is not a setting") })
+        {
+            await File.WriteAllTextAsync(config, text);
+            var wrong = await Generator(generate).TryAsync();
+            (wrong.ExitCode, wrong.StandardError.Contains(words, StringComparison.Ordinal)).ShouldBe((64, true), wrong.StandardError);
+        }
+    }
+
+    [Test]
+    public async Task Check_explain_and_doctor_say_what_is_so_in_words_and_exit_code()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        string[] input = ["-f", Path.Combine(_folder, "one.yaml")];
+        (await Generator("doctor").TryAsync()).ExitCode.ShouldBe(0);
+        await Generator(["apply", .. input]).ExecuteAsync();
+        (await Generator(["check", .. input]).TryAsync()).ExitCode.ShouldBe(0);
+        await Node.RunAsync("ipvsadm -D -t 10.96.0.1:80");
+
+        var drift = await Generator(["check", .. input]).TryAsync();
+
+        drift.ExitCode.ShouldBe(1);
+        drift.StandardOutput.ShouldContain("+ virtual server tcp 10.96.0.1:80 rr\n    It is missing: connections to it are refused.");
+        (await Generator(["plan", "--format", "json", .. input]).ExecuteAsync()).StandardOutput.ShouldContain("\"kind\": \"virtual server\"");
+        (await Generator(["explain", "10.96.0.1:80", "--from", "192.168.113.50", .. input]).ExecuteAsync()).StandardOutput.ShouldContain("10.244.1.7:8080");
+    }
+
+    [Test]
     public async Task Invalid_objects_are_told_with_file_line_and_field_and_only_they_are_left_out()
     {
         Put("mixed.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 70000) + Service("worse", "10.96.0.300", 80));
@@ -155,6 +223,10 @@ public sealed class ProgramTests : IAsyncDisposable
     [TestCase(64, "apply", "-f", ".", "--iptables-masquerade-bit", "32")]
     [TestCase(64, "apply", "-f", ".", "--cluster-cidr", "10.0.0.0/33")]
     [TestCase(64, "apply", "-f", ".", "--ipvs-scheduler", "rr; reboot")]
+    [TestCase(64, "apply", "-f", ".", "--detect-local-mode", "BridgeInterface")]
+    [TestCase(64, "apply", "-f", ".", "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "fifteen-letters")]
+    [TestCase(64, "apply", "-f", ".", "--cluster-cidr", "10.0.0.0/16,10.1.0.0/16")]
+    [TestCase(64, "watch", "-f", ".", "--ipvs-sync-period", "0s")]
     [TestCase(1, "apply", "-f", "/no/such/folder")]
     public async Task Wrong_calls_are_told(int exitCode, params string[] arguments)
     {

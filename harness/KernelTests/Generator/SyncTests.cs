@@ -4,6 +4,7 @@ using Conformance.Generator.Decisions;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
 using Conformance.Harness.Labs;
+using Conformance.Kernel;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;
@@ -112,6 +113,27 @@ public sealed class SyncTests
         (await machine.StateAsync()).Differences(KernelState.Of(scenario, "state-2-cleanup")).ShouldBeEmpty();
         await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
         (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_set_that_has_to_hold_more_than_it_was_made_for_is_enlarged()
+    {
+        await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
+        var name = new ObjectName("default", "many");
+        var options = new GeneratorOptions { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
+        var cluster = new Cluster();
+        cluster.Put(new Service { Name = name, ClusterIPs = [IPAddress.Parse("10.96.0.1")], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
+        cluster.Put(Slice(1));
+        (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
+        cluster.Put(Slice(66_000));
+
+        (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
+
+        machine.Kernel.Ipset.List("KUBE-LOOP-BACK").ShouldHaveSingleItem().Entries.Count.ShouldBe(66_000);
+        (await machine.SyncAsync(options, cluster)).Changes.ShouldBeEmpty();
+
+        EndpointSlice Slice(int endpoints) => new(name, name, IsIPv6: false, [new SlicePort("", IpProtocol.Tcp, 8080)],
+            [.. Enumerable.Range(0, endpoints).Select(i => new Endpoint(new IPAddress([10, (byte)(100 + (i >> 16)), (byte)(i >> 8), (byte)i]), true, true, false, "node1", null))]);
     }
 
     [Test]

@@ -96,7 +96,7 @@ public sealed class ManifestTests
     [Test]
     public void Json_that_ends_too_early_is_told_and_what_came_before_is_kept()
     {
-        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1"}},""" + "\n{\"kind\":");
+        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}},""" + "\n{\"kind\":");
 
         (manifest.Objects.Count, manifest.IsTorn).ShouldBe((1, true));
         manifest.Problems.ShouldHaveSingleItem().Line.ShouldBe(2);
@@ -114,6 +114,8 @@ public sealed class ManifestTests
             manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe(words);
             manifest.Objects.ShouldBeEmpty();
         }
+        var wide = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":"{{{new string('é', 800_000)}}}"},"spec":{"clusterIP":"10.96.0.1"}}""";
+        Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 1572864 bytes", "bytes, not characters");
         if (format == "json")
             return;
         var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range('b', 8).Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n")) + "kind: Service\napiVersion: v1\n";
@@ -123,18 +125,99 @@ public sealed class ManifestTests
     [Test]
     public void Text_that_is_no_unicode_is_refused_and_only_its_object_is_left_out()
     {
-        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"\ud800"}},{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1"}}]}""");
+        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"\ud800"}},{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}]}""");
 
         manifest.Objects.Count.ShouldBe(1);
         manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("is no valid Unicode text");
     }
 
     [Test]
+    public void A_chain_of_aliases_is_as_deep_as_what_it_stands_for()
+    {
+        var items = string.Concat(Enumerable.Range(0, 300).Select(i =>
+            $"- a: &a{i} {new string('[', 95)}{(i == 0 ? "x" : $"*a{i - 1}")}{new string(']', 95)}\n  kind: Service\n  apiVersion: v1\n"));
+
+        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{items}");
+
+        manifest.Objects.ShouldBeEmpty();
+        manifest.Problems.Select(p => p.Message).ShouldContain("nested more than 100 levels deep");
+    }
+
+    [Test]
+    public void A_list_is_read_to_its_end_whatever_brackets_its_texts_and_items_have()
+    {
+        var texts = string.Concat(Enumerable.Range(0, 6000).Select(_ => "- { kind: ConfigMap, apiVersion: v1, note: \"see [1\", other: '[[' }\n"));
+        var deep = $"- kind: Service\n  apiVersion: v1\n  metadata: {{ name: deep }}\n  spec: {new string('[', 1200)}{new string(']', 1200)}\n";
+        var good = "- { kind: Service, apiVersion: v1, metadata: { name: good }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }\n";
+
+        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{texts}{deep}{good}");
+
+        manifest.IsTorn.ShouldBeFalse();
+        manifest.Objects.ShouldHaveSingleItem();
+        manifest.Problems.ShouldHaveSingleItem().ToString().ShouldContain("Service deep is left out: nested more than 100 levels deep");
+    }
+
+    [Test]
+    public void A_byte_order_mark_aliases_and_merge_keys_change_nothing([Values] bool hasMark)
+    {
+        const string service = "{ kind: Service, apiVersion: v1, metadata: { name: a }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }";
+        foreach (var text in new[]
+        {
+            $"--- {service}", $"all: &all [ {service} ]\nkind: List\napiVersion: v1\nitems: *all\n",
+            $"defaults: &d {{ ports: [ {{ port: 80 }} ], clusterIP: 10.96.0.9 }}\nkind: Service\napiVersion: v1\nmetadata: {{ name: a }}\nspec: {{ <<: *d, clusterIP: 10.96.0.1 }}\n",
+            """{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""",
+        })
+        {
+            var manifest = Read((hasMark ? "\uFEFF" : "") + text);
+            manifest.Problems.ShouldBeEmpty(text);
+            var read = (Service)manifest.Objects.ShouldHaveSingleItem(text);
+            (read.ClusterIPs[0].ToString(), read.Ports[0].Port).ShouldBe(("10.96.0.1", (ushort)80), text);
+        }
+    }
+
+    [TestCase("apiVersion: v1\n", "", "apiVersion", "is required")]
+    [TestCase("apiVersion: v1\n", "apiVersion: v2\n", "apiVersion", "must be v1")]
+    [TestCase("[10.96.0.1, \"fd00::1\"]", "[10.96.0.1, 10.96.0.9]", "spec.clusterIPs", "must be one address, or one of each family")]
+    [TestCase("  sessionAffinity", "  ipFamilies: [IPv6, IPv4]\n  sessionAffinity", "spec.ipFamilies[0]", "must be the family of 10.96.0.1")]
+    [TestCase("  ports:\n    - { name: http, port: 80, nodePort: 30080 }\n", "", "spec.ports", "is required")]
+    public void What_an_object_lacks_is_told(string good, string bad, string field, string words)
+    {
+        var problem = Read($"{Good}\n".Replace(good, bad, StringComparison.Ordinal)).Problems.ShouldHaveSingleItem();
+
+        problem.Field.ShouldBe(field);
+        problem.Message.ShouldStartWith(words);
+    }
+
+    [Test]
+    public void A_list_whose_items_are_none_is_told() =>
+        Read("kind: List\napiVersion: v1\nitems: {}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("must be a list");
+
+    [TestCase("service.kubernetes.io/headless")]
+    [TestCase("service.kubernetes.io/service-proxy-name")]
+    public void A_slice_that_is_another_proxy_s_affair_is_left_alone(string label)
+    {
+        var manifest = Read($$$"""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a","{{{label}}}":"x"}},"addressType":"IPv4","ports":[],"endpoints":[]}""");
+
+        manifest.Objects.ShouldBeEmpty();
+        manifest.Problems.ShouldBeEmpty();
+    }
+
+    [TestCase("topology-mode: Auto", true)]
+    [TestCase("topology-mode: PreferZone", true)]
+    [TestCase("topology-mode: Disabled", false)]
+    [TestCase("topology-aware-hints: disabled, service.kubernetes.io/topology-mode: Auto", false)]
+    [TestCase("topology-aware-hints: auto", true)]
+    public void Hints_are_followed_as_kube_proxy_follows_them(string annotations, bool follows) =>
+        ((Service)Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ service.kubernetes.io/{annotations} }}", StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).UsesTopologyHints.ShouldBe(follows);
+
+    [Test]
     public void Words_of_an_object_never_reach_a_document()
     {
         const string evil = "x -j ACCEPT\\nCOMMIT\\n*nat";
-        var manifest = Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)
-            .Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)
+        Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString().ShouldSatisfyAllConditions(
+            told => told.ShouldContain("metadata.name must be of lower-case letters"),
+            told => told.ShouldNotContain('\n', "one line, whatever the object says"));
+        var manifest = Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)
             .Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: rr }}", StringComparison.Ordinal));
         var cluster = new Cluster();
         foreach (var item in manifest.Objects)

@@ -1,0 +1,109 @@
+using Conformance.Generator.Objects;
+using Conformance.Generator.Watching;
+using Conformance.Harness;
+
+namespace Conformance.Tests.Generator;
+
+/// <summary>What is followed of files and folders when they themselves are exchanged.</summary>
+[Parallelizable(ParallelScope.All)]
+[FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
+public sealed class FileFeedTests : IDisposable
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("feed-test").FullName;
+    private readonly Cluster _cluster = new();
+    private FileFeed? _feed;
+
+    public void Dispose()
+    {
+        _feed?.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Test]
+    public async Task A_file_of_a_config_map_is_followed_through_its_link()
+    {
+        Write("..1/s.yaml", "one");
+        Link("..data", "..1");
+        Link("s.yaml", "..data/s.yaml");
+        await FollowAsync("s.yaml", "one");
+
+        Write("..2/s.yaml", "two");
+        Link("..data_new", "..2");
+        await RenameAsync("..data_new", "..data");
+
+        await ServicesAsync("two");
+    }
+
+    [Test]
+    public async Task A_folder_that_is_removed_and_made_anew_is_followed()
+    {
+        Write("services/s.yaml", "one");
+        await FollowAsync("services", "one");
+
+        Directory.Delete(At("services"), recursive: true);
+        await ServicesAsync();
+        Write("services/t.yaml", "two");
+        await ServicesAsync("two");
+        Write("services/u.yaml", "three");
+
+        await ServicesAsync("three", "two");
+    }
+
+    [Test]
+    public async Task A_link_to_a_folder_that_is_pointed_elsewhere_is_followed()
+    {
+        Write("a/s.yaml", "one");
+        Write("b/s.yaml", "two");
+        Link("current", "a");
+        await FollowAsync("current", "one");
+
+        Link("new", "b");
+        await RenameAsync("new", "current");
+        await ServicesAsync("two");
+        Write("b/t.yaml", "three");
+
+        await ServicesAsync("three", "two");
+    }
+
+    [Test]
+    public async Task What_is_no_manifest_is_not_read()
+    {
+        Write("services/s.yaml", "one");
+        await FollowAsync("services", "one");
+        var told = _told;
+
+        Write("services/notes.txt", "two");
+        File.Move(At("services/notes.txt"), At("services/more.txt"));
+        Write("services/t.yaml", "three");
+        await ServicesAsync("one", "three");
+
+        (_told - told).ShouldBe(1, "the manifest alone");
+    }
+
+    private int _told;
+
+    private async Task FollowAsync(string path, params string[] expected)
+    {
+        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _told), problem => throw new InvalidOperationException(problem.ToString()));
+        await ServicesAsync(expected);
+    }
+
+    private Task ServicesAsync(params string[] expected) => Eventually.Async($"the Services are {string.Join(", ", expected)}", () =>
+    {
+        _feed!.Take(_cluster);
+        return _cluster.Services.Keys.Select(k => k.Name).Order(StringComparer.Ordinal).ToList();
+    }, names => names.SequenceEqual(expected, StringComparer.Ordinal));
+
+    private string At(string path) => Path.Combine(_folder, path);
+
+    /// <summary>rename(2), of links to folders too, which .NET does not offer.</summary>
+    private Task RenameAsync(string from, string to) => CliWrap.Cli.Wrap("mv").WithArguments(["--no-target-directory", At(from), At(to)]).ExecuteAsync();
+
+    private void Link(string link, string target) => File.CreateSymbolicLink(At(link), target);
+
+    private void Write(string path, string name)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(At(path))!);
+        File.WriteAllText(At(path), $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"{{{name}}}"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""");
+    }
+}
