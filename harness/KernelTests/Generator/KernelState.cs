@@ -10,20 +10,29 @@ namespace Conformance.KernelTests.Generator;
 internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<string>> Files)
 {
     private const string Device = "kube-ipvs0";
-    private static readonly string[] s_files = ["addrs.txt", "ipset-save.txt", "iptables-save.txt", "ip6tables-save.txt", "ipvsadm.txt"];
+    private static readonly string[] s_files = ["addrs.txt", "ipset-save.txt", "iptables-save.txt", "ip6tables-save.txt", "ipvsadm.txt", "sysctls.txt"];
+
+    /// <summary>Those of a namespace that kube-proxy sets, or is said to leave alone.</summary>
+    private static readonly string[] s_sysctls =
+    [
+        "net/ipv4/vs/conntrack", "net/ipv4/vs/conn_reuse_mode", "net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template", "net/ipv4/ip_forward",
+        "net/ipv4/conf/all/arp_ignore", "net/ipv4/conf/all/arp_announce", "net/ipv4/conf/all/route_localnet", "net/ipv4/conf/all/rp_filter",
+        "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait", "net/netfilter/nf_conntrack_tcp_be_liberal",
+    ];
 
     /// <summary>Reads the state of a node with one process for each tool.</summary>
     internal static async Task<KernelState> ReadAsync(Node node)
     {
         // The kernel's list goes on where it was by a count over all namespaces: while another one changes, it repeats or
         // leaves out virtual servers (ip_vs_genl_dump_services). It is taken when it is the same twice.
-        const string script = """
+        var script = $"""
             echo '=== addrs.txt'; ip address show dev kube-ipvs0 2>/dev/null; ip route show table local dev kube-ipvs0 2>/dev/null
             ip -6 route show table all dev kube-ipvs0 2>/dev/null
             echo '=== ipset-save.txt'; ipset -s save
             echo '=== iptables-save.txt'; iptables-save
             echo '=== ip6tables-save.txt'; ip6tables-save
             echo '=== ipvsadm.txt'; a=; b=-; while [ "$a" != "$b" ]; do a=$(ipvsadm -Sn); b=$(ipvsadm -Sn); done; echo "$a"; ipvsadm -l --timeout
+            echo '=== sysctls.txt'; cd /proc/sys; grep -H '' {string.Join(' ', s_sysctls)} 2>/dev/null | sed 's/:/ = /'
             """;
         var text = (await node.Command("sh", "-c", script).ExecuteAsync()).StandardOutput;
         var sections = text.Split("=== ", StringSplitOptions.RemoveEmptyEntries).ToDictionary(s => s[..s.IndexOf('\n', StringComparison.Ordinal)], s => s[(s.IndexOf('\n', StringComparison.Ordinal) + 1)..], StringComparer.Ordinal);
@@ -74,6 +83,7 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
         ["iptables-save.txt"] = Tables(read("iptables-save.txt")),
         ["ip6tables-save.txt"] = Tables(read("ip6tables-save.txt")),
         ["ipvsadm.txt"] = [.. Lines(read("ipvsadm.txt")).Order(StringComparer.Ordinal)],
+        ["sysctls.txt"] = [.. Lines(read("sysctls.txt")).Where(l => s_sysctls.Contains(l.Split(' ')[0], StringComparer.Ordinal)).Order(StringComparer.Ordinal)],
     });
 
     private static IEnumerable<string> Lines(string text) => text.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0 && !l.StartsWith('#'));

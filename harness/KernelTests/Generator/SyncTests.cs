@@ -119,21 +119,23 @@ public sealed class SyncTests
     public async Task A_set_that_has_to_hold_more_than_it_was_made_for_is_enlarged()
     {
         await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
-        var name = new ObjectName("default", "many");
         var options = new GeneratorOptions { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
         var cluster = new Cluster();
-        cluster.Put(new Service { Name = name, ClusterIPs = [IPAddress.Parse("10.96.0.1")], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
-        cluster.Put(Slice(1));
+        // Many Services, since adding to one virtual server takes the longer the more it has.
+        for (var i = 0; i < 66; i++)
+            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
-        cluster.Put(Slice(66_000));
+        for (var i = 0; i < 66; i++)
+            cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", IpProtocol.Tcp, 8080)], [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
 
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
 
         machine.Kernel.Ipset.List("KUBE-LOOP-BACK").ShouldHaveSingleItem().Entries.Count.ShouldBe(66_000);
         (await machine.SyncAsync(options, cluster)).Changes.ShouldBeEmpty();
 
-        EndpointSlice Slice(int endpoints) => new(name, name, IsIPv6: false, [new SlicePort("", IpProtocol.Tcp, 8080)],
-            [.. Enumerable.Range(0, endpoints).Select(i => new Endpoint(new IPAddress([10, (byte)(100 + (i >> 16)), (byte)(i >> 8), (byte)i]), true, true, false, "node1", null))]);
+        static ObjectName Name(int number) => new("default", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"many-{number}"));
+
+        static Endpoint Endpoint(int number) => new(new IPAddress([10, (byte)(100 + (number >> 16)), (byte)(number >> 8), (byte)number]), true, true, false, "node1", null);
     }
 
     [Test]
