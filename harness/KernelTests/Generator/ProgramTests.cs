@@ -171,6 +171,30 @@ public sealed class ProgramTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task Killed_at_any_point_and_started_again_it_comes_to_the_same_state()
+    {
+        Put("many.yaml", string.Concat(Enumerable.Range(0, 300).Select(i => Service($"many-{i}", string.Create(CultureInfo.InvariantCulture, $"10.96.{i >> 8}.{1 + (i & 127)}"), 1000 + i, "type: NodePort", nodePort: 30000 + i))));
+        string[] arguments = ["apply", "-f", Path.Combine(_folder, "many.yaml")];
+        foreach (var milliseconds in new[] { 300, 450, 600, 750, 900 })
+        {
+            using var kill = new CancellationTokenSource(TimeSpan.FromMilliseconds(milliseconds));
+            try
+            {
+                await Generator(arguments).ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteAsync(kill.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                // killed, wherever it was
+            }
+        }
+
+        await Generator(arguments).ExecuteAsync();
+
+        Servers().Length.ShouldBe(600);
+        (await Generator(["plan", .. arguments[1..]]).ExecuteAsync()).StandardOutput.ShouldBeEmpty();
+    }
+
+    [Test]
     public async Task A_configuration_file_has_the_flags_names_and_a_flag_wins()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80));
