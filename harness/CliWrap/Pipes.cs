@@ -31,6 +31,19 @@ public abstract class PipeTarget
 
     public static PipeTarget ToStringBuilder(StringBuilder builder) => new StringTarget(builder);
 
+    /// <summary>Calls back with every line.</summary>
+    public static PipeTarget ToDelegate(Action<string> handleLine) => new LineTarget(handleLine);
+
+    private sealed class LineTarget(Action<string> handleLine) : PipeTarget
+    {
+        public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)
+        {
+            using var reader = new StreamReader(source, Encoding.UTF8);
+            while (await reader.ReadLineAsync(cancellationToken) is { } line)
+                handleLine(line);
+        }
+    }
+
     private sealed class StreamTarget(Stream target) : PipeTarget
     {
         public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)

@@ -9,7 +9,7 @@ namespace Conformance.Cli.Runner;
 internal sealed class LabRun(LabKernel kernel, string runFolder)
 {
     /// <summary>Without any test ending for so long, the runner hangs: it is ended, and what has no result is told.</summary>
-    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(4); // the longest test waits two
 
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];

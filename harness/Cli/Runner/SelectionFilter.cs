@@ -6,14 +6,19 @@ namespace Conformance.Cli.Runner;
 
 /// <summary>
 /// Selects tests by words with commas between them: a claim's id (<c>SNAT-1</c>), ids with a star (<c>SNAT-*</c>), or
-/// a part of a test's full name. Case does not matter.
+/// a part of a test's full name. A word behind a minus leaves out the tests of a category (<c>-slow</c>). Case does not matter.
 /// </summary>
 internal sealed class SelectionFilter : TestFilter
 {
     private readonly ConcurrentDictionary<string, bool> _matched = new(StringComparer.Ordinal);
     private readonly string[] _words;
+    private readonly string[] _leftOut;
 
-    private SelectionFilter(string[] words) => _words = words;
+    private SelectionFilter(string[] words)
+    {
+        _words = [.. words.Where(w => w[0] != '-')];
+        _leftOut = [.. words.Where(w => w[0] == '-').Select(w => w[1..])];
+    }
 
     internal static ITestFilter Parse(string text)
     {
@@ -26,8 +31,10 @@ internal sealed class SelectionFilter : TestFilter
 
     public override bool Match(ITest test)
     {
-        if (test.IsSuite)
+        if (test.IsSuite || _leftOut.Any(category => IsOf(test, category)))
             return false;
+        if (_words.Length == 0)
+            return true;
         var matching = _words.Where(word => IsMatch(test, word)).ToList();
         foreach (var word in matching)
             _matched[word] = true;
@@ -35,6 +42,10 @@ internal sealed class SelectionFilter : TestFilter
     }
 
     public override TNode AddToXml(TNode parentNode, bool recursive) => parentNode.AddElement("selection", string.Join(',', _words));
+
+    /// <summary>A category of the test or of its fixture.</summary>
+    private static bool IsOf(ITest? test, string category) =>
+        test is not null && (test.Properties[PropertyNames.Category].Cast<string>().Contains(category, StringComparer.OrdinalIgnoreCase) || IsOf(test.Parent, category));
 
     private static bool IsMatch(ITest test, string word)
     {

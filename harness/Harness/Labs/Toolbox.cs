@@ -1,3 +1,4 @@
+using CliWrap.Buffered;
 using Conformance.Generator.Sync;
 using Conformance.Kernel;
 
@@ -24,11 +25,18 @@ public static class Toolbox
         ["LC_ALL"] = "C.UTF-8",
     });
 
+    /// <summary>By env(1), which looks the program up in the PATH that it is given.</summary>
+    private static readonly Lazy<Task<bool>> s_isNft = new(async () =>
+        (await CliWrap.Cli.Wrap("env").WithArguments(["iptables", "--version"]).WithEnvironmentVariables(await s_environment.Value).ExecuteBufferedAsync()).StandardOutput.Contains("nf_tables", StringComparison.Ordinal));
+
     /// <summary>The variables; there once a lab has been started.</summary>
     public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value.Result;
 
     /// <summary>The variant of iptables that works here.</summary>
     public static Task<IptablesVariant> Iptables => s_iptables.Value;
+
+    /// <summary>Whether the iptables of nodes keeps its rules in nftables.</summary>
+    internal static Task<bool> IsNftAsync() => s_isNft.Value;
 
     /// <summary>Finds out what works here, once for each process, and so makes the kernel load what iptables needs.</summary>
     public static Task PrepareAsync() => s_environment.Value;

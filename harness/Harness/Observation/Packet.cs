@@ -94,6 +94,10 @@ public sealed record Packet
         };
     }
 
+    /// <summary>A packet of which only its end points are known.</summary>
+    internal static Packet Of(IPEndPoint source, IPEndPoint destination) =>
+        new() { SourceAddress = source.Address, SourcePort = source.Port, DestinationAddress = destination.Address, DestinationPort = destination.Port };
+
     /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>
     public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
 

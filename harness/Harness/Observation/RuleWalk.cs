@@ -56,7 +56,8 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             var before = await SaveAsync(node);
             for (var attempt = 0; ; attempt++)
             {
-                var (flow, events) = await TraceAsync(node, sourcePort + attempt, ask);
+                var port = sourcePort + attempt;
+                var (flow, steps) = await TraceAsync(node, port, ask, Generator.Sync.LiveRules.Parse(before));
                 var after = await SaveAsync(node);
                 if (after != before && attempt < Attempts)
                 {
@@ -65,9 +66,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 }
                 if (after != before)
                     throw new HarnessException($"The rules of {node.Name} change all the time.", $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.", "Let nothing else change Services meanwhile.");
-                var port = sourcePort + attempt;
-                var chains = Generator.Sync.LiveRules.Parse(after);
-                return new RuleWalk(node, flow, [.. events.Where(e => e.Table != Table).Select(e => StepOf(e, chains))],
+                return new RuleWalk(node, flow, [.. steps.Where(s => s.Table != Table)],
                     [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]);
             }
         }
@@ -77,22 +76,19 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         }
     }
 
-    private static WalkStep StepOf(TraceEvent e, Generator.Sync.LiveRules chains) =>
-        new(e.Table, e.Chain, e.Kind, e.Kind == TraceKind.Rule && e.Number <= chains.Of(e.Table, e.Chain).Count ? chains.Of(e.Table, e.Chain)[e.Number - 1] : "", e.Mark, Packet.ParseIp(e.Packet));
-
     /// <summary>The rules as text, without comments, which have the time in them, and without the counters of chains.</summary>
     private static async Task<string> SaveAsync(Node node) => string.Join('\n', (await node.Command("iptables-save").ExecuteAsync()).StandardOutput.Split('\n')
         .Where(l => !l.StartsWith('#')).Select(l => l.StartsWith(':') ? l.Split('[')[0] : l));
 
-    private static async Task<(Flow Flow, IReadOnlyList<TraceEvent> Events)> TraceAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask)
+    private static async Task<(Flow Flow, IReadOnlyList<WalkStep> Steps)> TraceAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask, Generator.Sync.LiveRules rulesBefore)
     {
-        using var trace = new RuleTraceSocket(node.Namespace);
+        await using var trace = await RuleTrace.StartAsync(node);
         string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
         await RestoreAsync("-A", rules);
         try
         {
             var flow = await ask(sourcePort);
-            return (flow, trace.Take());
+            return (flow, await trace.TakeAsync(rulesBefore));
         }
         finally
         {

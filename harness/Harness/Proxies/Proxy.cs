@@ -93,7 +93,12 @@ public sealed class RunningProxy : IAsyncDisposable
     {
         Node = node;
         Argv = argv;
-        var pipe = new LogTarget(_log);
+        // Both streams in one text, which may be read while they go on.
+        var pipe = PipeTarget.ToDelegate(line =>
+        {
+            lock (_log)
+                _log.Append(line).Append('\n');
+        });
         _process = node.Command([.. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
         node.Lab.Note(node, $"start {string.Join(' ', argv)}");
@@ -128,19 +133,5 @@ public sealed class RunningProxy : IAsyncDisposable
             // ended by us
         }
         _end.Dispose();
-    }
-
-    /// <summary>Both streams in one text, which may be read while they go on.</summary>
-    private sealed class LogTarget(StringBuilder log) : PipeTarget
-    {
-        public override async Task CopyFromAsync(Stream source, CancellationToken cancellationToken = default)
-        {
-            using var reader = new StreamReader(source, Encoding.UTF8);
-            while (await reader.ReadLineAsync(cancellationToken) is { } line)
-            {
-                lock (log)
-                    log.Append(line).Append('\n');
-            }
-        }
     }
 }

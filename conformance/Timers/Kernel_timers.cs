@@ -1,0 +1,91 @@
+using System.Diagnostics;
+using Conformance.Harness;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Kernel;
+using Conformance.Kernel.Tables;
+
+namespace Conformance.Suite.Timers;
+
+/// <summary>
+/// How long IPVS remembers: the time-outs of its TCP states (ip_vs_proto_tcp.c), of which ipvsadm sets three. Waited for in
+/// full; the other chapters are made so that they need not.
+/// </summary>
+[Topology("routed-nat")]
+[Category("slow")]
+[Requires(Feature.Ipvs)]
+public sealed class Kernel_timers : ConformanceFixture
+{
+    private const string Vip = "10.10.0.1";
+
+    [Test, Claim("TIMER-1")]
+    public async Task A_connection_that_was_closed_is_remembered_in_time_wait_for_120_s()
+    {
+        await ServeAsync();
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+
+        Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("TIME_WAIT");
+        (await SecondsUntilForgottenAsync(_ => true, atMost: 150)).ShouldBeInRange(110, 135);
+    }
+
+    [Test, Claim("TIMER-2")]
+    public async Task A_connection_that_was_never_answered_is_remembered_in_syn_recv_for_60_s()
+    {
+        await ServeAsync();
+        await Rs1.Iptables.AddAsync(("filter", "-A INPUT -p tcp --dport 8080 -j DROP"));
+        (await Client.AskAsync($"{Vip}:80")).ShouldTimeOut();
+
+        Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("SYN_RECV");
+        (await SecondsUntilForgottenAsync(_ => true, atMost: 90)).ShouldBeInRange(50, 75);
+    }
+
+    [Test, Claim("TIMER-3")]
+    public async Task A_connection_that_was_reset_is_remembered_in_close_for_10_s()
+    {
+        await ServeAsync();
+        var flow = await Client.ConnectAsync($"{Vip}:80");
+        await flow.ResetAsync();
+
+        Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("CLOSE");
+        (await SecondsUntilForgottenAsync(_ => true, atMost: 30)).ShouldBeInRange(8, 20);
+    }
+
+    [Test, Claim("TIMER-4")]
+    public async Task Ipvsadm_sets_the_time_of_established_connections_and_not_that_of_time_wait()
+    {
+        await ServeAsync();
+        await Director.RunAsync("ipvsadm --set 20 21 22");
+        await using var open = await Client.ConnectAsync($"{Vip}:80");
+        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+
+        Of("ESTABLISHED").ExpiresInSeconds.ShouldBeInRange(15, 20);
+        Of("TIME_WAIT").ExpiresInSeconds.ShouldBeInRange(110, 120);
+
+        IpvsConnection Of(string state) => Director.IpvsConnections().Single(c => c.State == state);
+    }
+
+    [Test, Claim("TIMER-5")]
+    public async Task Persistence_of_5_s_lasts_a_minute_longer_where_it_controls_a_connection()
+    {
+        await ServeAsync(persistence: " -p 5");
+        var flow = await Client.ConnectAsync($"{Vip}:80");
+        await flow.ResetAsync();
+
+        (await SecondsUntilForgottenAsync(c => c.Client.Port == 0, atMost: 90)).ShouldBeInRange(50, 80);
+    }
+
+    private async Task ServeAsync(string persistence = "")
+    {
+        await Director.AddAddressAsync($"{Vip}/32", "lo");
+        await Director.RunAsync($"ipvsadm -A -t {Vip}:80 -s rr{persistence}");
+        await Director.RunAsync($"ipvsadm -a -t {Vip}:80 -r {Rs1.Address}:8080 -m");
+    }
+
+    private async Task<double> SecondsUntilForgottenAsync(Func<IpvsConnection, bool> isMeant, int atMost)
+    {
+        Director.IpvsConnections().ShouldContain(c => isMeant(c));
+        var clock = Stopwatch.StartNew();
+        await Eventually.Async("IPVS has forgotten it", Director.IpvsConnections, connections => !connections.Any(isMeant), TimeSpan.FromSeconds(atMost), pause: TimeSpan.FromMilliseconds(500));
+        return clock.Elapsed.TotalSeconds;
+    }
+}

@@ -1,0 +1,42 @@
+using CliWrap;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
+using Conformance.Kernel;
+using Conformance.Kernel.Netlink;
+using Conformance.Topologies;
+
+namespace Conformance.Tests;
+
+/// <summary>The walk through the rules of iptables-nft, on this machine's own kernel where that has it.</summary>
+public sealed class NftTraceTests
+{
+    [OneTimeSetUp]
+    public async Task IsThereNft()
+    {
+        if (!KernelFeatures.Current.HasNamespaces)
+            Assert.Ignore("not testable: making namespaces needs root");
+        await Toolbox.PrepareAsync();
+        if (!await Toolbox.IsNftAsync())
+            Assert.Ignore("not testable: the iptables that works on this kernel is iptables-legacy, whose trace the suite itself proves");
+    }
+
+    [Test]
+    public async Task A_packet_is_followed_through_the_rules_that_it_passes()
+    {
+        await using var lab = await Lab.StartAsync(Topology.Load("routed-nat"));
+        var (client, director) = (lab["client"], lab["director"]);
+        await director.Iptables.AddAsync(
+            ("nat", ":PORTALS - [0:0]"), ("nat", "-A PREROUTING -m comment --comment \"portals of services\" -j PORTALS"), ("nat", "-A PORTALS -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.16.0.99:8080"),
+            ("mangle", "-A PREROUTING -p tcp -j MARK --set-xmark 0x4000/0x4000"), ("filter", "-A FORWARD -p udp -j DROP"), ("filter", "-A FORWARD -p tcp -j ACCEPT"));
+        await director.Command("conntrack", "-L").TryAsync();
+
+        var walk = await RuleWalk.FollowAsync(director, 41300, port => client.AskAsync("192.168.113.101:80", port));
+
+        walk.Flow.ShouldBeAnsweredBy("rs1");
+        walk.Path.ShouldBe(["mangle PREROUTING -> MARK", "nat PREROUTING -> PORTALS", "nat PORTALS -> DNAT", "filter FORWARD -> ACCEPT"]);
+        var forwarded = walk.Steps.Single(s => s is { Table: "filter", Kind: TraceKind.Rule });
+        (forwarded.Packet.Destination!.ToString(), forwarded.Mark, forwarded.Rule).ShouldBe(("172.16.0.99:8080", 0x4000u, "-p tcp -j ACCEPT"));
+        (await director.Iptables.CountersAsync()).ShouldNotContain(r => r.Rule.Contains("TRACE", StringComparison.Ordinal), "observing leaves no mark");
+    }
+}
