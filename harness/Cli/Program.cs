@@ -19,7 +19,7 @@ if (args is [TestHost.PrepareVerb])
 var root = new RootCommand("IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
 {
     RunVerb.Create(), TestVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
-    CaptureVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
+    CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
 };
 var parsed = root.Parse(args);
 if (parsed.Errors.Count > 0)

@@ -43,6 +43,27 @@ public sealed class DetachedLabTests
     }
 
     [Test]
+    public async Task A_flow_through_a_lab_that_is_up_is_explained()
+    {
+        await UpAsync();
+        foreach (var command in new[] { "ip address add 10.10.0.1/24 dev ens33", "ipvsadm -A -t 10.10.0.1:8410 -s rr", "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m", "iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.1 -j MASQUERADE", "sysctl -w net.ipv4.vs.conntrack=1" })
+            (await LabAsync(["exec", "director", "--", .. command.Split(' ')])).ExitCode.ShouldBe(0, command);
+        await LabAsync("exec", "client", "--", "ip", "route", "add", "10.10.0.0/16", "via", "192.168.113.101");
+
+        var explained = await LabAsync("explain", "client", "10.10.0.1:8410");
+
+        explained.ExitCode.ShouldBe(0, explained.StandardError);
+        explained.StandardOutput.ShouldSatisfyAllConditions(
+            text => text.ShouldStartWith("client (192.168.113.102:20050) asked tcp 10.10.0.1:8410: answered by rs1, rs1 saw 192.168.113.101:"),
+            text => text.ShouldContain("nat    POSTROUTING              -m ipvs --vaddr 10.10.0.1 -j MASQUERADE   ["),
+            text => text.ShouldContain("IPVS of director: TCP 192.168.113.102:20050 -> 10.10.0.1:8410 -> 192.168.113.99:8080"),
+            text => text.ShouldContain("conntrack of director: ipv4 2 tcp 6"),
+            text => text.ShouldContain("rs1:ens33       sends     192.168.113.99:8080 > 192.168.113.101:"));
+        (await LabAsync("exec", "director", "--", "iptables-save", "-t", "raw")).StandardOutput.ShouldNotContain("TRACE");
+        (await LabAsync("explain", "cleint", "10.10.0.1:8410")).StandardError.ShouldContain("Did you mean 'client'?");
+    }
+
+    [Test]
     public async Task A_capture_of_a_detached_lab_is_pcap()
     {
         await UpAsync();

@@ -136,6 +136,7 @@ public sealed class TrafficTests
     {
         await Director.AddAddressAsync("10.10.0.1/24");
         await Director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await Director.Iptables.AddAsync(("filter", "-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT"), ("filter", "-A OUTPUT -p udp -j DROP"));
         var flow = await Client.AskAsync("10.10.0.1:80");
 
         var failure = Should.Throw<ShouldAssertException>(() => flow.ShouldTimeOut());
@@ -144,6 +145,10 @@ public sealed class TrafficTests
         failure.Message.ShouldContain("answered by rs1");
         failure.Message.ShouldContain("SYN-ACK");
         failure.Message.ShouldContain("virtual servers of director:");
+        failure.Message.ShouldContain("A REPEAT of the flow, traced: client (192.168.113.102:43");
+        failure.Message.ShouldContain("filter INPUT                    -p tcp -m tcp --dport 80 -j ACCEPT   [192.168.113.102:43");
+        failure.Message.ShouldContain("rules of director whose counters grew meanwhile:\n  filter: +");
+        (await Director.Iptables.CountersAsync()).ShouldNotContain(r => r.Rule.Contains("TRACE", StringComparison.Ordinal), "observing leaves no mark");
     }
 
     [Test]

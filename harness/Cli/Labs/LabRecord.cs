@@ -13,6 +13,7 @@ public sealed class LabNotFoundException(string what, string evidence, string fi
 /// A lab that is up, for other calls of the launcher: <c>artifacts/labs/ID.json</c>. It belongs to a process, told
 /// apart from a later one of the same number by its start time, and is a leftover when that process is gone.
 /// </summary>
+/// <param name="Topology">Its name, or the full path of its file.</param>
 /// <param name="StartTime">Of the process, in clock ticks since boot (field 22 of proc_pid_stat(5)).</param>
 /// <param name="Path">PATH of commands in nodes.</param>
 /// <param name="Nodes">For each node the path by which its namespace can be opened while the process lives.</param>
@@ -28,11 +29,12 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     internal bool IsAlive => StartTimeOf(ProcessId) == StartTime;
 
     /// <summary>Records a lab of this process.</summary>
-    internal static LabRecord Write(Lab lab)
+    /// <param name="source">Name or file of its topology, as it was given.</param>
+    internal static LabRecord Write(Lab lab, string source)
     {
         Directory.CreateDirectory(Folder);
         var record = new LabRecord(
-            $"{lab.Topology.Name}-{Environment.ProcessId}", lab.Topology.Name, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
+            $"{lab.Topology.Name}-{Environment.ProcessId}", source.EndsWith(".yaml", StringComparison.Ordinal) ? System.IO.Path.GetFullPath(source) : source, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
             Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal));
         System.IO.File.WriteAllText(record.File + ".new", JsonSerializer.Serialize(record, Output.JsonOptions));
         System.IO.File.Move(record.File + ".new", record.File, overwrite: true);

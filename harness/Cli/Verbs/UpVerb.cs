@@ -31,10 +31,10 @@ internal static class UpVerb
             var labKernel = await LabKernels.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
             // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))
-                return await ShellAsync(parsedTopology);
+                return await ShellAsync(parsedTopology, name);
             using var interrupt = new Interrupt();
             if (parsed.GetValue(hold))
-                return await HoldAsync(parsedTopology, interrupt.Token);
+                return await HoldAsync(parsedTopology, name, interrupt.Token);
             return parsed.GetValue(detach)
                 ? await DetachAsync(labKernel, name, interrupt.Token)
                 : await KernelVerb.RunAsync(labKernel, [Programs.Dotnet, Programs.Cli, "up", name, "--kernel", "host"], interrupt.Token);
@@ -42,13 +42,13 @@ internal static class UpVerb
         return verb;
     }
 
-    private static async Task<int> ShellAsync(Topology topology)
+    private static async Task<int> ShellAsync(Topology topology, string source)
     {
         await using var lab = await Lab.StartAsync(topology, capture: false);
-        var record = LabRecord.Write(lab);
+        var record = LabRecord.Write(lab, source);
         try
         {
-            Console.Error.WriteLine($"{topology.Name} is up: {string.Join(", ", lab.Nodes)}. Here 'lab exec NODE -- COMMAND', 'lab inspect' and 'lab capture NODE' work; leaving the shell takes it down.");
+            Console.Error.WriteLine($"{topology.Name} is up: {string.Join(", ", lab.Nodes)}. Here 'lab exec NODE -- COMMAND', 'lab inspect', 'lab capture NODE' and 'lab explain NODE TARGET' work; leaving the shell takes it down.");
             return await ForegroundProcess.RunAsync(["bash"], new Dictionary<string, string?>(StringComparer.Ordinal)
             {
                 [LabRecord.Variable] = record.File,
@@ -62,10 +62,10 @@ internal static class UpVerb
         }
     }
 
-    private static async Task<int> HoldAsync(Topology topology, CancellationToken cancellationToken)
+    private static async Task<int> HoldAsync(Topology topology, string source, CancellationToken cancellationToken)
     {
         await using var lab = await Lab.StartAsync(topology, capture: false);
-        var record = LabRecord.Write(lab);
+        var record = LabRecord.Write(lab, source);
         try
         {
             await Task.Delay(Timeout.Infinite, cancellationToken);

@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
 using Conformance.Harness.Traffic;
 using Shouldly;
 
@@ -67,9 +68,12 @@ public static class FlowAssertions
     public static void ShouldNotBeSeen(this Flow flow, PacketPattern pattern) =>
         Demand(flow, !flow.Story.Steps.Any(s => pattern.Matches(s.Captured, flow.From.Lab)), $"should not be seen {pattern}");
 
-    /// <summary>What a failure prints: the flow, the story, and the tables and rules of every node that has any; of long ones what concerns the flow.</summary>
+    /// <summary>
+    /// What a failure prints: the flow, the story, the tables and rules of every node that has any (of long ones what concerns
+    /// the flow), and the rules that a repeat of it passed.
+    /// </summary>
     public static string Explain(Flow flow) =>
-        $"{flow}\n{flow.Story}{string.Concat(flow.From.Lab.Nodes.SelectMany(node => TablesOf(node).Select(t => $"\n{t.Title} of {node.Name}:\n{Relevant(t.Text, flow)}")))}";
+        $"{flow}\n{flow.Story}\n{RuleWalk.RepeatAsync(flow).GetAwaiter().GetResult().TrimEnd('\n')}{string.Concat(flow.From.Lab.Nodes.SelectMany(node => TablesOf(node).Select(t => $"\n{t.Title} of {node.Name}:\n{Relevant(t.Text, flow)}")))}";
 
     private static string Relevant(string text, Flow flow)
     {
@@ -95,7 +99,7 @@ public static class FlowAssertions
     {
         foreach (var table in node.Tables())
             yield return table;
-        // Waited for, so that every assertion need not be asynchronous for the sake of its failure.
+        // Waited for, as the repeat above, so that every assertion need not be asynchronous for the sake of its failure.
         if (node.Iptables.DescribeAsync().GetAwaiter().GetResult() is { Length: > 0 } rules)
             yield return ("iptables rules with counters", rules);
     }

@@ -18,11 +18,11 @@ public sealed class Node : IAsyncDisposable
     private readonly Lock _lock = new(); // tests that share a lab start servers at the same time
     private readonly Client _client;
 
-    internal Node(Lab lab, NodeSpec spec)
+    internal Node(Lab lab, NodeSpec spec, NetworkNamespace ns)
     {
         Lab = lab;
         Spec = spec;
-        Namespace = NetworkNamespace.Create($"{lab.Topology.Name}/{spec.Name}");
+        Namespace = ns;
         Route = new RouteSocket(Namespace);
         _client = new Client(this);
         Ipvs = new IpvsAdmin(this);

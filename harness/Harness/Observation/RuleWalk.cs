@@ -34,81 +34,153 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
 {
     private const string Table = "raw";
     private const int Attempts = 3;
+    private static int s_repeatPort = 43000;
     private static readonly Lazy<Task> s_modules = new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
         .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync().Task);
 
     /// <summary>The steps as <c>table CHAIN -> TARGET</c>, policies and returns left out.</summary>
     public IEnumerable<string> Path => Steps.Where(s => s.Kind == TraceKind.Rule).Select(s => $"{s.Table} {s.Chain} -> {s.Target}");
 
+    /// <inheritdoc cref="FollowAsync(IReadOnlyList{Node}, int, Func{int, Task{Flow}})"/>
+    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask) => (await FollowAsync([node], sourcePort, ask))[0];
+
     /// <summary>
-    /// Asks from a port of its own, and follows the SYN (or datagram) through a node. The kernel tells rules by their
+    /// Asks from a port of its own, and follows the SYN (or datagram) through nodes. The kernel tells rules by their
     /// numbers: when somebody changed the rules meanwhile it is asked again, from the next port.
     /// </summary>
-    /// <param name="node">Where the rules are.</param>
+    /// <param name="nodes">Where the rules are.</param>
     /// <param name="ask">Asks from the source port that it is given.</param>
-    /// <exception cref="KernelException">The kernel cannot trace, or somebody else traces in this node.</exception>
-    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask)
+    /// <returns>A walk for each node, of the same flow.</returns>
+    /// <exception cref="KernelException">The kernel cannot trace, or somebody else traces in such a node.</exception>
+    public static async Task<IReadOnlyList<RuleWalk>> FollowAsync(IReadOnlyList<Node> nodes, int sourcePort, Func<int, Task<Flow>> ask)
     {
         await s_modules.Value;
-        await node.TraceLock.WaitAsync();
+        var locked = new List<Node>();
         try
         {
-            var before = await SaveAsync(node);
+            foreach (var node in nodes.OrderBy(n => n.Name, StringComparer.Ordinal)) // in one order, so that two never wait for each other
+            {
+                await node.TraceLock.WaitAsync();
+                locked.Add(node);
+            }
+            var before = await SaveAsync(nodes);
             for (var attempt = 0; ; attempt++)
             {
                 var port = sourcePort + attempt;
-                var (flow, steps) = await TraceAsync(node, port, ask, Generator.Sync.LiveRules.Parse(before));
-                var after = await SaveAsync(node);
-                if (after != before && attempt < Attempts)
+                var (flow, steps) = await TraceAsync(nodes, port, ask, before);
+                var after = await SaveAsync(nodes);
+                if (!after.SequenceEqual(before, StringComparer.Ordinal) && attempt < Attempts)
                 {
                     before = after;
                     continue;
                 }
-                if (after != before)
-                    throw new HarnessException($"The rules of {node.Name} change all the time.", $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.", "Let nothing else change Services meanwhile.");
-                return new RuleWalk(node, flow, [.. steps.Where(s => s.Table != Table)],
-                    [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]);
+                if (!after.SequenceEqual(before, StringComparer.Ordinal))
+                    throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.", $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.", "Let nothing else change Services meanwhile.");
+                return [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
+                    [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]))];
             }
         }
         finally
         {
-            node.TraceLock.Release();
+            foreach (var node in locked)
+                node.TraceLock.Release();
         }
     }
 
-    /// <summary>The rules as text, without comments, which have the time in them, and without the counters of chains.</summary>
-    private static async Task<string> SaveAsync(Node node) => string.Join('\n', (await node.Command("iptables-save").ExecuteAsync()).StandardOutput.Split('\n')
-        .Where(l => !l.StartsWith('#')).Select(l => l.StartsWith(':') ? l.Split('[')[0] : l));
-
-    private static async Task<(Flow Flow, IReadOnlyList<WalkStep> Steps)> TraceAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask, Generator.Sync.LiveRules rulesBefore)
+    /// <summary>
+    /// A flow that was not traced, once more: what its like passes on the nodes where it was seen, and which rules' counters
+    /// grew meanwhile (others' packets count too).
+    /// </summary>
+    /// <returns>In words; empty for what cannot be traced.</returns>
+    internal static async Task<string> RepeatAsync(Flow flow)
     {
-        await using var trace = await RuleTrace.StartAsync(node);
-        string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
-        await RestoreAsync("-A", rules);
+        if (flow.Protocol is not (System.Net.Sockets.ProtocolType.Tcp or System.Net.Sockets.ProtocolType.Udp) || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
+            return "";
+        var seen = flow.Story.Steps.Select(s => s.Captured.Node).Append(flow.From.Name).ToHashSet(StringComparer.Ordinal);
+        var nodes = flow.From.Lab.Nodes.Where(n => n.Spec.Forwarding && seen.Contains(n.Name)).ToList();
+        if (nodes.Count == 0)
+            return "";
         try
         {
+            var before = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
+            var walks = await FollowAsync(nodes, Interlocked.Add(ref s_repeatPort, Attempts + 1), port => flow.AgainAsync(port));
+            var after = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
+            return $"A REPEAT of the flow, traced: {walks[0].Flow}\n{string.Concat(walks.Select(w => w.Describe()))}{string.Concat(nodes.Select((n, i) => $"rules of {n.Name} whose counters grew meanwhile:\n{string.Concat(Grown(before[i], after[i]))}"))}";
+        }
+        catch (Exception e) when (e is KernelException or HarnessException or CommandFailedException)
+        {
+            return $"A repeat of the flow cannot be traced: {e.Message}"; // explaining a failure must not hide it behind another
+        }
+    }
+
+    private static IEnumerable<string> Grown(IReadOnlyList<RuleCounter> before, IReadOnlyList<RuleCounter> after)
+    {
+        var counts = before.GroupBy(r => (r.Table, r.Rule)).ToDictionary(g => g.Key, g => g.Sum(r => r.Packets));
+        return after.GroupBy(r => (r.Table, r.Rule)).Select(g => (g.Key, More: g.Sum(r => r.Packets) - counts.GetValueOrDefault(g.Key))).Where(r => r.More > 0)
+            .Select(r => string.Create(CultureInfo.InvariantCulture, $"  {r.Key.Table}: +{r.More} {r.Key.Rule}\n"));
+    }
+
+    private static Task<string[]> SaveAsync(IReadOnlyList<Node> nodes) => Task.WhenAll(nodes.Select(SaveAsync));
+
+    /// <summary>
+    /// The rules as text, without comments, which have the time in them, without the counters of chains, and without the table
+    /// that the tracing rule stands in, which may be there only since then.
+    /// </summary>
+    private static async Task<string> SaveAsync(Node node)
+    {
+        var lines = new List<string>();
+        var table = "";
+        foreach (var line in (await node.Command("iptables-save").ExecuteAsync()).StandardOutput.Split('\n').Where(l => !l.StartsWith('#')))
+        {
+            table = line.StartsWith('*') ? line[1..] : table;
+            if (table != Table)
+                lines.Add(line.StartsWith(':') ? line.Split('[')[0] : line);
+        }
+        return string.Join('\n', lines);
+    }
+
+    private static async Task<(Flow Flow, IReadOnlyList<WalkStep>[] Steps)> TraceAsync(IReadOnlyList<Node> nodes, int sourcePort, Func<int, Task<Flow>> ask, string[] rulesBefore)
+    {
+        string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
+        var traces = new List<RuleTrace>();
+        var traced = new List<Node>();
+        try
+        {
+            foreach (var node in nodes)
+            {
+                traces.Add(await RuleTrace.StartAsync(node));
+                await RestoreAsync(node, "-A");
+                traced.Add(node);
+            }
             var flow = await ask(sourcePort);
-            return (flow, await trace.TakeAsync(rulesBefore));
+            return (flow, await Task.WhenAll(traces.Select((t, i) => t.TakeAsync(Generator.Sync.LiveRules.Parse(rulesBefore[i])))));
         }
         finally
         {
-            await RestoreAsync("-D", rules);
+            foreach (var node in traced)
+                await RestoreAsync(node, "-D");
+            foreach (var trace in traces)
+                await trace.DisposeAsync();
         }
 
-        async Task RestoreAsync(string verb, IEnumerable<string> rules) =>
+        async Task RestoreAsync(Node node, string verb) =>
             await node.Command("iptables-restore", "--noflush").WithInput($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n").ExecuteAsync();
     }
 
-    public override string ToString()
+    /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>
+    public string Describe()
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"{Flow}\nrules of {Node.Name} that its first packet passed:\n");
+        if (Steps.Count > 0)
+            text.Append(CultureInfo.InvariantCulture, $"rules of {Node.Name} that its first packet passed:\n");
         foreach (var step in Steps)
             text.Append(CultureInfo.InvariantCulture, $"  {step}\n");
         foreach (var connection in Connections)
-            text.Append(CultureInfo.InvariantCulture, $"IPVS: {connection}\n");
+            text.Append(CultureInfo.InvariantCulture, $"IPVS of {Node.Name}: {connection}\n");
         foreach (var entry in Conntrack)
-            text.Append(CultureInfo.InvariantCulture, $"conntrack: {entry}\n");
-        return text.Append(Flow.Story).ToString();
+            text.Append(CultureInfo.InvariantCulture, $"conntrack of {Node.Name}: {entry}\n");
+        return text.ToString();
     }
+
+    public override string ToString() => $"{Flow}\n{Describe()}{Flow.Story}";
 }

@@ -150,6 +150,9 @@ public sealed class Flow : IAsyncDisposable
 
     internal void Hold(Socket socket) => _socket = socket;
 
+    /// <summary>Asks the same once more, from another port.</summary>
+    internal Task<Flow> AgainAsync(int sourcePort) => Protocol == ProtocolType.Udp ? From.AskUdpAsync(Target.ToString(), sourcePort) : From.AskAsync(Target.ToString(), sourcePort);
+
     /// <summary>What the network does to an open connection is what is tested: that it fails is a finding, with its story.</summary>
     private async Task DemandAsync(string expectation, Func<Socket, Task> action)
     {
