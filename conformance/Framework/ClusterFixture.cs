@@ -114,8 +114,8 @@ public abstract class ClusterFixture
     /// <summary>An IPv6 address of the Service network with the same number as the Service's own.</summary>
     protected static string AddressV6(ServiceSpec service) => $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
 
-    /// <summary>A node port, external address or load balancer's address that belongs to the Service alone.</summary>
-    protected static int NodePortOf(ServiceSpec service) => 30000 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) % 2700);
+    /// <summary>A node port, external address or load balancer's address that belongs to the Service alone; the article's node port is below.</summary>
+    protected static int NodePortOf(ServiceSpec service) => 30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) % 2500);
 
     protected static string OutsideAddress(ServiceSpec service) => $"203.0.113.{service.ClusterIPs[0].Split('.')[3]}";
 

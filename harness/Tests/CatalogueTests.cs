@@ -76,6 +76,16 @@ public sealed class CatalogueTests
         }
     }
 
+    [Test]
+    public void A_provisional_claim_that_is_violated_makes_no_run_fail()
+    {
+        var provisional = Claims.Claims.Values.First(c => c.Provisional);
+
+        new Summary([new SummaryRow(provisional, Verdict.Violated, "", 0)]).IsGood.ShouldBeTrue();
+        new Summary([new SummaryRow(provisional, Verdict.Broken, "", 0)]).IsGood.ShouldBeFalse();
+        new Summary([new SummaryRow(Claims.Claims["VS-1"], Verdict.Violated, "", 0)]).IsGood.ShouldBeFalse();
+    }
+
     [TestCase("not-testable: no tunnel here", Verdict.NotTestable)]
     [TestCase("not-supported: by this proxy", Verdict.NotSupported)]
     [TestCase("later", null)]

@@ -114,6 +114,15 @@ public sealed partial class LauncherTests
     }
 
     [Test]
+    public async Task A_category_behind_a_minus_is_left_out()
+    {
+        var result = await Lab("run", "--filter", "VS-16,TIMER-4,-slow").ExecuteBufferedAsync(Limit());
+
+        RecordsOf(result).ShouldBe(["VS-16 holds"]);
+        result.StandardError.ShouldContain("'TIMER-4' selects no test");
+    }
+
+    [Test]
     public async Task Vstest_moves_into_the_lab_kernel_and_its_filter_selects_there()
     {
         var result = await CliWrap.Cli.Wrap("dotnet")

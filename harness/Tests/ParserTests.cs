@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Harness.Observation;
+using Conformance.Kernel.Netlink;
 using Conformance.Kernel.Tables;
 
 namespace Conformance.Tests;
@@ -92,6 +93,46 @@ public sealed class ParserTests
             _ = Packet.Parse(frame.AsMemory(0, length)).ToString();
 
         Packet.Parse(frame).ToString().ShouldBe("192.168.113.101 > 192.168.113.102 ICMP port unreachable (3/3) about [192.168.113.102:35562 > 10.10.0.1:8410]");
+    }
+
+    [Test]
+    public void Sctp_is_parsed_to_its_chunk_and_known_again_after_nat()
+    {
+        const string head = "0200c0a871650200c0a871660800" + "45000034000040004084b1e6c0a871660a0a0001", chunk = "01000014" + "11223344" + "0001a000" + "000affff" + "00000001";
+
+        var packet = Packet.Parse(Convert.FromHexString(head + "8aea20da" + "00000000" + "aaaaaaaa" + chunk));
+        var rewritten = Packet.Parse(Convert.FromHexString(head + "8aeb1f90" + "00000000" + "bbbbbbbb" + chunk));
+        var other = Packet.Parse(Convert.FromHexString(head + "8aea20da" + "00000007" + "aaaaaaaa" + chunk));
+
+        packet.ToString().ShouldBe("192.168.113.102:35562 > 10.10.0.1:8410 SCTP INIT");
+        rewritten.TransportIdentity.ShouldBe(packet.TransportIdentity, "ports and checksum are rewritten");
+        other.TransportIdentity.ShouldNotBe(packet.TransportIdentity, "another association");
+    }
+
+    [Test]
+    public void A_dns_message_is_parsed_and_what_is_none_is_not()
+    {
+        var answer = Convert.FromHexString("1234" + "8183" + "0001" + "0000" + "0000" + "0000" + "026d79" + "03737663" + "00" + "0001" + "0001");
+
+        DnsMessage.Parse(answer).ShouldBe(new DnsMessage("my.svc", 1, IsResponse: true, ResponseCode: 3, Answers: 0));
+        for (var length = 0; length < answer.Length - 2; length++)
+            DnsMessage.Parse(answer.AsSpan(0, length)).ShouldBeNull();
+    }
+
+    [Test]
+    public void What_xtables_monitor_prints_is_a_walk()
+    {
+        var steps = NftTrace.Parse("""
+            PACKET: 2 368d8528 IN=eth0 MACSRC=2:0:c0:a8:71:32 SRC=192.168.113.50 DST=10.96.0.1 LEN=60 TOS=0x0 TTL=64 ID=47644DF SPORT=41000 DPORT=80 SYN MARK=0x4000 
+             TRACE: 2 368d8528 nat:KUBE-SERVICES:rule:0x4:JUMP:KUBE-MARK-MASQ  -4 -t nat -A KUBE-SERVICES -m comment --comment "for masquerade" -j KUBE-MARK-MASQ
+             TRACE: 2 368d8528 nat:KUBE-NODE-PORT:return:
+             TRACE: 2 368d8528 nat:PREROUTING:policy:ACCEPT 
+            """);
+
+        steps.Select(s => (s.Table, s.Chain, s.Kind, s.Target, s.Mark)).ShouldBe(
+            [("nat", "KUBE-SERVICES", TraceKind.Rule, "KUBE-MARK-MASQ", 0x4000u), ("nat", "KUBE-NODE-PORT", TraceKind.Return, "RETURN", 0x4000u), ("nat", "PREROUTING", TraceKind.Policy, "policy", 0x4000u)]);
+        steps[0].Rule.ShouldBe("-m comment --comment \"for masquerade\" -j KUBE-MARK-MASQ");
+        steps[0].Packet.Destination!.ToString().ShouldBe("10.96.0.1:80");
     }
 
     [Test]
