@@ -34,6 +34,9 @@ public abstract class ClusterFixture
 
     protected Lab Lab => Cluster.Lab;
 
+    /// <summary>False when the set-up found that the claim is not supported, or failed.</summary>
+    protected bool IsUp => _shared is not null;
+
     private SharedCluster Shared => _shared ?? throw new InvalidOperationException("The cluster is not up.");
 
     /// <summary>Outside the cluster; its way to the Service network, where it has one, is node1.</summary>
@@ -52,7 +55,7 @@ public abstract class ClusterFixture
     /// <summary>What is needed of the proxy besides Services; a claim about it is not supported by one that lacks it.</summary>
     protected virtual IReadOnlyList<ProxyFeature> Needs => [];
 
-    /// <summary>Whether the fixture has a cluster to itself, because it changes the nodes; its tests then run one after the other.</summary>
+    /// <summary>Whether its tests change the nodes: they have another cluster than all others, one test at a time.</summary>
     protected virtual bool IsAlone => false;
 
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
@@ -70,7 +73,10 @@ public abstract class ClusterFixture
             proxy = new GeneratorProxy { FollowsApiServer = true };
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
-        _shared = await Clusters.GetAsync(proxy, IsAlone ? GetType().Name : "");
+        var shared = await Clusters.GetAsync(proxy, IsAlone);
+        if (IsAlone)
+            await shared.Turn.WaitAsync();
+        _shared = shared;
     }
 
     [TearDown]
@@ -89,6 +95,8 @@ public abstract class ClusterFixture
                 Cluster.Delete(service);
             foreach (var address in _reachable)
                 Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
+            if (IsAlone)
+                Shared.Turn.Release();
         }
         if (Lab.Wire.Dropped > 0)
             throw new InvalidOperationException($"{Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");

@@ -9,6 +9,9 @@ namespace Conformance.Suite;
 /// <summary>A cluster that tests share, with what only some of them need.</summary>
 internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Implementation)
 {
+    /// <summary>Held by the test whose turn it is, on a cluster whose nodes are changed.</summary>
+    internal SemaphoreSlim Turn { get; } = new(1);
+
     /// <summary>The article's my-nginx: nginx in its pod.</summary>
     internal Lazy<Task> Nginx { get; } = new(() => Cluster.Lab["web-b"].StartNginxAsync(80));
 
@@ -31,17 +34,17 @@ internal static class ArticleServices
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
 
-/// <summary>The clusters of a run, one for each implementation under test, started when the first test needs it and shared by all.</summary>
+/// <summary>The clusters of a run, two at most for each implementation under test, started when the first test needs it and shared by all.</summary>
 internal static class Clusters
 {
-    private static readonly ConcurrentDictionary<string, Lazy<Task<SharedCluster>>> s_started = new(StringComparer.Ordinal);
+    private static readonly ConcurrentDictionary<(string Proxy, bool IsForChanges), Lazy<Task<SharedCluster>>> s_started = new();
 
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
-    /// <param name="owner">Who has the cluster to himself; empty for the one that is everybody's.</param>
-    internal static Task<SharedCluster> GetAsync(Proxy proxy, string owner) =>
-        s_started.GetOrAdd($"{proxy.Name} {owner}", _ => new(() => StartAsync(proxy))).Value;
+    /// <param name="isForChanges">Whether it is the cluster whose nodes are changed, by one test at a time, or the one that all share.</param>
+    internal static Task<SharedCluster> GetAsync(Proxy proxy, bool isForChanges) =>
+        s_started.GetOrAdd((proxy.Name, isForChanges), _ => new(() => StartAsync(proxy))).Value;
 
     internal static async Task EndAsync()
     {

@@ -12,7 +12,7 @@ public sealed class Restarts : ClusterFixture
     [TearDown]
     public async Task StartAgain()
     {
-        if (Cluster.Running.All(r => r.Node != Node1))
+        if (IsUp && Cluster.Running.All(r => r.Node != Node1))
             await Cluster.StartProxyAsync(Node1);
     }
 

@@ -22,31 +22,6 @@ public sealed class Session_affinity : ClusterFixture
         (await Client.AskManyAsync($"node1:{service.NodePort}", 30)).Count.ShouldBe(1);
     }
 
-    [Test, Claim("SM-81"), NonParallelizable] // it shortens a time of the whole node
-    public async Task Affinity_ends_when_the_time_without_a_datagram_has_passed()
-    {
-        // UDP, whose connections end with the affinity's own time; those of TCP would prolong it.
-        var service = await ApplyAsync(NewService("web-a", "web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")], HasAffinity = true, AffinitySeconds = 1 });
-        var servers = new HashSet<string>(StringComparer.Ordinal);
-        await Node1.RunAsync("ipvsadm --set 0 0 1");
-        try
-        {
-            for (var i = 0; i < 6 && servers.Count < 2; i++)
-            {
-                var flow = await PodA.AskUdpAsync(service.Target());
-                flow.ShouldBeAnswered();
-                servers.Add(flow.Answer!.Server);
-                await Task.Delay(TimeSpan.FromSeconds(2.5));
-            }
-        }
-        finally
-        {
-            await Node1.RunAsync("ipvsadm --set 0 0 300");
-        }
-
-        servers.Count.ShouldBe(2, "round robin chooses anew after each pause");
-    }
-
     [Test, Claim("SM-82")]
     public async Task A_client_whose_endpoint_is_removed_reaches_another_in_spite_of_affinity()
     {

@@ -1,12 +1,38 @@
 using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
 
 namespace Conformance.Suite.Services;
 
-/// <summary>Services on nodes that have rules, policies and routes of their own.</summary>
+/// <summary>Services on nodes that have rules, policies, times and routes of their own.</summary>
 [Parallelizable(ParallelScope.Self)]
 public sealed class Surroundings : ClusterFixture
 {
     protected override bool IsAlone => true;
+
+    [Test, Claim("SM-81")]
+    public async Task Affinity_ends_when_the_time_without_a_datagram_has_passed()
+    {
+        // UDP, whose connections end with the affinity's own time; those of TCP would prolong it.
+        var service = await ApplyAsync(NewService("web-a", "web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")], HasAffinity = true, AffinitySeconds = 1 });
+        var servers = new HashSet<string>(StringComparer.Ordinal);
+        await Node1.RunAsync("ipvsadm --set 0 0 1");
+        try
+        {
+            for (var i = 0; i < 6 && servers.Count < 2; i++)
+            {
+                var flow = await PodA.AskUdpAsync(service.Target());
+                flow.ShouldBeAnswered();
+                servers.Add(flow.Answer!.Server);
+                await Task.Delay(TimeSpan.FromSeconds(2.5));
+            }
+        }
+        finally
+        {
+            await Node1.RunAsync("ipvsadm --set 0 0 300");
+        }
+
+        servers.Count.ShouldBe(2, "round robin chooses anew after each pause");
+    }
 
     [Test, Claim("SM-103")]
     public async Task Where_forward_drops_by_default_services_are_served()
