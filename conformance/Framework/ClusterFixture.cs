@@ -91,12 +91,18 @@ public abstract class ClusterFixture
         }
         finally
         {
-            foreach (var service in _services)
-                Cluster.Delete(service);
-            foreach (var address in _reachable)
-                Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
-            if (IsAlone)
-                Shared.Turn.Release();
+            try
+            {
+                foreach (var service in _services)
+                    Cluster.Delete(service);
+                foreach (var address in _reachable)
+                    Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
+            }
+            finally
+            {
+                if (IsAlone)
+                    Shared.Turn.Release();
+            }
         }
         if (Lab.Wire.Dropped > 0)
             throw new InvalidOperationException($"{Lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");

@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Harness.Observation;
+using Conformance.Kernel;
 using Conformance.Kernel.Netlink;
 using Conformance.Kernel.Tables;
 
@@ -134,6 +135,14 @@ public sealed class ParserTests
         steps[0].Rule.ShouldBe("-m comment --comment \"for masquerade\" -j KUBE-MARK-MASQ");
         steps[0].Packet.Destination!.ToString().ShouldBe("10.96.0.1:80");
     }
+
+    [TestCase("10.96.0.1", "10.96.0.1:80")]
+    [TestCase("fd00:96::1", "[fd00:96::1]:80")]
+    [TestCase("fd00:96::5efe:a00:1", "[fd00:96::5efe:a00:1]:80")]
+    [TestCase("fd00::200:5efe:a00:1", "[fd00::200:5efe:a00:1]:80")]
+    [TestCase("::ffff:0:a00:1", "[::ffff:0:a00:1]:80")]
+    [TestCase("::10.0.0.1", "[::10.0.0.1]:80")]
+    public void Addresses_are_written_as_the_stock_tools_print_them(string address, string text) => IPAddress.Parse(address).Text(80).ShouldBe(text);
 
     [Test]
     public void A_pcap_file_has_the_header_and_every_packet_with_nanoseconds()

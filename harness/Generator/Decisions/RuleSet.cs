@@ -125,7 +125,7 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
         Filter("KUBE-FORWARD", $"-m comment --comment \"kubernetes forwarding rules\" -m mark --mark {mark}/{mark} -j ACCEPT");
         Filter("KUBE-FORWARD", "-m comment --comment \"kubernetes forwarding conntrack rule\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
         foreach (var key in state.ClosedToNode.Where(k => k.IsIPv6 == ipv6).OrderBy(k => k.ToString(), StringComparer.Ordinal))
-            Filter("KUBE-IPVS-OUT-FILTER", string.Create(CultureInfo.InvariantCulture, $"-s {key.Address}/{(ipv6 ? 128 : 32)} -m ipvs --vproto {(int)key.Protocol} --vaddr {key.Address} --vport {key.Port} -j DROP"));
+            Filter("KUBE-IPVS-OUT-FILTER", string.Create(CultureInfo.InvariantCulture, $"-s {key.Address.Text()}/{(ipv6 ? 128 : 32)} -m ipvs --vproto {(int)key.Protocol} --vaddr {key.Address.Text()} --vport {key.Port} -j DROP"));
         foreach (var set in new[] { Sets.LoadBalancer, Sets.ClusterIp, Sets.ExternalIp, Sets.ExternalIpLocal })
             Filter("KUBE-IPVS-FILTER", $"{Match(set, "dst,dst")} -j RETURN");
         Filter("KUBE-IPVS-FILTER", $"{Match(Sets.HealthCheckNodePort, "dst")} -j RETURN");

@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Generator.Objects;
+using Conformance.Kernel;
 using Conformance.Kernel.Netlink;
 
 namespace Conformance.Generator.Decisions;
@@ -7,7 +8,7 @@ namespace Conformance.Generator.Decisions;
 /// <summary>A real server, reached by masquerading with weight 1.</summary>
 public readonly record struct RealServer(IPAddress Address, ushort Port)
 {
-    public override string ToString() => new IPEndPoint(Address, Port).ToString();
+    public override string ToString() => Address.Text(Port);
 }
 
 /// <summary>A virtual server as the kernel should have it.</summary>

@@ -83,7 +83,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
                 IpProtocol.Sctp => "--sctp-service",
                 _ => "-t",
             };
-            var address = new IPEndPoint(server.Key.Address, server.Key.Port);
+            var address = server.Key.Address.Text(server.Key.Port);
             text.Append(CultureInfo.InvariantCulture, $"-A {option} {address} -s {server.Scheduler}");
             if (server.PersistenceSeconds > 0)
                 text.Append(CultureInfo.InvariantCulture, $" -p {server.PersistenceSeconds}");
@@ -98,7 +98,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
 
     private static string AddressesOf(DesiredState state) =>
         $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
-            .Select(a => $"{a}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
+            .Select(a => $"{a.Text()}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
 
     private static string SysctlsOf(DesiredState state)
     {

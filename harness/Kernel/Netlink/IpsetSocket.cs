@@ -28,11 +28,11 @@ public readonly record struct IpsetEntry(IPAddress? Address, IpProtocol Protocol
     public string Format(IpsetType type) => type switch
     {
         IpsetType.BitmapPort => Port.ToString(CultureInfo.InvariantCulture),
-        IpsetType.HashIp => Address!.ToString(),
-        IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address},{Name(Protocol)}:{Port}"),
-        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture, $"{Address},{Name(Protocol)}:{Port},{Second}"),
+        IpsetType.HashIp => Address!.Text(),
+        IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port}"),
+        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port},{Second!.Text()}"),
         // A host is listed without its prefix.
-        _ => string.Create(CultureInfo.InvariantCulture, $"{Address},{Name(Protocol)}:{Port},{Second}{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port},{Second!.Text()}{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
     };
 
     private static string Name(IpProtocol protocol) => protocol switch
