@@ -129,8 +129,7 @@ public sealed class Synchronizer(KernelPort kernel)
         ApplyServers(difference);
         var unserved = difference.AddedServers.Select(s => s.Key!.Value).Where(k => !_live!.Servers.ContainsKey(k)).ToList();
         Withhold(unserved);
-        var served = _live!.Servers.Keys.Select(k => k.Address).ToHashSet();
-        Send(difference.Bound.FindAll(a => unserved.Count == 0 || served.Contains(a)), kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
+        Send(unserved.Count == 0 ? difference.Bound : difference.Bound.FindAll(a => _live!.Servers.Keys.Any(k => k.Address.Equals(a))), kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
         Drain(difference.RemovedReals);
         AddEntries(difference, desired, isExempting: true);
         DeleteEntries(difference, isExempting: false);

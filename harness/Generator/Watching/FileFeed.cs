@@ -48,7 +48,9 @@ internal sealed class FileFeed : IFeed
     /// <summary>The path itself may be exchanged: a file, a folder that is removed and made anew, a symbolic link that is pointed elsewhere.</summary>
     private void WatchParent(string path)
     {
-        var parent = NewWatcher(Path.GetDirectoryName(path)!, (name, isWhole) =>
+        if (Path.GetDirectoryName(path) is not { } folder)
+            return; // the root folder stays
+        _parents.Add(NewWatcher(folder, (name, isWhole) =>
         {
             if (name == Path.GetFileName(path))
             {
@@ -62,8 +64,7 @@ internal sealed class FileFeed : IFeed
             {
                 Tell(null);
             }
-        });
-        _parents.Add(parent);
+        }));
     }
 
     /// <summary>Watches what is in a folder, wherever the path leads to now.</summary>
