@@ -35,8 +35,8 @@ public sealed class Names : ClusterFixture
         await StartDnsAsync();
         string[] commandLine = ["nslookup", ClusterDns.NameOf(ArticleServices.MyService), s_resolver];
 
-        var overUdp = await PodA.Command(commandLine).ExecuteAsync();
-        var overTcp = await PodA.Command([commandLine[0], "-vc", .. commandLine[1..]]).ExecuteAsync();
+        var overUdp = await PodA.Command(commandLine).TryAsync();
+        var overTcp = await PodA.Command([commandLine[0], "-vc", .. commandLine[1..]]).TryAsync();
 
         foreach (var answer in new[] { overUdp.StandardOutput, overTcp.StandardOutput })
         {
@@ -49,7 +49,7 @@ public sealed class Names : ClusterFixture
     }
 
     private async Task<string> AsAPodAsync(params string[] argv) =>
-        (await PodC.Command(argv).WithResolver(ClusterDns.ResolvConf(s_resolver)).ExecuteAsync()).StandardOutput;
+        (await PodC.Command(argv).WithResolver(ClusterDns.ResolvConf(s_resolver)).TryAsync()).StandardOutput;
 
     /// <summary>The names that the pod asked for, in order; a resolver asks for both families at once.</summary>
     private List<string> QuestionsSince(DateTime since) =>

@@ -156,6 +156,9 @@ public abstract class ClusterFixture
         }
     }
 
+    /// <summary>A set of node1 as ipset(8) lists it; empty where there is none, which is a finding.</summary>
+    protected async Task<string> ListSetAsync(string name) => (await Node1.Command("ipset", "list", name).TryAsync()).StandardOutput;
+
     /// <summary>Adds the way to an address of the cluster that only somebody outside needs: the client sends it to this node.</summary>
     /// <returns>The address.</returns>
     protected Task<string> ReachableAsync(string address, Node via)

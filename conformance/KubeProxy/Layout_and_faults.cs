@@ -27,8 +27,9 @@ public sealed class Layout_and_faults : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
 
-        var server = Node1.IpvsTable().VirtualServers.Single(s => s.EndPoint!.Equals(new IPEndPoint(Node1.Address, service.NodePort)));
+        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.Equals(new IPEndPoint(Node1.Address, service.NodePort)));
 
+        server.ShouldNotBeNull("the node port has a virtual server");
         server.RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
     }
 
@@ -86,8 +87,9 @@ public sealed class Layout_and_faults : ClusterFixture
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        Node1.IpvsTable().VirtualServers.Single(s => s.EndPoint!.ToString() == service.Target()).RealServers
-            .Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
+        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.ToString() == service.Target());
+        server.ShouldNotBeNull("the ClusterIP has a virtual server");
+        server.RealServers.Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
     }
 
     [Test, Claim("KP-9")]
@@ -132,7 +134,7 @@ public sealed class Layout_and_faults : ClusterFixture
         var service = WithNodePort(NewService("web-b"));
         await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = "SCTP" }] });
 
-        var set = await Node1.RunAsync("ipset list KUBE-NODE-PORT-SCTP-HASH");
+        var set = await ListSetAsync("KUBE-NODE-PORT-SCTP-HASH");
         set.ShouldContain("Type: hash:ip,port");
         set.ShouldContain(string.Create(CultureInfo.InvariantCulture, $"192.168.113.101,sctp:{service.NodePort}\n"));
     }

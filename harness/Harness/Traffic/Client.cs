@@ -141,7 +141,7 @@ internal sealed class Client : IAsyncDisposable
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
-        using var socket = Bind(remote, TransportProtocol.Udp, sourcePort);
+        var socket = Bind(remote, TransportProtocol.Udp, sourcePort);
         string? answer = null;
         SocketError? error = null;
         try
@@ -156,6 +156,10 @@ internal sealed class Client : IAsyncDisposable
             error = (e as SocketException)?.SocketErrorCode; // what it really was is read off the wire
         }
         var flow = new Flow(_node, ProtocolType.Udp, (IPEndPoint)socket.LocalEndPoint!, remote, since) { Error = error };
+        socket.Dispose();
+        // A question that was given up is let go a little later, as that of a connection.
+        if (sourcePort != 0)
+            await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.Udp(_node.Namespace), ports => !ports.Contains(sourcePort));
         Conclude(flow, answer, established: false);
         return Remember(flow);
     }
