@@ -44,6 +44,7 @@ public sealed class Kernel_timers : ConformanceFixture
     {
         await ServeAsync();
         var flow = await Client.ConnectAsync($"{Vip}:80");
+        flow.ShouldBeAnsweredBy("rs1");
         await flow.ResetAsync();
 
         Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("CLOSE");
@@ -69,6 +70,7 @@ public sealed class Kernel_timers : ConformanceFixture
     {
         await ServeAsync(persistence: " -p 5");
         var flow = await Client.ConnectAsync($"{Vip}:80");
+        flow.ShouldBeAnsweredBy("rs1");
         await flow.ResetAsync();
 
         (await SecondsUntilForgottenAsync(c => c.Client.Port == 0, atMost: 90)).ShouldBeInRange(50, 80);

@@ -33,7 +33,7 @@ public sealed record WalkStep(string Table, string Chain, TraceKind Kind, string
 public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Steps, IReadOnlyList<IpvsConnection> Connections, IReadOnlyList<ConntrackEntry> Conntrack)
 {
     private const string Table = "raw";
-    private const int Attempts = 3;
+    private const int Attempts = 9; // on a cluster that others use
     private static int s_repeatPort = 43000;
     private static readonly Lazy<Task> s_modules = new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
         .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync().Task);
