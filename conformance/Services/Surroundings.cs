@@ -18,12 +18,15 @@ public sealed class Surroundings : ClusterFixture
         await Node1.RunAsync("ipvsadm --set 0 0 1");
         try
         {
+            for (var i = 0; i < 3; i++)
+                servers.Add((await PodA.AskUdpAsync(service.Target())).Answer?.Server ?? "nobody");
+            servers.Count.ShouldBe(1, "while it lasts");
             for (var i = 0; i < 4 && servers.Count < 2; i++)
             {
+                await Task.Delay(TimeSpan.FromSeconds(5));
                 var flow = await PodA.AskUdpAsync(service.Target());
                 flow.ShouldBeAnswered();
                 servers.Add(flow.Answer!.Server);
-                await Task.Delay(TimeSpan.FromSeconds(5));
             }
         }
         finally
@@ -38,7 +41,7 @@ public sealed class Surroundings : ClusterFixture
     public async Task Where_forward_drops_by_default_services_are_served()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
-        await Node1.RunAsync("iptables -P FORWARD DROP");
+        await Node1.RunAsync("iptables -w -P FORWARD DROP");
         try
         {
             (await PodA.AskAsync("web-b:8080")).ShouldBeMetWithSilence();
@@ -47,7 +50,7 @@ public sealed class Surroundings : ClusterFixture
         }
         finally
         {
-            await Node1.RunAsync("iptables -P FORWARD ACCEPT");
+            await Node1.RunAsync("iptables -w -P FORWARD ACCEPT");
         }
     }
 
@@ -59,7 +62,7 @@ public sealed class Surroundings : ClusterFixture
         var inside = await ApplyAsync(NewService("web-a"));
         var outside = NewService("web-a");
         await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] });
-        await Node1.RunAsync($"iptables -t nat -A {rule}");
+        await Node1.RunAsync($"iptables -w -t nat -A {rule}");
         try
         {
             (await Client.AskAsync("node1:80")).ShouldBeAnsweredBy("pod-b");
@@ -68,7 +71,7 @@ public sealed class Surroundings : ClusterFixture
         }
         finally
         {
-            await Node1.RunAsync($"iptables -t nat -D {rule}");
+            await Node1.RunAsync($"iptables -w -t nat -D {rule}");
         }
     }
 

@@ -145,8 +145,8 @@ public sealed class TrafficTests
         failure.Message.ShouldContain("answered by rs1");
         failure.Message.ShouldContain("SYN-ACK");
         failure.Message.ShouldContain("virtual servers of director:");
-        failure.Message.ShouldContain("A REPEAT of the flow, traced: client (192.168.113.102:43");
-        failure.Message.ShouldContain("filter INPUT                    -p tcp -m tcp --dport 80 -j ACCEPT   [192.168.113.102:43");
+        failure.Message.ShouldContain("A REPEAT of the flow, traced: client (192.168.113.102:23");
+        failure.Message.ShouldContain("filter INPUT                    -p tcp -m tcp --dport 80 -j ACCEPT   [192.168.113.102:23");
         failure.Message.ShouldContain("rules of director whose counters grew meanwhile:\n  filter: +");
         (await Director.Iptables.CountersAsync()).ShouldNotContain(r => r.Rule.Contains("TRACE", StringComparison.Ordinal), "observing leaves no mark");
     }

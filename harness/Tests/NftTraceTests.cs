@@ -31,7 +31,7 @@ public sealed class NftTraceTests
             ("mangle", "-A PREROUTING -p tcp -j MARK --set-xmark 0x4000/0x4000"), ("filter", "-A FORWARD -p udp -j DROP"), ("filter", "-A FORWARD -p tcp -j ACCEPT"));
         await director.Command("conntrack", "-L").TryAsync();
 
-        var walk = await RuleWalk.FollowAsync(director, 41300, port => client.AskAsync("192.168.113.101:80", port));
+        var walk = await RuleWalk.FollowAsync(director, 21300, port => client.AskAsync("192.168.113.101:80", port));
 
         walk.Flow.ShouldBeAnsweredBy("rs1");
         walk.Path.ShouldBe(["mangle PREROUTING -> MARK", "nat PREROUTING -> PORTALS", "nat PORTALS -> DNAT", "filter FORWARD -> ACCEPT"]);

@@ -10,8 +10,8 @@ namespace Conformance.Cli.Verbs;
 /// <summary><c>./lab explain NODE TARGET</c>: sends a flow through a lab that is up and tells what happened to it.</summary>
 internal static class ExplainVerb
 {
-    /// <summary>A source port that the kernel gives nobody by itself (ip_local_port_range).</summary>
-    private const int SourcePort = 20050;
+    /// <summary>Source ports that the kernel gives nobody by itself (ip_local_port_range); another one each time, since connection tracking remembers them.</summary>
+    private static readonly Range s_sourcePorts = 20_000..32_000;
 
     internal static Command Create()
     {
@@ -27,16 +27,20 @@ internal static class ExplainVerb
 
     private static async Task<int> RunAsync(LabRecord record, string from, string target, bool isUdp, bool isHttp)
     {
+        using var interrupt = new Interrupt(); // a flow takes seconds at most: it is told to its end, and its tracing rule goes
         await using var lab = await Lab.AttachAsync(Topology.Load(record.Topology), record.Nodes);
         var client = lab[from];
         _ = lab.Resolve(target); // a mistyped one is told before anything is sent
         var nodes = lab.Nodes.Where(n => n.Spec.Forwarding).ToList();
-        var walks = await RuleWalk.FollowAsync(nodes, SourcePort, port => isUdp ? client.AskUdpAsync(target, port) : isHttp ? client.AskHttpAsync(target, port) : client.AskAsync(target, port));
-        Flow flow = walks.Count > 0 ? walks[0].Flow : await client.AskAsync(target);
+        var sourcePort = Random.Shared.Next(s_sourcePorts.Start.Value, s_sourcePorts.End.Value);
+        var walks = nodes.Count == 0 ? [] : await RuleWalk.FollowAsync(nodes, sourcePort, AskAsync);
+        var flow = walks.Count > 0 ? walks[0].Flow : await AskAsync(sourcePort);
         Console.WriteLine(flow);
         foreach (var walk in walks)
             Console.Write(walk.Describe());
         Console.WriteLine(flow.Story);
-        return ExitCodes.Ok;
+        return interrupt.Token.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Ok;
+
+        Task<Flow> AskAsync(int port) => isUdp ? client.AskUdpAsync(target, port) : isHttp ? client.AskHttpAsync(target, port) : client.AskAsync(target, port);
     }
 }

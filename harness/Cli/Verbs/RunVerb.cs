@@ -33,7 +33,7 @@ internal static class RunVerb
 
     private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format, CancellationToken cancellationToken)
     {
-        _ = Proxy.Parse(proxy); // a mistyped one is told before anything is started
+        proxy = Proxy.Parse(proxy).Name; // a mistyped one is told before anything is started, and a path is the caller's
         var kernel = await LabKernels.ChooseAsync(kernelName, cancellationToken);
         var folder = Runs.Start();
         if (keep)

@@ -21,7 +21,7 @@ public sealed partial class Iptables
     {
         var document = string.Concat(rules.GroupBy(r => r.Table, StringComparer.Ordinal)
             .Select(table => $"*{table.Key}\n{string.Concat(table.Select(r => r.Rule + "\n"))}COMMIT\n"));
-        return _node.Command("iptables-restore", "--noflush").WithInput(document).ExecuteAsync();
+        return _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document).ExecuteAsync();
     }
 
     /// <summary>All rules of the tables that are loaded, with counters. Reading loads no table.</summary>
@@ -34,7 +34,7 @@ public sealed partial class Iptables
         {
             if (line[0] == '*')
                 table = line[1..];
-            else if (CountedRule().Match(line) is { Success: true } match)
+            else if (CountedRule().Match(line) is { Success: true } match && !line.EndsWith("-j TRACE", StringComparison.Ordinal)) // ours, while a flow is followed
                 rules.Add(new RuleCounter(table, match.Groups["rule"].Value, Number(match.Groups["packets"]), Number(match.Groups["bytes"])));
         }
         return rules;

@@ -58,10 +58,18 @@ internal sealed partial class NftTrace : RuleTrace
     internal static new async Task<NftTrace> StartAsync(Node node)
     {
         var trace = new NftTrace(node);
-        // It is listening when it has joined a group: netlink(7), /proc/net/netlink.
-        await Eventually.Async("xtables-monitor listens", () => node.Namespace.Run(() => File.ReadAllLines("/proc/thread-self/net/netlink")).Skip(1).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList(),
-            sockets => sockets.Exists(s => s.Length > 3 && s[1] == NetlinkNetfilter.ToString(CultureInfo.InvariantCulture) && s[3].Trim('0').Length > 0), Timeouts.Start);
-        return trace;
+        try
+        {
+            // It is listening when it has joined a group: netlink(7), /proc/net/netlink.
+            await Eventually.Async("xtables-monitor listens", () => node.Namespace.Run(() => File.ReadAllLines("/proc/thread-self/net/netlink")).Skip(1).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList(),
+                sockets => sockets.Exists(s => s.Length > 3 && s[1] == NetlinkNetfilter.ToString(CultureInfo.InvariantCulture) && s[3].Trim('0').Length > 0), Timeouts.Start);
+            return trace;
+        }
+        catch
+        {
+            await trace.DisposeAsync();
+            throw;
+        }
     }
 
     internal override async Task<IReadOnlyList<WalkStep>> TakeAsync(LiveRules rules)

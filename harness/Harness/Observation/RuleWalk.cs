@@ -34,7 +34,10 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
 {
     private const string Table = "raw";
     private const int Attempts = 9; // on a cluster that others use
-    private static int s_repeatPort = 43000;
+    private static int s_repeatPort = 23000;
+
+    /// <summary>Whether the caller is itself the flow that is followed: explaining its failure must not follow another one.</summary>
+    private static readonly AsyncLocal<bool> s_isFollowing = new();
     private static readonly Lazy<Task> s_modules = new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
         .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync().Task);
 
@@ -56,6 +59,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         await s_modules.Value;
         var locked = new List<Node>();
+        s_isFollowing.Value = true;
         try
         {
             foreach (var node in nodes.OrderBy(n => n.Name, StringComparer.Ordinal)) // in one order, so that two never wait for each other
@@ -82,6 +86,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         }
         finally
         {
+            s_isFollowing.Value = false;
             foreach (var node in locked)
                 node.TraceLock.Release();
         }
@@ -94,7 +99,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// <returns>In words; empty for what cannot be traced.</returns>
     internal static async Task<string> RepeatAsync(Flow flow)
     {
-        if (flow.Protocol is not (System.Net.Sockets.ProtocolType.Tcp or System.Net.Sockets.ProtocolType.Udp) || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
+        if (s_isFollowing.Value || flow.Protocol is not (System.Net.Sockets.ProtocolType.Tcp or System.Net.Sockets.ProtocolType.Udp) || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
             return "";
         var seen = flow.Story.Steps.Select(s => s.Captured.Node).Append(flow.From.Name).ToHashSet(StringComparer.Ordinal);
         var nodes = flow.From.Lab.Nodes.Where(n => n.Spec.Forwarding && seen.Contains(n.Name)).ToList();
@@ -107,7 +112,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             var after = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
             return $"A REPEAT of the flow, traced: {walks[0].Flow}\n{string.Concat(walks.Select(w => w.Describe()))}{string.Concat(nodes.Select((n, i) => $"rules of {n.Name} whose counters grew meanwhile:\n{string.Concat(Grown(before[i], after[i]))}"))}";
         }
-        catch (Exception e) when (e is KernelException or HarnessException or CommandFailedException)
+        catch (Exception e) when (e is KernelException or HarnessException or CommandFailedException or Shouldly.ShouldAssertException)
         {
             return $"A repeat of the flow cannot be traced: {e.Message}"; // explaining a failure must not hide it behind another
         }
@@ -157,14 +162,19 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         }
         finally
         {
-            foreach (var node in traced)
-                await RestoreAsync(node, "-D");
-            foreach (var trace in traces)
-                await trace.DisposeAsync();
+            try
+            {
+                await Task.WhenAll(traced.Select(node => RestoreAsync(node, "-D")));
+            }
+            finally
+            {
+                foreach (var trace in traces)
+                    await trace.DisposeAsync();
+            }
         }
 
         async Task RestoreAsync(Node node, string verb) =>
-            await node.Command("iptables-restore", "--noflush").WithInput($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n").ExecuteAsync();
+            await node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n").ExecuteAsync();
     }
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>

@@ -16,7 +16,7 @@ namespace Conformance.Harness.Proxies;
 /// </summary>
 public sealed class Cluster : IAsyncDisposable
 {
-    private const string CanaryAddress = "10.96.0.3";
+    private static readonly string[] s_canaryAddresses = ["10.96.0.3", "fd00:10:96:fffe::3"];
     private const string CanaryPod = "web-a";
     private const int FirstCanaryPort = 20000;
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
@@ -27,6 +27,7 @@ public sealed class Cluster : IAsyncDisposable
     private Task? _nextRound;
     private readonly TimeSpan _limit;
     private int _generation;
+    private HarnessException? _failure;
 
     private Cluster(Lab lab, Proxy proxy, TimeSpan limit) => (Lab, Proxy, _limit) = (lab, proxy, limit);
 
@@ -118,6 +119,8 @@ public sealed class Cluster : IAsyncDisposable
     {
         lock (_lock)
         {
+            if (_failure is not null)
+                return Task.FromException(_failure); // it will not come to it a minute later either
             // One round at a time, for all who wait: one that has not begun yet will show what this caller has put.
             return _nextRound ??= RunAfterAsync(_round);
         }
@@ -128,12 +131,23 @@ public sealed class Cluster : IAsyncDisposable
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
         lock (_lock)
             (_round, _nextRound) = (_nextRound!, null);
-        for (var i = 0; i < 2; i++)
+        // A proxy may have a part for each family that knows nothing of the other's.
+        var addresses = Proxy.Features.Contains(ProxyFeature.IPv6) && (await Toolbox.Iptables).HasIPv6 ? s_canaryAddresses : s_canaryAddresses[..1];
+        try
         {
-            var port = FirstCanaryPort + ++_generation;
-            Put(new ServiceSpec("canary") { ClusterIPs = [CanaryAddress], Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
-            foreach (var running in Running)
-                await AwaitCanaryAsync(running, port);
+            for (var i = 0; i < 2; i++)
+            {
+                var port = FirstCanaryPort + ++_generation;
+                Put(new ServiceSpec("canary") { ClusterIPs = addresses, Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
+                foreach (var (running, address) in from r in Running from a in addresses select (r, a))
+                    await AwaitCanaryAsync(running, address, port);
+            }
+        }
+        catch (HarnessException e)
+        {
+            lock (_lock)
+                _failure = e;
+            throw;
         }
     }
 
@@ -160,30 +174,31 @@ public sealed class Cluster : IAsyncDisposable
     /// Asked by a pod of the node, because that needs least: a proxy that does not masquerade, say, shall be violated by the
     /// claims on that, and not keep all others from being tested.
     /// </summary>
-    private async Task AwaitCanaryAsync(RunningProxy running, int port)
+    private async Task AwaitCanaryAsync(RunningProxy running, string address, int port)
     {
         var prober = Lab.Nodes.First(n => n.Name != CanaryPod && n.Spec.Interfaces[0].Network.Host == running.Node.Name);
         for (var end = Environment.TickCount64 + _limit.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
         {
-            if (await AnswersAsync(prober, CanaryAddress, port))
+            if (await AnswersAsync(prober, address, port))
                 return;
             if (running.HasEnded)
                 throw Failed("has ended");
         }
-        throw Failed($"programs nothing, or not all: its canary {CanaryAddress}:{port.ToString(CultureInfo.InvariantCulture)} did not answer within {_limit.TotalSeconds} s");
+        throw Failed($"programs nothing, or not all: its canary {new System.Net.IPEndPoint(System.Net.IPAddress.Parse(address), port)} did not answer within {_limit.TotalSeconds} s");
 
         HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{string.Join(' ', running.Argv)} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
     }
 
     /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept.</summary>
-    public static async Task<bool> AnswersAsync(Node node, string address, int port)
+    /// <param name="isPatient">Whether no answer is to be a finding, and not only a reason to ask again.</param>
+    public static async Task<bool> AnswersAsync(Node node, string address, int port, bool isPatient = false)
     {
         var target = System.Net.IPAddress.Parse(address);
         using var socket = node.Namespace.Run(() => new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
         socket.LingerState = new LingerOption(true, 0);
         try
         {
-            using var limit = new CancellationTokenSource(s_probe);
+            using var limit = new Patience(isPatient ? Timeouts.Silence : s_probe);
             await socket.ConnectAsync(target, port, limit.Token);
             return true;
         }

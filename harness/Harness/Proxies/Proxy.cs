@@ -54,10 +54,17 @@ public abstract class Proxy
             ("generator", "") => new GeneratorProxy(),
             ("generator-api", "") => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") => new GeneratorProxy { IsCompatible = true },
-            ("kube-proxy", not "") => new KubeProxy(value),
-            ("command", not "") => new CommandProxy(value),
+            ("kube-proxy", not "") => new KubeProxy(Path.GetFullPath(value)),
+            ("command", not "") => new CommandProxy(WithFullPath(value)),
             _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND.", "Nothing was started.", "Name one of them."),
         };
+    }
+
+    /// <summary>A program that is given by its path is meant from where we are, and not from where it is started.</summary>
+    private static string WithFullPath(string commandLine)
+    {
+        var program = commandLine.Split(' ')[0];
+        return program.Contains('/', StringComparison.Ordinal) ? Path.GetFullPath(program) + commandLine[program.Length..] : commandLine;
     }
 
     /// <summary>What a program prints when it is asked for its version.</summary>
