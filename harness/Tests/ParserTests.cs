@@ -75,6 +75,14 @@ public sealed class ParserTests
     }
 
     [Test]
+    public void A_line_of_nf_conntrack_that_the_kernel_repeats_is_one_entry() => ConntrackEntry.Parse("""
+        ipv4     2 tcp      6 120 SYN_RECV src=192.168.113.102 dst=10.10.0.1 sport=40001 dport=80 src=172.16.0.99 dst=192.168.113.102 sport=8080 dport=40001 mark=0 zone=0 use=2
+        ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=1 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=1 mark=0 zone=0 use=2
+        ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=2 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=2 mark=0 zone=0 use=2
+        ipv4     2 tcp      6 431999 ESTABLISHED src=192.168.113.102 dst=10.10.0.1 sport=40001 dport=80 src=172.16.0.99 dst=192.168.113.102 sport=8080 dport=40001 [ASSURED] mark=0 zone=0 use=3
+        """).Select(e => e.Protocol).ShouldBe(["tcp", "icmp", "icmp"]);
+
+    [Test]
     public void A_frame_is_parsed_down_to_its_ports()
     {
         var packet = Packet.Parse(Convert.FromHexString(

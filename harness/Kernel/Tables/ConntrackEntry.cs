@@ -28,16 +28,30 @@ public sealed record ConntrackEntry(
 {
     private const string File = "/proc/thread-self/net/nf_conntrack";
 
+    private static readonly string[] s_identifying = ["src=", "dst=", "sport=", "dport=", "type=", "code=", "id=", "zone"];
+
     /// <summary>Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.</summary>
     public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns) =>
         Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
 
+    /// <summary>
+    /// The entries of the file's text, each once: the kernel walks the chains of a hash table that all namespaces share,
+    /// and begins a chain anew when an entry of any of them moved meanwhile (ct_get_next), which repeats lines.
+    /// </summary>
     public static IReadOnlyList<ConntrackEntry> Parse(string text) =>
-        [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(ParseLine)];
+        [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).DistinctBy(Identity, StringComparer.Ordinal).Select(ParseLine)];
 
     public override string ToString() =>
         $"{NetworkProtocol} {NetworkProtocolNumber} {Protocol} {ProtocolNumber} {SecondsLeft}{(State.Length > 0 ? $" {State}" : "")} " +
         $"{Original} {(IsUnreplied ? "[UNREPLIED] " : "")}{Reply}{(IsAssured ? " [ASSURED]" : "")}";
+
+    /// <summary>What tells entries apart: protocols, tuples and zone; not the seconds left, the state, the counters.</summary>
+    private static string Identity(string line)
+    {
+        var words = HexAddress.Words(line);
+        return string.Join(' ', words.Take(4).Concat(words.Where(w =>
+            s_identifying.Any(key => w.StartsWith(key, StringComparison.Ordinal)))));
+    }
 
     private static ConntrackEntry ParseLine(string line)
     {
