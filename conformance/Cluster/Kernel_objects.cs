@@ -39,8 +39,7 @@ public sealed class Kernel_objects : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a", "web-b"));
 
-        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.ToString() == service.Target());
-        server.ShouldNotBeNull("the ClusterIP has a virtual server");
+        var server = VirtualServerAt(service.Target());
         server.Scheduler.ShouldBe("rr");
         server.RealServers.Select(r => (r.EndPoint.ToString(), r.Forward, r.Weight)).ShouldBe(
             [("10.244.0.12:8080", ForwardingMethod.Masq, 1), ("10.244.1.143:8080", ForwardingMethod.Masq, 1)], ignoreOrder: true);

@@ -7,6 +7,7 @@ using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
 using Conformance.Kernel;
+using Conformance.Kernel.Tables;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -135,6 +136,11 @@ public abstract class ClusterFixture
 
     protected static string OutsideAddress(ServiceSpec service) => $"203.0.113.{service.ClusterIPs[0].Split('.')[3]}";
 
+    /// <summary>An address for the Service in the nodes' own network, which nobody has: one of fifty.</summary>
+    /// <param name="first">The last byte of the first of the fifty.</param>
+    protected static string NeighbourAddress(ServiceSpec service, int first) =>
+        string.Create(CultureInfo.InvariantCulture, $"192.168.113.{first + (int.Parse(service.ClusterIPs[0].Split('.')[3], CultureInfo.InvariantCulture) % 50)}");
+
     /// <summary>Makes a Service with node ports.</summary>
     protected static ServiceSpec WithNodePort(ServiceSpec service, string type = "NodePort") =>
         service with { Type = type, Ports = [.. service.Ports.Select((p, i) => p with { NodePort = NodePortOf(service) + i })] };
@@ -156,6 +162,15 @@ public abstract class ClusterFixture
             await Eventually.Async($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port, isPatient: true),
                 answers => !answers, pause: TimeSpan.FromMilliseconds(50));
         }
+    }
+
+    /// <summary>The virtual server of node1 at an address and port of a Service.</summary>
+    /// <exception cref="ShouldAssertException">There is none, which is a finding.</exception>
+    protected VirtualServerEntry VirtualServerAt(string endPoint)
+    {
+        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.ToString() == endPoint);
+        server.ShouldNotBeNull($"{endPoint} has a virtual server");
+        return server;
     }
 
     /// <summary>A set of node1 as ipset(8) lists it; empty where there is none, which is a finding.</summary>

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
@@ -27,10 +26,7 @@ public sealed class Layout_and_faults : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
 
-        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.Equals(new IPEndPoint(Node1.Address, service.NodePort)));
-
-        server.ShouldNotBeNull("the node port has a virtual server");
-        server.RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
+        VirtualServerAt(string.Create(CultureInfo.InvariantCulture, $"{Node1.Address}:{service.NodePort}")).RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
     }
 
     [Test, Claim("KP-3")]
@@ -62,7 +58,7 @@ public sealed class Layout_and_faults : ClusterFixture
     public async Task A_node_answers_arp_for_a_virtual_address_on_its_other_devices()
     {
         var service = NewService("web-a");
-        var address = $"192.168.113.{200 + (int.Parse(OutsideAddress(service).Split('.')[3], CultureInfo.InvariantCulture) % 50)}";
+        var address = NeighbourAddress(service, first: 200);
         await ApplyAsync(service with { ExternalIPs = [address] });
 
         (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
@@ -87,9 +83,7 @@ public sealed class Layout_and_faults : ClusterFixture
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        var server = Node1.IpvsTable().VirtualServers.SingleOrDefault(s => s.EndPoint!.ToString() == service.Target());
-        server.ShouldNotBeNull("the ClusterIP has a virtual server");
-        server.RealServers.Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
+        VirtualServerAt(service.Target()).RealServers.Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
     }
 
     [Test, Claim("KP-9")]

@@ -24,7 +24,7 @@ public sealed class Load_balancers : ClusterFixture
     public async Task The_address_is_not_announced()
     {
         var service = NewService("web-a");
-        var address = $"192.168.113.{150 + int.Parse(OutsideAddress(service).Split('.')[3], System.Globalization.CultureInfo.InvariantCulture) % 50}";
+        var address = NeighbourAddress(service, first: 150);
 
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer"));
         (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");

@@ -10,8 +10,8 @@ public sealed record SetDefinition(string Name, IpsetType Type)
 
     private readonly string _ipv6Name = "KUBE-6-" + Name["KUBE-".Length..] is { Length: > MaxNameLength } longName ? longName[..MaxNameLength] : "KUBE-6-" + Name["KUBE-".Length..];
 
-    /// <summary>How many entries a set is made for that begins with so many: the kernel's own 65,536 (0), unless there are, or will soon be, more.</summary>
-    public static uint MaxElements(int count) => count < 32768 ? 0 : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
+    /// <summary>How many entries a set is made for that begins with so many: the kernel's own number, unless there are, or will soon be, more.</summary>
+    public static uint MaxElements(int count) => count < IpsetSocket.MaxElements / 2 ? IpsetSocket.MaxElements : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
 
     /// <summary>The name in the kernel.</summary>
     public string NameFor(bool ipv6) => ipv6 ? _ipv6Name : Name;

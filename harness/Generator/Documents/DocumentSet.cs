@@ -67,7 +67,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     };
 
     private static string Hash(bool ipv6, int count) =>
-        string.Create(CultureInfo.InvariantCulture, $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem {(SetDefinition.MaxElements(count) is > 0 and var max ? max : 65536)}");
+        string.Create(CultureInfo.InvariantCulture, $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem {SetDefinition.MaxElements(count)}");
 
     private static string IpvsadmOf(DesiredState state)
     {

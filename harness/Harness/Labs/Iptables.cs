@@ -21,8 +21,11 @@ public sealed partial class Iptables
     {
         var document = string.Concat(rules.GroupBy(r => r.Table, StringComparer.Ordinal)
             .Select(table => $"*{table.Key}\n{string.Concat(table.Select(r => r.Rule + "\n"))}COMMIT\n"));
-        return _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document).ExecuteAsync();
+        return RestoreAsync(document);
     }
+
+    /// <summary>Loads a document of iptables-restore(8) without flushing, and waits for others who hold the lock.</summary>
+    internal Task RestoreAsync(string document) => _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document).ExecuteAsync();
 
     /// <summary>All rules of the tables that are loaded, with counters. Reading loads no table.</summary>
     public async Task<IReadOnlyList<RuleCounter>> CountersAsync()

@@ -231,7 +231,7 @@ public sealed class Lab : IAsyncDisposable
         if (overlay.Masquerade is not { } all)
             return;
         foreach (var network in overlay.Joins)
-            await this[network.Host!].Command("iptables-restore", "--wait", "30", "--noflush").WithInput(FlannelRules.Document(all, network)).ExecuteAsync();
+            await this[network.Host!].Iptables.RestoreAsync(FlannelRules.Document(all, network));
     }
 
     /// <summary>A locally administered MAC address that shows the (IPv4) address: 02:00 and its four bytes.</summary>

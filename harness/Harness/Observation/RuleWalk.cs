@@ -173,8 +173,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             }
         }
 
-        async Task RestoreAsync(Node node, string verb) =>
-            await node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n").ExecuteAsync();
+        Task RestoreAsync(Node node, string verb) => node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n");
     }
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>

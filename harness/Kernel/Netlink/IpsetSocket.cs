@@ -56,7 +56,11 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     private const ushort IPADDR_IPV4 = 1, IPADDR_IPV6 = 2;
     private const ushort NESTED = 0x8000, NET_BYTEORDER = 0x4000;
     private const byte ProtocolVersion = 6;
-    private const uint MaxElements = 65536, HashSize = 1024;
+    private const uint HashSize = 1024;
+
+    /// <summary>How many entries a set takes when nothing is said (IPSET_DEFAULT_MAXELEM).</summary>
+    public const uint MaxElements = 65536;
+
     /// <summary>IPSET_ERR_HASH_FULL of linux/netfilter/ipset/ip_set.h: the error number of a set that takes no more entries.</summary>
     public const int SetIsFull = 4352;
 
@@ -66,9 +70,9 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     private readonly Dictionary<string, byte> _revisions = new(StringComparer.Ordinal);
 
     /// <summary>Makes an empty set; one that is there with the same type stays as it is.</summary>
-    /// <param name="maxElements">0 for the kernel's own 65,536.</param>
+    /// <param name="maxElements">How many entries it takes.</param>
     /// <exception cref="KernelException">A set of the name has another type (EEXIST), or the kernel lacks the type.</exception>
-    public void Create(string name, IpsetType type, bool isIPv6, uint maxElements = 0)
+    public void Create(string name, IpsetType type, bool isIPv6, uint maxElements = MaxElements)
     {
         var family = FamilyOf(type, isIPv6);
         var request = Request(CMD_CREATE, family).Attribute(ATTR_SETNAME, name).Attribute(ATTR_TYPENAME, NameOf(type))
@@ -78,7 +82,7 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
             if (type == IpsetType.BitmapPort)
                 data.BigEndian(PORT | NET_BYTEORDER, (ushort)0).BigEndian(PORT_TO | NET_BYTEORDER, ushort.MaxValue);
             else
-                data.BigEndian(HASHSIZE | NET_BYTEORDER, HashSize).BigEndian(MAXELEM | NET_BYTEORDER, maxElements == 0 ? MaxElements : maxElements);
+                data.BigEndian(HASHSIZE | NET_BYTEORDER, HashSize).BigEndian(MAXELEM | NET_BYTEORDER, maxElements);
         })));
     }
 
