@@ -75,7 +75,7 @@ public sealed record GeneratorOptions
     public IPEndPoint? MetricsBindAddress { get; init; } = new(IPAddress.Loopback, 10249);
 
     /// <summary>How many connections may be tracked: so many for each processor, at least the minimum; 0 leaves the kernel's.</summary>
-    public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0 : Math.Max(ConntrackMin, ConntrackMaxPerCore * processors);
+    public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0 : (int)Math.Max(ConntrackMin, Math.Min((long)ConntrackMaxPerCore * processors, int.MaxValue));
 
     /// <summary>The packet mark that asks for masquerading.</summary>
     public uint MasqueradeMark => 1u << IptablesMasqueradeBit;

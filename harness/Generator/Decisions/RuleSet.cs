@@ -181,7 +181,7 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
         {
             DetectLocalMode.BridgeInterface => $"! -i {_options.PodBridgeInterface} ",
             DetectLocalMode.InterfaceNamePrefix => $"! -i {_options.PodInterfaceNamePrefix}+ ",
-            _ when network is { } pods => $"! -s {pods} ",
+            _ when network is { } pods => $"! -s {pods.BaseAddress.Text()}/{pods.PrefixLength} ",
             _ => null,
         };
     }

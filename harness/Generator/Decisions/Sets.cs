@@ -30,6 +30,12 @@ public readonly record struct SetKey(SetDefinition Definition, bool IsIPv6)
 /// <summary>Every set that we or kube-proxy make; the names are kube-proxy's.</summary>
 public static class Sets
 {
+    /// <summary>The name under which a larger set is made before it takes the place of a full one.</summary>
+    public const string Aside = "KUBE-ENLARGED";
+
+    /// <summary>How the names begin under which apply.sh makes sets before it puts them in place.</summary>
+    private const string AsideOfScript = "KUBE-NEW-";
+
     public static readonly SetDefinition LoopBack = new("KUBE-LOOP-BACK", IpsetType.HashIpPortIp);
     public static readonly SetDefinition ClusterIp = new("KUBE-CLUSTER-IP", IpsetType.HashIpPort);
     public static readonly SetDefinition ExternalIp = new("KUBE-EXTERNAL-IP", IpsetType.HashIpPort);
@@ -66,6 +72,9 @@ public static class Sets
     private static readonly ImmutableArray<SetDefinition> s_ofKubeProxy = [.. s_common, NodePortTcp, NodePortLocalTcp, NodePortUdp, NodePortLocalUdp, NodePortSctp, NodePortLocalSctp];
 
     private static readonly ImmutableArray<SetDefinition> s_ofOurs = [.. s_common, NodePort, NodePortLocal, NoLocalEndpoint];
+
+    /// <summary>Whether a set was left by a run that was killed while it made it.</summary>
+    public static bool IsLeftover(string name) => name == Aside || name.StartsWith(AsideOfScript, StringComparison.Ordinal);
 
     /// <summary>Every set that can be there from a run of ours or of kube-proxy's.</summary>
     public static readonly ImmutableArray<SetDefinition> All = [.. s_ofKubeProxy.Union(s_ofOurs)];

@@ -4,7 +4,8 @@ namespace Conformance.Generator.Decisions;
 
 /// <summary>A kernel parameter that is set.</summary>
 /// <param name="IsGlobal">Whether it belongs to the machine and only the first network namespace may write it.</param>
-public sealed record SysctlSetting(string Name, string Value, bool IsGlobal = false);
+/// <param name="IsVital">Whether no Service works without it.</param>
+public sealed record SysctlSetting(string Name, string Value, bool IsGlobal = false, bool IsVital = false);
 
 /// <summary>The parameters that the configuration asks for (kernel documentation, ipvs-sysctl.rst and nf_conntrack-sysctl.rst).</summary>
 public static class Sysctls
@@ -12,10 +13,10 @@ public static class Sysctls
     /// <param name="servesIPv6">Whether there is a Service of IPv6: a router ignores router advertisements, which is not for hosts without any.</param>
     public static IEnumerable<SysctlSetting> Of(GeneratorOptions options, bool servesIPv6)
     {
-        yield return new("net.ipv4.vs.conntrack", "1");
+        yield return new("net.ipv4.vs.conntrack", "1", IsVital: true);
         yield return new("net.ipv4.vs.expire_nodest_conn", "1");
         yield return new("net.ipv4.vs.expire_quiescent_template", "1");
-        yield return new("net.ipv4.ip_forward", "1");
+        yield return new("net.ipv4.ip_forward", "1", IsVital: true);
         if (servesIPv6 && !options.CompatKubeProxy) // kube-proxy forgets it: Services of IPv6 then reach no pod of another node
             yield return new("net.ipv6.conf.all.forwarding", "1");
         if (options.IpvsStrictArp)

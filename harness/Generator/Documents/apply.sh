@@ -10,7 +10,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 modprobe --all --quiet ip_vs nf_conntrack 2>/dev/null || true # built in, or loaded by the first use
 
 # The variant of iptables that works on this kernel: the host's own choice first.
-works() { "$1$variant" --wait 5 -t nat -N KUBE-TRIAL 2>/dev/null && "$1$variant" --wait 5 -t nat -X KUBE-TRIAL; }
+works() {
+    "$1$variant" --wait 5 -t nat -X KUBE-TRIAL 2>/dev/null || true # left by a run that was killed here
+    "$1$variant" --wait 5 -t nat -N KUBE-TRIAL 2>/dev/null && "$1$variant" --wait 5 -t nat -X KUBE-TRIAL
+}
 families=
 for variant in "" -legacy -nft; do
     if works iptables; then
@@ -30,10 +33,14 @@ fi
 # What of a document is for a family that is served: IPv6 virtual servers and addresses have colons in their place.
 served() { if [ "$families" = iptables ]; then grep -vE ' \[|[0-9a-f]*:[0-9a-f:]*/' "$1" || true; else cat "$1"; fi; }
 
-grep -v '^-' sysctls.txt | sysctl -q -p -
+grep -v '^-' sysctls.txt | if [ "$families" = iptables ]; then grep -v '^net\.ipv6' || true; else cat; fi | sysctl -q -p -
 grep '^-' sysctls.txt | sysctl -q -p - 2>/dev/null || true # a host's own settings cannot be written in a namespace
 sed -n 's/^# no sysctl, written by apply.sh: //p' sysctls.txt | while read -r file _ value; do
     [ ! -w "$file" ] || echo "$value" >"$file" 2>/dev/null || true # the first namespace's alone
+done
+
+{ ipset list -n | grep -E '^KUBE-(NEW-[0-9]+|ENLARGED)$' || true; } | while read -r leftover; do
+    ipset destroy "$leftover" # of a run that was killed
 done
 
 # Each set is built aside and put in place in one step: no packet meets a half-filled one.

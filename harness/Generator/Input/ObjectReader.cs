@@ -12,6 +12,9 @@ internal static class ObjectReader
     private const string HeadlessLabel = "service.kubernetes.io/headless";
     private const string ProxyNameLabel = "service.kubernetes.io/service-proxy-name";
     private const string ServiceNameLabel = "kubernetes.io/service-name";
+    /// <summary>What the cluster's autoscaler puts on a node before it deletes it.</summary>
+    private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
+
     private const string ZoneLabel = "topology.kubernetes.io/zone";
 
     /// <returns>A Service, EndpointSlice or NodeObject; null for a kind that is not a proxy's affair.</returns>
@@ -165,6 +168,8 @@ internal static class ObjectReader
                 throw item["name"].Invalid("must be unique among the ports");
             if (ports.Any(p => p.Protocol == port.Protocol && p.Port == port.Port))
                 throw item["port"].Invalid("must be unique among the ports of its protocol");
+            if (port.NodePort != 0 && ports.Any(p => p.Protocol == port.Protocol && p.NodePort == port.NodePort))
+                throw item["nodePort"].Invalid("must be unique among the node ports of its protocol");
             ports.Add(port);
         }
         return ports;
@@ -228,6 +233,9 @@ internal static class ObjectReader
             cidrs = [spec["podCIDR"].Network()];
         return new NodeObject(
             NameIn(root["metadata"]["name"]), root["metadata"]["labels"][ZoneLabel].Text, cidrs,
-            [.. root["status"]["addresses"].Items.Where(a => a["type"].Text == "InternalIP").Select(a => a["address"].Address())]);
+            [.. root["status"]["addresses"].Items.Where(a => a["type"].Text == "InternalIP").Select(a => a["address"].Address())])
+        {
+            IsLeaving = root["metadata"]["deletionTimestamp"].IsThere || spec["taints"].Items.Any(t => t["key"].Text == LeavingTaint),
+        };
     }
 }

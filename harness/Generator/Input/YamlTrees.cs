@@ -18,7 +18,7 @@ internal static class YamlTrees
             var end = text.IndexOf('\n', at);
             var next = end < 0 ? text.Length : end + 1;
             // At the start of a line this can only be a document's marker: everything inside a document is indented or no marker.
-            if (text.AsSpan(at, next - at).TrimEnd() is "---" && at > start)
+            if (text.AsSpan(at, next - at).TrimEnd() is "---" && !IsPreamble(text.AsSpan(start, at - start)))
             {
                 yield return (firstLine, text[start..at]);
                 (start, firstLine) = (at, line);
@@ -27,6 +27,17 @@ internal static class YamlTrees
         }
         if (start < text.Length)
             yield return (firstLine, text[start..]);
+    }
+
+    /// <summary>Directives, comments and empty lines: what stands before a document's marker and belongs to it.</summary>
+    private static bool IsPreamble(ReadOnlySpan<char> text)
+    {
+        foreach (var line in text.EnumerateLines())
+        {
+            if (line.Trim().Length > 0 && line[0] is not ('%' or '#'))
+                return false;
+        }
+        return true;
     }
 
     /// <param name="handle">Told of each object and of its size in bytes.</param>
@@ -200,6 +211,10 @@ internal static class YamlTrees
             var keys = new HashSet<string>(StringComparer.Ordinal);
             foreach (var source in (Tree[])[mapping, .. named.Kind == TreeKind.Sequence ? named.Items : [named]])
             {
+                if (source.Kind == TreeKind.Refused)
+                    return source;
+                if (source.Kind != TreeKind.Mapping)
+                    return new Tree(TreeKind.Refused, source.Line, "merges (<<) what is no mapping");
                 foreach (var (key, value) in source.Members.Where(m => m.Key != "<<" && keys.Add(m.Key)))
                     merged.Add(key, value);
             }

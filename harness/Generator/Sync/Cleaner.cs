@@ -30,12 +30,15 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
             await RemoveRulesAsync(live.Rules(ipv6), ipv6);
         foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal)))
             Delete("set", name, () => kernel.Ipset.Destroy(name));
+        foreach (var name in kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover))
+            Delete("set", name, () => kernel.Ipset.Destroy(name));
         return new SyncResult(kernel.Messages - before, _changes, _errors, IsBroken: _errors.Count > 0);
     }
 
     /// <summary>A virtual server that is somebody else's has neither an address on kube-ipvs0 nor an entry in a set of ours.</summary>
     private bool IsOurs(IpvsKey key, LiveState live) => !options.IsExcluded(key.Address)
-        && (live.Bound?.Contains(key.Address) == true || live.Sets.Values.Any(s => s.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port)) || s.Contains(IpsetEntry.OfPort(key.Port))));
+        && (live.Bound?.Contains(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
+            || (!s.Key.EndsWith(Decisions.Sets.HealthCheckNodePort.Name["KUBE-".Length..], StringComparison.Ordinal) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
 
     private void RemoveAddresses(LiveState live)
     {

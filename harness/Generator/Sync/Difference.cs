@@ -88,8 +88,11 @@ public sealed class Difference
             difference.CompareEntry(member.Set, member.Entry);
         if (touched.Rules)
             difference.CompareRules();
-        foreach (var address in touched.Addresses)
+        // The address of a server as well: it is not bound while the kernel refuses all its servers, and this may be the first that it takes.
+        foreach (var address in touched.Addresses.Union(touched.Servers.Select(k => k.Address)))
             difference.CompareAddress(address);
+        if (touched.Servers.Any(k => k.IsIPv6))
+            difference.CompareSettings(); // forwarding of IPv6 comes with its first Service
         foreach (var key in touched.Servers)
             difference.CompareServer(key);
         return difference;

@@ -40,7 +40,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess;
         }
-        catch (System.ComponentModel.Win32Exception)
+        catch (Exception e) when (e is System.ComponentModel.Win32Exception or OperationCanceledException)
         {
             return false;
         }

@@ -8,5 +8,5 @@ namespace Conformance.Generator.Sync;
 /// </param>
 public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
 {
-    public bool IsGood => Errors.Count == 0;
+    public bool IsGood => Errors.Count == 0 && !IsBroken;
 }

@@ -23,12 +23,16 @@ public sealed class Synchronizer(KernelPort kernel)
 
     private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     private readonly List<string> _errors = [];
+
+    /// <summary>What is to be forgotten of UDP, until connection tracking has been gone through.</summary>
+    private readonly StaleUdp _staleUdp = new();
     private LiveState? _live;
 
     /// <summary>The kernel's tables when they were last found to be as desired, and what was desired and had been sent then.</summary>
     private (byte[] Bytes, DesiredState Desired, long Version, int Messages)? _image;
     private int _shortChecks;
     private bool _isBroken;
+    private bool _isFirst = true;
 
     /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
     public IReadOnlyCollection<(IpvsKey Key, RealServer Real)> Draining => _draining;
@@ -38,7 +42,10 @@ public sealed class Synchronizer(KernelPort kernel)
     {
         var known = _live;
         _live = null; // until the rules are known to be there, no change alone may be written
-        _errors.Clear();
+        Reset();
+        if (_isFirst) // an earlier run may have been killed before it came to this
+            _staleUdp.Add(desired.ServerKeys);
+        _isFirst = false;
         var image = known is null ? null : kernel.ReadImage();
         var areTablesKnown = _shortChecks < MaxShortChecks && image is not null && _image is { } good
             && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan().SequenceEqual(good.Bytes);
@@ -83,9 +90,9 @@ public sealed class Synchronizer(KernelPort kernel)
         {
             return kernel.Ipvs.Destinations(key).DistinctBy(d => (d.Address, d.Port)).ToDictionary(d => new RealServer(d.Address, d.Port));
         }
-        catch (KernelException)
+        catch (KernelException e) when (e.Errno == IpvsSocket.NoSuchService)
         {
-            return []; // the virtual server is gone
+            return []; // the virtual server is gone; of any other error nothing follows about connections
         }
     }
 
@@ -93,7 +100,8 @@ public sealed class Synchronizer(KernelPort kernel)
     {
         var before = kernel.Messages;
         var changes = difference.Changes().ToList();
-        if (changes.Count == 0)
+        _staleUdp.Add(difference);
+        if (changes.Count == 0 && _staleUdp.IsNothing)
             return Result(before, changes);
         try
         {
@@ -102,6 +110,7 @@ public sealed class Synchronizer(KernelPort kernel)
         catch
         {
             _live = null;
+            Reset();
             throw;
         }
         if (_errors.Count > 0) // what still differs was not made
@@ -134,8 +143,8 @@ public sealed class Synchronizer(KernelPort kernel)
         AddEntries(difference, desired, isExempting: true);
         DeleteEntries(difference, isExempting: false);
         foreach (var set in difference.DestroyedSets)
-            Try(() => kernel.Ipset.Destroy(set), () => _live!.Sets.Remove(set));
-        ForgetStaleUdp(difference, desired);
+            Try(() => kernel.Ipset.Destroy(set), () => _live!.Sets.Remove(set), isVital: false); // somebody's rule may look into it
+        ForgetStaleUdp(desired);
     }
 
     private void AddEntries(Difference difference, DesiredState desired, bool isExempting)
@@ -159,7 +168,7 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>A set cannot grow beyond what it was made for: a larger one is made aside and put into its place in one step.</summary>
     private void Enlarge(SetKey set, IReadOnlyCollection<IpsetEntry> entries)
     {
-        const string aside = "KUBE-ENLARGED";
+        const string aside = Decisions.Sets.Aside;
         kernel.Ipset.Destroy(aside);
         kernel.Ipset.Create(aside, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(entries.Count));
         kernel.Messages += 4 + kernel.Ipset.Add(aside, set.Definition.Type, entries);
@@ -190,9 +199,9 @@ public sealed class Synchronizer(KernelPort kernel)
     private void ApplySettings(Difference difference)
     {
         foreach (var setting in difference.Sysctls)
-            Try(() => kernel.WriteSysctl(setting), () => _live!.Sysctls[setting.Name] = setting.Value);
+            Try(() => kernel.WriteSysctl(setting), () => _live!.Sysctls[setting.Name] = setting.Value, isVital: setting.IsVital);
         if (difference.Timeouts is { } timeouts)
-            Try(() => kernel.Ipvs.SetTimeouts(timeouts), () => _live!.Timeouts = timeouts);
+            Try(() => kernel.Ipvs.SetTimeouts(timeouts), () => _live!.Timeouts = timeouts, isVital: false);
         if (difference.AddsDevice)
             Try(() => kernel.Route.AddDummy(Documents.DocumentSet.Device), () => _live!.Bound = []);
     }
@@ -261,17 +270,10 @@ public sealed class Synchronizer(KernelPort kernel)
     /// A client that goes on sending datagrams from one port keeps its connection-tracking entry, and with it the path to
     /// an endpoint that is gone, or to nowhere: the entry is deleted.
     /// </summary>
-    private void ForgetStaleUdp(Difference difference, DesiredState desired)
+    private void ForgetStaleUdp(DesiredState desired)
     {
-        var gone = difference.RemovedReals.Where(r => r.Key.Protocol == IpProtocol.Udp).Select(r => (r.Key, r.Real.Address)).ToHashSet();
-        var servers = difference.DeletedServers.Where(k => k.Protocol == IpProtocol.Udp).ToHashSet();
-        var first = difference.AddedReals.Select(r => r.Key).Where(k => k.Protocol == IpProtocol.Udp).ToHashSet();
-        foreach (var ipv6 in gone.Select(g => g.Key.IsIPv6).Concat(servers.Select(k => k.IsIPv6)).Concat(first.Select(k => k.IsIPv6)).Distinct().ToList())
-        {
-            Try(() => kernel.Conntrack.Delete(IpProtocol.Udp, ipv6, (key, answering) =>
-                servers.Contains(key) || gone.Contains((key, answering))
-                || (first.Contains(key) && desired.Server(key) is { } server && server.RealServers.All(r => !r.Address.Equals(answering)))), () => { });
-        }
+        foreach (var ipv6 in _staleUdp.Families)
+            Try(() => kernel.Messages += kernel.Conntrack.Delete(IpProtocol.Udp, ipv6, (key, answering) => _staleUdp.Contains(key, answering, desired)), () => _staleUdp.Forget(ipv6), counts: false);
     }
 
     private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Action Done)> requests)
@@ -297,7 +299,8 @@ public sealed class Synchronizer(KernelPort kernel)
         }
     }
 
-    private void Try(Action action, Action done, bool counts = true)
+    /// <param name="isVital">Whether nothing may be served without it; what else fails is told and tried again.</param>
+    private void Try(Action action, Action done, bool counts = true, bool isVital = true)
     {
         try
         {
@@ -309,7 +312,7 @@ public sealed class Synchronizer(KernelPort kernel)
         catch (KernelException e)
         {
             _errors.Add(e.Message);
-            _isBroken = true;
+            _isBroken |= isVital;
         }
     }
 
@@ -330,8 +333,13 @@ public sealed class Synchronizer(KernelPort kernel)
     private SyncResult Result(int messagesBefore, IReadOnlyList<Change> changes)
     {
         var result = new SyncResult(kernel.Messages - messagesBefore, changes, [.. _errors], _isBroken);
+        Reset();
+        return result;
+    }
+
+    private void Reset()
+    {
         _errors.Clear();
         _isBroken = false;
-        return result;
     }
 }

@@ -13,12 +13,15 @@ namespace Conformance.Generator.Verbs;
 /// </summary>
 internal sealed partial class Flags
 {
+    /// <summary>The longest time of .NET's timers.</summary>
+    private const int MaxPeriodSeconds = 49 * 24 * 3600;
+
     private sealed record Flag(string Name, string Description, Func<GeneratorOptions, string, GeneratorOptions> Apply, bool IsSwitch = false);
 
     private static readonly Flag[] s_flags =
     [
         new("compat", "kube-proxy: exactly the state that kube-proxy's IPVS mode makes, faults included; none (default).", (o, v) => o with { CompatKubeProxy = OneOf(v, "none", "kube-proxy") == "kube-proxy" }),
-        new("hostname-override", "Name of this Node. Default: the host's name.", (o, v) => o with { HostnameOverride = v }),
+        new("hostname-override", "Name of this Node. Default: the host's name.", (o, v) => v.Trim() is { Length: > 0 } name ? o with { HostnameOverride = name.ToLowerInvariant() } : o),
         new("cluster-cidr", "Networks of all pods, one for each family, with a comma between.", (o, v) => o with { ClusterCidr = Networks(v) }),
         new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.", (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
         new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.", (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),
@@ -38,7 +41,7 @@ internal sealed partial class Flags
         new("conntrack-tcp-timeout-close-wait", "Time-out in CLOSE_WAIT (1h).", (o, v) => o with { ConntrackTcpTimeoutCloseWaitSeconds = Seconds(v) }),
         new("conntrack-tcp-be-liberal", "Set nf_conntrack_tcp_be_liberal=1.", (o, v) => o with { ConntrackTcpBeLiberal = Bool(v) }, IsSwitch: true),
         new("conntrack-udp-timeout", "Time-out of tracked UDP; 0 leaves the kernel's.", (o, v) => o with { ConntrackUdpTimeoutSeconds = Seconds(v) }),
-        new("ipvs-sync-period", "Between two looks for drift, of watch (30s).", (o, v) => o with { IpvsSyncPeriod = Period(v) is var period && period > TimeSpan.Zero ? period : throw Wrong("must be longer than 0") }),
+        new("ipvs-sync-period", "Between two looks for drift, of watch (30s).", (o, v) => o with { IpvsSyncPeriod = Period(v) is var period && period >= TimeSpan.FromMilliseconds(1) ? period : throw Wrong("must be 1ms or longer") }),
         new("ipvs-min-sync-period", "At least between two syncs of watch (0s).", (o, v) => o with { IpvsMinSyncPeriod = Period(v) }),
         new("healthz-bind-address", "Where watch serves /healthz and /livez (0.0.0.0:10256); empty for nowhere.", (o, v) => o with { HealthzBindAddress = EndPoint(v) }),
         new("metrics-bind-address", "Where watch serves /metrics (127.0.0.1:10249); empty for nowhere.", (o, v) => o with { MetricsBindAddress = EndPoint(v) }),
@@ -171,7 +174,7 @@ internal sealed partial class Flags
             throw Wrong("must be a time such as 30s, 500ms or 1h30m");
         var seconds = match.Groups["number"].Captures.Zip(match.Groups["unit"].Captures).Sum(part =>
             double.Parse(part.First.ValueSpan, CultureInfo.InvariantCulture) * part.Second.Value switch { "h" => 3600, "m" => 60, "s" => 1, "ms" => 1e-3, "ns" => 1e-9, _ => 1e-6 });
-        return seconds < TimeSpan.MaxValue.TotalSeconds / 2 ? TimeSpan.FromSeconds(seconds) : throw Wrong("must be shorter");
+        return seconds <= MaxPeriodSeconds ? TimeSpan.FromSeconds(seconds) : throw Wrong("must be shorter: 49 days are the most");
     }
 
     [GeneratedRegex(@"\A((?<number>\d{1,12}(\.\d{1,9})?)(?<unit>h|ms|m|s|us|\u00b5s|ns))+\z", RegexOptions.ExplicitCapture, 1000)]

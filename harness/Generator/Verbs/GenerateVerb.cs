@@ -48,7 +48,8 @@ internal static class GenerateVerb
             return NodeStates.AddressesHere();
         try
         {
-            return Flags.IpAddresses(given);
+            var addresses = Flags.IpAddresses(given);
+            return addresses.All(NodeStates.IsNodeAddress) ? addresses : throw new FormatException("must not be loopback or link-local addresses: they are not the node's alone");
         }
         catch (FormatException e)
         {

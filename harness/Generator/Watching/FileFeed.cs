@@ -116,6 +116,19 @@ internal sealed class FileFeed : IFeed
     /// <summary>Reads the files that may have changed; all of them, until all have been read whole once.</summary>
     public Taken Take(Cluster cluster)
     {
+        try
+        {
+            return TakePending(cluster);
+        }
+        catch
+        {
+            _isAnythingPending = true; // a folder went while it was read, say: what was not taken is taken with everything else
+            throw;
+        }
+    }
+
+    private Taken TakePending(Cluster cluster)
+    {
         var taken = new Taken();
         var files = new HashSet<string>(StringComparer.Ordinal);
         if (_isAnythingPending)
@@ -173,7 +186,7 @@ internal sealed class FileFeed : IFeed
         }
         foreach (var problem in manifest.Problems)
             _report(problem);
-        if (manifest.IsTorn || (manifest.Objects.Count == 0 && before.Count > 0 && new FileInfo(file).Length == 0))
+        if (manifest.IsTorn || (manifest.Objects.Count == 0 && before.Count > 0 && new FileInfo(file) is not { Exists: true, Length: > 0 }))
         {
             _unread.Add(file);
             return;

@@ -51,18 +51,23 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private DateTimeOffset _lastUpdated = DateTimeOffset.MinValue;
     private HashSet<string> _disputes = [];
     private long _problems;
-    private bool _isHealthy;
+
+    /// <summary>Since when something waits for a sync that succeeds, in <see cref="Environment.TickCount64"/>; 0 when nothing does.</summary>
+    private long _dueSince;
+
+    private volatile bool _isLeaving;
     private bool _isRetryDue;
 
     /// <summary>Watches until it is cancelled.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
-        var healthChecks = Own(new HealthChecks(() => _isHealthy, log));
+        var healthChecks = Own(new HealthChecks(IsHealthy, log));
         Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
         Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
 
         await ReadAllAsync(feed, cancellationToken);
+        LookAtNode();
         await SyncAsync("start", isFull: true);
         healthChecks.Update(_world?.Desired.HealthChecks ?? []);
 
@@ -70,7 +75,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
         while (await _events.Reader.WaitToReadAsync(cancellationToken))
         {
-            var (reasons, isFull) = Take(feed);
+            var (reasons, isFull) = TryTake(feed);
             if (reasons.Count == 0 && !isFull && _touched.IsNothing)
                 continue;
             await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons), isFull || _world is null);
@@ -101,6 +106,21 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
     }
 
+    /// <summary>Whatever goes wrong while taking, the next attempt takes and decides everything anew.</summary>
+    private (List<string> Reasons, bool IsFull) TryTake(IFeed feed)
+    {
+        try
+        {
+            return Take(feed);
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            _world = null;
+            Tell("input", new SyncResult(0, [], [e.Message], IsBroken: true), TimeSpan.Zero, RetryLater());
+            return ([], false);
+        }
+    }
+
     /// <summary>Takes all that has happened: changed objects are decided anew.</summary>
     private (List<string> Reasons, bool IsFull) Take(IFeed feed)
     {
@@ -113,7 +133,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
                 case Event.InputChanged:
                     break; // taken below, all at once
                 case Event.Drained:
-                    Tell("drained", _synchronizer.RemoveDrained(), TimeSpan.Zero);
+                    var drained = _synchronizer.RemoveDrained();
+                    Tell("drained", drained, TimeSpan.Zero, drained.IsGood ? TimeSpan.Zero : RetryLater());
                     break;
                 case Event.Retry:
                     _isRetryDue = false;
@@ -132,6 +153,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
         _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
         _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
+        if (taken.NodeChanged)
+            LookAtNode();
         // What a Node's object tells of its health every few seconds is no change for us.
         isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
         return (reasons, isFull);
@@ -140,6 +163,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private async Task SyncAsync(string reason, bool isFull)
     {
         var duration = Stopwatch.StartNew();
+        Interlocked.CompareExchange(ref _dueSince, Environment.TickCount64, 0);
         SyncResult result;
         try
         {
@@ -162,10 +186,10 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             result = new SyncResult(0, [], [e.Message], IsBroken: true);
         }
         _touched = new Touched();
-        _isHealthy = !result.IsBroken;
         var again = TimeSpan.Zero;
         if (!result.IsBroken)
         {
+            Volatile.Write(ref _dueSince, 0);
             _lastUpdated = DateTimeOffset.UtcNow;
             _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", _lastUpdated.ToUnixTimeMilliseconds() / 1000.0);
         }
@@ -223,11 +247,20 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", disputes.Count);
     }
 
+    /// <summary>As kube-proxy has it (pkg/proxy/healthcheck): as long as nothing waits longer than two periods for its sync, a failure that is mended meanwhile is no news.</summary>
+    private bool IsHealthy() => _lastUpdated != DateTimeOffset.MinValue
+        && (Volatile.Read(ref _dueSince) is var since && (since == 0 || Environment.TickCount64 - since < 2 * options.IpvsSyncPeriod.TotalMilliseconds));
+
+    private void LookAtNode() => _isLeaving = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride)?.IsLeaving == true;
+
+    /// <summary>/livez says whether the program works; /healthz also whether load balancers should send to this node (KEP-3836).</summary>
     private HttpAnswer Health(string path)
     {
-        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, $"code=\"{(_isHealthy ? 200 : 503)}\"");
-        var body = string.Create(CultureInfo.InvariantCulture, $"{{\"lastUpdated\": \"{_lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": \"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{(path == "/healthz" ? ", \"nodeEligible\": true" : "")}}}");
-        return new HttpAnswer(_isHealthy ? 200 : 503, "application/json", body);
+        var isEligible = !_isLeaving;
+        var code = IsHealthy() && (path == "/livez" || isEligible) ? 200 : 503;
+        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, string.Create(CultureInfo.InvariantCulture, $"code=\"{code}\""));
+        var body = string.Create(CultureInfo.InvariantCulture, $"{{\"lastUpdated\": \"{_lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": \"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{(path == "/healthz" ? isEligible ? ", \"nodeEligible\": true" : ", \"nodeEligible\": false" : "")}}}");
+        return new HttpAnswer(code, "application/json", body);
     }
 
     private void Serve(IPEndPoint? endPoint, string name, Func<string, HttpAnswer?> answer)

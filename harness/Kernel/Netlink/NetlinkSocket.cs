@@ -173,10 +173,11 @@ public sealed class NetlinkSocket : IDisposable
                 if (message.Sequence != sequence)
                     continue;
                 interrupted |= message.Flags.HasFlag(NetlinkFlags.DumpInterrupted);
+                // The end of a dump carries the error that broke it off, where one did.
+                if ((message.Type == NLMSG_ERROR || (message.Type == NLMSG_DONE && message.Payload.Length >= sizeof(int))) && ErrorOf(message, operation) is { } error)
+                    throw error;
                 if (message.Type == NLMSG_DONE)
                     return interrupted ? null : answer;
-                if (message.Type == NLMSG_ERROR && ErrorOf(message, operation) is { } error)
-                    throw error;
                 answer.Add(message);
             }
         }

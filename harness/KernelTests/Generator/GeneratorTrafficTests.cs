@@ -88,6 +88,35 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task What_a_killed_run_has_not_forgotten_of_datagrams_the_next_one_forgets()
+    {
+        await StartAsync("rs1");
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40001)).ShouldBeAnsweredBy("rs1");
+        await Director.RunAsync($"ipvsadm -a -u {Vip}:80 -r {_lab["rs2"].Address}:8080 -m -w 1");
+        await Director.RunAsync($"ipvsadm -d -u {Vip}:80 -r {_lab["rs1"].Address}:8080");
+
+        Put("rs2");
+        var world = NewWorld();
+        (await new Synchronizer(_kernel).SyncAllAsync(world.Desired, world.Node)).Messages.ShouldBeGreaterThan(0);
+
+        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40001)).ShouldBeAnsweredBy("rs2");
+    }
+
+    [Test]
+    public async Task The_first_service_of_ipv6_turns_its_forwarding_on()
+    {
+        await Director.SetSysctlAsync("net.ipv6.conf.all.forwarding", "0");
+        await StartAsync("rs1");
+        Sysctl.TryRead(Director.Namespace, "net.ipv6.conf.all.forwarding").ShouldBe("0", "nobody needs it yet");
+        var six = new ObjectName("default", "six");
+        _cluster.Put(s_service with { Name = six, ClusterIPs = [IPAddress.Parse("fd00:10::1")] });
+
+        await DecideAsync(six);
+
+        Sysctl.TryRead(Director.Namespace, "net.ipv6.conf.all.forwarding").ShouldBe("1");
+    }
+
+    [Test]
     public async Task Without_its_rules_no_virtual_server_answers_and_the_next_sync_completes_it()
     {
         var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables, ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
@@ -155,8 +184,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 
         // With another port served the address is bound: the refused one's is closed to the node's own sockets all the same.
         _cluster.Put(s_service with { Name = new ObjectName("default", "other"), Ports = [new ServicePort("tcp", IpProtocol.Tcp, 81, 0)] });
-        _world.Decide(new ObjectName("default", "other"), new Touched());
-        await _synchronizer.SyncAllAsync(_world.Desired, _world.Node);
+        await DecideAsync(new ObjectName("default", "other"));
         (await Client.AskAsync($"{Vip}:81")).ShouldBeRefused();
         (await Client.AskAsync($"{Vip}:80")).ShouldBeRefused();
     }
@@ -188,10 +216,10 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         return DecideAsync();
     }
 
-    private async Task DecideAsync()
+    private async Task DecideAsync(ObjectName? service = null)
     {
         var touched = new Touched();
-        _world.Decide(s_name, touched);
+        _world.Decide(service ?? s_name, touched);
         (await _synchronizer.SyncAsync(_world.Desired, _world.Node, touched)).Errors.ShouldBeEmpty();
     }
 

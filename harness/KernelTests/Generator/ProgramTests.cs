@@ -52,7 +52,7 @@ public sealed class ProgramTests : IAsyncDisposable
         var said = new StringBuilder();
         // Its working directory, because user-mode Linux's hostfs forgets, and renumbers, a folder that nobody is in: inotify
         // would watch one that no longer is.
-        var watching = Generator("watch", "-f", ".").ToCliWrap().WithWorkingDirectory(_folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);
+        var watching = Generator("watch", "-f", ".", "--hostname-override", "Node1").ToCliWrap().WithWorkingDirectory(_folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);
         _watching = watching.Task;
         await ServersAsync(["10.96.0.1:80"], said);
 
@@ -71,7 +71,10 @@ public sealed class ProgramTests : IAsyncDisposable
         File.Delete(Path.Combine(_folder, "one.yaml"));
         await ServersAsync(["10.96.0.2:8080", "10.96.0.3:80"], said);
 
-        (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"lastUpdated\"");
+        (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"nodeEligible\": true");
+        Put("node.yaml", "kind: Node\napiVersion: v1\nmetadata: { name: node1 }\nspec: { taints: [ { key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule } ] }\n");
+        await Eventually.Async("load balancers are told to leave", () => Status("healthz"), status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: said);
+        Status("livez").ShouldContain("200", Case.Sensitive, "it works all the same");
         (await Node.RunAsync("curl --silent http://127.0.0.1:10249/metrics")).ShouldContain("ipvs_generator_objects{kind=\"Service\"} 2");
         var second = await Generator("apply", "-f", _folder).TryAsync();
         (second.ExitCode, second.StandardError.Contains("Another ipvs-generator works in this network namespace", StringComparison.Ordinal)).ShouldBe((1, true), second.StandardError);
@@ -79,8 +82,12 @@ public sealed class ProgramTests : IAsyncDisposable
         await CliWrap.Cli.Wrap("kill").WithArguments(["-TERM", watching.ProcessId.ToString(CultureInfo.InvariantCulture)]).ExecuteAsync();
         (await watching).ExitCode.ShouldBe(0, said.ToString());
         Servers().ShouldBe(["10.96.0.2:8080", "10.96.0.3:80"]);
+        await Node.RunAsync("ipset create KUBE-ENLARGED hash:ip"); // as if it had been killed at that
         (await Generator("cleanup").ExecuteAsync()).StandardOutput.ShouldContain("- virtual server tcp 10.96.0.3:80");
         Servers().ShouldBeEmpty();
+        (await Node.RunAsync("ipset list -n")).ShouldBeEmpty();
+
+        string Status(string path) => Node.Command("curl", "--silent", "--include", $"http://192.168.113.101:10256/{path}").TryAsync().GetAwaiter().GetResult().StandardOutput;
     }
 
     [Test]
@@ -134,6 +141,8 @@ public sealed class ProgramTests : IAsyncDisposable
         Servers().ShouldBe(["10.96.0.1:80", "172.30.5.5:80", "192.168.113.101:30080"]);
         (await Generator("plan", "-f", Path.Combine(_folder, "one.yaml"), "--ipvs-exclude-cidrs", "172.30.0.0/16").ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
 
+        await Node.RunAsync("ipset create KUBE-NEW-1 hash:net"); // as if it had been killed at that, and at its probe
+        await Node.RunAsync("iptables -t nat -N KUBE-TRIAL");
         await Node.Command(Path.Combine(_folder, "apply.sh")).ExecuteAsync();
         (await KernelState.ReadAsync(Node)).Differences(once).ShouldBeEmpty();
     }
@@ -251,6 +260,9 @@ public sealed class ProgramTests : IAsyncDisposable
     [TestCase(64, "apply", "-f", ".", "--detect-local-mode", "InterfaceNamePrefix", "--pod-interface-name-prefix", "fifteen-letters")]
     [TestCase(64, "apply", "-f", ".", "--cluster-cidr", "10.0.0.0/16,10.1.0.0/16")]
     [TestCase(64, "watch", "-f", ".", "--ipvs-sync-period", "0s")]
+    [TestCase(64, "watch", "-f", ".", "--ipvs-sync-period", "500us")]
+    [TestCase(64, "watch", "-f", ".", "--ipvs-min-sync-period", "2000h")]
+    [TestCase(64, "generate", "-f", ".", "--node-addresses", "127.0.0.1")]
     [TestCase(1, "apply", "-f", "/no/such/folder")]
     public async Task Wrong_calls_are_told(int exitCode, params string[] arguments)
     {

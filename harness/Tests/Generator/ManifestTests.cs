@@ -166,6 +166,7 @@ public sealed class ManifestTests
             $"--- {service}", $"all: &all [ {service} ]\nkind: List\napiVersion: v1\nitems: *all\n",
             $"defaults: &d {{ ports: [ {{ port: 80 }} ], clusterIP: 10.96.0.9 }}\nkind: Service\napiVersion: v1\nmetadata: {{ name: a }}\nspec: {{ <<: *d, clusterIP: 10.96.0.1 }}\n",
             """{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""",
+            $"%YAML 1.1\n# a directive belongs to its document\n---\n{service}\n",
         })
         {
             var manifest = Read((hasMark ? "\uFEFF" : "") + text);
@@ -179,6 +180,8 @@ public sealed class ManifestTests
     [TestCase("apiVersion: v1\n", "apiVersion: v2\n", "apiVersion", "must be v1")]
     [TestCase("[10.96.0.1, \"fd00::1\"]", "[10.96.0.1, 10.96.0.9]", "spec.clusterIPs", "must be one address, or one of each family")]
     [TestCase("  sessionAffinity", "  ipFamilies: [IPv6, IPv4]\n  sessionAffinity", "spec.ipFamilies[0]", "must be the family of 10.96.0.1")]
+    [TestCase("  type: LoadBalancer\n", "  type: LoadBalancer\n  <<: 5\n", "", "merges (<<) what is no mapping")]
+    [TestCase("port: 80, nodePort: 30080 }", "port: 80, nodePort: 30080 }\n    - { name: https, port: 443, nodePort: 30080 }", "spec.ports[1].nodePort", "must be unique among the node ports of its protocol")]
     [TestCase("  ports:\n    - { name: http, port: 80, nodePort: 30080 }\n", "", "spec.ports", "is required")]
     public void What_an_object_lacks_is_told(string good, string bad, string field, string words)
     {
