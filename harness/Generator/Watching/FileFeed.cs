@@ -207,8 +207,10 @@ internal sealed class FileFeed : IFeed
         async Task TellAsync()
         {
             await Task.Delay(s_quiet);
-            if (_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
-                Tell(file);
+            if (!_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
+                return;
+            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have told nothing of that.
+            Tell(_paths.Contains(file, StringComparer.Ordinal) && !File.Exists(file) ? null : file);
         }
     }
 

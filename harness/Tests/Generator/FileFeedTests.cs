@@ -50,6 +50,18 @@ public sealed class FileFeedTests : IDisposable
     }
 
     [Test]
+    public async Task A_link_to_a_folder_that_is_removed_takes_its_services_away()
+    {
+        Write("a/s.yaml", "one");
+        Link("current", "a");
+        await FollowAsync("current", "one");
+
+        File.Delete(At("current")); // nothing happens to the file itself
+
+        await ServicesAsync();
+    }
+
+    [Test]
     public async Task A_link_to_a_folder_that_is_pointed_elsewhere_is_followed()
     {
         Write("a/s.yaml", "one");
