@@ -17,14 +17,15 @@ public sealed class Touched
 
     public HashSet<SetMember> Members { get; } = [];
 
-    public HashSet<IPAddress> Addresses { get; } = [];
+    /// <summary>The servers' addresses: whether one is bound follows from them.</summary>
+    public IReadOnlyCollection<IPAddress> Addresses => Servers.Select(s => s.Address).ToHashSet();
 
     /// <summary>Whether the text of the rules may differ: a set became empty or ceased to be, an address was closed to the node.</summary>
     public bool Rules { get; set; }
 
     public bool HealthChecks { get; set; }
 
-    public bool IsNothing => Servers.Count == 0 && Members.Count == 0 && Addresses.Count == 0 && !Rules && !HealthChecks;
+    public bool IsNothing => Servers.Count == 0 && Members.Count == 0 && !Rules && !HealthChecks;
 }
 
 /// <summary>
@@ -148,10 +149,10 @@ public sealed class DesiredState(GeneratorOptions options)
             Add(member, touched);
         foreach (var member in before?.Members ?? [])
             Remove(member, touched);
-        if (after is { Binds: true } && Count(_bound, key.Address, 1) == 1)
-            touched.Addresses.Add(key.Address);
-        if (before is { Binds: true } && Count(_bound, key.Address, -1) == 0)
-            touched.Addresses.Add(key.Address);
+        if (after is { Binds: true })
+            Count(_bound, key.Address, 1);
+        if (before is { Binds: true })
+            Count(_bound, key.Address, -1);
         if (after is { IsClosedToNode: true } ? _closedToNode.Add(key) : _closedToNode.Remove(key))
             touched.Rules = true;
     }

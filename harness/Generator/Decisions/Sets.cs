@@ -73,12 +73,12 @@ public static class Sets
 
     private static readonly ImmutableArray<SetDefinition> s_ofOurs = [.. s_common, NodePort, NodePortLocal, NoLocalEndpoint];
 
-    /// <summary>Whether a set was left by a run that was killed while it made it.</summary>
-    public static bool IsLeftover(string name) => name == Aside || name.StartsWith(AsideOfScript, StringComparison.Ordinal);
-
     /// <summary>Every set that can be there from a run of ours or of kube-proxy's.</summary>
     public static readonly ImmutableArray<SetDefinition> All = [.. s_ofKubeProxy.Union(s_ofOurs)];
 
     /// <summary>The sets that exist under a configuration, empty ones included.</summary>
     public static ImmutableArray<SetDefinition> Of(GeneratorOptions options) => options.CompatKubeProxy ? s_ofKubeProxy : s_ofOurs;
+
+    /// <summary>Whether a set was left by a run that was killed while it made it.</summary>
+    public static bool IsLeftover(string name) => name == Aside || name.StartsWith(AsideOfScript, StringComparison.Ordinal);
 }

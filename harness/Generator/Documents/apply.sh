@@ -30,10 +30,10 @@ if works ip6tables; then
 else
     echo "ip6tables does not work here: IPv4 alone is served." >&2
 fi
-# What of a document is for a family that is served: IPv6 virtual servers and addresses have colons in their place.
-served() { if [ "$families" = iptables ]; then grep -vE ' \[|[0-9a-f]*:[0-9a-f:]*/' "$1" || true; else cat "$1"; fi; }
+# What of a document is for a family that is served: IPv6 virtual servers and addresses have colons in their place, sysctls a name.
+served() { if [ "$families" = iptables ]; then grep -vE ' \[|[0-9a-f]*:[0-9a-f:]*/|^net\.ipv6\.' "$1" || true; else cat "$1"; fi; }
 
-grep -v '^-' sysctls.txt | if [ "$families" = iptables ]; then grep -v '^net\.ipv6' || true; else cat; fi | sysctl -q -p -
+served sysctls.txt | grep -v '^-' | sysctl -q -p -
 grep '^-' sysctls.txt | sysctl -q -p - 2>/dev/null || true # a host's own settings cannot be written in a namespace
 sed -n 's/^# no sysctl, written by apply.sh: //p' sysctls.txt | while read -r file _ value; do
     [ ! -w "$file" ] || echo "$value" >"$file" 2>/dev/null || true # the first namespace's alone

@@ -12,10 +12,10 @@ internal static class ObjectReader
     private const string HeadlessLabel = "service.kubernetes.io/headless";
     private const string ProxyNameLabel = "service.kubernetes.io/service-proxy-name";
     private const string ServiceNameLabel = "kubernetes.io/service-name";
+    private const string ZoneLabel = "topology.kubernetes.io/zone";
+
     /// <summary>What the cluster's autoscaler puts on a node before it deletes it.</summary>
     private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
-
-    private const string ZoneLabel = "topology.kubernetes.io/zone";
 
     /// <returns>A Service, EndpointSlice or NodeObject; null for a kind that is not a proxy's affair.</returns>
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>

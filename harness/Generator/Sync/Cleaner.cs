@@ -15,6 +15,9 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     /// <summary>The chain that other programs (a kubelet) jump into as well: kube-proxy leaves it.</summary>
     private const string SharedChain = "KUBE-MARK-MASQ";
 
+    /// <summary>Sets of ports that no virtual server has.</summary>
+    private static readonly string[] s_healthChecks = [Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: false), Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: true)];
+
     private readonly List<string> _errors = [];
     private readonly List<Change> _changes = [];
 
@@ -28,9 +31,7 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
         RemoveAddresses(live);
         foreach (var ipv6 in new[] { false, true })
             await RemoveRulesAsync(live.Rules(ipv6), ipv6);
-        foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal)))
-            Delete("set", name, () => kernel.Ipset.Destroy(name));
-        foreach (var name in kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover))
+        foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal)).Concat(kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover)))
             Delete("set", name, () => kernel.Ipset.Destroy(name));
         return new SyncResult(kernel.Messages - before, _changes, _errors, IsBroken: _errors.Count > 0);
     }
@@ -38,7 +39,7 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     /// <summary>A virtual server that is somebody else's has neither an address on kube-ipvs0 nor an entry in a set of ours.</summary>
     private bool IsOurs(IpvsKey key, LiveState live) => !options.IsExcluded(key.Address)
         && (live.Bound?.Contains(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
-            || (!s.Key.EndsWith(Decisions.Sets.HealthCheckNodePort.Name["KUBE-".Length..], StringComparison.Ordinal) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
+            || (!s_healthChecks.Contains(s.Key) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
 
     private void RemoveAddresses(LiveState live)
     {

@@ -88,8 +88,8 @@ public sealed class Difference
             difference.CompareEntry(member.Set, member.Entry);
         if (touched.Rules)
             difference.CompareRules();
-        // The address of a server as well: it is not bound while the kernel refuses all its servers, and this may be the first that it takes.
-        foreach (var address in touched.Addresses.Union(touched.Servers.Select(k => k.Address)))
+        // Of every server: its address is not bound while the kernel refuses all servers there, and this may be the first that it takes.
+        foreach (var address in touched.Addresses)
             difference.CompareAddress(address);
         if (touched.Servers.Any(k => k.IsIPv6))
             difference.CompareSettings(); // forwarding of IPv6 comes with its first Service

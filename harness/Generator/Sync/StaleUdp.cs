@@ -13,11 +13,18 @@ internal sealed class StaleUdp
 {
     private readonly HashSet<(IpvsKey Key, IPAddress Endpoint)> _gone = [];
     private readonly HashSet<IpvsKey> _servers = [];
-    private readonly HashSet<IpvsKey> _others = [];
 
-    internal IReadOnlyList<bool> Families => [.. _gone.Select(g => g.Key.IsIPv6).Concat(_servers.Select(k => k.IsIPv6)).Concat(_others.Select(k => k.IsIPv6)).Distinct()];
+    /// <summary>Virtual servers of which only what their real servers answer is good.</summary>
+    private readonly HashSet<IpvsKey> _judged = [];
 
-    internal bool IsNothing => _gone.Count + _servers.Count + _others.Count == 0;
+    /// <param name="servers">What is served: an earlier run may have been killed before it came to deleting.</param>
+    internal StaleUdp(IEnumerable<IpvsKey> servers) => Judge(servers);
+
+    internal IReadOnlyList<bool> Families => [.. Keys.Select(k => k.IsIPv6).Distinct()];
+
+    internal bool IsNothing => !Keys.Any();
+
+    private IEnumerable<IpvsKey> Keys => _gone.Select(g => g.Key).Concat(_servers).Concat(_judged);
 
     internal void Add(Difference difference)
     {
@@ -26,22 +33,21 @@ internal sealed class StaleUdp
         _gone.ExceptWith(difference.AddedReals.Select(r => (r.Key, r.Destination.Address)));
         _gone.UnionWith(difference.RemovedReals.Where(r => r.Key.Protocol == IpProtocol.Udp).Select(r => (r.Key, r.Real.Address)));
         _servers.UnionWith(difference.DeletedServers.Where(k => k.Protocol == IpProtocol.Udp));
-        Add(difference.AddedReals.Select(r => r.Key));
+        Judge(difference.AddedReals.Select(r => r.Key));
     }
-
-    /// <summary>Virtual servers of which only what their real servers answer is good.</summary>
-    internal void Add(IEnumerable<IpvsKey> servers) => _others.UnionWith(servers.Where(k => k.Protocol == IpProtocol.Udp));
 
     /// <param name="key">Where the client sends.</param>
     /// <param name="answering">Who would answer.</param>
     internal bool Contains(IpvsKey key, IPAddress answering, DesiredState desired) =>
         _servers.Contains(key) || _gone.Contains((key, answering))
-        || (_others.Contains(key) && desired.Server(key) is { } server && server.RealServers.All(r => !r.Address.Equals(answering)));
+        || (_judged.Contains(key) && desired.Server(key) is { } server && server.RealServers.All(r => !r.Address.Equals(answering)));
 
     internal void Forget(bool ipv6)
     {
         _gone.RemoveWhere(g => g.Key.IsIPv6 == ipv6);
         _servers.RemoveWhere(k => k.IsIPv6 == ipv6);
-        _others.RemoveWhere(k => k.IsIPv6 == ipv6);
+        _judged.RemoveWhere(k => k.IsIPv6 == ipv6);
     }
+
+    private void Judge(IEnumerable<IpvsKey> servers) => _judged.UnionWith(servers.Where(k => k.Protocol == IpProtocol.Udp));
 }

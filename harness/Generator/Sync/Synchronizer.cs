@@ -24,15 +24,14 @@ public sealed class Synchronizer(KernelPort kernel)
     private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
     private readonly List<string> _errors = [];
 
-    /// <summary>What is to be forgotten of UDP, until connection tracking has been gone through.</summary>
-    private readonly StaleUdp _staleUdp = new();
+    /// <summary>What is to be forgotten of UDP, until connection tracking has been gone through; null before the first sync.</summary>
+    private StaleUdp? _staleUdp;
     private LiveState? _live;
 
     /// <summary>The kernel's tables when they were last found to be as desired, and what was desired and had been sent then.</summary>
     private (byte[] Bytes, DesiredState Desired, long Version, int Messages)? _image;
     private int _shortChecks;
     private bool _isBroken;
-    private bool _isFirst = true;
 
     /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
     public IReadOnlyCollection<(IpvsKey Key, RealServer Real)> Draining => _draining;
@@ -43,9 +42,7 @@ public sealed class Synchronizer(KernelPort kernel)
         var known = _live;
         _live = null; // until the rules are known to be there, no change alone may be written
         Reset();
-        if (_isFirst) // an earlier run may have been killed before it came to this
-            _staleUdp.Add(desired.ServerKeys);
-        _isFirst = false;
+        _staleUdp ??= new StaleUdp(desired.ServerKeys);
         var image = known is null ? null : kernel.ReadImage();
         var areTablesKnown = _shortChecks < MaxShortChecks && image is not null && _image is { } good
             && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan().SequenceEqual(good.Bytes);
@@ -100,7 +97,7 @@ public sealed class Synchronizer(KernelPort kernel)
     {
         var before = kernel.Messages;
         var changes = difference.Changes().ToList();
-        _staleUdp.Add(difference);
+        _staleUdp!.Add(difference);
         if (changes.Count == 0 && _staleUdp.IsNothing)
             return Result(before, changes);
         try
@@ -272,7 +269,7 @@ public sealed class Synchronizer(KernelPort kernel)
     /// </summary>
     private void ForgetStaleUdp(DesiredState desired)
     {
-        foreach (var ipv6 in _staleUdp.Families)
+        foreach (var ipv6 in _staleUdp!.Families)
             Try(() => kernel.Messages += kernel.Conntrack.Delete(IpProtocol.Udp, ipv6, (key, answering) => _staleUdp.Contains(key, answering, desired)), () => _staleUdp.Forget(ipv6), counts: false);
     }
 

@@ -21,7 +21,7 @@ internal sealed partial class Flags
     private static readonly Flag[] s_flags =
     [
         new("compat", "kube-proxy: exactly the state that kube-proxy's IPVS mode makes, faults included; none (default).", (o, v) => o with { CompatKubeProxy = OneOf(v, "none", "kube-proxy") == "kube-proxy" }),
-        new("hostname-override", "Name of this Node. Default: the host's name.", (o, v) => v.Trim() is { Length: > 0 } name ? o with { HostnameOverride = name.ToLowerInvariant() } : o),
+        new("hostname-override", "Name of this Node. Default: the host's name.", (o, v) => NodeName(v) is { Length: > 0 } name ? o with { HostnameOverride = name } : o),
         new("cluster-cidr", "Networks of all pods, one for each family, with a comma between.", (o, v) => o with { ClusterCidr = Networks(v) }),
         new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.", (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
         new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.", (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),
@@ -67,7 +67,7 @@ internal sealed partial class Flags
     internal GeneratorOptions Read(ParseResult parsed)
     {
         var fromFile = ReadConfig(parsed.GetValue(_config));
-        var options = new GeneratorOptions { HostnameOverride = Dns.GetHostName().Trim().ToLowerInvariant() };
+        var options = new GeneratorOptions { HostnameOverride = NodeName(Dns.GetHostName()) };
         foreach (var flag in s_flags)
         {
             var given = parsed.GetResult(_options[flag.Name]) is not null;
@@ -140,6 +140,9 @@ internal sealed partial class Flags
     private static string OneOf(string value, params string[] words) => words.Contains(value, StringComparer.Ordinal) ? value : throw Wrong($"must be one of {string.Join(", ", words)}");
 
     private static bool Bool(string value) => OneOf(value, "true", "false") == "true";
+
+    /// <summary>A Node is called by its host's name in lower case (nodeutil.GetHostname).</summary>
+    private static string NodeName(string value) => value.Trim().ToLowerInvariant();
 
     private static int Number(string value, int min, int max) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max

@@ -44,26 +44,21 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private readonly Cluster _cluster = new();
     private readonly Synchronizer _synchronizer = new(kernel);
     private readonly Metrics _metrics = new();
+    private readonly Health _health = new(options.IpvsSyncPeriod);
     private readonly List<IDisposable> _owned = [];
     private World? _world;
     private Touched _touched = new();
     private TimeSpan _retry = s_firstRetry;
-    private DateTimeOffset _lastUpdated = DateTimeOffset.MinValue;
     private HashSet<string> _disputes = [];
     private long _problems;
-
-    /// <summary>Since when something waits for a sync that succeeds, in <see cref="Environment.TickCount64"/>; 0 when nothing does.</summary>
-    private long _dueSince;
-
-    private volatile bool _isLeaving;
     private bool _isRetryDue;
 
     /// <summary>Watches until it is cancelled.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
-        var healthChecks = Own(new HealthChecks(IsHealthy, log));
-        Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? Health(path) : null);
+        var healthChecks = Own(new HealthChecks(() => _health.IsHealthy, log));
+        Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? AnswerProbe(path) : null);
         Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
 
         await ReadAllAsync(feed, cancellationToken);
@@ -163,7 +158,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private async Task SyncAsync(string reason, bool isFull)
     {
         var duration = Stopwatch.StartNew();
-        Interlocked.CompareExchange(ref _dueSince, Environment.TickCount64, 0);
+        _health.Begin();
         SyncResult result;
         try
         {
@@ -189,9 +184,9 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         var again = TimeSpan.Zero;
         if (!result.IsBroken)
         {
-            Volatile.Write(ref _dueSince, 0);
-            _lastUpdated = DateTimeOffset.UtcNow;
-            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", _lastUpdated.ToUnixTimeMilliseconds() / 1000.0);
+            var now = DateTimeOffset.UtcNow;
+            _health.Succeed(now);
+            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", now.ToUnixTimeMilliseconds() / 1000.0);
         }
         if (result.IsGood)
         {
@@ -247,20 +242,13 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", disputes.Count);
     }
 
-    /// <summary>As kube-proxy has it (pkg/proxy/healthcheck): as long as nothing waits longer than two periods for its sync, a failure that is mended meanwhile is no news.</summary>
-    private bool IsHealthy() => _lastUpdated != DateTimeOffset.MinValue
-        && (Volatile.Read(ref _dueSince) is var since && (since == 0 || Environment.TickCount64 - since < 2 * options.IpvsSyncPeriod.TotalMilliseconds));
+    private void LookAtNode() => _health.IsLeaving = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride)?.IsLeaving == true;
 
-    private void LookAtNode() => _isLeaving = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride)?.IsLeaving == true;
-
-    /// <summary>/livez says whether the program works; /healthz also whether load balancers should send to this node (KEP-3836).</summary>
-    private HttpAnswer Health(string path)
+    private HttpAnswer AnswerProbe(string path)
     {
-        var isEligible = !_isLeaving;
-        var code = IsHealthy() && (path == "/livez" || isEligible) ? 200 : 503;
-        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, string.Create(CultureInfo.InvariantCulture, $"code=\"{code}\""));
-        var body = string.Create(CultureInfo.InvariantCulture, $"{{\"lastUpdated\": \"{_lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": \"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{(path == "/healthz" ? isEligible ? ", \"nodeEligible\": true" : ", \"nodeEligible\": false" : "")}}}");
-        return new HttpAnswer(code, "application/json", body);
+        var answer = _health.Answer(path);
+        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, string.Create(CultureInfo.InvariantCulture, $"code=\"{answer.Status}\""));
+        return answer;
     }
 
     private void Serve(IPEndPoint? endPoint, string name, Func<string, HttpAnswer?> answer)

@@ -45,13 +45,13 @@ public sealed record IpvsTimeouts(int Tcp, int TcpFin, int Udp);
 /// </summary>
 public sealed class IpvsSocket : IDisposable
 {
+    /// <summary>ESRCH: there is no such virtual server (net/netfilter/ipvs/ip_vs_ctl.c).</summary>
+    public const int NoSuchService = 3;
+
     private const byte NEW_SERVICE = 1, SET_SERVICE = 2, DEL_SERVICE = 3, GET_SERVICE = 4, NEW_DEST = 5, SET_DEST = 6, DEL_DEST = 7, GET_DEST = 8, SET_CONFIG = 12, GET_CONFIG = 13;
     private const ushort ATTR_SERVICE = 1, ATTR_DEST = 2, ATTR_TIMEOUT_TCP = 4, ATTR_TIMEOUT_TCP_FIN = 5, ATTR_TIMEOUT_UDP = 6;
     private const ushort SVC_AF = 1, SVC_PROTOCOL = 2, SVC_ADDR = 3, SVC_PORT = 4, SVC_FWMARK = 5, SVC_SCHED_NAME = 6, SVC_FLAGS = 7, SVC_TIMEOUT = 8, SVC_NETMASK = 9;
     private const ushort DEST_ADDR = 1, DEST_PORT = 2, DEST_FWD_METHOD = 3, DEST_WEIGHT = 4, DEST_U_THRESH = 5, DEST_L_THRESH = 6, DEST_ACTIVE = 7, DEST_INACTIVE = 8, DEST_ADDR_FAMILY = 11;
-    /// <summary>ESRCH: there is no such virtual server (net/netfilter/ipvs/ip_vs_ctl.c).</summary>
-    public const int NoSuchService = 3;
-
     private const int ListTries = 20;
     private const uint FwdMask = 7; // IP_VS_CONN_F_FWD_MASK
 

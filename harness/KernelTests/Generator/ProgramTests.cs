@@ -73,8 +73,8 @@ public sealed class ProgramTests : IAsyncDisposable
 
         (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"nodeEligible\": true");
         Put("node.yaml", "kind: Node\napiVersion: v1\nmetadata: { name: node1 }\nspec: { taints: [ { key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule } ] }\n");
-        await Eventually.Async("load balancers are told to leave", () => Status("healthz"), status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: said);
-        Status("livez").ShouldContain("200", Case.Sensitive, "it works all the same");
+        await Eventually.Async("load balancers are told to leave", () => StatusAsync("healthz"), status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: said);
+        (await StatusAsync("livez")).ShouldContain("200", Case.Sensitive, "it works all the same");
         (await Node.RunAsync("curl --silent http://127.0.0.1:10249/metrics")).ShouldContain("ipvs_generator_objects{kind=\"Service\"} 2");
         var second = await Generator("apply", "-f", _folder).TryAsync();
         (second.ExitCode, second.StandardError.Contains("Another ipvs-generator works in this network namespace", StringComparison.Ordinal)).ShouldBe((1, true), second.StandardError);
@@ -87,7 +87,7 @@ public sealed class ProgramTests : IAsyncDisposable
         Servers().ShouldBeEmpty();
         (await Node.RunAsync("ipset list -n")).ShouldBeEmpty();
 
-        string Status(string path) => Node.Command("curl", "--silent", "--include", $"http://192.168.113.101:10256/{path}").TryAsync().GetAwaiter().GetResult().StandardOutput;
+        Task<string> StatusAsync(string path) => Node.RunAsync($"curl --silent --include http://192.168.113.101:10256/{path}");
     }
 
     [Test]
@@ -161,6 +161,28 @@ public sealed class ProgramTests : IAsyncDisposable
 
         Servers().ShouldBe(["10.96.0.1:80", "10.96.0.2:53", "10.96.0.3:7", "192.168.113.101:30080", "[fd00:96::1]:80"]);
         (await Generator("plan", "--ipvs-scheduler", "mh", "--ipvs-udp-timeout", "100s", "-f", Path.Combine(_folder, "all.yaml")).ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
+    }
+
+    [Test]
+    public async Task The_script_of_generate_serves_ipv4_alone_where_ip6tables_does_not_work()
+    {
+        var shims = Directory.CreateDirectory(Path.Combine(_folder, "shims")).FullName;
+        foreach (var variant in new[] { "", "-legacy", "-nft" })
+        {
+            var shim = Path.Combine(shims, $"ip6tables{variant}");
+            await File.WriteAllTextAsync(shim, "#!/bin/sh\nexit 3\n");
+            File.SetUnixFileMode(shim, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        }
+        await Node.SetSysctlAsync("net.ipv6.conf.all.forwarding", "0");
+        Put("both.yaml", Service("four", "10.96.0.1", 80)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(_folder, "both.yaml"), "-o", _folder).ExecuteAsync();
+
+        var loaded = await Node.Command("sh", "-c", $"PATH={shims}:$PATH exec {_folder}/apply.sh").TryAsync();
+
+        (loaded.ExitCode, loaded.StandardError.Trim()).ShouldBe((0, "ip6tables does not work here: IPv4 alone is served."));
+        Servers().ShouldBe(["10.96.0.1:80"]);
+        (await Node.RunAsync("sysctl -n net.ipv6.conf.all.forwarding")).Trim().ShouldBe("0", "nobody is served who needs it");
     }
 
     [Test]
