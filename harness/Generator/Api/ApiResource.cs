@@ -34,7 +34,7 @@ internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector
                 throw new InvalidFieldException(0, "metadata.name", "is required");
             if (size > Limits.Bytes)
                 throw new InvalidFieldException(0, "", $"is larger than {Limits.Bytes} bytes");
-            if (tree.FindRefused() is { } refused)
+            if (tree.Refused is { } refused)
                 throw new InvalidFieldException(0, "", refused.Text);
             return new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree));
         }

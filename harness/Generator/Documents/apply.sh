@@ -1,9 +1,10 @@
 #!/bin/bash
 # Loads the documents beside this script into the kernel of a host, in use or not, without .NET: everything that is not
-# ours stays as it is, and running it again changes nothing. It adds and corrects; virtual servers, addresses and sets
-# that are no longer in the documents stay until `ipvs-generator apply` or `cleanup`.
+# ours stays as it is, and running it again changes nothing. Ours is what stands at an address of kube-ipvs0 or in a set.
+# A real server of TCP that goes and has connections keeps them at weight 0; the script's next run removes it when it has
+# none. What `ipvs-generator apply` does besides: stale connection-tracking entries of UDP are deleted at once.
 #
-# Order: sets and rules are in place before a virtual server answers.
+# Order: sets and rules are in place before a virtual server answers, and go after it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -43,6 +44,44 @@ done
     ipset destroy "$leftover" # of a run that was killed
 done
 
+[ -e /sys/class/net/kube-ipvs0 ] || ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy
+
+bound() { ip -o address show dev kube-ipvs0 | awk '$4 !~ /^fe80:/ { print $4 }'; }
+
+# Virtual servers of ours that are no longer wanted, as commands.
+gone_servers() {
+    { ip -o address show | awk '{ print "host", $4 }'; bound | sed 's/^/address /'; ipset save | sed -n 's/^add KUBE-/set /p'; sed 's/^/want /' ipvsadm.txt; ipvsadm -Sn | sed 's/^/have /'; } | awk '
+        BEGIN { option["tcp"] = option["TCP"] = "-t"; option["udp"] = option["UDP"] = "-u"; option["sctp"] = option["SCTP"] = "--sctp-service" }
+        function bracketed(address) { return address ~ /:/ ? "[" address "]" : address }
+        $1 == "host" { sub(/\/.*/, "", $2); host[bracketed($2)] = 1 }
+        $1 == "address" { sub(/\/.*/, "", $2); ours[bracketed($2)] = 1 }
+        $1 == "set" && $2 ~ /^(6-)?NODE-PORT-(LOCAL-)?(TCP|UDP)$/ { protocol = $2; sub(/.*-/, "", protocol); ours[option[protocol] " " $3] = 1 }
+        $1 == "set" && split($3, part, ",") == 2 && split(part[2], at, ":") == 2 { ours[option[at[1]] " " bracketed(part[1]) ":" at[2]] = 1 }
+        $1 == "want" && $2 == "-A" { want[$3 " " $4] = 1 }
+        $1 == "have" && $2 == "-A" && !($3 " " $4 in want) {
+            address = port = $4; sub(/:[0-9]+$/, "", address); sub(/.*:/, "", port)
+            if (address in ours || $3 " " $4 in ours || (address in host && $3 " " port in ours)) print "-D", $3, $4
+        }
+    '
+}
+
+# Real servers of the documents' virtual servers that the documents no longer have, as commands.
+gone_reals() {
+    { sed 's/^/want /' ipvsadm.txt; ipvsadm -Ln; } | awk '
+        BEGIN { option["TCP"] = "-t"; option["UDP"] = "-u"; option["SCTP"] = "--sctp-service" }
+        $1 == "want" { if ($2 == "-A") servers[$3 " " $4] = 1; else if ($2 == "-a") reals[$3 " " $4 " " $6] = 1; next }
+        $1 in option { server = option[$1] " " $2; next }
+        $1 != "->" { server = ""; next }
+        !(server in servers) || server " " $2 in reals { next }
+        $5 + $6 == 0 || server !~ /^-t/ { print "-d", server, "-r", $2; next }
+        $4 > 0 { print "-e", server, "-r", $2, "-m -w 0" }
+    '
+}
+
+# An address goes before its virtual servers do: no packet to it meets the host's own sockets.
+bound | { grep -vxF -f <(awk '$1 == "address" { print $3 }' addresses.txt) || true; } | sed 's/.*/address delete & dev kube-ipvs0/' | ip -batch -
+gone_servers | ipvsadm -R
+
 # Each set is built aside and put in place in one step: no packet meets a half-filled one.
 { ipset list -n | sed 's/^/have /'; cat ipset.txt; } | awk '
     $1 == "have" { have[$2] = 1; next }
@@ -72,8 +111,6 @@ for iptables in $families; do
     done
 done
 
-[ -e /sys/class/net/kube-ipvs0 ] || ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy
-
 # What of the document the kernel does not have: a virtual server that is there is edited, a real server that is there
 # keeps its connections. A weight that was set by hand is set back.
 missing() {
@@ -85,8 +122,9 @@ missing() {
 }
 missing | ipvsadm -R || true # judged by what is left
 left=$(missing | grep -v '^--set' || true)
+gone_reals | ipvsadm -R
 
-have=$(ip -o address show dev kube-ipvs0 | awk '{ print $4 }')
+have=$(bound)
 served addresses.txt | while read -r verb _ address _; do
     if [ "$verb" = address ] && ! grep -qxF "$address" <<<"$have"; then echo "address add $address dev kube-ipvs0"; fi
 done | ip -batch -

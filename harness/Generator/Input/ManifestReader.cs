@@ -56,7 +56,7 @@ public static class ManifestReader
             {
                 if (size > Limits.Bytes)
                     throw new InvalidFieldException(tree.Line, "", $"is larger than {Limits.Bytes} bytes");
-                if (tree.FindRefused() is { } refused)
+                if (tree.Refused is { } refused)
                     throw new InvalidFieldException(refused.Line, "", refused.Text);
                 if (ObjectReader.ItemsOf(tree) is { } items)
                 {

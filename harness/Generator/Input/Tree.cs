@@ -19,8 +19,13 @@ internal enum TreeKind
 /// <summary>One value of a YAML or JSON document, with the line that it stands on.</summary>
 internal sealed class Tree(TreeKind kind, int line, string text = "")
 {
+    /// <summary>As many keys are compared one by one faster than by a set of them.</summary>
+    private const int MaxCompared = 16;
+
     private List<Tree>? _items;
     private List<(string Key, Tree Value)>? _members;
+    private HashSet<string>? _keys;
+    private Tree? _refused;
 
     internal TreeKind Kind { get; } = kind;
 
@@ -35,36 +40,38 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     /// <summary>How many levels stand below.</summary>
     internal int Height { get; private set; }
 
+    /// <summary>What was refused here or below, the first: the whole object is.</summary>
+    internal Tree? Refused => Kind == TreeKind.Refused ? this : _refused;
+
     /// <param name="item">A value that has all its own values already.</param>
     internal void Add(Tree item)
     {
         (_items ??= []).Add(item);
-        Height = Math.Max(Height, item.Height + 1);
+        Count(item);
     }
 
+    /// <summary>A key that is there already is refused: of what would be read, one half would be lost without a word.</summary>
     /// <inheritdoc cref="Add(Tree)"/>
     internal void Add(string key, Tree value)
     {
+        if (IsKnown(key))
+            _refused ??= new Tree(TreeKind.Refused, value.Line, $"has the key {key} twice");
         (_members ??= []).Add((key, value));
-        Height = Math.Max(Height, value.Height + 1);
+        Count(value);
     }
 
-    /// <summary>The first value below that was refused: the whole object is.</summary>
-    internal Tree? FindRefused()
+    private void Count(Tree value)
     {
-        if (Kind == TreeKind.Refused)
-            return this;
-        foreach (var item in Items)
-        {
-            if (item.FindRefused() is { } refused)
-                return refused;
-        }
-        foreach (var (_, value) in Members)
-        {
-            if (value.FindRefused() is { } refused)
-                return refused;
-        }
-        return null;
+        Height = Math.Max(Height, value.Height + 1);
+        _refused ??= value.Refused;
+    }
+
+    private bool IsKnown(string key)
+    {
+        if (_keys is null && Members.Count < MaxCompared)
+            return this[key] is not null;
+        _keys ??= Members.Select(m => m.Key).ToHashSet(StringComparer.Ordinal);
+        return !_keys.Add(key);
     }
 
     internal Tree? this[string key]
@@ -89,6 +96,9 @@ internal static class Limits
 
     /// <summary>Values of one object, aliases expanded.</summary>
     internal const int Values = 100_000;
+
+    /// <summary>Values that the aliases of a whole document stand for.</summary>
+    internal const int AliasValues = 1_000_000;
 }
 
 /// <summary>A document that cannot be read on from here.</summary>

@@ -6,8 +6,6 @@ namespace Conformance.Generator.Input;
 /// <summary>Reads the objects of a YAML text: its documents, and the items of a <c>List</c> each by itself.</summary>
 internal static class YamlTrees
 {
-    private const int MaxBrackets = 5000;
-
     /// <summary>The documents of a text with the line that each starts at. A broken one does not take the others with it.</summary>
     internal static IEnumerable<(int Line, string Text)> Documents(string text)
     {
@@ -44,11 +42,9 @@ internal static class YamlTrees
     /// <exception cref="SyntaxException">The document cannot be read.</exception>
     internal static void Read(string document, int firstLine, Action<Tree, long> handle)
     {
-        if (IsNestedTooDeep(document))
-            throw new SyntaxException(firstLine, $"brackets are nested more than {MaxBrackets} levels deep");
         try
         {
-            var parser = new Parser(new Scanner(new StringReader(document), skipComments: true));
+            var parser = new ShallowParser(new Parser(new Scanner(new StringReader(document), skipComments: true)));
             parser.Consume<StreamStart>();
             while (parser.TryConsume<DocumentStart>(out _))
             {
@@ -67,47 +63,27 @@ internal static class YamlTrees
         }
     }
 
-    /// <summary>
-    /// The parser's time grows with the square of the depth of flow collections: what would take it seconds is not given to
-    /// it. A bracket opens one only where a value begins; in a text it is a character like any other.
-    /// </summary>
-    private static bool IsNestedTooDeep(string document)
+    /// <summary>The parser's time grows with the square of the depth of brackets: it is not let deeper than what takes a moment.</summary>
+    private sealed class ShallowParser(Parser parser) : IParser
     {
-        var (depth, last) = (0, '\n');
-        for (var at = 0; at < document.Length; at++)
-        {
-            var character = document[at];
-            var begins = last is '\n' or ':' or '-' or ',' or '[' or '{' or '?';
-            if (begins && character is '"' or '\'')
-                at = EndOfQuotes(document, at);
-            else if (begins && character is '[' or '{')
-                depth++;
-            else if (character is ']' or '}')
-                depth = Math.Max(0, depth - 1);
-            if (depth > MaxBrackets)
-                return true;
-            if (character is not (' ' or '\t' or '\r'))
-                last = character;
-        }
-        return false;
-    }
+        private const int MaxDepth = 5000;
+        private int _depth;
 
-    private static int EndOfQuotes(string document, int start)
-    {
-        for (var at = start + 1; at < document.Length; at++)
+        public ParsingEvent? Current => parser.Current;
+
+        public bool MoveNext()
         {
-            if (document[at] == '\\' && document[start] == '"')
-                at++;
-            else if (document[at] == document[start])
-                return at;
+            var moved = parser.MoveNext();
+            _depth += moved ? parser.Current!.NestingIncrease : 0;
+            return _depth <= MaxDepth ? moved : throw new YamlException(parser.Current!.Start, parser.Current.End, $"nested more than {MaxDepth} levels deep");
         }
-        return document.Length;
     }
 
     private sealed class DocumentReader(IParser parser, string document, int lineOffset)
     {
         private readonly Dictionary<string, (Tree Tree, int Values)> _anchors = new(StringComparer.Ordinal);
         private int _values;
+        private int _aliasValues;
 
         internal void ReadTop(Action<Tree, long> handle)
         {
@@ -151,6 +127,9 @@ internal static class YamlTrees
             {
                 if (!_anchors.TryGetValue(alias.Value.Value, out var target))
                     return new Tree(TreeKind.Refused, line, $"the alias *{alias.Value} names no anchor before it");
+                _aliasValues += target.Values;
+                if (_aliasValues > Limits.AliasValues)
+                    return new Tree(TreeKind.Refused, line, $"the document's aliases stand for more than {Limits.AliasValues} values");
                 return Counted(target.Values) ?? (depth + target.Tree.Height > Limits.Depth ? TooDeep() : target.Tree);
             }
             var before = _values;
@@ -205,14 +184,14 @@ internal static class YamlTrees
         /// <summary>A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.</summary>
         private static Tree Merged(Tree mapping)
         {
-            if (mapping["<<"] is not { } named)
+            if (mapping["<<"] is not { } named || mapping.Refused is not null)
                 return mapping;
             var merged = new Tree(TreeKind.Mapping, mapping.Line);
             var keys = new HashSet<string>(StringComparer.Ordinal);
             foreach (var source in (Tree[])[mapping, .. named.Kind == TreeKind.Sequence ? named.Items : [named]])
             {
-                if (source.Kind == TreeKind.Refused)
-                    return source;
+                if (source.Refused is { } refused)
+                    return refused;
                 if (source.Kind != TreeKind.Mapping)
                     return new Tree(TreeKind.Refused, source.Line, "merges (<<) what is no mapping");
                 foreach (var (key, value) in source.Members.Where(m => m.Key != "<<" && keys.Add(m.Key)))

@@ -17,7 +17,7 @@ namespace Conformance.KernelTests.Generator;
 /// </summary>
 public sealed class PropertyTests
 {
-    private const int Cases = 10;
+    private const int Cases = 20;
     private static readonly GeneratorOptions s_options = new() { HostnameOverride = "node1", ClusterCidr = [System.Net.IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
 
     private static readonly Gen<GeneratorOptions> s_anyOptions = Gen.Elements(

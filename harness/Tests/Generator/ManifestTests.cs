@@ -158,6 +158,39 @@ public sealed class ManifestTests
     }
 
     [Test]
+    public void Brackets_without_end_are_told_at_once_whatever_quotes_stand_before_them()
+    {
+        var manifest = Read($"note: |\n  it's one\nspec: {new string('[', 200_000)}\n");
+
+        manifest.Objects.ShouldBeEmpty();
+        manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("nested more than 5000 levels deep");
+    }
+
+    [Test]
+    public void Aliases_by_the_thousand_of_a_large_object_are_told_and_the_others_are_read()
+    {
+        var large = $"- &large {{ kind: Service, apiVersion: v1, metadata: {{ name: large }}, spec: {{ clusterIP: 10.96.0.1, ports: [ {{ port: 80 }} ], x: [{string.Join(',', Enumerable.Repeat("x", 90_000))}] }} }}\n";
+
+        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 20_000))}{List("good")}");
+
+        manifest.Objects.Cast<Service>().Select(s => s.Name.Name).Distinct().ShouldBe(["large", "good"]);
+        manifest.Problems.Select(p => p.Message).Distinct().ShouldHaveSingleItem().ShouldBe("the document's aliases stand for more than 1000000 values");
+
+        static string List(string name) => $"- {{ kind: Service, apiVersion: v1, metadata: {{ name: {name} }}, spec: {{ clusterIP: 10.96.0.2, ports: [ {{ port: 80 }} ] }} }}\n";
+    }
+
+    [TestCase("""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80,"port":81}]}}""", "port")]
+    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a }\nspec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] }\nspec: { <<: { type: NodePort }, clusterIP: 10.96.0.2 }\n", "spec")]
+    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a, labels: { a: a, b: a, c: a, d: a, e: a, f: a, g: a, h: a, i: a, j: a, k: a, l: a, m: a, n: a, o: a, p: a, q: a, c: b } }\n", "c")]
+    public void An_object_that_says_a_thing_twice_is_left_out(string text, string key)
+    {
+        var manifest = Read(text);
+
+        manifest.Objects.ShouldBeEmpty();
+        manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe($"has the key {key} twice");
+    }
+
+    [Test]
     public void A_byte_order_mark_aliases_and_merge_keys_change_nothing([Values] bool hasMark)
     {
         const string service = "{ kind: Service, apiVersion: v1, metadata: { name: a }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }";

@@ -1,0 +1,114 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Harness;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Kernel.Tables;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>The script of <c>generate</c>, on hosts in use and not.</summary>
+public sealed class ApplyScriptTests : ProgramFixture
+{
+    [Test]
+    public async Task The_script_of_generate_adds_to_a_host_in_use_and_changes_nothing_when_it_is_run_again()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80, "type: NodePort", nodePort: 30080));
+        await Node.RunAsync("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
+        await Node.RunAsync("ipvsadm -A -t 172.30.5.5:80 -s wlc");
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "one.yaml"), "-o", Folder).ExecuteAsync();
+
+        (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+
+        var once = await KernelState.ReadAsync(Node);
+        once.Files["iptables-save.txt"].ShouldContain("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT");
+        once.Files["iptables-save.txt"].Count(l => l.StartsWith("-A INPUT", StringComparison.Ordinal)).ShouldBe(4);
+        Servers().ShouldBe(["10.96.0.1:80", "172.30.5.5:80", "192.168.113.101:30080"]);
+        (await Generator("plan", "-f", Path.Combine(Folder, "one.yaml"), "--ipvs-exclude-cidrs", "172.30.0.0/16").ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
+
+        await Node.RunAsync("ipset create KUBE-NEW-1 hash:net"); // as if it had been killed at that, and at its probe
+        await Node.RunAsync("iptables -t nat -N KUBE-TRIAL");
+        await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync();
+        (await KernelState.ReadAsync(Node)).Differences(once).ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task The_script_of_generate_loads_every_kind_of_server_on_a_host_that_has_none()
+    {
+        Put("all.yaml", Service("tcp", "10.96.0.1", 80, "type: NodePort", nodePort: 30080)
+            + Service("udp", "10.96.0.2", 53, "sessionAffinity: ClientIP").Replace("    - port: 53", "    - protocol: UDP\n      port: 53", StringComparison.Ordinal)
+            + Service("sctp", "10.96.0.3", 7, "type: ClusterIP").Replace("    - port: 7", "    - protocol: SCTP\n      port: 7", StringComparison.Ordinal)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
+        await Generator("generate", "--ipvs-scheduler", "mh", "--ipvs-udp-timeout", "100s", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "all.yaml"), "-o", Folder).ExecuteAsync();
+
+        for (var i = 0; i < 2; i++)
+            (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+
+        Servers().ShouldBe(["10.96.0.1:80", "10.96.0.2:53", "10.96.0.3:7", "192.168.113.101:30080", "[fd00:96::1]:80"]);
+        (await Generator("plan", "--ipvs-scheduler", "mh", "--ipvs-udp-timeout", "100s", "-f", Path.Combine(Folder, "all.yaml")).ExecuteAsync()).StandardOutput.ShouldBeEmpty("the script and the program make the same state");
+    }
+
+    [Test]
+    public async Task What_the_documents_no_longer_have_goes_and_what_is_others_stays([Values("", "kube-proxy")] string compat)
+    {
+        string[] Generate(string file) => ["generate", .. compat.Length == 0 ? Array.Empty<string>() : ["--compat", compat], "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, file), "-o", Folder];
+        const string two = "[10.244.1.7]\n  - addresses: [10.244.1.8]";
+        Put("before.yaml", Service("kept", "10.96.0.5", 80).Replace("[10.244.1.7]", two, StringComparison.Ordinal) + Service("other-port", "10.96.0.6", 80)
+            + Service("gone", "10.96.0.1", 80, "type: NodePort\n  externalIPs: [203.0.113.9]", nodePort: 30080)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal)
+            + Service("idle", "10.96.0.7", 80).Replace("[10.244.1.7]", two, StringComparison.Ordinal));
+        Put("after.yaml", Service("kept", "10.96.0.5", 80) + Service("other-port", "10.96.0.6", 81) + Service("idle", "10.96.0.7", 80));
+        await Node.RunAsync("ipvsadm -A -t 172.30.5.5:30080 -s wlc");
+        await Generator(Generate("before.yaml")).ExecuteAsync();
+        (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+        Servers().ShouldBe(["10.96.0.1:80", "10.96.0.5:80", "10.96.0.6:80", "10.96.0.7:80", "172.30.5.5:30080", "192.168.113.101:30080", "203.0.113.9:80", "[fd00:96::1]:80"]);
+        await Node.Command("bash", "-c", "for i in 1 2; do timeout 0.2 bash -c '</dev/tcp/10.96.0.5/80'; done; true").ExecuteAsync(); // one connection to each of its real servers
+
+        await Generator(Generate("after.yaml")).ExecuteAsync();
+        (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+
+        Servers().ShouldBe(["10.96.0.5:80", "10.96.0.6:81", "10.96.0.7:80", "172.30.5.5:30080"]);
+        (await Node.RunAsync("ip -o address show dev kube-ipvs0 scope global")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(3);
+        var table = await Node.RunAsync("ipvsadm -Sn");
+        table.ShouldContain("-a -t 10.96.0.5:80 -r 10.244.1.8:8080 -m -w 0", Case.Sensitive, "its connection goes on, no new one comes");
+        table.ShouldNotContain("10.96.0.7:80 -r 10.244.1.8", Case.Sensitive, "it has no connection to wait for");
+        (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+        (await Node.RunAsync("ipvsadm -Sn")).ShouldBe(table, "run again, it changes nothing");
+    }
+
+    [Test]
+    public async Task The_script_of_generate_serves_ipv4_alone_where_ip6tables_does_not_work()
+    {
+        var shims = Shims("exit 3", "ip6tables", "ip6tables-legacy", "ip6tables-nft");
+        await Node.SetSysctlAsync("net.ipv6.conf.all.forwarding", "0");
+        Put("both.yaml", Service("four", "10.96.0.1", 80)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "both.yaml"), "-o", Folder).ExecuteAsync();
+
+        var loaded = await Node.Command("sh", "-c", $"PATH={shims}:$PATH exec {Folder}/apply.sh").TryAsync();
+
+        (loaded.ExitCode, loaded.StandardError.Trim()).ShouldBe((0, "ip6tables does not work here: IPv4 alone is served."));
+        Servers().ShouldBe(["10.96.0.1:80"]);
+        (await Node.RunAsync("sysctl -n net.ipv6.conf.all.forwarding")).Trim().ShouldBe("0", "nobody is served who needs it");
+    }
+
+    [Test]
+    public async Task What_the_kernel_does_not_take_is_told_by_the_script_and_by_the_program()
+    {
+        Put("one.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 80).Replace("name: bad, namespace: default }\nspec", "name: bad, namespace: default, annotations: { ipvs.conformance/scheduler: nosuch } }\nspec", StringComparison.Ordinal));
+        await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "one.yaml"), "-o", Folder).ExecuteAsync();
+
+        var script = await Node.Command(Path.Combine(Folder, "apply.sh")).TryAsync();
+        (script.ExitCode, script.StandardError.Contains("-A -t 10.96.0.2:80 -s nosuch", StringComparison.Ordinal)).ShouldBe((1, true), script.StandardError);
+        var program = await Generator("apply", "-f", Path.Combine(Folder, "one.yaml")).TryAsync();
+
+        program.ExitCode.ShouldBe(1);
+        program.StandardError.ShouldContain("add the virtual server tcp 10.96.0.2:80");
+        program.StandardOutput.ShouldNotContain("+ virtual server tcp 10.96.0.2:80", Case.Sensitive, "it was not made");
+        Servers().ShouldBe(["10.96.0.1:80"]);
+    }
+}

@@ -1,0 +1,131 @@
+using System.Globalization;
+using System.Net;
+using System.Text;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Harness;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Kernel.Tables;
+using Conformance.Topologies;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>What <c>watch</c> follows, serves, and does when something fails.</summary>
+public sealed class WatchTests : ProgramFixture
+{
+    [Test]
+    public async Task Watch_follows_a_folder_serves_its_health_and_leaves_the_state_when_it_is_stopped()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        var watching = Watch("-f", ".");
+        await ServersAsync("10.96.0.1:80");
+
+        Put("two.yaml", Service("two", "10.96.0.2", 80));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:80");
+        Put("two.yaml", Service("two", "10.96.0.2", 8080));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:8080");
+        Put("two.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: two, names");
+        Put("three.yaml", Service("three", "10.96.0.3", 80));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:8080", "10.96.0.3:80"); // a torn file takes nothing away
+        Put("zero.yaml", Service("one", "10.96.0.9", 80));
+        await ServersAsync("10.96.0.2:8080", "10.96.0.3:80", "10.96.0.9:80"); // of one object in two files the last file's counts
+        File.Delete(Path.Combine(Folder, "zero.yaml"));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:8080", "10.96.0.3:80");
+        await File.WriteAllTextAsync(Path.Combine(Folder, "three.yaml"), ""); // being written
+        File.Delete(Path.Combine(Folder, "one.yaml"));
+        await ServersAsync("10.96.0.2:8080", "10.96.0.3:80");
+
+        (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"nodeEligible\": true");
+        Put("node.yaml", "kind: Node\napiVersion: v1\nmetadata: { name: node1 }\nspec: { taints: [ { key: ToBeDeletedByClusterAutoscaler, effect: NoSchedule } ] }\n");
+        await Eventually.Async("load balancers are told to leave", () => StatusAsync("healthz"), status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: Said);
+        (await StatusAsync("livez")).ShouldContain("200", Case.Sensitive, "it works all the same");
+        (await Node.RunAsync("curl --silent http://127.0.0.1:10249/metrics")).ShouldContain("ipvs_generator_objects{kind=\"Service\"} 2");
+        var second = await Generator("apply", "-f", Folder).TryAsync();
+        (second.ExitCode, second.StandardError.Contains("Another ipvs-generator works in this network namespace", StringComparison.Ordinal)).ShouldBe((1, true), second.StandardError);
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-TERM", watching.ProcessId.ToString(CultureInfo.InvariantCulture)]).ExecuteAsync();
+        (await watching).ExitCode.ShouldBe(0, Said.ToString());
+        Servers().ShouldBe(["10.96.0.2:8080", "10.96.0.3:80"]);
+        await Node.RunAsync("ipset create KUBE-ENLARGED hash:ip"); // as if it had been killed at that
+        (await Generator("cleanup").ExecuteAsync()).StandardOutput.ShouldContain("- virtual server tcp 10.96.0.3:80");
+        Servers().ShouldBeEmpty();
+        (await Node.RunAsync("ipset list -n")).ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task What_fails_is_tried_again_with_growing_pauses()
+    {
+        var failing = Path.Combine(Folder, "failing");
+        var shims = FailingWhile(failing);
+        await File.WriteAllTextAsync(failing, "");
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        _ = WatchWith(shims, "-f", ".", "--ipvs-sync-period", "30s");
+        await Eventually.Async("it is tried a third time", () => Said.ToString(), said => said.Contains("again within 4 s", StringComparison.Ordinal), Timeouts.Start, log: Said);
+
+        Said.ToString().ShouldSatisfyAllConditions(
+            said => said.ShouldContain("again within 1 s"), said => said.ShouldContain("again within 2 s"), said => said.ShouldContain("evidence: made to fail"));
+        Servers().ShouldBeEmpty("no virtual server without its rules");
+        (await StatusAsync("healthz")).ShouldContain("503", Case.Sensitive, "nothing has ever been synced");
+        File.Delete(failing);
+        await ServersAsync("10.96.0.1:80");
+        (await StatusAsync("healthz")).ShouldContain("200");
+    }
+
+    [Test]
+    public async Task A_sync_that_fails_is_told_to_probes_after_two_periods()
+    {
+        var failing = Path.Combine(Folder, "failing");
+        var shims = FailingWhile(failing);
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        _ = WatchWith(shims, "-f", ".", "--ipvs-sync-period", "1s");
+        await ServersAsync("10.96.0.1:80");
+        await File.WriteAllTextAsync(failing, "");
+        Put("two.yaml", Service("two", "10.96.0.2", 80, "type: NodePort", nodePort: 30080)); // the first node port has a rule to come
+
+        await Eventually.Async("it fails", () => Said.ToString(), said => said.Contains("failed, again", StringComparison.Ordinal), Timeouts.Start, log: Said);
+        (await StatusAsync("healthz")).ShouldContain("200", Case.Sensitive, "a failure that is mended soon is no news");
+        await Eventually.Async("probes are told", () => StatusAsync("livez"), status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: Said);
+        File.Delete(failing);
+        await Eventually.Async("all is well", () => StatusAsync("livez"), status => status.Contains("200", StringComparison.Ordinal), Timeouts.Start, log: Said);
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:80", "192.168.113.101:30080");
+    }
+
+    [Test]
+    public async Task Watch_follows_an_api_server()
+    {
+        await using var server = await ApiServer.StartAsync(Node.Namespace, new IPEndPoint(IPAddress.Loopback, 8080));
+        server.Apply(Service("one", "10.96.0.1", 80) + "---\n" + Service("headless", "None", 80));
+        _ = Watch("--master", "http://127.0.0.1:8080", "--healthz-bind-address", "", "--metrics-bind-address", "");
+        await ServersAsync("10.96.0.1:80");
+
+        server.Apply(Service("two", "10.96.0.2", 80));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:80");
+        server.Disconnect();
+        server.Delete("Service", "default", "one");
+        await ServersAsync("10.96.0.2:80");
+        Said.ToString().ShouldContain("Service default/two");
+    }
+
+    [Test]
+    public async Task A_health_check_node_port_answers_in_both_families_with_the_number_of_endpoints_here()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80, "type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000", nodePort: 30080).Replace("[10.244.1.7]", "[10.244.0.7]\n    nodeName: node1", StringComparison.Ordinal));
+        _ = Watch("-f", ".", "--healthz-bind-address", "", "--metrics-bind-address", "");
+        await Eventually.Async("the port is open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32000), Timeouts.Start, log: Said);
+
+        foreach (var host in new[] { "127.0.0.1", "[::1]" })
+        {
+            var answer = await Node.RunAsync($"curl --silent --include --globoff http://{host}:32000/");
+            answer.ShouldStartWith("HTTP/1.1 200 OK");
+            answer.ShouldContain("X-Load-Balancing-Endpoint-Weight: 1");
+            answer.ShouldContain("\"localEndpoints\": 1");
+        }
+    }
+
+    /// <summary>No rule can be written as long as there is the file.</summary>
+    private string FailingWhile(string file) => Shims(
+        $"[ ! -e {file} ] || {{ echo made to fail >&2; exit 4; }}\nPATH=${{PATH#*:}}\nexec ${{0##*/}} \"$@\"", "iptables-restore", "iptables-legacy-restore", "iptables-nft-restore");
+
+    private Task<string> StatusAsync(string path) => Node.RunAsync($"curl --silent --include http://192.168.113.101:10256/{path}");
+}
