@@ -5,7 +5,12 @@ namespace Conformance.Generator.Decisions;
 /// <summary>A kernel parameter that is set.</summary>
 /// <param name="IsGlobal">Whether it belongs to the machine and only the first network namespace may write it.</param>
 /// <param name="IsVital">Whether no Service works without it.</param>
-public sealed record SysctlSetting(string Name, string Value, bool IsGlobal = false, bool IsVital = false);
+/// <param name="IsMinimum">Whether a larger value is right as well.</param>
+public sealed record SysctlSetting(string Name, string Value, bool IsGlobal = false, bool IsVital = false, bool IsMinimum = false)
+{
+    internal bool IsMetBy(string live) => live == Value
+        || (IsMinimum && long.TryParse(live, CultureInfo.InvariantCulture, out var value) && value >= long.Parse(Value, CultureInfo.InvariantCulture));
+}
 
 /// <summary>The parameters that the configuration asks for (kernel documentation, ipvs-sysctl.rst and nf_conntrack-sysctl.rst).</summary>
 public static class Sysctls
@@ -25,7 +30,10 @@ public static class Sysctls
             yield return new("net.ipv4.conf.all.arp_announce", "2");
         }
         if (options.ConntrackMax(Environment.ProcessorCount) is > 0 and var max)
+        {
             yield return new("net.netfilter.nf_conntrack_max", Text(max), IsGlobal: true);
+            yield return new("net.netfilter.nf_conntrack_buckets", Text(max / 4), IsGlobal: true, IsMinimum: true); // the hash table's size, as kube-proxy chooses it
+        }
         foreach (var (name, seconds) in new[]
         {
             ("tcp_timeout_established", options.ConntrackTcpTimeoutEstablishedSeconds), ("tcp_timeout_close_wait", options.ConntrackTcpTimeoutCloseWaitSeconds),

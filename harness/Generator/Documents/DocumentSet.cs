@@ -16,9 +16,6 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     /// <summary>The dummy device that has the virtual addresses; it is never set up.</summary>
     public const string Device = "kube-ipvs0";
 
-    /// <summary>Where the size of conntrack's hash table is set: a quarter of what it may track, as kube-proxy does.</summary>
-    public const string ConntrackHashSize = "/sys/module/nf_conntrack/parameters/hashsize";
-
     public static DocumentSet Of(DesiredState state, NodeState node) => new(
         IpsetOf(state), new RuleSet(state, node, ipv6: false).ToDocument(withJumps: true), new RuleSet(state, node, ipv6: true).ToDocument(withJumps: true),
         IpvsadmOf(state), AddressesOf(state), SysctlsOf(state));
@@ -100,11 +97,10 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
         $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
             .Select(a => $"{a.Text()}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
 
-    private static string SysctlsOf(DesiredState state)
-    {
-        // A dash lets sysctl(8) go on: in a namespace of its own a host's global settings cannot be written.
-        var text = string.Concat(state.Sysctls.Select(s => $"{(s.IsGlobal ? "-" : "")}{s.Name} = {s.Value}\n"));
-        var max = state.Options.ConntrackMax(Environment.ProcessorCount);
-        return max == 0 ? text : text + string.Create(CultureInfo.InvariantCulture, $"# no sysctl, written by apply.sh: {ConntrackHashSize} = {max / 4}\n");
-    }
+    /// <summary>
+    /// A dash lets sysctl(8) go on: in a namespace of its own a host's global settings cannot be written. A minimum, which it
+    /// knows not, is for apply.sh.
+    /// </summary>
+    private static string SysctlsOf(DesiredState state) =>
+        string.Concat(state.Sysctls.Select(s => $"{(s.IsMinimum ? "# at least: " : s.IsGlobal ? "-" : "")}{s.Name} = {s.Value}\n"));
 }

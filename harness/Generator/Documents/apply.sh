@@ -36,8 +36,8 @@ served() { if [ "$families" = iptables ]; then grep -vE ' \[|[0-9a-f]*:[0-9a-f:]
 
 served sysctls.txt | grep -v '^-' | sysctl -q -p -
 grep '^-' sysctls.txt | sysctl -q -p - 2>/dev/null || true # a host's own settings cannot be written in a namespace
-sed -n 's/^# no sysctl, written by apply.sh: //p' sysctls.txt | while read -r file _ value; do
-    [ ! -w "$file" ] || echo "$value" >"$file" 2>/dev/null || true # the first namespace's alone
+sed -n 's/^# at least: //p' sysctls.txt | while read -r name _ value; do
+    [ "$(sysctl -n "$name" 2>/dev/null || echo "$value")" -ge "$value" ] || sysctl -q -w "$name=$value" 2>/dev/null || true # the first namespace's alone
 done
 
 { ipset list -n | grep -E '^KUBE-(NEW-[0-9]+|ENLARGED)$' || true; } | while read -r leftover; do

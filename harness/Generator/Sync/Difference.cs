@@ -119,7 +119,7 @@ public sealed class Difference
 
     private void CompareSettings()
     {
-        Sysctls.AddRange(_desired.Sysctls.Where(s => _live.Sysctls.TryGetValue(s.Name, out var value) && value != s.Value));
+        Sysctls.AddRange(_desired.Sysctls.Where(s => _live.Sysctls.TryGetValue(s.Name, out var value) && !s.IsMetBy(value)));
         var options = _desired.Options;
         var wanted = new IpvsTimeouts(
             options.IpvsTcpTimeoutSeconds == 0 ? _live.Timeouts.Tcp : options.IpvsTcpTimeoutSeconds,

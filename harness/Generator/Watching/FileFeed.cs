@@ -96,18 +96,32 @@ internal sealed class FileFeed : IFeed
     private FileSystemWatcher NewWatcher(string folder, Action<string, bool> happened)
     {
         var watcher = new FileSystemWatcher(folder) { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
-        watcher.Created += (_, e) => happened(e.Name!, false);
-        watcher.Changed += (_, e) => happened(e.Name!, false);
-        watcher.Deleted += (_, e) => happened(e.Name!, false);
+        watcher.Created += (_, e) => Happened(e.Name!, false);
+        watcher.Changed += (_, e) => Happened(e.Name!, false);
+        watcher.Deleted += (_, e) => Happened(e.Name!, false);
         watcher.Renamed += (_, e) =>
         {
             if (e.OldName is { } old)
-                happened(old, false);
-            happened(e.Name!, true);
+                Happened(old, false);
+            Happened(e.Name!, true);
         };
         watcher.Error += (_, _) => Tell(null); // more happened than the queue holds
         watcher.EnableRaisingEvents = true;
         return watcher;
+
+        // An exception would end the thread that tells of everything.
+        void Happened(string name, bool isWhole)
+        {
+            try
+            {
+                happened(name, isWhole);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or GeneratorException)
+            {
+                _report(new InputProblem(Path.Combine(folder, name), 0, "what happened there", "", e.Message));
+                Tell(null);
+            }
+        }
     }
 
     /// <summary>Paths that are missing, and files that could not be read whole: nothing is known of them.</summary>

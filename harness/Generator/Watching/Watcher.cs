@@ -159,6 +159,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     {
         var duration = Stopwatch.StartNew();
         _health.Begin();
+        _metrics.Set("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "When the last sync began.", Now());
         SyncResult result;
         try
         {
@@ -184,9 +185,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         var again = TimeSpan.Zero;
         if (!result.IsBroken)
         {
-            var now = DateTimeOffset.UtcNow;
-            _health.Succeed(now);
-            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", now.ToUnixTimeMilliseconds() / 1000.0);
+            _health.Succeed(DateTimeOffset.UtcNow);
+            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", Now());
         }
         if (result.IsGood)
         {
@@ -293,6 +293,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         await Task.Delay(after);
         _events.Writer.TryWrite(new Event.Retry());
     }
+
+    private static double Now() => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
 
     private static bool IsSame(NodeState a, NodeState b) =>
         a.Zone == b.Zone && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs) && a.InternalIPs.SequenceEqual(b.InternalIPs);

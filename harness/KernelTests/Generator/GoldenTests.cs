@@ -40,7 +40,7 @@ public sealed class GoldenTests
         // The machine's own limits, which a namespace cannot set, stand in the document alone.
         var max = options.ConntrackMax(Environment.ProcessorCount);
         documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"nf_conntrack_max = {max}\n"));
-        documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{DocumentSet.ConntrackHashSize} = {max / 4}\n"));
+        documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"# at least: net.netfilter.nf_conntrack_buckets = {max / 4}\n"));
         scenario.Recorded("sysctls.txt").ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"nf_conntrack_max = {options.ConntrackMax(processors: 1)}\n"));
     }
 

@@ -92,6 +92,25 @@ public sealed class WatchTests : ProgramFixture
     }
 
     [Test]
+    public async Task Health_check_node_ports_answer_as_was_recorded_of_kube_proxy()
+    {
+        var scenario = Scenario.Load("14-lb-etp-local-hc");
+        Put("input.yaml", scenario.Read("input.yaml"));
+        _ = Watch("-f", ".", "--metrics-bind-address", "");
+        await Eventually.Async("both ports are open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32014) && ports.Contains(32114), Timeouts.Start, log: Said);
+
+        // What follows are the answers of /healthz, whose times differ, and the listeners.
+        var recorded = scenario.Recorded("healthcheck.txt").Split("== ").Where(r => r.Contains(":32", StringComparison.Ordinal) && r.StartsWith("GET", StringComparison.Ordinal)).ToList();
+        recorded.Count.ShouldBe(3);
+        foreach (var exchange in recorded)
+        {
+            var (url, answer) = (exchange.Split('\n')[0][4..], exchange[(exchange.IndexOf('\n', StringComparison.Ordinal) + 1)..]);
+            var given = (await Node.RunAsync($"curl --silent --include {url}")).ReplaceLineEndings("\n").Split('\n').Where(l => l != "Connection: close").Select(l => l.StartsWith("Date:", StringComparison.Ordinal) ? "Date: ..." : l);
+            string.Join('\n', given).Trim().ShouldBe(answer.ReplaceLineEndings("\n").Trim(), url);
+        }
+    }
+
+    [Test]
     public async Task Watch_follows_an_api_server()
     {
         await using var server = await ApiServer.StartAsync(Node.Namespace, new IPEndPoint(IPAddress.Loopback, 8080));
