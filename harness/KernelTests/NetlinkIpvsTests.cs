@@ -122,10 +122,22 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         (await Node.AskUdpAsync("client:5002")).Answer.ShouldNotBeNull();
         Node.Conntrack().Count.ShouldBe(2);
 
-        conntrack.Delete(IpProtocol.Udp, isIPv6: false, (key, answering) => key.Port == 5001 && answering.Equals(_lab["client"].Address)).ShouldBe(1);
+        var client = _lab["client"].Address;
+        var judged = new List<IpvsKey>();
+        conntrack.Delete([new IpvsKey(IpProtocol.Udp, client, 5001)], (key, answering) => Judge(key) && answering.Equals(client)).ShouldBe(1);
 
+        judged.ShouldHaveSingleItem();
         Node.Conntrack().ShouldHaveSingleItem().Original.ToString().ShouldContain("dport=5002");
-        conntrack.Delete(IpProtocol.Tcp, isIPv6: false, (_, _) => true).ShouldBe(0);
+        conntrack.Delete([new IpvsKey(IpProtocol.Tcp, client, 5002), new IpvsKey(IpProtocol.Udp, client, 5003), new IpvsKey(IpProtocol.Udp, IPAddress.Parse("192.0.2.1"), 5002)], (key, _) => Judge(key)).ShouldBe(0);
+        judged.Count.ShouldBe(1, "neither another protocol's, nor another port's, nor another address's");
+        conntrack.Delete([.. Enumerable.Range(5002, 100).Select(port => new IpvsKey(IpProtocol.Udp, client, (ushort)port))], (key, _) => Judge(key)).ShouldBe(1, "many are looked for in the whole table");
+        Node.Conntrack().ShouldBeEmpty();
+
+        bool Judge(IpvsKey key)
+        {
+            judged.Add(key);
+            return true;
+        }
     }
 
     private static IpvsKey Key(IpProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);

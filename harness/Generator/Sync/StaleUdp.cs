@@ -24,6 +24,9 @@ internal sealed class StaleUdp
 
     internal bool IsNothing => !Keys.Any();
 
+    /// <summary>The virtual servers whose entries are to be judged.</summary>
+    internal IReadOnlyCollection<IpvsKey> Servers(bool ipv6) => [.. Keys.Where(k => k.IsIPv6 == ipv6).Distinct()];
+
     private IEnumerable<IpvsKey> Keys => _gone.Select(g => g.Key).Concat(_servers).Concat(_judged);
 
     internal void Add(Difference difference)

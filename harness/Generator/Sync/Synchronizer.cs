@@ -270,7 +270,7 @@ public sealed class Synchronizer(KernelPort kernel)
     private void ForgetStaleUdp(DesiredState desired)
     {
         foreach (var ipv6 in _staleUdp!.Families)
-            Try(() => kernel.Messages += kernel.Conntrack.Delete(IpProtocol.Udp, ipv6, (key, answering) => _staleUdp.Contains(key, answering, desired)), () => _staleUdp.Forget(ipv6), counts: false);
+            Try(() => kernel.Messages += kernel.Conntrack.Delete(_staleUdp.Servers(ipv6), (key, answering) => _staleUdp.Contains(key, answering, desired)), () => _staleUdp.Forget(ipv6), counts: false);
     }
 
     private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Action Done)> requests)
