@@ -63,7 +63,10 @@ internal static class BenchVerb
             new LabCommand([Programs.Dotnet, Programs.Cli, "bench", InsideOption], inside) { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
             cancellationToken);
         if (measured.ExitCode != ExitCodes.Ok)
-            return measured.ExitCode;
+        {
+            throw new HarnessException($"The measurements inside the lab kernel ended with exit code {measured.ExitCode}.", System.Text.Encoding.UTF8.GetString(said.ToArray()).Trim(),
+                "No figures: a benchmark of a failure says nothing.", $"See {inside}, and run ./lab bench again.");
+        }
         figures.AddRange(JsonSerializer.Deserialize<List<Figure>>(said.ToArray(), Output.JsonOptions)!);
 
         if (format == Output.Json)
