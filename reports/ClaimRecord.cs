@@ -22,8 +22,10 @@ public sealed record TableRecord(string Node, string Title, string Text);
 public sealed record AttachmentRecord(string Name, string Path, string Type);
 
 /// <summary>What one test saw. Times are in milliseconds.</summary>
+/// <param name="Implementation">What was under test: one claim may be shown on several.</param>
 public sealed record TestRecord(
     string Name,
+    ImplementationRecord Implementation,
     Verdict Verdict,
     double DurationMs,
     string? Reason,
@@ -50,12 +52,11 @@ public sealed record ClaimRecord(
     IReadOnlyList<TestRecord> Tests,
     KernelRecord Kernel,
     IReadOnlyDictionary<string, string> Tools,
-    ImplementationRecord Implementation,
     string Run,
     DateTimeOffset StartedAt)
 {
     /// <summary>The schema's version. It grows by one with a change that an old reader would misread.</summary>
-    public const int CurrentSchema = 1;
+    public const int CurrentSchema = 2;
 
     private static readonly JsonSerializerOptions s_options = new()
     {

@@ -11,9 +11,8 @@ public sealed class ClaimRecorder(
     public string RunFolder { get; } = runFolder;
 
     /// <summary>Adds a test's result to each claim that it names.</summary>
-    /// <param name="implementation">What was under test.</param>
     /// <exception cref="KeyNotFoundException">The catalogue has no such claim.</exception>
-    public void Add(IEnumerable<string> claimIds, TestRecord test, ImplementationRecord implementation)
+    public void Add(IEnumerable<string> claimIds, TestRecord test)
     {
         lock (_lock)
         {
@@ -23,14 +22,14 @@ public sealed class ClaimRecorder(
                 if (!_tests.TryGetValue(id, out var tests))
                     _tests[id] = tests = [];
                 tests.Add(test);
-                RecordOf(claim, tests, implementation).Write(RunFolder);
+                RecordOf(claim, tests).Write(RunFolder);
             }
         }
     }
 
-    private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests, ImplementationRecord implementation) => new(
+    private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests) => new(
         ClaimRecord.CurrentSchema, claim.Id, claim.Chapter,
         new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Observe,
         tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), [.. tests],
-        kernel, tools, implementation, Path.GetFileName(RunFolder), _startedAt);
+        kernel, tools, Path.GetFileName(RunFolder), _startedAt);
 }

@@ -29,8 +29,9 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
         text.Append("# Conformance run\n\n");
         if (any is not null)
         {
-            text.Append(CultureInfo.InvariantCulture, $"Run {any.Run}, kernel {any.Kernel.Release} ({any.Kernel.Kind}), implementation {any.Implementation.Name} {any.Implementation.Version}, ");
-            text.Append(string.Join(", ", any.Tools.Select(t => $"{t.Key} {t.Value}"))).Append(".\n\n");
+            text.Append(CultureInfo.InvariantCulture, $"Run {any.Run}, kernel {any.Kernel.Release} ({any.Kernel.Kind}), ");
+            text.Append(string.Join(", ", any.Tools.Select(t => $"{t.Key} {t.Value}"))).Append(".\n\nUnder test: ");
+            text.Append(string.Join(", ", records.Values.SelectMany(r => r.Tests).Select(t => $"{t.Implementation.Name} {t.Implementation.Version}".Trim()).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))).Append(".\n\n");
         }
         text.Append(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{Count(v)} {v.Word()}"))).Append(".\n\n");
         text.Append("| claim | verdict | the article is | what was proved |\n|---|---|---|---|\n");

@@ -69,6 +69,8 @@ public sealed class The_nine_steps : ClusterFixture
         var atOutput = walk.Steps.FirstOrDefault(s => s is { Table: "filter", Chain: "OUTPUT" });
         atOutput?.Packet.Destination!.ToString().ShouldBe("10.244.1.143:80", "rewritten by IPVS between INPUT and OUTPUT");
         walk.Steps.ShouldNotContain(s => s.Chain == "KUBE-FIREWALL" || (s.Mark & 0x8000) != 0);
+        var connection = walk.Connections.ShouldHaveSingleItem();
+        (connection.Client, connection.Virtual.ToString(), connection.Destination.ToString()).ShouldBe((walk.Flow.Local, "10.108.113.237:80", "10.244.1.143:80"), "IPVS's own entry");
     }
 
     [Test, Claim("F-6")]
@@ -77,6 +79,8 @@ public sealed class The_nine_steps : ClusterFixture
         var marked = await FromOutsideAsync();
         marked.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING").ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> MARK", "nat KUBE-POSTROUTING -> MASQUERADE"]);
         marked.Flow.ShouldBeSeenByServerAs("10.244.0.0");
+        var entry = marked.Conntrack.ShouldHaveSingleItem();
+        (entry.Original.Destination.ToString(), entry.Reply.Source.ToString(), entry.Reply.Destination.ToString()).ShouldBe(("10.108.113.237", "10.244.1.143", "10.244.0.0"), "both rewritings, in one entry");
         var pod = await FromPodAsync();
         pod.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING").ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> RETURN"]);
     }

@@ -8,6 +8,7 @@ using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
 using Conformance.Kernel;
 using Conformance.Kernel.Tables;
+using Conformance.Reports;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -36,9 +37,6 @@ public abstract class ClusterFixture
 
     protected Lab Lab => Cluster.Lab;
 
-    /// <summary>False when the set-up found that the claim is not supported, or failed.</summary>
-    protected bool IsUp => _shared is not null;
-
     private SharedCluster Shared => _shared ?? throw new InvalidOperationException("The cluster is not up.");
 
     /// <summary>Outside the cluster; its way to the Service network, where it has one, is node1.</summary>
@@ -65,14 +63,17 @@ public abstract class ClusterFixture
     [SetUp]
     public async Task JoinCluster()
     {
-        if (Needs.Contains(ProxyFeature.IPv6) && !(await Toolbox.Iptables).HasIPv6)
-            Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         var proxy = Clusters.Chosen;
         // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
         if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy is GeneratorProxy)
             proxy = new GeneratorProxy { IsCompatible = true };
         if (Needs.Contains(ProxyFeature.ApiServer) && proxy is GeneratorProxy)
             proxy = new GeneratorProxy { FollowsApiServer = true };
+        var test = TestExecutionContext.CurrentContext.CurrentTest;
+        Evidence.Expect(test, new ImplementationRecord(proxy.Name, "")); // its version may be what fails
+        Evidence.Expect(test, await Clusters.ImplementationAsync(proxy));
+        if (Needs.Contains(ProxyFeature.IPv6) && !(await Toolbox.Iptables).HasIPv6)
+            Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
         var shared = await Clusters.GetAsync(proxy, IsAlone);
@@ -103,13 +104,29 @@ public abstract class ClusterFixture
             }
             finally
             {
-                if (IsAlone)
-                    Shared.Turn.Release();
+                try
+                {
+                    await RestoreAsync();
+                }
+                finally
+                {
+                    if (IsAlone)
+                        Shared.Turn.Release();
+                }
             }
         }
         if (Lab.Wire.Dropped > _droppedBefore)
             throw new InvalidOperationException($"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
     }
+
+    /// <summary>Undoes what the test did to nodes and proxies, when its evidence has been taken.</summary>
+    protected virtual Task RestoreAsync() => Task.CompletedTask;
+
+    /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
+    protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature);
+
+    /// <summary>Waits for what the proxy under test is to do.</summary>
+    protected Task<T> ProgrammedAsync<T>(string what, Func<Task<T>> read, Func<T, bool> isSo) => Eventually.Async(what, read, isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(50));
 
     /// <summary>Starts nginx where the article's Services lead, when no other test has done so before.</summary>
     protected Task StartNginxAsync() => Shared.Nginx.Value;
@@ -157,11 +174,9 @@ public abstract class ClusterFixture
     protected async Task DeleteAsync(ServiceSpec service)
     {
         Cluster.Delete(service);
+        await Cluster.SettleAsync();
         foreach (var node in Cluster.Nodes)
-        {
-            await Eventually.Async($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port, isPatient: true),
-                answers => !answers, pause: TimeSpan.FromMilliseconds(50));
-        }
+            await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port, isPatient: true), answers => !answers);
     }
 
     /// <summary>The virtual server of node1 at an address and port of a Service.</summary>

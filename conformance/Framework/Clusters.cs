@@ -39,6 +39,8 @@ internal static class Clusters
 {
     private static readonly ConcurrentDictionary<(string Proxy, bool IsForChanges), Lazy<Task<SharedCluster>>> s_started = new();
 
+    private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> s_versions = new(StringComparer.Ordinal);
+
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
@@ -52,9 +54,13 @@ internal static class Clusters
         await Task.WhenAll(running.Select(c => c.DisposeAsync().AsTask())); // all, though one fails
     }
 
+    /// <summary>What is under test, with what it says of itself.</summary>
+    internal static async Task<ImplementationRecord> ImplementationAsync(Proxy proxy) =>
+        new(proxy.Name, await s_versions.GetOrAdd(proxy.Name, _ => new(proxy.VersionAsync)).Value);
+
     private static async Task<SharedCluster> StartAsync(Proxy proxy)
     {
-        var implementation = new ImplementationRecord(proxy.Name, await proxy.VersionAsync());
+        var implementation = await ImplementationAsync(proxy);
         var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster"));
         await cluster.ApplyAsync([.. ArticleServices.All, .. Residents()]);
         return new SharedCluster(cluster, implementation);

@@ -18,6 +18,9 @@ internal sealed record Evidence(
 
     internal static readonly Evidence None = new(s_byHand, [], [], [], []);
 
+    /// <summary>Says what is under test before anything of it can fail.</summary>
+    internal static void Expect(ITest test, ImplementationRecord implementation) => s_taken[test.Id] = None with { Implementation = implementation };
+
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
     /// <summary>Takes the evidence of a test out of its lab and keeps it for the record.</summary>
@@ -47,13 +50,13 @@ internal sealed record Evidence(
         var tables = new List<TableRecord>();
         if (failed)
         {
-            foreach (var running in cluster.Running)
+            foreach (var node in cluster.Nodes)
             {
-                tables.AddRange(running.Node.Tables().Select(t => new TableRecord(running.Node.Name, t.Title, t.Text)));
-                tables.Add(new TableRecord(running.Node.Name, "iptables rules with counters", await running.Node.Iptables.DescribeAsync()));
-                tables.Add(new TableRecord(running.Node.Name, "sets", (await running.Node.Command("ipset", "save").TryAsync()).StandardOutput));
-                tables.Add(new TableRecord(running.Node.Name, "what the proxy said", running.Log));
+                tables.AddRange(node.Tables().Select(t => new TableRecord(node.Name, t.Title, t.Text)));
+                tables.Add(new TableRecord(node.Name, "iptables rules with counters", await node.Iptables.DescribeAsync()));
+                tables.Add(new TableRecord(node.Name, "sets", (await node.Command("ipset", "save").TryAsync()).StandardOutput));
             }
+            tables.AddRange(cluster.Started.Select(proxy => new TableRecord(proxy.Node.Name, "what the proxy said", proxy.Log)));
         }
         var packets = failed ? cluster.Lab.Wire.Packets(since) : flows.SelectMany(f => f.Story.Steps).Select(s => s.Captured);
         Keep(test, new Evidence(implementation, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));

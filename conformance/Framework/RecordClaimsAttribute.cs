@@ -35,7 +35,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
             TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error, $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
-            test.FullName, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments), evidence.Implementation);
+            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
     }
 
     private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch

@@ -5,13 +5,13 @@ using Conformance.Harness.Proxies;
 
 namespace Conformance.Suite.KubeProxy;
 
-/// <summary>What kube-proxy's IPVS mode does not cope with on a node (kubernetes/kubernetes#132689, #75290).</summary>
+/// <summary>What a proxy by IPVS does not cope with on a node (kubernetes/kubernetes#132689, #75290).</summary>
 [Parallelizable(ParallelScope.Self)]
 public sealed class Altered_nodes : ClusterFixture
 {
     protected override bool IsAlone => true;
 
-    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.KubeProxyLayout];
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs];
 
     [Test, Claim("KP-14")]
     public async Task An_input_policy_of_drop_drops_what_is_for_node_ports()
@@ -40,13 +40,13 @@ public sealed class Altered_nodes : ClusterFixture
         Cluster.Put(service);
         try
         {
-            await Eventually.Async("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7115"), answers => !answers);
+            await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7115"), answers => !answers);
             (await Client.AskAsync("node2:7115")).ShouldBeAnsweredBy("node2"); // the node that has the address is not locked out of it
         }
         finally
         {
             Cluster.Delete(service);
-            await Eventually.Async("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7115"), answers => answers);
+            await ProgrammedAsync("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7115"), answers => answers);
         }
     }
 

@@ -27,6 +27,8 @@ public sealed class Layout_and_faults : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
 
         VirtualServerAt(string.Create(CultureInfo.InvariantCulture, $"{Node1.Address}:{service.NodePort}")).RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
+        var flow = await Client.AskAsync($"node1:{service.NodePort}");
+        flow.ShouldBeSeenAs(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080")); // it gets there, unmasqueraded, and cannot be answered
     }
 
     [Test, Claim("KP-3")]
@@ -130,13 +132,18 @@ public sealed class Layout_and_faults : ClusterFixture
 
         var set = await ListSetAsync("KUBE-NODE-PORT-SCTP-HASH");
         set.ShouldContain("Type: hash:ip,port");
-        set.ShouldContain(string.Create(CultureInfo.InvariantCulture, $"192.168.113.101,sctp:{service.NodePort}\n"));
+        foreach (var address in Node1.Addresses.Where(a => a.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork))
+            set.ShouldContain(string.Create(CultureInfo.InvariantCulture, $"{address},sctp:{service.NodePort}\n"));
+        (await ListSetAsync("KUBE-NODE-PORT-TCP")).Split('\n').ShouldNotContain(service.NodePort.ToString(CultureInfo.InvariantCulture));
     }
 
     [Test, Claim("KP-13")]
     public void The_sysctls_that_ipvs_needs_are_set()
     {
         foreach (var sysctl in new[] { "net.ipv4.vs.conntrack", "net.ipv4.vs.expire_nodest_conn", "net.ipv4.vs.expire_quiescent_template" })
+        {
             Sysctl.Read(Node1.Namespace, sysctl).ShouldBe("1", sysctl);
+            Sysctl.Read(Client.Namespace, sysctl).ShouldBe("0", $"{sysctl} of a namespace without a proxy");
+        }
     }
 }

@@ -22,7 +22,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async("web-a");
 
-        (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::1");
+        (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
     }
 
     [Test, Claim("SM-73")]
@@ -30,7 +30,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async("pod-b");
 
-        (await Lab["pod-b"].AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::1");
+        (await Lab["pod-b"].AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
     }
 
     [Test, Claim("SM-74")]
@@ -38,7 +38,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(V6("web-b")));
 
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAs("fd00:10:244::");
+        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
     }
 
     [Test, Claim("SM-75")]
@@ -73,6 +73,24 @@ public sealed class Both_families : ClusterFixture
         var service = await ApplyAsync(WithNodePort(V6("web-b")) with { ExternalTrafficPolicy = "Local" });
 
         (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeMetWithSilence();
+    }
+
+    [Test, Claim("SM-112")]
+    public async Task Of_ipv6_ranges_who_is_in_one_is_let_in_and_who_is_in_none_is_dropped()
+    {
+        var open = await LoadBalancerAsync("fd00:113::/64");
+        var closed = await LoadBalancerAsync("2001:db8:ffff::/64");
+
+        (await Client.AskAsync($"[fd00:113::101]:{open.NodePort}")).ShouldBeAnsweredBy("web-a");
+        Client.Route.AddRoute(System.Net.IPNetwork.Parse("2001:db8:6::/48"), System.Net.IPAddress.Parse("fd00:113::101"));
+        (await Client.AskAsync($"[{open.LoadBalancerIPs[0]}]:80")).ShouldBeAnsweredBy("web-a");
+        (await Client.AskAsync($"[{closed.LoadBalancerIPs[0]}]:80")).ShouldBeMetWithSilence();
+
+        async Task<ServiceSpec> LoadBalancerAsync(string range)
+        {
+            var service = WithNodePort(V6("web-a"), "LoadBalancer");
+            return await ApplyAsync(service with { LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"], SourceRanges = [range] });
+        }
     }
 
     private ServiceSpec V6(params EndpointSpec[] endpoints)

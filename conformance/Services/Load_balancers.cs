@@ -20,6 +20,17 @@ public sealed class Load_balancers : ClusterFixture
         (await PodA.AskAsync($"{OutsideAddress(service)}:80")).Answer.ShouldBeNull();
     }
 
+    [Test, Claim("SM-113")]
+    public async Task A_load_balancer_of_which_only_a_name_is_known_is_served_at_cluster_ip_and_node_port()
+    {
+        var service = WithNodePort(NewService("web-a") with { LoadBalancerName = "lb.example" }, "LoadBalancer");
+
+        await ApplyAsync(service);
+
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+    }
+
     [Test, Claim("SM-96")]
     public async Task The_address_is_not_announced()
     {

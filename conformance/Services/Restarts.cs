@@ -9,10 +9,9 @@ public sealed class Restarts : ClusterFixture
 {
     protected override bool IsAlone => true;
 
-    [TearDown]
-    public async Task StartAgain()
+    protected override async Task RestoreAsync()
     {
-        if (IsUp && Cluster.Running.All(r => r.Node != Node1))
+        if (Cluster.Running.All(r => r.Node != Node1))
             await Cluster.StartProxyAsync(Node1);
     }
 
@@ -23,7 +22,7 @@ public sealed class Restarts : ClusterFixture
 
         await Cluster.StopProxyAsync(Node1);
 
-        (await PodA.AskManyAsync(service.Target(), 10)).Count.ShouldBe(2);
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(2);
         var outside = await Client.AskAsync($"node1:{service.NodePort}");
         outside.ShouldBeAnswered();
         outside.Answer!.SeenPeer.Address.ShouldNotBe(Client.Address, "masqueraded as before");
@@ -61,6 +60,6 @@ public sealed class Restarts : ClusterFixture
         await Cluster.SettleAsync();
 
         (await PodA.AskManyAsync(changed.Target(), 5)).Keys.ShouldBe(["web-b"]);
-        await Eventually.Async($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80, isPatient: true), answers => !answers);
+        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80, isPatient: true), answers => !answers);
     }
 }

@@ -25,7 +25,7 @@ public sealed class Sctp : ClusterFixture
     {
         var service = await ServiceAsync(9091, WithNodePort(NewService("web-b")));
 
-        (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("10.244.0.0");
+        (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
     }
 
     [Test, Claim("SM-92")]

@@ -57,6 +57,15 @@ public sealed class Source_ranges : ClusterFixture
         (await Node1.AskAsync($"{open}:80")).ShouldBeAnsweredBy("web-a");
     }
 
+    [Test, Claim("SM-111")]
+    public async Task A_pod_in_a_range_is_let_in_and_one_in_none_is_not()
+    {
+        var address = await LoadBalancerAsync("10.244.0.0/24");
+
+        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        (await PodC.AskAsync($"{address}:80")).Answer.ShouldBeNull();
+    }
+
     private async Task<string> LoadBalancerAsync(params string[] ranges)
     {
         var service = NewService("web-a");

@@ -21,7 +21,7 @@ public sealed class Surroundings : ClusterFixture
             for (var i = 0; i < 3; i++)
                 servers.Add((await PodA.AskUdpAsync(service.Target())).Answer?.Server ?? "nobody");
             servers.Count.ShouldBe(1, "while it lasts");
-            for (var i = 0; i < 4 && servers.Count < 2; i++)
+            for (var i = 0; i < 6 && servers.Count < 2; i++)
             {
                 await Task.Delay(TimeSpan.FromSeconds(5));
                 var flow = await PodA.AskUdpAsync(service.Target());
@@ -34,7 +34,7 @@ public sealed class Surroundings : ClusterFixture
             await Node1.RunAsync("ipvsadm --set 0 0 300");
         }
 
-        servers.Count.ShouldBe(2, "round robin chooses anew after each pause");
+        servers.Count.ShouldBe(2, "after a pause it is chosen anew, and sooner or later another");
     }
 
     [Test, Claim("SM-103")]

@@ -57,10 +57,9 @@ public sealed class CatalogueTests
         try
         {
             var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal));
-            var implementation = new ImplementationRecord("x", "1");
-            recorder.Add(["VS-8"], Test(Verdict.Holds), implementation);
-            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable), implementation);
-            recorder.Add(["VS-8"], Test(Verdict.Holds), implementation);
+            recorder.Add(["VS-8"], Test(Verdict.Holds));
+            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable));
+            recorder.Add(["VS-8"], Test(Verdict.Holds));
 
             var records = ClaimRecord.ReadAll(folder.FullName);
             var summary = Summary.Of(Claims, ["VS-8", "VS-9", "VS-1"], records);
@@ -98,7 +97,7 @@ public sealed class CatalogueTests
     private static IEnumerable<string> ClaimsOfTests() => SuiteTests().SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? []).Distinct();
 
     private static TestRecord Test(Verdict verdict) => new(
-        "test", verdict, 1, "reason", [new StepRecord(0, "client", "ask")],
+        "test", new ImplementationRecord("x", "1"), verdict, 1, "reason", [new StepRecord(0, "client", "ask")],
         [new FlowRecord("client", "tcp", "a", "b", "answered", null, [new PacketRecord(0, "client", "ens33", "out", "SYN", null)])],
         [new TableRecord("director", "conntrack", "")], [new AttachmentRecord("pcap", "captures/x.pcap", "application/vnd.tcpdump.pcap")]);
 
@@ -108,7 +107,7 @@ public sealed class CatalogueTests
         return new ClaimRecord(
             ClaimRecord.CurrentSchema, claim.Id, claim.Chapter, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Observe, verdict, 1.5,
             [Test(verdict)], new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal) { ["ipvsadm"] = "1.31" },
-            new ImplementationRecord("x", "1"), "run", DateTimeOffset.UnixEpoch);
+            "run", DateTimeOffset.UnixEpoch);
     }
 
     /// <returns>One line for each violation of the records' schema.</returns>

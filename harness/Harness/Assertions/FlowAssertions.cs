@@ -30,6 +30,13 @@ public static class FlowAssertions
             $"should be seen by the server as {endPoint}, was seen as {seen}");
     }
 
+    /// <summary>The server saw an address of this node as its client, whichever: that it is the node's is what a masqueraded flow needs.</summary>
+    public static void ShouldBeSeenByServerAsAddressOf(this Flow flow, string node)
+    {
+        var seen = flow.Answer?.SeenPeer;
+        Demand(flow, seen is not null && flow.From.Lab[node].Addresses.Contains(seen.Address), $"should be seen by the server as an address of {node}, was seen as {seen}");
+    }
+
     /// <summary>No connection came about, and nobody refused it: the attempt ran into its time-out.</summary>
     public static void ShouldTimeOut(this Flow flow) =>
         Demand(flow, flow is { GaveUp: true, WasEstablished: false }, "should time out");

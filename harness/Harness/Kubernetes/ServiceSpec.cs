@@ -51,6 +51,12 @@ public sealed record ServiceSpec(string Name)
     /// <summary>How long the affinity lasts; 0 for the API's default.</summary>
     public int AffinitySeconds { get; init; }
 
+    /// <summary>What a load balancer gives instead of an address; null for none.</summary>
+    public string? LoadBalancerName { get; init; }
+
+    /// <summary>trafficDistribution (KEP-4444); null for none.</summary>
+    public string? TrafficDistribution { get; init; }
+
     /// <summary>ipMode of the load balancer's addresses: VIP, or Proxy for one that answers by itself (KEP-1860).</summary>
     public string LoadBalancerMode { get; init; } = "VIP";
 
@@ -75,7 +81,7 @@ public sealed record ServiceSpec(string Name)
         ["kind"] = "Service",
         ["metadata"] = new JsonObject { ["name"] = Name, ["labels"] = Texts(Labels), ["annotations"] = Texts(Annotations) },
         ["spec"] = Spec(),
-        ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = new JsonArray([.. LoadBalancerIPs.Select(ip => new JsonObject { ["ip"] = ip, ["ipMode"] = LoadBalancerMode })]) } },
+        ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = Ingress() } },
     }.ToJsonString();
 
     /// <summary>One slice for each family.</summary>
@@ -109,6 +115,12 @@ public sealed record ServiceSpec(string Name)
         return item;
     }
 
+    private JsonArray Ingress()
+    {
+        var ingress = LoadBalancerIPs.Select(ip => new JsonObject { ["ip"] = ip, ["ipMode"] = LoadBalancerMode });
+        return new JsonArray([.. LoadBalancerName is null ? ingress : ingress.Append(new JsonObject { ["hostname"] = LoadBalancerName })]);
+    }
+
     private JsonObject Spec()
     {
         var spec = new JsonObject
@@ -125,6 +137,8 @@ public sealed record ServiceSpec(string Name)
             spec["externalIPs"] = Strings(ExternalIPs);
         if (Type != "ClusterIP" || ExternalIPs.Count > 0)
             spec["externalTrafficPolicy"] = ExternalTrafficPolicy;
+        if (TrafficDistribution is not null)
+            spec["trafficDistribution"] = TrafficDistribution;
         if (SourceRanges.Count > 0)
             spec["loadBalancerSourceRanges"] = Strings(SourceRanges);
         if (HealthCheckNodePort > 0)

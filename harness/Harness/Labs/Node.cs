@@ -48,6 +48,13 @@ public sealed class Node : IAsyncDisposable
     /// <summary>The node's first address in the topology.</summary>
     public IPAddress Address => Spec.Interfaces[0].Address;
 
+    /// <summary>The addresses that the topology gives it: of its links, its bridge and its end of an overlay.</summary>
+    public IReadOnlyList<IPAddress> Addresses =>
+    [
+        .. Spec.Interfaces.SelectMany(i => i.Addresses),
+        .. Lab.Topology.Overlays.SelectMany(o => o.Joins).Where(n => n.Host == Name).SelectMany(n => new[] { n.Subnet.BaseAddress, n.Subnet6?.BaseAddress }).OfType<IPAddress>(),
+    ];
+
     /// <summary>The name of the node's first interface.</summary>
     public string Device => Spec.Interfaces[0].Device;
 

@@ -19,14 +19,19 @@ public sealed class Cluster : IAsyncDisposable
     private static readonly string[] s_canaryAddresses = ["10.96.0.3", "fd00:10:96:fffe::3"];
     private const string CanaryPod = "web-a";
     private const int FirstCanaryPort = 20000;
+
+    /// <summary>After so many canaries in a row that came to nothing no other is waited for: none of the tests to come could say anything.</summary>
+    private const int MaxFailures = 2;
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
-    private readonly List<RunningProxy> _running = [];
+    private readonly List<IRunningProxy> _running = [];
+    private readonly List<IRunningProxy> _stopped = [];
     private readonly Lock _lock = new();
     private Task _round = Task.CompletedTask;
     private Task? _nextRound;
     private readonly TimeSpan _limit;
     private int _generation;
+    private int _failures;
     private HarnessException? _failure;
 
     private Cluster(Lab lab, Proxy proxy, TimeSpan limit) => (Lab, Proxy, _limit) = (lab, proxy, limit);
@@ -41,7 +46,7 @@ public sealed class Cluster : IAsyncDisposable
     public IReadOnlyList<Node> Nodes => [.. Lab.Nodes.Where(n => n.Spec.Interfaces.Any(i => i.IsBridge))];
 
     /// <summary>The proxies that run, one on each node but for those that were stopped.</summary>
-    public IReadOnlyList<RunningProxy> Running
+    public IReadOnlyList<IRunningProxy> Running
     {
         get
         {
@@ -50,16 +55,29 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
+    /// <summary>All proxies that have ever run, those that were stopped first.</summary>
+    public IReadOnlyList<IRunningProxy> Started
+    {
+        get
+        {
+            lock (_lock)
+                return [.. _stopped, .. _running];
+        }
+    }
+
+    /// <summary>Until a change must have been programmed.</summary>
+    public TimeSpan Limit => _limit;
+
     /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves.</summary>
     /// <exception cref="HarnessException">The proxy ended, or programs nothing; its log is told.</exception>
-    /// <param name="limit">How long to wait for the proxy each time; a minute when it is not given.</param>
+    /// <param name="limit">How long to wait for the proxy each time; the proxy's own patience when it is not given.</param>
     public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null)
     {
-        var cluster = new Cluster(await Lab.StartAsync(topology), proxy, limit ?? Timeouts.Start);
+        var cluster = new Cluster(await Lab.StartAsync(topology), proxy, limit ?? proxy.Patience);
         try
         {
             foreach (var node in cluster.Nodes)
-                cluster.Objects.Apply(NodeManifest(node));
+                cluster.PutNode(node);
             foreach (var node in cluster.Nodes)
                 await cluster.StartProxyAsync(node);
             await cluster.SettleAsync();
@@ -77,7 +95,10 @@ public sealed class Cluster : IAsyncDisposable
     {
         var stopped = Running.Single(r => r.Node == node);
         lock (_lock)
+        {
             _running.Remove(stopped);
+            _stopped.Add(stopped);
+        }
         await stopped.DisposeAsync();
     }
 
@@ -104,6 +125,10 @@ public sealed class Cluster : IAsyncDisposable
             Objects.Apply(manifest);
         Objects.Apply(service.ServiceManifest());
     }
+
+    /// <summary>Creates or changes the object of a node, without waiting.</summary>
+    /// <param name="isLeaving">Whether the cluster's autoscaler is about to delete it.</param>
+    public void PutNode(Node node, bool isLeaving = false) => Objects.Apply(NodeManifest(node, isLeaving));
 
     /// <summary>Deletes a Service with its endpoints, without waiting.</summary>
     public void Delete(ServiceSpec service)
@@ -142,11 +167,15 @@ public sealed class Cluster : IAsyncDisposable
                 foreach (var (running, address) in from r in Running from a in addresses select (r, a))
                     await AwaitCanaryAsync(running, address, port);
             }
+            _failures = 0;
         }
         catch (HarnessException e)
         {
             lock (_lock)
-                _failure = e;
+            {
+                if (++_failures == MaxFailures || Running.Any(r => r.HasEnded))
+                    _failure = e;
+            }
             throw;
         }
     }
@@ -174,7 +203,7 @@ public sealed class Cluster : IAsyncDisposable
     /// Asked by a pod of the node, because that needs least: a proxy that does not masquerade, say, shall be violated by the
     /// claims on that, and not keep all others from being tested.
     /// </summary>
-    private async Task AwaitCanaryAsync(RunningProxy running, string address, int port)
+    private async Task AwaitCanaryAsync(IRunningProxy running, string address, int port)
     {
         var prober = Lab.Nodes.First(n => n.Name != CanaryPod && n.Spec.Interfaces[0].Network.Host == running.Node.Name);
         for (var end = Environment.TickCount64 + _limit.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
@@ -186,7 +215,7 @@ public sealed class Cluster : IAsyncDisposable
         }
         throw Failed($"programs nothing, or not all: its canary {new System.Net.IPEndPoint(System.Net.IPAddress.Parse(address), port)} did not answer within {_limit.TotalSeconds} s");
 
-        HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{string.Join(' ', running.Argv)} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
+        HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{running.Description} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
     }
 
     /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept.</summary>
@@ -208,7 +237,7 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
-    private static string NodeManifest(Node node)
+    private static string NodeManifest(Node node, bool isLeaving)
     {
         var bridge = node.Spec.Interfaces.First(i => i.IsBridge);
         var subnets = new[] { (System.Net.IPNetwork?)bridge.Network.Subnet, bridge.Network.Subnet6 }.OfType<System.Net.IPNetwork>().Select(s => s.ToString()).ToList();
@@ -217,7 +246,7 @@ public sealed class Cluster : IAsyncDisposable
             ["apiVersion"] = "v1",
             ["kind"] = "Node",
             ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = $"zone-{node.Name}" } },
-            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0], ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]) },
+            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0], ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]), ["taints"] = isLeaving ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : [] },
             ["status"] = new JsonObject { ["addresses"] = new JsonArray([.. node.Spec.Interfaces[0].Addresses.Select(a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
         }.ToJsonString();
     }

@@ -7,17 +7,22 @@ namespace Conformance.Harness.Proxies;
 /// Any program that follows manifests in a folder. It is started in that folder, in the node's namespace, with the
 /// folder and the node's name as its last arguments.
 /// </summary>
+/// <param name="name">The words by which it was chosen.</param>
 /// <param name="commandLine">The program and its arguments, separated by spaces.</param>
-public sealed class CommandProxy(string commandLine) : Proxy
+/// <param name="features">What it says it does.</param>
+public sealed class CommandProxy(string name, string commandLine, IReadOnlySet<ProxyFeature> features) : Proxy
 {
+    /// <summary>What is expected of a command of which nothing is said.</summary>
+    public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } = new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+
     private readonly string[] _argv = commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
-    public override string Name => $"command={commandLine}";
+    public override string Name => name;
 
-    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+    public override IReadOnlySet<ProxyFeature> Features => features;
 
     public override Task<string> VersionAsync() => Task.FromResult("");
 
-    public override Task<RunningProxy> StartAsync(Node node, ClusterObjects objects) =>
-        Task.FromResult(new RunningProxy(node, [.. _argv, objects.Folder, node.Name], objects.Folder));
+    public override Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects) =>
+        Task.FromResult<IRunningProxy>(new ProxyProcess(node, [.. _argv, objects.Folder, node.Name], objects.Folder));
 }

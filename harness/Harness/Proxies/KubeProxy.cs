@@ -15,14 +15,17 @@ public sealed class KubeProxy(string program) : Proxy
 
     public override string Name => $"kube-proxy={program}";
 
-    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.Ipvs, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz };
+
+    /// <summary>A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.</summary>
+    public override TimeSpan Patience => 3 * Timeouts.Start;
 
     public override Task<string> VersionAsync() => AskVersionAsync(program, "--version");
 
-    public override async Task<RunningProxy> StartAsync(Node node, ClusterObjects objects)
+    public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects)
     {
         var server = await objects.ServeAsync(node.Namespace, ServerAddress);
-        return new RunningProxy(node, [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", .. NodeFlags(node)], objects.Folder);
+        return new ProxyProcess(node, [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", .. NodeFlags(node)], objects.Folder);
     }
 
     /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>

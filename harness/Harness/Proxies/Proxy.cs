@@ -14,12 +14,21 @@ public enum ProxyFeature
     /// <summary>It follows an API server.</summary>
     ApiServer,
 
+    /// <summary>It serves by IPVS: what it has programmed stands in the kernel's tables of virtual servers and connections.</summary>
+    Ipvs,
+
     IPv6,
     Sctp,
     HealthCheckNodePort,
 
     /// <summary>A Service chooses its scheduler by annotation.</summary>
     SchedulerPerService,
+
+    /// <summary>It follows a Service's trafficDistribution (KEP-4444).</summary>
+    TrafficDistribution,
+
+    /// <summary>It answers probes on port 10256 as kube-proxy does.</summary>
+    Healthz,
 }
 
 /// <summary>
@@ -36,12 +45,15 @@ public abstract class Proxy
 
     public abstract IReadOnlySet<ProxyFeature> Features { get; }
 
+    /// <summary>Until a change must have been programmed. What does not come by then does not come.</summary>
+    public virtual TimeSpan Patience => Timeouts.Start;
+
     /// <summary>What the program says of itself.</summary>
     /// <exception cref="HarnessException">The program cannot be started.</exception>
     public abstract Task<string> VersionAsync();
 
     /// <summary>Starts it on a node; it goes on until it is disposed.</summary>
-    public abstract Task<RunningProxy> StartAsync(Node node, ClusterObjects objects);
+    public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects);
 
     /// <summary>The proxy of a text such as <c>generator</c> or <c>kube-proxy=/usr/local/bin/kube-proxy</c>.</summary>
     /// <exception cref="HarnessException">There is no such proxy.</exception>
@@ -54,11 +66,30 @@ public abstract class Proxy
             ("generator", "") => new GeneratorProxy(),
             ("generator-api", "") => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") => new GeneratorProxy { IsCompatible = true },
-            ("kube-proxy", not "") => new KubeProxy(Path.GetFullPath(value)),
-            ("command", not "") => new CommandProxy(WithFullPath(value)),
-            _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND.", "Nothing was started.", "Name one of them."),
+            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value))),
+            ("command", not "") => new CommandProxy(text, WithFullPath(value), CommandProxy.DefaultFeatures),
+            (_, not "") when name.StartsWith("command:", StringComparison.Ordinal) => new CommandProxy(text, WithFullPath(value), FeaturesOf(name["command:".Length..])),
+            _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, command:+FEATURE,-FEATURE=COMMAND.", "Nothing was started.", "Name one of them."),
         };
     }
+
+    /// <summary>What a command has besides, or lacks of, <see cref="CommandProxy.DefaultFeatures"/>: words such as <c>-ipv6,+ipvs</c>.</summary>
+    private static HashSet<ProxyFeature> FeaturesOf(string words)
+    {
+        var features = CommandProxy.DefaultFeatures.ToHashSet();
+        foreach (var word in words.Split(',', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var known = Enum.GetValues<ProxyFeature>().Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
+            if (word[0] is not ('+' or '-') || known.Count == 0)
+                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", Enum.GetNames<ProxyFeature>())}.", "Nothing was started.", "Name one of them.");
+            _ = word[0] == '+' ? features.Add(known[0]) : features.Remove(known[0]);
+        }
+        return features;
+    }
+
+    private static string ExistingFile(string path) => File.Exists(path)
+        ? path
+        : throw new HarnessException($"There is no {path}.", "It is not a file.", "Nothing was started.", "Give the path of a kube-proxy binary.");
 
     /// <summary>A program that is given by its path is meant from where we are, and not from where it is started.</summary>
     private static string WithFullPath(string commandLine)
@@ -87,58 +118,17 @@ public abstract class Proxy
     }
 }
 
-/// <summary>A proxy's process in a node.</summary>
-public sealed class RunningProxy : IAsyncDisposable
+/// <summary>A proxy at work on a node, whatever it is: a process here, a container elsewhere. Disposing of it ends it.</summary>
+public interface IRunningProxy : IAsyncDisposable
 {
-    private readonly CancellationTokenSource _end = new();
-    private readonly StringBuilder _log = new();
-    private readonly CommandTask<CommandResult> _process;
+    Node Node { get; }
 
-    /// <param name="argv">The program and its arguments.</param>
-    /// <param name="workingFolder">Where it is started.</param>
-    public RunningProxy(Node node, IReadOnlyList<string> argv, string workingFolder)
-    {
-        Node = node;
-        Argv = argv;
-        // Both streams in one text, which may be read while they go on.
-        var pipe = PipeTarget.ToDelegate(line =>
-        {
-            lock (_log)
-                _log.Append(line).Append('\n');
-        });
-        _process = node.Command([.. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
-            .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
-        node.Lab.Note(node, $"start {string.Join(' ', argv)}");
-    }
+    /// <summary>How it was started, in words.</summary>
+    string Description { get; }
 
-    public Node Node { get; }
-
-    public IReadOnlyList<string> Argv { get; }
-
-    /// <summary>What it has said so far.</summary>
-    public string Log
-    {
-        get
-        {
-            lock (_log)
-                return _log.ToString();
-        }
-    }
+    /// <summary>What it has said, of much the end.</summary>
+    string Log { get; }
 
     /// <summary>Whether it has ended by itself.</summary>
-    public bool HasEnded => _process.Task.IsCompleted;
-
-    public async ValueTask DisposeAsync()
-    {
-        await _end.CancelAsync();
-        try
-        {
-            await _process;
-        }
-        catch (OperationCanceledException)
-        {
-            // ended by us
-        }
-        _end.Dispose();
-    }
+    bool HasEnded { get; }
 }

@@ -1,11 +1,14 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
 
 namespace Conformance.Suite.ClusterIP;
 
-/// <summary>What the article says or leaves out of ClusterIP and node ports, whatever the proxy.</summary>
-public sealed class For_every_proxy : ClusterFixture
+/// <summary>What is so wherever Services are served by IPVS.</summary>
+public sealed class By_ipvs : ClusterFixture
 {
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs];
+
     [Test, Claim("NP-5")]
     public async Task A_node_port_is_not_served_on_loopback()
     {
