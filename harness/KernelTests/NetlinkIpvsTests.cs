@@ -112,31 +112,38 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task Only_the_tracked_connections_that_are_asked_for_are_deleted()
+    public async Task Only_the_tracked_connections_that_are_asked_for_are_told_and_deleted([Values] bool isIPv6)
     {
-        using var conntrack = new ConntrackSocket(Node.Namespace);
-        await Node.Iptables.AddAsync(("filter", "-A OUTPUT -m conntrack --ctstate INVALID -j DROP"));
+        await using var lab = await Lab.StartAsync(Topology.Load("cluster"), capture: false); // of both families
+        var node = lab["node1"];
+        var (client, other) = isIPv6 ? ("fd00:113::50", "fd00:113::101") : ("192.168.113.50", "192.168.113.101");
+        using var conntrack = new ConntrackSocket(node.Namespace);
+        await node.RunAsync($"{(isIPv6 ? "ip6tables" : "iptables")} -A OUTPUT -m conntrack --ctstate INVALID -j DROP");
         foreach (var port in new[] { 5001, 5002 })
-            _lab["client"].Serve(Topologies.TransportProtocol.Udp, port);
-        (await Node.AskUdpAsync("client:5001")).Answer.ShouldNotBeNull();
-        (await Node.AskUdpAsync("client:5002")).Answer.ShouldNotBeNull();
-        Node.Conntrack().Count.ShouldBe(2);
+            lab["client"].Serve(Topologies.TransportProtocol.Udp, port);
+        lab["client"].Serve(Topologies.TransportProtocol.Tcp, 5001);
+        foreach (var port in new[] { 5001, 5002 })
+            (await node.AskUdpAsync(new IPEndPoint(IPAddress.Parse(client), port).ToString())).Answer.ShouldNotBeNull();
+        (await node.AskAsync(new IPEndPoint(IPAddress.Parse(client), 5001).ToString())).Answer.ShouldNotBeNull();
+        var told = new List<IpvsKey>();
 
-        var client = _lab["client"].Address;
-        var judged = new List<IpvsKey>();
-        conntrack.Delete([new IpvsKey(IpProtocol.Udp, client, 5001)], (key, answering) => Judge(key) && answering.Equals(client)).ShouldBe(1);
+        Delete(true, (client, 5001)).ShouldBe(1);
+        told.ShouldBe([Key(IpProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
+        Delete(false, (client, 5001), (client, 5003)).ShouldBe(0);
+        told.ShouldBe([Key(IpProtocol.Udp, client, 5002)], "of several ports all of the protocol are told, and judged");
+        Delete(true, (other, 5002)).ShouldBe(0, "another address");
+        Delete(true, (client, 5002)).ShouldBe(1);
+        node.Conntrack().ShouldHaveSingleItem().Protocol.ShouldBe("tcp");
 
-        judged.ShouldHaveSingleItem();
-        Node.Conntrack().ShouldHaveSingleItem().Original.ToString().ShouldContain("dport=5002");
-        conntrack.Delete([new IpvsKey(IpProtocol.Tcp, client, 5002), new IpvsKey(IpProtocol.Udp, client, 5003), new IpvsKey(IpProtocol.Udp, IPAddress.Parse("192.0.2.1"), 5002)], (key, _) => Judge(key)).ShouldBe(0);
-        judged.Count.ShouldBe(1, "neither another protocol's, nor another port's, nor another address's");
-        conntrack.Delete([.. Enumerable.Range(5002, 100).Select(port => new IpvsKey(IpProtocol.Udp, client, (ushort)port))], (key, _) => Judge(key)).ShouldBe(1, "many are looked for in the whole table");
-        Node.Conntrack().ShouldBeEmpty();
-
-        bool Judge(IpvsKey key)
+        int Delete(bool isStale, params (string Address, int Port)[] servers)
         {
-            judged.Add(key);
-            return true;
+            told.Clear();
+            var keys = servers.Select(s => Key(IpProtocol.Udp, s.Address, (ushort)s.Port)).ToHashSet();
+            return conntrack.Delete(keys, (key, answering) =>
+            {
+                told.Add(key);
+                return isStale && keys.Contains(key) && answering.ToString() == client;
+            });
         }
     }
 

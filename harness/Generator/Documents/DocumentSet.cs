@@ -94,7 +94,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     }
 
     private static string AddressesOf(DesiredState state) =>
-        $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
+        string.Concat(state.Options.IpvsExcludeCidrs.Select(n => $"# excluded: {n}\n")) + $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
             .Select(a => $"{a.Text()}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
 
     /// <summary>

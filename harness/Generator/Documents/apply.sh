@@ -2,7 +2,8 @@
 # Loads the documents beside this script into the kernel of a host, in use or not, without .NET: everything that is not
 # ours stays as it is, and running it again changes nothing. Ours is what stands at an address of kube-ipvs0 or in a set.
 # A real server of TCP that goes and has connections keeps them at weight 0; the script's next run removes it when it has
-# none. What `ipvs-generator apply` does besides: stale connection-tracking entries of UDP are deleted at once.
+# none. What `ipvs-generator apply` does besides: stale connection-tracking entries of UDP are deleted at once. With
+# excluded networks (--ipvs-exclude-cidrs), in which what is others' looks like ours, nothing but real servers is taken away.
 #
 # Order: sets and rules are in place before a virtual server answers, and go after it.
 set -euo pipefail
@@ -26,10 +27,10 @@ if [ -z "$families" ]; then
     echo "iptables does not work here, in no variant: nothing was loaded." >&2
     exit 1
 fi
-if works ip6tables; then
+if [ "$(cat /proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null)" = 0 ] && works ip6tables; then
     families="iptables ip6tables"
 else
-    echo "ip6tables does not work here: IPv4 alone is served." >&2
+    echo "IPv6, or ip6tables, does not work here: IPv4 alone is served." >&2
 fi
 # What of a document is for a family that is served: IPv6 virtual servers and addresses have colons in their place, sysctls a name.
 served() { if [ "$families" = iptables ]; then grep -vE ' \[|[0-9a-f]*:[0-9a-f:]*/|^net\.ipv6\.' "$1" || true; else cat "$1"; fi; }
@@ -44,7 +45,7 @@ done
     ipset destroy "$leftover" # of a run that was killed
 done
 
-[ -e /sys/class/net/kube-ipvs0 ] || ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy
+ip link show kube-ipvs0 >/dev/null 2>&1 || ip link add kube-ipvs0 type dummy
 
 bound() { ip -o address show dev kube-ipvs0 | awk '$4 !~ /^fe80:/ { print $4 }'; }
 
@@ -55,12 +56,12 @@ gone_servers() {
         function bracketed(address) { return address ~ /:/ ? "[" address "]" : address }
         $1 == "host" { sub(/\/.*/, "", $2); host[bracketed($2)] = 1 }
         $1 == "address" { sub(/\/.*/, "", $2); ours[bracketed($2)] = 1 }
-        $1 == "set" && $2 ~ /^(6-)?NODE-PORT-(LOCAL-)?(TCP|UDP)$/ { protocol = $2; sub(/.*-/, "", protocol); ours[option[protocol] " " $3] = 1 }
+        $1 == "set" && $2 ~ /^(6-)?NODE-PORT-(LOCAL-)?(TCP|UDP)$/ { protocol = $2; sub(/.*-/, "", protocol); ported[option[protocol] " " $3] = 1 }
         $1 == "set" && split($3, part, ",") == 2 && split(part[2], at, ":") == 2 { ours[option[at[1]] " " bracketed(part[1]) ":" at[2]] = 1 }
-        $1 == "want" && $2 == "-A" { want[$3 " " $4] = 1 }
+        $1 == "want" && $2 == "-A" { want[$3 " " $4] = 1; port = $4; sub(/.*:/, "", port); wanted[$3 " " port] = 1 }
         $1 == "have" && $2 == "-A" && !($3 " " $4 in want) {
             address = port = $4; sub(/:[0-9]+$/, "", address); sub(/.*:/, "", port)
-            if (address in ours || $3 " " $4 in ours || (address in host && $3 " " port in ours)) print "-D", $3, $4
+            if (address in ours || $3 " " $4 in ours || (address in host && $3 " " port in ported && !($3 " " port in wanted))) print "-D", $3, $4
         }
     '
 }
@@ -79,8 +80,11 @@ gone_reals() {
 }
 
 # An address goes before its virtual servers do: no packet to it meets the host's own sockets.
-bound | { grep -vxF -f <(awk '$1 == "address" { print $3 }' addresses.txt) || true; } | sed 's/.*/address delete & dev kube-ipvs0/' | ip -batch -
-gone_servers | ipvsadm -R
+if ! grep -q '^# excluded' addresses.txt; then
+    gone=$(gone_servers) # by their addresses, which go first
+    bound | { grep -vxF -f <(awk '$1 == "address" { print $3 }' addresses.txt) || true; } | sed 's/.*/address delete & dev kube-ipvs0/' | ip -batch -
+    ipvsadm -R <<<"$gone"
+fi
 
 # Each set is built aside and put in place in one step: no packet meets a half-filled one.
 { ipset list -n | sed 's/^/have /'; cat ipset.txt; } | awk '
@@ -128,6 +132,11 @@ have=$(bound)
 served addresses.txt | while read -r verb _ address _; do
     if [ "$verb" = address ] && ! grep -qxF "$address" <<<"$have"; then echo "address add $address dev kube-ipvs0"; fi
 done | ip -batch -
+
+# What only the other mode (--compat kube-proxy, or not) has; a set that somebody uses stays.
+ipset list -n | { grep -E '^KUBE-(6-)?(NODE-PORT|NO-LOCAL-ENDPOINT)' || true; } | { grep -vxF -f <(awk '$1 == "create" { print $2 }' ipset.txt) || true; } | while read -r unwanted; do
+    ipset destroy "$unwanted" 2>/dev/null || true
+done
 
 if [ -n "$left" ]; then
     printf 'The kernel did not take, and so does not serve:\n%s\n' "$left" >&2

@@ -83,7 +83,7 @@ internal static class YamlTrees
     {
         private readonly Dictionary<string, (Tree Tree, int Values)> _anchors = new(StringComparer.Ordinal);
         private int _values;
-        private int _aliasValues;
+        private long _aliasValues;
 
         internal void ReadTop(Action<Tree, long> handle)
         {

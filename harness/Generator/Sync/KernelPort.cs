@@ -44,8 +44,8 @@ public sealed class KernelPort : IDisposable
         }
     }
 
-    /// <summary>Whether rules for IPv6 can be written: without them IPv6 is not served.</summary>
-    public bool HasIPv6 => _iptables.HasIPv6;
+    /// <summary>Whether rules and addresses of IPv6 can be written: without them IPv6 is not served.</summary>
+    public bool HasIPv6 => _iptables.HasIPv6 && Sysctl.TryRead(_namespace, "net.ipv6.conf.default.disable_ipv6") == "0";
 
     public IpvsSocket Ipvs { get; }
 

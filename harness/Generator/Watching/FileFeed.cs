@@ -16,6 +16,7 @@ internal sealed class FileFeed : IFeed
     private const string DataLink = "..data";
 
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan s_again = TimeSpan.FromSeconds(1);
     private readonly IReadOnlyList<string> _paths;
     private readonly Dictionary<string, FileSystemWatcher> _folders = new(StringComparer.Ordinal);
     private readonly List<FileSystemWatcher> _parents = [];
@@ -28,6 +29,7 @@ internal sealed class FileFeed : IFeed
     private readonly Action _changed;
     private readonly Action<InputProblem> _report;
     private volatile bool _isAnythingPending = true;
+    private volatile bool _isDisposed;
     private bool _wasWhole;
 
     /// <param name="changed">Called from any thread when there is something to take.</param>
@@ -105,11 +107,15 @@ internal sealed class FileFeed : IFeed
                 Happened(old, false);
             Happened(e.Name!, true);
         };
-        watcher.Error += (_, _) => Tell(null); // more happened than the queue holds
+        watcher.Error += (_, e) => // more happened than the queue holds, say
+        {
+            Report(folder, e.GetException());
+            Tell(null);
+        };
         watcher.EnableRaisingEvents = true;
         return watcher;
 
-        // An exception would end the thread that tells of everything.
+        // An exception would end the thread that tells of everything. What could not be watched now may be a moment later.
         void Happened(string name, bool isWhole)
         {
             try
@@ -118,10 +124,19 @@ internal sealed class FileFeed : IFeed
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or GeneratorException)
             {
-                _report(new InputProblem(Path.Combine(folder, name), 0, "what happened there", "", e.Message));
-                Tell(null);
+                Report(Path.Combine(folder, name), e);
+                _ = AgainAsync(name, isWhole);
             }
         }
+
+        async Task AgainAsync(string name, bool isWhole)
+        {
+            await Task.Delay(s_again);
+            if (!_isDisposed)
+                Happened(name, isWhole);
+        }
+
+        void Report(string what, Exception e) => _report(new InputProblem(what, 0, "what happened there", "", e.Message));
     }
 
     /// <summary>Paths that are missing, and files that could not be read whole: nothing is known of them.</summary>
@@ -230,6 +245,7 @@ internal sealed class FileFeed : IFeed
 
     public void Dispose()
     {
+        _isDisposed = true;
         lock (_lock)
         {
             foreach (var watcher in _parents.Concat(_folders.Values))

@@ -9,7 +9,12 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
     private const ushort CT_GET = 1, CT_DELETE = 2;
     private const ushort TUPLE_ORIG = 1, TUPLE_REPLY = 2, ID = 12, ZONE = 18, FILTER = 25;
     private const ushort FILTER_ORIG_FLAGS = 1;
-    private const uint FILTER_DESTINATION = 1 << 1 | 1 << 3 | 1 << 5; // address, protocol, port: net/netfilter/nf_internals.h
+
+    /// <summary>
+    /// Bits of the fields to compare (net/netfilter/nf_internals.h). Not the address: of IPv6 the kernel takes those that differ
+    /// (ctnetlink_filter_match_tuple, 5.8 to this day).
+    /// </summary>
+    private const uint FILTER_PROTOCOL = 1 << 3, FILTER_PORT = 1 << 5;
     private const ushort TUPLE_IP = 1, TUPLE_PROTO = 2;
     private const ushort IP_V4_SRC = 1, IP_V4_DST = 2, IP_V6_SRC = 3, IP_V6_DST = 4;
     private const ushort PROTO_NUM = 1, PROTO_DST_PORT = 3;
@@ -17,12 +22,9 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
 
     private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Netfilter);
 
-    /// <summary>So many virtual servers are asked for one by one; for more the whole table is cheaper.</summary>
-    private const int MaxAsked = 16;
-
-    /// <summary>Deletes the entries whose original destination is one of some virtual servers'.</summary>
-    /// <param name="servers">Of one family. Kernels since 5.8 tell of theirs alone, so that a large table costs little.</param>
-    /// <param name="isStale">Judges an entry by its original destination and by who answers it (the source of the reply direction).</param>
+    /// <summary>Deletes stale entries of some virtual servers.</summary>
+    /// <param name="servers">Of one family and protocol. Kernels since 5.8 tell of their protocol alone, and of one port where all have it, so that a large table costs little.</param>
+    /// <param name="isStale">Judges an entry, of these servers or of others, by its original destination and by who answers it (the source of the reply direction).</param>
     /// <returns>How many were deleted.</returns>
     public int Delete(IReadOnlyCollection<IpvsKey> servers, Func<IpvsKey, IPAddress, bool> isStale)
     {
@@ -30,11 +32,9 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
             return 0;
         var isIPv6 = servers.First().IsIPv6;
         var family = isIPv6 ? 10u : 2u;
-        var wanted = servers.ToHashSet();
-        IEnumerable<IpvsKey?> asked = wanted.Count <= MaxAsked ? wanted.Select(k => (IpvsKey?)k) : [null];
-        var stale = asked.SelectMany(key => _socket.Dump("list the tracked connections", () => Listing(family, key)))
+        var stale = _socket.Dump("list the tracked connections", () => Listing(family, servers))
             .Select(m => m.Attributes(4))
-            .Where(entry => IsOf(entry, isIPv6, (key, answering) => wanted.Contains(key) && isStale(key, answering)))
+            .Where(entry => IsOf(entry, isIPv6, isStale))
             .Select(entry =>
             {
                 var request = new NetlinkRequest(Subsystem | CT_DELETE).Fixed(family).Attribute(TUPLE_ORIG | NESTED, entry.Find(TUPLE_ORIG)!.Value.Span);
@@ -53,16 +53,13 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
     public void Dispose() => _socket.Dispose();
 
     /// <summary>Older kernels do not know the filter, and tell of everything.</summary>
-    private static NetlinkRequest Listing(uint family, IpvsKey? destination)
+    private static NetlinkRequest Listing(uint family, IReadOnlyCollection<IpvsKey> servers)
     {
-        var request = new NetlinkRequest(Subsystem | CT_GET).Fixed(family);
-        if (destination is not { } key)
-            return request;
-        return request
-            .Nest(TUPLE_ORIG | NESTED, tuple => tuple
-                .Nest(TUPLE_IP | NESTED, ip => ip.Attribute(key.IsIPv6 ? IP_V6_DST : IP_V4_DST, key.Address))
-                .Nest(TUPLE_PROTO | NESTED, proto => proto.Attribute(PROTO_NUM, (byte)key.Protocol).BigEndian(PROTO_DST_PORT, key.Port)))
-            .Nest(FILTER | NESTED, filter => filter.Attribute(FILTER_ORIG_FLAGS, FILTER_DESTINATION));
+        var first = servers.First();
+        var hasOnePort = servers.All(s => s.Port == first.Port);
+        return new NetlinkRequest(Subsystem | CT_GET).Fixed(family)
+            .Nest(TUPLE_ORIG | NESTED, tuple => tuple.Nest(TUPLE_PROTO | NESTED, proto => proto.Attribute(PROTO_NUM, (byte)first.Protocol).BigEndian(PROTO_DST_PORT, first.Port)))
+            .Nest(FILTER | NESTED, filter => filter.Attribute(FILTER_ORIG_FLAGS, hasOnePort ? FILTER_PROTOCOL | FILTER_PORT : FILTER_PROTOCOL));
     }
 
     private static bool IsOf(NetlinkAttributes entry, bool isIPv6, Func<IpvsKey, IPAddress, bool> isStale)

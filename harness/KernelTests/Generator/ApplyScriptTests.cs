@@ -55,7 +55,7 @@ public sealed class ApplyScriptTests : ProgramFixture
     [Test]
     public async Task What_the_documents_no_longer_have_goes_and_what_is_others_stays([Values("", "kube-proxy")] string compat)
     {
-        string[] Generate(string file) => ["generate", .. compat.Length == 0 ? Array.Empty<string>() : ["--compat", compat], "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, file), "-o", Folder];
+        string[] Generate(string file, params string[] more) => ["generate", .. more, .. compat.Length == 0 ? Array.Empty<string>() : ["--compat", compat], "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, file), "-o", Folder];
         const string two = "[10.244.1.7]\n  - addresses: [10.244.1.8]";
         Put("before.yaml", Service("kept", "10.96.0.5", 80).Replace("[10.244.1.7]", two, StringComparison.Ordinal) + Service("other-port", "10.96.0.6", 80)
             + Service("gone", "10.96.0.1", 80, "type: NodePort\n  externalIPs: [203.0.113.9]", nodePort: 30080)
@@ -68,6 +68,9 @@ public sealed class ApplyScriptTests : ProgramFixture
         Servers().ShouldBe(["10.96.0.1:80", "10.96.0.5:80", "10.96.0.6:80", "10.96.0.7:80", "172.30.5.5:30080", "192.168.113.101:30080", "203.0.113.9:80", "[fd00:96::1]:80"]);
         await Node.Command("bash", "-c", "for i in 1 2; do timeout 0.2 bash -c '</dev/tcp/10.96.0.5/80'; done; true").ExecuteAsync(); // one connection to each of its real servers
 
+        await Node.RunAsync("ip address add 10.96.0.99/32 dev kube-ipvs0"); // of a run that did not take away what went
+        await Node.RunAsync("ipvsadm -A -t 10.96.0.99:80 -s rr");
+
         await Generator(Generate("after.yaml")).ExecuteAsync();
         (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
 
@@ -78,6 +81,12 @@ public sealed class ApplyScriptTests : ProgramFixture
         table.ShouldNotContain("10.96.0.7:80 -r 10.244.1.8", Case.Sensitive, "it has no connection to wait for");
         (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
         (await Node.RunAsync("ipvsadm -Sn")).ShouldBe(table, "run again, it changes nothing");
+
+        await Node.RunAsync("ip address add 172.30.5.5/32 dev kube-ipvs0");
+        await Generator(Generate("after.yaml", "--ipvs-exclude-cidrs", "172.30.0.0/16")).ExecuteAsync();
+        (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
+        (await Node.RunAsync("ip -o address show dev kube-ipvs0")).ShouldContain("172.30.5.5/32");
+        (await Node.RunAsync("ipvsadm -Sn")).ShouldBe(table);
     }
 
     [Test]
@@ -91,7 +100,7 @@ public sealed class ApplyScriptTests : ProgramFixture
 
         var loaded = await Node.Command("sh", "-c", $"PATH={shims}:$PATH exec {Folder}/apply.sh").TryAsync();
 
-        (loaded.ExitCode, loaded.StandardError.Trim()).ShouldBe((0, "ip6tables does not work here: IPv4 alone is served."));
+        (loaded.ExitCode, loaded.StandardError.Trim()).ShouldBe((0, "IPv6, or ip6tables, does not work here: IPv4 alone is served."));
         Servers().ShouldBe(["10.96.0.1:80"]);
         (await Node.RunAsync("sysctl -n net.ipv6.conf.all.forwarding")).Trim().ShouldBe("0", "nobody is served who needs it");
     }

@@ -102,6 +102,16 @@ public sealed class DifferenceTests
         b => b.Ours.Sysctls.ShouldContain("net.ipv6.conf.all.forwarding = 1"),
         b => b.Theirs.Sysctls.ShouldNotContain("ipv6"));
 
+    [TestCase("99", false)]
+    [TestCase("100", true)]
+    [TestCase("128", true, Description = "the kernel rounds up")]
+    [TestCase("", false)]
+    public void A_minimum_is_met_by_what_is_larger(string live, bool isMet)
+    {
+        new SysctlSetting("net.netfilter.nf_conntrack_buckets", "100", IsMinimum: true).IsMetBy(live).ShouldBe(isMet);
+        new SysctlSetting("net.netfilter.nf_conntrack_max", "100").IsMetBy(live).ShouldBe(live == "100");
+    }
+
     [Test]
     public void A_service_chooses_its_scheduler()
     {

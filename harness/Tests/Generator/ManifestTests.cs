@@ -171,7 +171,7 @@ public sealed class ManifestTests
     {
         var large = $"- &large {{ kind: Service, apiVersion: v1, metadata: {{ name: large }}, spec: {{ clusterIP: 10.96.0.1, ports: [ {{ port: 80 }} ], x: [{string.Join(',', Enumerable.Repeat("x", 90_000))}] }} }}\n";
 
-        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 20_000))}{List("good")}");
+        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 50_000))}{List("good")}");
 
         manifest.Objects.Cast<Service>().Select(s => s.Name.Name).Distinct().ShouldBe(["large", "good"]);
         manifest.Problems.Select(p => p.Message).Distinct().ShouldHaveSingleItem().ShouldBe("the document's aliases stand for more than 1000000 values");
