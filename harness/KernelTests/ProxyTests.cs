@@ -49,6 +49,35 @@ public sealed class ProxyTests
         cluster.Running.Count.ShouldBe(2);
     }
 
+    [Test]
+    public async Task A_proxy_that_is_late_once_does_not_keep_what_comes_after_from_being_tested()
+    {
+        var hold = Path.Combine(RunFolder.Current, $"hold-{Guid.NewGuid():N}");
+        var script = Script("late", $"while [ -e {hold} ]; do sleep 0.1; done; exec {Path.Combine(AppContext.BaseDirectory, "ipvs-generator")} watch -f . --hostname-override \"$2\"");
+        await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(10));
+        var node1 = cluster.Lab["node1"];
+        await cluster.StopProxyAsync(node1);
+        await File.WriteAllTextAsync(hold, "");
+        await cluster.StartProxyAsync(node1);
+        (await Should.ThrowAsync<HarnessException>(cluster.SettleAsync)).Message.ShouldContain("on node1 programs nothing, or not all");
+
+        File.Delete(hold);
+
+        await cluster.SettleAsync();
+        cluster.Started.Count.ShouldBe(3, "the one that was stopped has a log too");
+    }
+
+    [Test]
+    public void A_command_says_what_it_has_and_lacks()
+    {
+        Proxy.Parse("command=true").Features.ShouldBe(CommandProxy.DefaultFeatures, ignoreOrder: true);
+        Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
+            p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs, ProxyFeature.SchedulerPerService], ignoreOrder: true),
+            p => p.Name.ShouldBe("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x"));
+        Should.Throw<HarnessException>(() => Proxy.Parse("command:+ebpf=true")).Message.ShouldContain("'+ebpf' is no feature");
+        Should.Throw<HarnessException>(() => Proxy.Parse("kube-proxy=/no/such/file")).Message.ShouldContain("There is no /no/such/file");
+    }
+
     [TestCase("kube-proxy")]
     [TestCase("generator=x")]
     [TestCase("cilium")]
