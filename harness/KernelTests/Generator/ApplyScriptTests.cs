@@ -66,7 +66,12 @@ public sealed class ApplyScriptTests : ProgramFixture
         await Generator(Generate("before.yaml")).ExecuteAsync();
         (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
         Servers().ShouldBe(["10.96.0.1:80", "10.96.0.5:80", "10.96.0.6:80", "10.96.0.7:80", "172.30.5.5:30080", "192.168.113.101:30080", "203.0.113.9:80", "[fd00:96::1]:80"]);
-        await Node.Command("bash", "-c", "for i in 1 2; do timeout 0.2 bash -c '</dev/tcp/10.96.0.5/80'; done; true").ExecuteAsync(); // one connection to each of its real servers
+        foreach (var address in new[] { "10.244.1.7", "10.244.1.8" })
+            await Node.AddAddressAsync($"{address}/32", "lo");
+        Node.Serve(TransportProtocol.Tcp, 8080);
+        await using var first = await Node.ConnectAsync("10.96.0.5:80"); // a connection to each of its real servers
+        await using var second = await Node.ConnectAsync("10.96.0.5:80");
+        (first.Answer, second.Answer).ShouldSatisfyAllConditions(a => a.Item1.ShouldNotBeNull(), a => a.Item2.ShouldNotBeNull());
 
         await Node.RunAsync("ip address add 10.96.0.99/32 dev kube-ipvs0"); // of a run that did not take away what went
         await Node.RunAsync("ipvsadm -A -t 10.96.0.99:80 -s rr");
