@@ -1,6 +1,7 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -8,6 +9,16 @@ namespace Conformance.Suite.ClusterIP;
 public sealed class By_ipvs : ClusterFixture
 {
     protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs];
+
+    [Test, Claim("KP-25")]
+    public void The_nodes_loopback_is_not_opened_to_the_network()
+    {
+        foreach (var node in Cluster.Nodes)
+        {
+            foreach (var device in new[] { "all", "eth0", "cni0" })
+                Sysctl.Read(node.Namespace, $"net.ipv4.conf.{device}.route_localnet").ShouldBe("0", $"{node.Name} {device}");
+        }
+    }
 
     [Test, Claim("NP-5")]
     public async Task A_node_port_is_not_served_on_loopback()

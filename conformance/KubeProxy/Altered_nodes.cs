@@ -2,6 +2,7 @@ using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.KubeProxy;
 
@@ -47,6 +48,55 @@ public sealed class Altered_nodes : ClusterFixture
         {
             Cluster.Delete(service);
             await ProgrammedAsync("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7115"), answers => answers);
+        }
+    }
+
+    [Test, Claim("KP-22")]
+    public async Task With_the_sysctls_of_strict_arp_a_node_answers_no_arp_for_a_virtual_address()
+    {
+        var service = NewService("web-a");
+        var address = NeighbourAddress(service, first: 200);
+        await ApplyAsync(service with { ExternalIPs = [address] });
+        await Client.RunAsync("ip neighbour flush dev eth0");
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a"); // KP-6
+        string[] sysctls = ["arp_ignore", "arp_announce"];
+        var before = sysctls.Select(s => Sysctl.Read(Node1.Namespace, $"net.ipv4.conf.all.{s}")).ToList();
+        foreach (var node in Cluster.Nodes)
+        {
+            await node.SetSysctlAsync("net.ipv4.conf.all.arp_ignore", "1"); // what --ipvs-strict-arp sets
+            await node.SetSysctlAsync("net.ipv4.conf.all.arp_announce", "2");
+        }
+        try
+        {
+            await Client.RunAsync("ip neighbour flush dev eth0");
+
+            (await Client.AskAsync($"{address}:80")).Answer.ShouldBeNull();
+            (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a"); // inside nothing has changed
+        }
+        finally
+        {
+            foreach (var (node, i) in from n in Cluster.Nodes from i in new[] { 0, 1 } select (n, i))
+                await node.SetSysctlAsync($"net.ipv4.conf.all.{sysctls[i]}", before[i]);
+        }
+    }
+
+    [Test, Claim("KP-24")]
+    public async Task What_connection_tracking_is_told_to_ignore_is_not_masqueraded()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        var rule = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"PREROUTING -i eth0 -p tcp --dport {service.NodePort} -j CT --notrack");
+        await Node1.RunAsync($"iptables -w -t raw -A {rule}");
+        try
+        {
+            var flow = await Client.AskAsync($"node1:{service.NodePort}");
+
+            flow.Answer.ShouldBeNull();
+            flow.ShouldBeSeenAs(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080"));
+        }
+        finally
+        {
+            await Node1.RunAsync($"iptables -w -t raw -D {rule}");
         }
     }
 

@@ -22,6 +22,22 @@ public sealed class Probes : ClusterFixture
         (await StatusAsync("livez")).ShouldBe(200, "the proxy itself works");
     }
 
+    [Test, Claim("KP-27")]
+    public async Task Syncs_and_what_they_meet_are_told_in_kube_proxy_s_metrics()
+    {
+        var metrics = await Node1.RunAsync("curl --silent http://127.0.0.1:10249/metrics");
+
+        foreach (var name in new[]
+        {
+            "kubeproxy_sync_proxy_rules_duration_seconds_count", "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+            "kubeproxy_sync_proxy_rules_endpoint_changes_total", "kubeproxy_sync_proxy_rules_service_changes_total",
+        })
+        {
+            metrics.Split('\n').FirstOrDefault(l => l.StartsWith($"{name} ", StringComparison.Ordinal)).ShouldNotBeNull(name)
+                .Split(' ')[1].ShouldNotBe("0", name);
+        }
+    }
+
     protected override Task RestoreAsync()
     {
         Cluster.PutNode(Node1);

@@ -34,7 +34,7 @@ public sealed class ProxyTests
         (await proxy.VersionAsync()).ShouldBe("Kubernetes v1.99.9");
         var e = await Should.ThrowAsync<HarnessException>(() => Cluster.StartAsync(proxy, Topology.Load("cluster")));
 
-        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --conntrack-max-per-core=0 --conntrack-min=0\n");
+        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --ipvs-exclude-cidrs=198.18.0.0/15 --conntrack-max-per-core=0 --conntrack-min=0\n");
         e.Message.ShouldContain("\"podCIDRs\":[\"10.244.0.0/24\"", Case.Sensitive, "its Node is there");
     }
 

@@ -11,11 +11,14 @@ public sealed class KubeProxy(string program) : Proxy
     /// <summary>The network of all pods of the topology.</summary>
     public const string ClusterCidr = "10.244.0.0/16,fd00:10:244::/48";
 
+    /// <summary>The network of others' virtual servers.</summary>
+    public const string ExcludedNetwork = "198.18.0.0/15";
+
     internal static IPEndPoint ServerAddress { get; } = new(IPAddress.Loopback, 8080);
 
     public override string Name => $"kube-proxy={program}";
 
-    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.Ipvs, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz };
+    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.Ipvs, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.ExcludedNetworks, ProxyFeature.CleanUp };
 
     /// <summary>A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.</summary>
     public override TimeSpan Patience => 3 * Timeouts.Start;
@@ -28,7 +31,9 @@ public sealed class KubeProxy(string program) : Proxy
         return new ProxyProcess(node, [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", .. NodeFlags(node)], objects.Folder);
     }
 
+    public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").ExecuteAsync();
+
     /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>
     internal static IEnumerable<string> NodeFlags(Node node) =>
-        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
+        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", $"--ipvs-exclude-cidrs={ExcludedNetwork}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
 }

@@ -27,8 +27,14 @@ public enum ProxyFeature
     /// <summary>It follows a Service's trafficDistribution (KEP-4444).</summary>
     TrafficDistribution,
 
-    /// <summary>It answers probes on port 10256 as kube-proxy does.</summary>
+    /// <summary>It answers probes on port 10256, and on 10249 with metrics, as kube-proxy does.</summary>
     Healthz,
+
+    /// <summary>Virtual servers in <see cref="KubeProxy.ExcludedNetwork"/> are none of its business.</summary>
+    ExcludedNetworks,
+
+    /// <summary>It can remove all that it has made.</summary>
+    CleanUp,
 }
 
 /// <summary>
@@ -54,6 +60,10 @@ public abstract class Proxy
 
     /// <summary>Starts it on a node; it goes on until it is disposed.</summary>
     public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects);
+
+    /// <summary>Removes from a node, on which it does not run, all that it has made there.</summary>
+    /// <exception cref="NotSupportedException">It has not declared <see cref="ProxyFeature.CleanUp"/>.</exception>
+    public virtual Task CleanUpAsync(Node node) => throw new NotSupportedException(Name);
 
     /// <summary>The proxy of a text such as <c>generator</c> or <c>kube-proxy=/usr/local/bin/kube-proxy</c>.</summary>
     /// <exception cref="HarnessException">There is no such proxy.</exception>

@@ -1,0 +1,69 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Proxies;
+using Conformance.Kernel;
+
+namespace Conformance.Suite.KubeProxy;
+
+/// <summary>What a proxy by IPVS finds on a node when it starts, and what is left when it is taken away.</summary>
+[Parallelizable(ParallelScope.Self)]
+public sealed class Restarted_nodes : ClusterFixture
+{
+    private const string ForeignAddress = "198.18.0.21";
+    private const string Foreign = $"{ForeignAddress}:80";
+
+    protected override bool IsAlone => true;
+
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs, ProxyFeature.ExcludedNetworks, ProxyFeature.CleanUp];
+
+    protected override async Task RestoreAsync()
+    {
+        if (Cluster.Running.All(r => r.Node != Node1))
+            await Cluster.StartProxyAsync(Node1);
+        await Node1.Command("ipvsadm", "-D", "-t", Foreign).TryAsync();
+        await Node1.Command("ip", "route", "delete", "local", ForeignAddress).TryAsync();
+    }
+
+    [Test, Claim("KP-21")]
+    public async Task A_virtual_server_in_an_excluded_network_stays()
+    {
+        await Node1.RunAsync($"ip route add local {ForeignAddress} dev lo"); // no address of a device: node ports would be served there too
+        await Node1.Ipvs.AddAsync(VirtualServer.Tcp(Foreign).Masquerading("web-a:8080"));
+
+        await Cluster.StopProxyAsync(Node1);
+        await Cluster.StartProxyAsync(Node1);
+        await Cluster.SettleAsync();
+
+        VirtualServerAt(Foreign).RealServers.ShouldHaveSingleItem();
+        (await PodA.AskAsync(Foreign)).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("KP-26")]
+    public async Task A_weight_that_was_set_by_hand_is_set_back_when_the_proxy_starts()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+        await Cluster.StopProxyAsync(Node1);
+        await Node1.RunAsync($"ipvsadm -e -t {service.Target()} -r 10.244.0.12:8080 -m -w 0");
+        (await PodA.AskManyAsync(service.Target(), 10)).Keys.ShouldBe(["web-b"]);
+
+        await Cluster.StartProxyAsync(Node1);
+        await Cluster.SettleAsync();
+
+        VirtualServerAt(service.Target()).RealServers.Select(r => r.Weight).ShouldBe([1, 1]);
+    }
+
+    [Test, Claim("KP-23")]
+    public async Task After_a_cleanup_nothing_of_it_is_left()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await Cluster.StopProxyAsync(Node1);
+
+        await Cluster.Proxy.CleanUpAsync(Node1);
+
+        Node1.IpvsTable().VirtualServers.ShouldBeEmpty();
+        Node1.Route.Links().ShouldNotContain(l => l.Name == "kube-ipvs0");
+        foreach (var dump in new[] { "iptables-save", "ip6tables-save", "ipset save" })
+            (await Node1.RunAsync(dump)).ShouldNotContain("KUBE-", Case.Sensitive, dump);
+    }
+}
