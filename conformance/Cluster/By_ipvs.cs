@@ -1,3 +1,4 @@
+using System.Globalization;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
@@ -17,6 +18,26 @@ public sealed class By_ipvs : ClusterFixture
         {
             foreach (var device in new[] { "all", "eth0", "cni0" })
                 Sysctl.Read(node.Namespace, $"net.ipv4.conf.{device}.route_localnet").ShouldBe("0", $"{node.Name} {device}");
+        }
+    }
+
+    [Test, Claim("KP-24")]
+    public async Task What_connection_tracking_is_told_to_ignore_is_not_masqueraded()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        (await Client.AskAsync($"node2:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node2");
+        var rule = string.Create(CultureInfo.InvariantCulture, $"PREROUTING -i eth0 -p tcp --dport {service.NodePort} -j CT --notrack");
+        await Node2.RunAsync($"iptables -w -t raw -A {rule}");
+        try
+        {
+            var flow = await Client.AskAsync($"node2:{service.NodePort}");
+
+            flow.Answer.ShouldBeNull();
+            flow.ShouldBeSeenAs(On("web-a").Arriving.Syn(from: "client", to: "web-a:8080"));
+        }
+        finally
+        {
+            await Node2.RunAsync($"iptables -w -t raw -D {rule}");
         }
     }
 

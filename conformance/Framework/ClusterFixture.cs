@@ -55,8 +55,8 @@ public abstract class ClusterFixture
     /// <summary>What is needed of the proxy besides Services; a claim about it is not supported by one that lacks it.</summary>
     protected virtual IReadOnlyList<ProxyFeature> Needs => [];
 
-    /// <summary>Whether its tests change the nodes: they have another cluster than all others, one test at a time.</summary>
-    protected virtual bool IsAlone => false;
+    /// <summary>What its tests do with the cluster: those that change it have another than all others, one test at a time.</summary>
+    protected virtual ClusterUse Use => ClusterUse.Shared;
 
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
@@ -76,8 +76,8 @@ public abstract class ClusterFixture
             Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
             Not.Supported($"{proxy.Name} does not declare the feature {missing}");
-        var shared = await Clusters.GetAsync(proxy, IsAlone);
-        if (IsAlone)
+        var shared = await Clusters.GetAsync(proxy, Use);
+        if (Use != ClusterUse.Shared)
             await shared.Turn.WaitAsync();
         _shared = shared;
         _droppedBefore = Lab.Wire.Dropped;
@@ -110,7 +110,7 @@ public abstract class ClusterFixture
                 }
                 finally
                 {
-                    if (IsAlone)
+                    if (Use != ClusterUse.Shared)
                         Shared.Turn.Release();
                 }
             }

@@ -6,6 +6,19 @@ using Conformance.Reports;
 
 namespace Conformance.Suite;
 
+/// <summary>What tests do with a cluster. Those that change it have it one at a time.</summary>
+public enum ClusterUse
+{
+    /// <summary>They ask, side by side.</summary>
+    Shared,
+
+    /// <summary>They give nodes rules, routes and settings of their own.</summary>
+    ChangesNodes,
+
+    /// <summary>They stop the proxy.</summary>
+    StopsProxies,
+}
+
 /// <summary>A cluster that tests share, with what only some of them need.</summary>
 internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Implementation)
 {
@@ -34,19 +47,18 @@ internal static class ArticleServices
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
 
-/// <summary>The clusters of a run, two at most for each implementation under test, started when the first test needs it and shared by all.</summary>
+/// <summary>The clusters of a run, one for each implementation under test and use, started when the first test needs it and shared by all.</summary>
 internal static class Clusters
 {
-    private static readonly ConcurrentDictionary<(string Proxy, bool IsForChanges), Lazy<Task<SharedCluster>>> s_started = new();
+    private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use), Lazy<Task<SharedCluster>>> s_started = new();
 
     private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> s_versions = new(StringComparer.Ordinal);
 
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
-    /// <param name="isForChanges">Whether it is the cluster whose nodes are changed, by one test at a time, or the one that all share.</param>
-    internal static Task<SharedCluster> GetAsync(Proxy proxy, bool isForChanges) =>
-        s_started.GetOrAdd((proxy.Name, isForChanges), _ => new(() => StartAsync(proxy))).Value;
+    internal static Task<SharedCluster> GetAsync(Proxy proxy, ClusterUse use) =>
+        s_started.GetOrAdd((proxy.Name, use), _ => new(() => StartAsync(proxy))).Value;
 
     internal static async Task EndAsync()
     {

@@ -10,7 +10,7 @@ namespace Conformance.Suite.KubeProxy;
 [Parallelizable(ParallelScope.Self)]
 public sealed class Altered_nodes : ClusterFixture
 {
-    protected override bool IsAlone => true;
+    protected override ClusterUse Use => ClusterUse.ChangesNodes;
 
     protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs];
 
@@ -77,26 +77,6 @@ public sealed class Altered_nodes : ClusterFixture
         {
             foreach (var (node, i) in from n in Cluster.Nodes from i in new[] { 0, 1 } select (n, i))
                 await node.SetSysctlAsync($"net.ipv4.conf.all.{sysctls[i]}", before[i]);
-        }
-    }
-
-    [Test, Claim("KP-24")]
-    public async Task What_connection_tracking_is_told_to_ignore_is_not_masqueraded()
-    {
-        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
-        var rule = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"PREROUTING -i eth0 -p tcp --dport {service.NodePort} -j CT --notrack");
-        await Node1.RunAsync($"iptables -w -t raw -A {rule}");
-        try
-        {
-            var flow = await Client.AskAsync($"node1:{service.NodePort}");
-
-            flow.Answer.ShouldBeNull();
-            flow.ShouldBeSeenAs(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080"));
-        }
-        finally
-        {
-            await Node1.RunAsync($"iptables -w -t raw -D {rule}");
         }
     }
 

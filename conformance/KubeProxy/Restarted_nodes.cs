@@ -12,7 +12,7 @@ public sealed class Restarted_nodes : ClusterFixture
     private const string ForeignAddress = "198.18.0.21";
     private const string Foreign = $"{ForeignAddress}:80";
 
-    protected override bool IsAlone => true;
+    protected override ClusterUse Use => ClusterUse.StopsProxies;
 
     protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs, ProxyFeature.ExcludedNetworks, ProxyFeature.CleanUp];
 

@@ -3,11 +3,13 @@ using Conformance.Harness.Proxies;
 
 namespace Conformance.Suite.Services;
 
-/// <summary>What a proxy tells those who ask whether it works, and whether the node should get new connections (KEP-3836).</summary>
-[Parallelizable(ParallelScope.Self)]
+/// <summary>
+/// What a proxy tells those who ask whether it works, and whether the node should get new connections (KEP-3836). That a node
+/// is about to go changes nothing for its Services, so that no other test notices.
+/// </summary>
 public sealed class Probes : ClusterFixture
 {
-    protected override bool IsAlone => true;
+    private bool _isLeaving;
 
     protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Healthz];
 
@@ -16,6 +18,7 @@ public sealed class Probes : ClusterFixture
     {
         (await StatusAsync("healthz")).ShouldBe(200);
 
+        _isLeaving = true;
         Cluster.PutNode(Node1, isLeaving: true);
 
         await ProgrammedAsync("/healthz says 503", () => StatusAsync("healthz"), status => status == 503);
@@ -40,7 +43,8 @@ public sealed class Probes : ClusterFixture
 
     protected override Task RestoreAsync()
     {
-        Cluster.PutNode(Node1);
+        if (_isLeaving) // not while another test's node is about to go
+            Cluster.PutNode(Node1);
         return Task.CompletedTask;
     }
 

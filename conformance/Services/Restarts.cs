@@ -7,7 +7,7 @@ namespace Conformance.Suite.Services;
 [Parallelizable(ParallelScope.Self)]
 public sealed class Restarts : ClusterFixture
 {
-    protected override bool IsAlone => true;
+    protected override ClusterUse Use => ClusterUse.StopsProxies;
 
     protected override async Task RestoreAsync()
     {

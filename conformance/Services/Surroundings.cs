@@ -7,7 +7,7 @@ namespace Conformance.Suite.Services;
 [Parallelizable(ParallelScope.Self)]
 public sealed class Surroundings : ClusterFixture
 {
-    protected override bool IsAlone => true;
+    protected override ClusterUse Use => ClusterUse.ChangesNodes;
 
     [Test, Claim("SM-81")]
     public async Task Affinity_ends_when_the_time_without_a_datagram_has_passed()

@@ -22,7 +22,7 @@ public sealed class GeneratorProxy : Proxy
 
     public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
 
-    public override Task CleanUpAsync(Node node) => node.Command(s_program, "cleanup").ExecuteAsync();
+    public override Task CleanUpAsync(Node node) => node.Command(s_program, "cleanup").TryAsync();
 
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects)
     {

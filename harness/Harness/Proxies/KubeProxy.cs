@@ -31,7 +31,7 @@ public sealed class KubeProxy(string program) : Proxy
         return new ProxyProcess(node, [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", .. NodeFlags(node)], objects.Folder);
     }
 
-    public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").ExecuteAsync();
+    public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").TryAsync();
 
     /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>
     internal static IEnumerable<string> NodeFlags(Node node) =>

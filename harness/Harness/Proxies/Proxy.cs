@@ -61,7 +61,7 @@ public abstract class Proxy
     /// <summary>Starts it on a node; it goes on until it is disposed.</summary>
     public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects);
 
-    /// <summary>Removes from a node, on which it does not run, all that it has made there.</summary>
+    /// <summary>Removes from a node, on which it does not run, all that it has made there. What is left tells whether it succeeded.</summary>
     /// <exception cref="NotSupportedException">It has not declared <see cref="ProxyFeature.CleanUp"/>.</exception>
     public virtual Task CleanUpAsync(Node node) => throw new NotSupportedException(Name);
 
