@@ -16,8 +16,8 @@ public sealed class By_ipvs : ClusterFixture
     {
         foreach (var node in Cluster.Nodes)
         {
-            foreach (var device in new[] { "all", "eth0", "cni0" })
-                Sysctl.Read(node.Namespace, $"net.ipv4.conf.{device}.route_localnet").ShouldBe("0", $"{node.Name} {device}");
+            foreach (var device in node.Route.Links().Select(l => l.Name).Append("all"))
+                Sysctl.Read(node.Namespace, $"net/ipv4/conf/{device}/route_localnet").ShouldBe("0", $"{node.Name} {device}"); // a device's name may have dots
         }
     }
 

@@ -100,7 +100,7 @@ public abstract class ClusterFixture
                 foreach (var service in _services)
                     Cluster.Delete(service);
                 foreach (var address in _reachable)
-                    Client.Route.DeleteRoute(IPNetwork.Parse($"{address}/32"));
+                    Client.Route.DeleteRoute(HostNetwork(address));
             }
             finally
             {
@@ -124,6 +124,13 @@ public abstract class ClusterFixture
 
     /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
     protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature);
+
+    /// <summary>Ends the test as not supported where the proxy under test does not declare a feature that it alone of its fixture needs.</summary>
+    protected void Demand(ProxyFeature feature)
+    {
+        if (!Has(feature))
+            Not.Supported($"{Cluster.Proxy.Name} does not declare the feature {feature}");
+    }
 
     /// <summary>Waits for what the proxy under test is to do.</summary>
     protected Task<T> ProgrammedAsync<T>(string what, Func<Task<T>> read, Func<T, bool> isSo) => Eventually.Async(what, read, isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(50));
@@ -195,8 +202,11 @@ public abstract class ClusterFixture
     /// <returns>The address.</returns>
     protected Task<string> ReachableAsync(string address, Node via)
     {
+        var host = HostNetwork(address);
         if (_reachable.Add(address))
-            Client.Route.AddRoute(IPNetwork.Parse($"{address}/32"), via.Address);
+            Client.Route.AddRoute(host, via.Addresses.First(a => a.AddressFamily == host.BaseAddress.AddressFamily));
         return Task.FromResult(address);
     }
+
+    private static IPNetwork HostNetwork(string address) => IPAddress.Parse(address) is var parsed ? new IPNetwork(parsed, parsed.GetAddressBytes().Length * 8) : default;
 }

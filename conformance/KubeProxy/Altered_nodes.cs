@@ -10,6 +10,9 @@ namespace Conformance.Suite.KubeProxy;
 [Parallelizable(ParallelScope.Self)]
 public sealed class Altered_nodes : ClusterFixture
 {
+    private const string ArpIgnore = "net.ipv4.conf.all.arp_ignore";
+    private const string ArpAnnounce = "net.ipv4.conf.all.arp_announce";
+
     protected override ClusterUse Use => ClusterUse.ChangesNodes;
 
     protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.Ipvs];
@@ -57,26 +60,39 @@ public sealed class Altered_nodes : ClusterFixture
         var service = NewService("web-a");
         var address = NeighbourAddress(service, first: 200);
         await ApplyAsync(service with { ExternalIPs = [address] });
-        await Client.RunAsync("ip neighbour flush dev eth0");
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a"); // KP-6
-        string[] sysctls = ["arp_ignore", "arp_announce"];
-        var before = sysctls.Select(s => Sysctl.Read(Node1.Namespace, $"net.ipv4.conf.all.{s}")).ToList();
-        foreach (var node in Cluster.Nodes)
-        {
-            await node.SetSysctlAsync("net.ipv4.conf.all.arp_ignore", "1"); // what --ipvs-strict-arp sets
-            await node.SetSysctlAsync("net.ipv4.conf.all.arp_announce", "2");
-        }
+        var before = Cluster.Nodes.Select(n => (Node: n, Ignore: Sysctl.Read(n.Namespace, ArpIgnore), Announce: Sysctl.Read(n.Namespace, ArpAnnounce))).ToList();
         try
         {
-            await Client.RunAsync("ip neighbour flush dev eth0");
+            await SetArpAsync("0", "0"); // a proxy may have set them itself
+            (await AskAfreshAsync()).ShouldBeAnsweredBy("web-a");
 
-            (await Client.AskAsync($"{address}:80")).Answer.ShouldBeNull();
+            await SetArpAsync("1", "2"); // what --ipvs-strict-arp sets
+            (await AskAfreshAsync()).Answer.ShouldBeNull();
+
             (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a"); // inside nothing has changed
         }
         finally
         {
-            foreach (var (node, i) in from n in Cluster.Nodes from i in new[] { 0, 1 } select (n, i))
-                await node.SetSysctlAsync($"net.ipv4.conf.all.{sysctls[i]}", before[i]);
+            foreach (var (node, ignore, announce) in before)
+            {
+                await node.SetSysctlAsync(ArpIgnore, ignore);
+                await node.SetSysctlAsync(ArpAnnounce, announce);
+            }
+        }
+
+        async Task SetArpAsync(string ignore, string announce)
+        {
+            foreach (var node in Cluster.Nodes)
+            {
+                await node.SetSysctlAsync(ArpIgnore, ignore);
+                await node.SetSysctlAsync(ArpAnnounce, announce);
+            }
+        }
+
+        async Task<Harness.Traffic.Flow> AskAfreshAsync()
+        {
+            await Client.RunAsync("ip neighbour flush dev eth0");
+            return await Client.AskAsync($"{address}:80");
         }
     }
 

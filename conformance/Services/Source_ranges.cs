@@ -60,10 +60,12 @@ public sealed class Source_ranges : ClusterFixture
     [Test, Claim("SM-111")]
     public async Task A_pod_in_a_range_is_let_in_and_one_in_none_is_not()
     {
-        var address = await LoadBalancerAsync("10.244.0.0/24");
+        var (first, second) = (await LoadBalancerAsync("10.244.0.0/24"), await LoadBalancerAsync("10.244.1.0/24"));
 
-        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
-        (await PodC.AskAsync($"{address}:80")).Answer.ShouldBeNull();
+        (await PodA.AskAsync($"{first}:80")).ShouldBeAnsweredBy("web-a");
+        (await PodC.AskAsync($"{second}:80")).ShouldBeAnsweredBy("web-a");
+        (await PodA.AskAsync($"{second}:80")).Answer.ShouldBeNull();
+        (await PodC.AskAsync($"{first}:80")).Answer.ShouldBeNull();
     }
 
     private async Task<string> LoadBalancerAsync(params string[] ranges)

@@ -74,6 +74,8 @@ public sealed class ProxyTests
         Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
             p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs, ProxyFeature.SchedulerPerService], ignoreOrder: true),
             p => p.Name.ShouldBe("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x"));
+        Proxy.Parse("kube-proxy:+traffic-distribution=/bin/true").Features.ShouldBe(KubeProxy.DefaultFeatures.Append(ProxyFeature.TrafficDistribution), ignoreOrder: true);
+        Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature", Case.Sensitive, "of a command");
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+ebpf=true")).Message.ShouldContain("'+ebpf' is no feature");
         Should.Throw<HarnessException>(() => Proxy.Parse("kube-proxy=/no/such/file")).Message.ShouldContain("There is no /no/such/file");
     }

@@ -17,6 +17,9 @@ public sealed class CommandProxy(string name, string commandLine, IReadOnlySet<P
 
     private readonly string[] _argv = commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
+    /// <summary>What nothing but the harness's own drivers can have: a command knows no API server, and is not asked to clean up.</summary>
+    internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.ApiServer, ProxyFeature.CleanUp];
+
     public override string Name => name;
 
     public override IReadOnlySet<ProxyFeature> Features => features;

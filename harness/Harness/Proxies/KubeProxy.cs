@@ -6,10 +6,14 @@ namespace Conformance.Harness.Proxies;
 
 /// <summary>A real kube-proxy in IPVS mode, driven by an API server in each node's namespace.</summary>
 /// <param name="program">Path of the binary.</param>
-public sealed class KubeProxy(string program) : Proxy
+/// <param name="features">What this version of it has.</param>
+public sealed class KubeProxy(string program, IReadOnlySet<ProxyFeature> features) : Proxy
 {
     /// <summary>The network of all pods of the topology.</summary>
     public const string ClusterCidr = "10.244.0.0/16,fd00:10:244::/48";
+
+    /// <summary>What v1.30 has; since v1.31 there is trafficDistribution too.</summary>
+    public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.Ipvs, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.ExcludedNetworks, ProxyFeature.CleanUp };
 
     /// <summary>The network of others' virtual servers.</summary>
     public const string ExcludedNetwork = "198.18.0.0/15";
@@ -18,7 +22,7 @@ public sealed class KubeProxy(string program) : Proxy
 
     public override string Name => $"kube-proxy={program}";
 
-    public override IReadOnlySet<ProxyFeature> Features { get; } = new HashSet<ProxyFeature> { ProxyFeature.KubeProxyLayout, ProxyFeature.ApiServer, ProxyFeature.Ipvs, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.ExcludedNetworks, ProxyFeature.CleanUp };
+    public override IReadOnlySet<ProxyFeature> Features => features;
 
     /// <summary>A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.</summary>
     public override TimeSpan Patience => 3 * Timeouts.Start;

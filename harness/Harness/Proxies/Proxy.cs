@@ -76,22 +76,23 @@ public abstract class Proxy
             ("generator", "") => new GeneratorProxy(),
             ("generator-api", "") => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") => new GeneratorProxy { IsCompatible = true },
-            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value))),
+            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)), KubeProxy.DefaultFeatures),
+            (_, not "") when name.StartsWith("kube-proxy:", StringComparison.Ordinal) => new KubeProxy(ExistingFile(Path.GetFullPath(value)), FeaturesOf(name["kube-proxy:".Length..], KubeProxy.DefaultFeatures, [])),
             ("command", not "") => new CommandProxy(text, WithFullPath(value), CommandProxy.DefaultFeatures),
-            (_, not "") when name.StartsWith("command:", StringComparison.Ordinal) => new CommandProxy(text, WithFullPath(value), FeaturesOf(name["command:".Length..])),
-            _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, command:+FEATURE,-FEATURE=COMMAND.", "Nothing was started.", "Name one of them."),
+            (_, not "") when name.StartsWith("command:", StringComparison.Ordinal) => new CommandProxy(text, WithFullPath(value), FeaturesOf(name["command:".Length..], CommandProxy.DefaultFeatures, CommandProxy.Impossible)),
+            _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features, as command:+FEATURE,-FEATURE=COMMAND.", "Nothing was started.", "Name one of them."),
         };
     }
 
-    /// <summary>What a command has besides, or lacks of, <see cref="CommandProxy.DefaultFeatures"/>: words such as <c>-ipv6,+ipvs</c>.</summary>
-    private static HashSet<ProxyFeature> FeaturesOf(string words)
+    /// <summary>What a proxy has besides, or lacks of, what is expected of its kind: words such as <c>-ipv6,+ipvs</c>.</summary>
+    private static HashSet<ProxyFeature> FeaturesOf(string words, IReadOnlySet<ProxyFeature> expected, ProxyFeature[] impossible)
     {
-        var features = CommandProxy.DefaultFeatures.ToHashSet();
+        var features = expected.ToHashSet();
         foreach (var word in words.Split(',', StringSplitOptions.RemoveEmptyEntries))
         {
-            var known = Enum.GetValues<ProxyFeature>().Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
+            var known = Enum.GetValues<ProxyFeature>().Except(impossible).Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
             if (word[0] is not ('+' or '-') || known.Count == 0)
-                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", Enum.GetNames<ProxyFeature>())}.", "Nothing was started.", "Name one of them.");
+                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", Enum.GetValues<ProxyFeature>().Except(impossible))}.", "Nothing was started.", "Name one of them.");
             _ = word[0] == '+' ? features.Add(known[0]) : features.Remove(known[0]);
         }
         return features;
