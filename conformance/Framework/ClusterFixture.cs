@@ -24,6 +24,11 @@ namespace Conformance.Suite;
 [Requires(Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack)]
 public abstract class ClusterFixture
 {
+    /// <summary>Node ports that a Service has to itself.</summary>
+    private const int MaxPorts = 4;
+
+    /// <summary>Networks for documentation (RFC 5737) in which a Service has an address to itself, one for each 250 Services.</summary>
+    private static readonly string[] s_outside = ["203.0.113", "192.0.2"];
     private static int s_number;
     private readonly List<ServiceSpec> _services = [];
     private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
@@ -156,9 +161,13 @@ public abstract class ClusterFixture
     protected static string AddressV6(ServiceSpec service) => $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
 
     /// <summary>A node port, external address or load balancer's address that belongs to the Service alone; the article's node port is below.</summary>
-    protected static int NodePortOf(ServiceSpec service) => 30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) % 2500);
+    protected static int NodePortOf(ServiceSpec service) => 30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) * MaxPorts % 2500);
 
-    protected static string OutsideAddress(ServiceSpec service) => $"203.0.113.{service.ClusterIPs[0].Split('.')[3]}";
+    protected static string OutsideAddress(ServiceSpec service)
+    {
+        var bytes = IPAddress.Parse(service.ClusterIPs[0]).GetAddressBytes();
+        return string.Create(CultureInfo.InvariantCulture, $"{s_outside[(bytes[2] - 1) % s_outside.Length]}.{bytes[3]}");
+    }
 
     /// <summary>An address for the Service in the nodes' own network, which nobody has: one of fifty.</summary>
     /// <param name="first">The last byte of the first of the fifty.</param>

@@ -119,6 +119,23 @@ public sealed class TrafficTests
     }
 
     [Test]
+    public async Task Of_many_connections_one_that_is_not_answered_is_told_with_a_story()
+    {
+        var told = "";
+        try
+        {
+            await Client.AskManyAsync("rs2:8089", 30);
+        }
+        catch (ShouldAssertException e) // Should.ThrowAsync lets its own kind of exception through
+        {
+            told = e.Message;
+        }
+
+        told.ShouldContain("did not answer one after 0 were answered. Asked once more:\n");
+        told.ShouldContain("> 172.16.0.100:8089 SYN");
+    }
+
+    [Test]
     public async Task A_story_tells_who_rewrote_what()
     {
         await Director.AddAddressAsync("10.10.0.1/24");

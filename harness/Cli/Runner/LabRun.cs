@@ -109,6 +109,10 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         [RunFolder.Variable] = runFolder,
         [RunFolder.KernelVariable] = kernel.Name,
         ["DOTNET_EnableDiagnostics"] = "0",
+
+        // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is made anew by whichever thread needs
+        // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
+        ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
         ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
         ["DOTNET_NOLOGO"] = "1",
     };

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Kernel.Tables;
 using Conformance.Topologies;
@@ -109,31 +110,33 @@ internal sealed class Client : IAsyncDisposable
 
     /// <summary>
     /// Opens many TCP connections, some at a time, hears each greeting and closes with a reset. For load and for
-    /// distributions: no flow is kept, so there are no stories.
+    /// distributions: no flow is kept, so there are no stories but that of one more when a connection is not answered.
     /// </summary>
     /// <returns>How many answers each server gave.</returns>
     /// <exception cref="Shouldly.ShouldAssertException">A connection was not answered.</exception>
-    internal Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count)
+    internal async Task<IReadOnlyDictionary<string, int>> AskManyAsync(string target, int count)
     {
         var remote = _node.Lab.Resolve(target);
+        var answers = new Dictionary<string, int>(StringComparer.Ordinal);
         // Blocking sockets on one thread: the path is so short that connect() hardly ever waits, and every hand-over
         // between threads that asynchronous sockets need would cost more than the connection.
-        return Task.Run<IReadOnlyDictionary<string, int>>(() =>
+        await Task.Run(() =>
         {
-            var answers = new Dictionary<string, int>(StringComparer.Ordinal);
             for (var done = 0; done < count; done += AtATime)
             {
                 foreach (var server in AskRound(remote, Math.Min(AtATime, count - done)))
                 {
                     if (server is null)
-                    {
-                        throw new Shouldly.ShouldAssertException($"{_node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were answered. Ask once with ConnectAsync to see the story.");
-                    }
+                        return;
                     answers[server] = answers.GetValueOrDefault(server) + 1;
                 }
             }
-            return answers;
         });
+        if (answers.Values.Sum() == count)
+            return answers;
+        var again = await AskAsync(target, sourcePort: 0); // for its story
+        throw new Shouldly.ShouldAssertException(
+            $"{_node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were answered. Asked once more:\n{FlowAssertions.Explain(again)}");
     }
 
     /// <summary>Sends one UDP datagram and waits for one answer.</summary>
