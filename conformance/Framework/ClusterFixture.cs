@@ -79,8 +79,8 @@ public abstract class ClusterFixture
         Evidence.Expect(test, await Clusters.ImplementationAsync(proxy));
         if (Needs.Contains(ProxyFeature.IPv6) && !(await Toolbox.Iptables).HasIPv6)
             Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
-        if (Needs.FirstOrDefault(f => !proxy.Features.Contains(f), (ProxyFeature)(-1)) is var missing && (int)missing >= 0)
-            Not.Supported($"{proxy.Name} does not declare the feature {missing}");
+        foreach (var feature in Needs)
+            Demand(proxy, feature);
         var shared = await Clusters.GetAsync(proxy, Use);
         if (Use != ClusterUse.Shared)
             await shared.Turn.WaitAsync();
@@ -111,6 +111,8 @@ public abstract class ClusterFixture
             {
                 try
                 {
+                    foreach (var node in Cluster.Nodes.Except(Cluster.Running.Select(r => r.Node)))
+                        await Cluster.StartProxyAsync(node);
                     await RestoreAsync();
                 }
                 finally
@@ -124,18 +126,14 @@ public abstract class ClusterFixture
             throw new InvalidOperationException($"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
     }
 
-    /// <summary>Undoes what the test did to nodes and proxies, when its evidence has been taken.</summary>
+    /// <summary>Undoes what the test did to nodes, when its evidence has been taken and every node has its proxy again.</summary>
     protected virtual Task RestoreAsync() => Task.CompletedTask;
 
     /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
     protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature);
 
     /// <summary>Ends the test as not supported where the proxy under test does not declare a feature that it alone of its fixture needs.</summary>
-    protected void Demand(ProxyFeature feature)
-    {
-        if (!Has(feature))
-            Not.Supported($"{Cluster.Proxy.Name} does not declare the feature {feature}");
-    }
+    protected void Demand(ProxyFeature feature) => Demand(Cluster.Proxy, feature);
 
     /// <summary>Waits for what the proxy under test is to do.</summary>
     protected Task<T> ProgrammedAsync<T>(string what, Func<Task<T>> read, Func<T, bool> isSo) => Eventually.Async(what, read, isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(50));
@@ -217,5 +215,15 @@ public abstract class ClusterFixture
         return Task.FromResult(address);
     }
 
-    private static IPNetwork HostNetwork(string address) => IPAddress.Parse(address) is var parsed ? new IPNetwork(parsed, parsed.GetAddressBytes().Length * 8) : default;
+    private static void Demand(Proxy proxy, ProxyFeature feature)
+    {
+        if (!proxy.Features.Contains(feature))
+            Not.Supported($"{proxy.Name} does not declare the feature {feature}");
+    }
+
+    private static IPNetwork HostNetwork(string address)
+    {
+        var host = IPAddress.Parse(address);
+        return new IPNetwork(host, host.GetAddressBytes().Length * 8);
+    }
 }

@@ -18,10 +18,10 @@ internal sealed record Evidence(
 
     internal static readonly Evidence None = new(s_byHand, [], [], [], []);
 
+    private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
+
     /// <summary>Says what is under test before anything of it can fail.</summary>
     internal static void Expect(ITest test, ImplementationRecord implementation) => s_taken[test.Id] = None with { Implementation = implementation };
-
-    private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
     /// <summary>Takes the evidence of a test out of its lab and keeps it for the record.</summary>
     internal static async Task TakeAsync(Lab lab, ITest test, bool failed)

@@ -19,8 +19,6 @@ public sealed class Restarted_nodes : ClusterFixture
 
     protected override async Task RestoreAsync()
     {
-        if (Cluster.Running.All(r => r.Node != Node1))
-            await Cluster.StartProxyAsync(Node1);
         foreach (var endPoint in new[] { Foreign, $"{StaleAddress}:80" })
             await Node1.Command("ipvsadm", "-D", "-t", endPoint).TryAsync();
         await Node1.Command("ip", "route", "delete", "local", ForeignAddress).TryAsync();

@@ -9,12 +9,6 @@ public sealed class Restarts : ClusterFixture
 {
     protected override ClusterUse Use => ClusterUse.StopsProxies;
 
-    protected override async Task RestoreAsync()
-    {
-        if (Cluster.Running.All(r => r.Node != Node1))
-            await Cluster.StartProxyAsync(Node1);
-    }
-
     [Test, Claim("SM-100")]
     public async Task While_the_proxy_is_down_what_it_has_programmed_is_served()
     {

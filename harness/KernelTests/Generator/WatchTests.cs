@@ -1,13 +1,10 @@
 using System.Globalization;
 using System.Net;
-using System.Text;
 using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Harness;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Kernel.Tables;
-using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;
 
