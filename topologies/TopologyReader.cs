@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
 using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace Conformance.Topologies;
@@ -10,6 +11,8 @@ namespace Conformance.Topologies;
 internal sealed partial class TopologyReader
 {
     private const int MaxDeviceLength = 15; // IFNAMSIZ - 1
+    private const int MaxLength = 256 * 1024;
+    private const int MaxDepth = 16;
     private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
     private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins", "masquerade"];
@@ -17,12 +20,15 @@ internal sealed partial class TopologyReader
 
     private readonly string _file;
     private readonly Dictionary<IPAddress, string> _owners = [];
+    private readonly Dictionary<string, Mark> _hosts = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Mark> _gateways = new(StringComparer.Ordinal);
 
     private TopologyReader(string file) => _file = file;
 
     internal static Topology Read(string file, string text)
     {
         var reader = new TopologyReader(file);
+        reader.CheckSyntax(text);
         var stream = new YamlStream();
         try
         {
@@ -30,16 +36,63 @@ internal sealed partial class TopologyReader
         }
         catch (YamlException e)
         {
-            throw reader.Wrong(e.Start, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Mend the syntax at this place.");
-        }
-        catch (InvalidOperationException e)
-        {
-            // What the scanner throws at some unclosed brackets; it does not say where.
-            throw reader.Wrong(Mark.Empty, "The document is not YAML.", e.Message, "Look for a bracket or brace that is not closed.");
+            throw reader.Wrong(e.Start, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct this place."); // a key twice
         }
         if (stream.Documents.Count != 1)
             throw reader.Wrong(Mark.Empty, "A topology is one YAML document.", $"The file has {stream.Documents.Count}.", "Write one document.");
         return reader.ReadTopology(stream.Documents[0].RootNode);
+    }
+
+    /// <summary>
+    /// Reads the document as events, before the representation model reads it: that one calls itself for every level and
+    /// would overflow the stack, and it follows aliases in circles.
+    /// </summary>
+    private void CheckSyntax(string text)
+    {
+        if (text.Length > MaxLength)
+            throw Wrong(Mark.Empty, "The document is too long.", string.Create(CultureInfo.InvariantCulture, $"It has {text.Length} characters; a topology has at most {MaxLength}."), "Describe fewer nodes.");
+        var last = new Mark(0, 1, 1);
+        var open = new Stack<Mark>();
+        try
+        {
+            for (var parser = new Parser(new StringReader(text)); parser.MoveNext(); last = parser.Current!.End)
+            {
+                var at = parser.Current!;
+                if (at is AnchorAlias or NodeEvent { Anchor.IsEmpty: false })
+                    throw Wrong(at.Start, "A topology has no anchors and aliases.", "An anchor (&name) or alias (*name) stands here.", "Write the value out.");
+                if (at is MappingStart or SequenceStart)
+                    open.Push(at.Start);
+                else if (at is MappingEnd or SequenceEnd)
+                    open.Pop();
+                if (open.Count > MaxDepth)
+                    throw Wrong(at.Start, "The document is nested too deeply.", string.Create(CultureInfo.InvariantCulture, $"This is level {open.Count}; a topology has at most {MaxDepth}."), "Look for brackets or dashes that are not meant.");
+            }
+        }
+        catch (YamlException e)
+        {
+            // Some messages of the scanner say where the document begins, and not where it goes wrong.
+            var at = e.Start.Line <= last.Line && e.Start.Column <= 1 ? FirstTab(text) ?? last : e.Start;
+            throw Wrong(at, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct the syntax at this place.");
+        }
+        catch (InvalidOperationException)
+        {
+            // The scanner throws this at the end of a document with an open bracket.
+            var at = open.Count > 0 ? open.Peek() : last;
+            throw Wrong(at, "The document is not YAML.", "The bracket or brace that opens here is not closed.", "Close it.");
+        }
+    }
+
+    /// <summary>The place of the first tab in the indentation of a line, which YAML forbids.</summary>
+    private static Mark? FirstTab(string text)
+    {
+        var lines = text.Split('\n');
+        for (var i = 0; i < lines.Length; i++)
+        {
+            var indent = lines[i].Length - lines[i].TrimStart(' ', '\t').Length;
+            if (lines[i].AsSpan(0, indent).IndexOf('\t') is >= 0 and var column)
+                return new Mark(0, i + 1, column + 1);
+        }
+        return null;
     }
 
     private Topology ReadTopology(YamlNode root)
@@ -57,8 +110,12 @@ internal sealed partial class TopologyReader
         var nodes = new List<NodeSpec>();
         foreach (var (key, value) in Mapping(Required(keys, root, "nodes"), "nodes", known: null))
             nodes.Add(ReadNode(key, value, networks));
+        foreach (var network in networks.Where(n => n.Host is not null && nodes.Find(node => node.Name == n.Host) is { } host && !host.Interfaces.Any(i => i.Network.Host is null)))
+            throw Wrong(_hosts[network.Name], $"The network {network.Name} is a bridge in {network.Host}, which is on no other network.", $"Its networks are {string.Join(", ", nodes.Find(node => node.Name == network.Host)!.Interfaces.Select(i => i.Network.Name))}, all inside nodes.", $"Let 'on' name the node that joins {network.Name} with a network of its own, and give that node an address there.");
         foreach (var network in networks.Where(n => n.Host is not null && !nodes.Exists(node => node.Name == n.Host && node.Interfaces.Any(i => i.Network == n))))
-            throw Wrong(root.Start, $"The network {network.Name} is on {network.Host}, which has no address in it.", $"Nodes are: {string.Join(", ", nodes.Select(n => n.Name))}.", $"Give {network.Host} an address: {network.Name}: ...");
+            throw Wrong(_hosts[network.Name], $"The network {network.Name} is on {network.Host}, which has no address in it.", $"Nodes are: {string.Join(", ", nodes.Select(n => n.Name))}.", $"Give {network.Host} an address: {network.Name}: ...");
+        foreach (var node in nodes.Where(n => n.Gateway is not null))
+            CheckGateway(node, nodes);
         // A node in another node's network has that one as its gateway.
         nodes = [.. nodes.Select(n => n.Gateway is null && n.Interfaces is [{ IsBridge: false, Network.Host: { } host } end] ? WithGateway(n, end.Network, nodes.First(h => h.Name == host)) : n)];
         var overlays = new List<Overlay>();
@@ -68,6 +125,16 @@ internal sealed partial class TopologyReader
                 overlays.Add(ReadOverlay(key, value, networks));
         }
         return new Topology(name, networks, nodes) { Overlays = overlays };
+    }
+
+    /// <summary>A gateway is another node: packets to an address that nobody has, or that is the node's own, get lost.</summary>
+    private void CheckGateway(NodeSpec node, List<NodeSpec> nodes)
+    {
+        var owner = _owners.GetValueOrDefault(node.Gateway!);
+        if (owner is not null && owner != node.Name)
+            return;
+        var others = nodes.Where(n => n != node).SelectMany(n => n.Interfaces).Where(i => node.Interfaces.Any(own => own.Network == i.Network)).Select(i => $"{i.Address} ({_owners[i.Address]})");
+        throw Wrong(_gateways[node.Name], $"{node.Gateway} cannot be the gateway of {node.Name}.", owner is null ? "No node has this address." : "It is the node's own address.", $"Name the address of a neighbour: {string.Join(", ", others)}.");
     }
 
     private static NodeSpec WithGateway(NodeSpec node, Network network, NodeSpec host)
@@ -99,6 +166,8 @@ internal sealed partial class TopologyReader
             throw Wrong(node.Start, $"A network cannot be called '{name}'.", "The word is a key of nodes.", "Choose another name.");
         var keys = Mapping(node, $"the network {name}", s_networkKeys);
         var host = keys.TryGetValue("on", out var hostNode) ? Scalar(hostNode) : null;
+        if (hostNode is not null)
+            _hosts[name] = hostNode.Start;
         if (host is null && keys.TryGetValue("bridge", out var stray))
             throw Wrong(stray.Start, $"The network {name} has a bridge but no node that it is in.", "A switch by itself has no name of its own.", "Add 'on: NODE', or delete 'bridge'.");
         return new Network(name, ReadSubnet(name, Required(keys, node, "subnet")), ReadDevice(Required(keys, node, "device")))
@@ -121,9 +190,9 @@ internal sealed partial class TopologyReader
     private string ReadDevice(YamlNode node)
     {
         var device = Scalar(node);
-        return device.Length is > 0 and <= MaxDeviceLength && !device.Any(c => c == '/' || char.IsWhiteSpace(c))
+        return DevicePattern().IsMatch(device) && device != "lo"
             ? device
-            : throw Wrong(node.Start, $"'{device}' cannot be an interface's name.", "The kernel takes 1 to 15 characters without '/' and spaces.", "Choose a shorter one.");
+            : throw Wrong(node.Start, $"'{device}' cannot be an interface's name.", $"A name has 1 to {MaxDeviceLength} letters, digits, '.', '_' and '-', begins with a letter or digit, and is not lo.", "Choose such a name, for example eth0.");
     }
 
     private int Number(YamlNode node, int min, int max) =>
@@ -149,6 +218,7 @@ internal sealed partial class TopologyReader
         if (keys.TryGetValue("gateway", out var gatewayNode))
         {
             gateway = Address(gatewayNode, $"the gateway of {name}");
+            _gateways[name] = gatewayNode.Start;
             if (!interfaces.Any(i => i.Network.Subnet.Contains(gateway)))
             {
                 throw Wrong(gatewayNode.Start, $"{name} cannot reach its gateway {gateway}.",
@@ -174,10 +244,24 @@ internal sealed partial class TopologyReader
         var address = Address(node, $"the address of {nodeName} in {network.Name}");
         if (!subnet.Contains(address))
             throw Wrong(node.Start, $"{address} is outside the network {network.Name}.", $"Its subnet is {subnet}.", "Give the node an address inside the subnet.");
+        if (NotOfAHost(address, subnet) is { } kind)
+            throw Wrong(node.Start, $"{address} cannot be the address of {nodeName}.", $"It is the {kind} address of {subnet}.", "Give the node another address inside the subnet.");
         if (_owners.TryGetValue(address, out var owner))
             throw Wrong(node.Start, $"{nodeName} and {owner} have the same address {address}.", "An address belongs to one node.", "Give one of them another address.");
         _owners[address] = nodeName;
         return address;
+    }
+
+    /// <summary>The name of an address that no host can have: the first of an IPv4 subnet is its network, the last its broadcast address (RFC 3021 excepts /31).</summary>
+    private static string? NotOfAHost(IPAddress address, IPNetwork subnet)
+    {
+        if (address.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork || subnet.PrefixLength > 30)
+            return null;
+        if (address.Equals(subnet.BaseAddress))
+            return "network";
+        var hostBits = uint.MaxValue >> subnet.PrefixLength;
+        var host = System.Buffers.Binary.BinaryPrimitives.ReadUInt32BigEndian(address.GetAddressBytes()) & hostBits;
+        return host == hostBits ? "broadcast" : null;
     }
 
     /// <summary>True or false; false when the key is absent.</summary>
@@ -258,6 +342,10 @@ internal sealed partial class TopologyReader
 
     [GeneratedRegex("^[a-z][a-z0-9-]{0,30}$", RegexOptions.None, 1000)]
     private static partial Regex NamePattern();
+
+    /// <summary>Names that the kernel takes (dev_valid_name in net/core/dev.c) and no tool mistakes for an option or a path.</summary>
+    [GeneratedRegex("^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$", RegexOptions.None, 1000)]
+    private static partial Regex DevicePattern();
 
     [GeneratedRegex("^(?<protocol>tcp|udp|sctp)/(?<port>[0-9]{1,5})$", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex PortPattern();

@@ -17,6 +17,9 @@ internal static class ExitCodes
     /// <summary>The command line is wrong (EX_USAGE of sysexits.h).</summary>
     internal const int Usage = 64;
 
+    /// <summary>A fault of the launcher itself (EX_SOFTWARE of sysexits.h).</summary>
+    internal const int Fault = Kernel.CrashReport.ExitCode;
+
     /// <summary>Interrupted by Ctrl-C.</summary>
     internal const int Interrupted = 130;
 }

@@ -3,6 +3,11 @@ using Conformance.Generator;
 using Conformance.Generator.Verbs;
 using Conformance.Kernel;
 
+// A watching generator that serves health checks has connections besides its files and netlink sockets.
+CrashReport.RequireFileDescriptors(minimum: 128, ExitCodes.CannotRunHere);
+var faults = new CrashReport("ipvs-generator", Path.GetTempPath);
+faults.HandleUnhandled();
+
 var root = new RootCommand("Turns Kubernetes Services, EndpointSlices and Nodes into IPVS, ipset and iptables state, and keeps it so.")
 {
     GenerateVerb.Create(),
@@ -31,8 +36,17 @@ catch (GeneratorException e)
     Console.Error.WriteLine(e.Message);
     return e.ExitCode;
 }
+catch (OperationCanceledException)
+{
+    Console.Error.WriteLine("Interrupted.");
+    return ExitCodes.Interrupted;
+}
 catch (Exception e) when (e is KernelException or IOException or UnauthorizedAccessException)
 {
     Console.Error.WriteLine(e.Message);
     return ExitCodes.Failed;
+}
+catch (Exception e)
+{
+    return faults.Write(e);
 }

@@ -55,7 +55,18 @@ public sealed class TopologyTests
     [TestCase("forwarding: true", "forwarding: perhaps", "t.yaml:5:35", "It is true or false")]
     [TestCase("name: t", "name: other", "t.yaml:1:7", "The file is called 't'")]
     [TestCase("  b: {", "  a: {", "t.yaml:6", "Duplicate key")]
-    [TestCase("networks:", "networks: [", "t.yaml:", "The document is not YAML")]
+    [TestCase("networks:", "networks: [", "t.yaml:2:11", "The document is not YAML")]
+    [TestCase("  b: {", "\tb: {", "t.yaml:6:1", "found invalid tab as indentation")]
+    [TestCase("gateway: 10.0.0.1 }", "gateway: 10.0.0.1", "t.yaml:6:6", "The bracket or brace that opens here is not closed")]
+    [TestCase("lan: 10.0.0.1,", "lan: 10.0.0.0,", "t.yaml:5:13", "It is the network address of 10.0.0.0/24")]
+    [TestCase("lan: 10.0.0.1,", "lan: 10.0.0.255,", "t.yaml:5:13", "It is the broadcast address of 10.0.0.0/24")]
+    [TestCase("device: eth0", "device: -e", "t.yaml:3:39", "'-e' cannot be an interface's name")]
+    [TestCase("device: eth0", "device: lo", "t.yaml:3:39", "'lo' cannot be an interface's name")]
+    [TestCase("gateway: 10.0.0.1", "gateway: 10.0.0.2", "t.yaml:6:32", "It is the node's own address")]
+    [TestCase("gateway: 10.0.0.1", "gateway: 10.0.0.3", "t.yaml:6:32", "No node has this address")]
+    [TestCase("device: eth0", "device: eth0, on: a, bridge: br0", "t.yaml:3:49", "which is on no other network")]
+    [TestCase("device: eth0", "device: eth0, on: c, bridge: br0", "t.yaml:3:49", "which has no address in it")]
+    [TestCase("name: t", "name: &t t", "t.yaml:1:7", "A topology has no anchors and aliases")]
     public void A_wrong_document_is_told_with_place_and_remedy(string good, string wrong, string place, string words)
     {
         var failure = Should.Throw<TopologyException>(() => Read(Good.Replace(good, wrong, StringComparison.Ordinal)));
@@ -64,6 +75,17 @@ public sealed class TopologyTests
         failure.Message.ShouldContain(words);
         failure.Message.ShouldContain("fix: ");
     }
+
+    [TestCase("[", 60_000)]
+    [TestCase("{", 60_000)]
+    [TestCase("- ", 100_000)]
+    [TestCase("? ", 100_000)]
+    [TestCase("a: {", 60_000)]
+    [TestCase("a: &a [*a]\n", 1)]
+    [TestCase("\0", 1000)]
+    [TestCase("a", 2_000_000)]
+    public void A_hostile_document_is_refused_with_a_place(string text, int times) =>
+        Should.Throw<TopologyException>(() => Read(string.Concat(Enumerable.Repeat(text, times)))).Message.ShouldContain("t.yaml:1:");
 
     [Test]
     public void An_unknown_topology_is_told_with_the_nearest_known() =>

@@ -45,5 +45,9 @@ public abstract class LabKernel
 }
 
 /// <summary>A lab kernel that failed: what, evidence, consequence, fix.</summary>
-public sealed class LabKernelException(string what, string evidence, string consequence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}");
+/// <param name="beforeBoot">Whether the command was never started: then this machine cannot run the kernel.</param>
+public sealed class LabKernelException(string what, string evidence, string consequence, string fix, bool beforeBoot)
+    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+{
+    public bool BeforeBoot { get; } = beforeBoot;
+}

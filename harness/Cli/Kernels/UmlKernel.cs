@@ -17,13 +17,15 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     /// <summary>Where Debian's package user-mode-linux puts the kernel.</summary>
     public const string DebianBinary = "/usr/bin/linux.uml";
 
-    private const string CommandFile = "command";
     private const string Memory = "3072M";
     private const long MemoryBytes = 3072L << 20;
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
 
     /// <summary>A kernel halts within 0.1 s of its command's end. One in about 150 was seen to stay: then it is killed.</summary>
     private static readonly TimeSpan s_haltLimit = TimeSpan.FromSeconds(1);
+
+    /// <summary>The guest tells once a second that it lives.</summary>
+    private static readonly TimeSpan s_silenceLimit = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan s_interruptGrace = TimeSpan.FromSeconds(1);
 
@@ -34,10 +36,9 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         if ((command.RunFolder + Guard.Scripts).Contains(' ', StringComparison.Ordinal))
         {
             throw new LabKernelException("The project's path has a space in it.", command.RunFolder, "The user-mode kernel cannot be started: its command line is split at spaces.",
-                "Move the project to a path without spaces.");
+                "Move the project to a path without spaces.", beforeBoot: true);
         }
         var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
-        WriteCommandFile(folder, command);
 
         using var guard = new Guard();
         var toGuest = new Pipe();
@@ -57,21 +58,25 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         await using var bootLimit = booting.Token.Register(guard.Dispose);
         await using var interrupt = cancellationToken.Register(() => _ = InterruptAsync(line, guard));
 
+        using var alive = new Watchdog(s_silenceLimit, guard.Dispose);
         TimeSpan boot = default, exited = default;
         int? exitCode = null;
         string? failure = null;
         TcpRelay? relay = null;
         await foreach (var frame in line.ReadAsync())
         {
+            alive.Stop(); // our own output may keep us waiting now
             switch (frame.Type)
             {
+                case 'R':
+                    _ = SendAsync(line, 'K', new MemoryStream(Encode(command)), ended.Token);
+                    break;
                 case 'B':
                     boot = watch.Elapsed;
                     booting.CancelAfter(Timeout.Infinite);
-                    File.Delete(Path.Combine(folder, CommandFile));
                     if (command.Terminal)
                         await line.SendAsync('W', string.Create(CultureInfo.InvariantCulture, $"{Console.WindowHeight} {Console.WindowWidth}"));
-                    _ = SendInputAsync(line, command.Input, ended.Token);
+                    _ = SendAsync(line, 'I', command.Input, ended.Token);
                     break;
                 case 'O':
                     await command.Output.WriteAsync(frame.Payload, cancellationToken);
@@ -96,6 +101,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                     failure = frame.Text;
                     break;
             }
+            if (boot != default)
+                alive.Start();
         }
         await running.Task;
         await output;
@@ -109,7 +116,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
 
         cancellationToken.ThrowIfCancellationRequested();
         if (exitCode is not { } code)
-            throw Died(folder, failure, boot == default);
+            throw Died(folder, failure ?? (alive.HasEnded ? $"The guest was silent for {s_silenceLimit.TotalSeconds} s: its first process has ended or its kernel hangs." : null), boot == default);
         return new LabResult(code, new LabTimes(boot, exited - boot, watch.Elapsed - exited));
     }
 
@@ -122,15 +129,14 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
             binary, $"mem={Memory}", "uml_dir=uml/", "umid=lab",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
-            Path.Combine(Guard.Scripts, "guest-init.pl"), folder,
+            Path.Combine(Guard.Scripts, "guest-init.pl"),
         ];
     }
 
-    private static void WriteCommandFile(string folder, LabCommand command)
+    /// <summary>The command as guest-init.pl reads it.</summary>
+    private static byte[] Encode(LabCommand command)
     {
-        var variables = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>()
-            .ToDictionary(v => (string)v.Key, v => (string)(v.Value ?? ""), StringComparer.Ordinal);
-        variables.Remove("TMPDIR"); // a folder of this machine; the guest has its own /tmp
+        var variables = GuestEnvironment.Read();
         foreach (var (key, value) in command.Variables)
             variables[key] = value;
         IEnumerable<string> fields =
@@ -138,12 +144,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
             command.WorkingDirectory, command.RunFolder, command.RelayPort.ToString(CultureInfo.InvariantCulture), command.Terminal ? "tty" : "",
             variables.Count.ToString(CultureInfo.InvariantCulture), .. variables.Select(v => $"{v.Key}={v.Value}"), .. command.Argv,
         ];
-        // The environment may hold secrets: nobody else reads the file, and it is deleted when the guest has read it.
-        using var file = new FileStream(Path.Combine(folder, CommandFile), new FileStreamOptions
-        {
-            Mode = FileMode.Create, Access = FileAccess.Write, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        });
-        file.Write(Encoding.UTF8.GetBytes(string.Concat(fields.Select(f => f + '\0'))));
+        return Encoding.UTF8.GetBytes(string.Concat(fields.Select(f => f + '\0')));
     }
 
     /// <summary>The guest's memory is an unlinked file, on a tmpfs to be fast. Containers often have a small /dev/shm.</summary>
@@ -161,11 +162,11 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         }
     }
 
-    private static async Task SendInputAsync(GuestLine line, Stream input, CancellationToken cancellationToken)
+    private static async Task SendAsync(GuestLine line, char type, Stream input, CancellationToken cancellationToken)
     {
         try
         {
-            await line.SendAllAsync('I', input, cancellationToken);
+            await line.SendAllAsync(type, input, cancellationToken);
         }
         catch (OperationCanceledException)
         {
@@ -196,7 +197,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
             beforeBoot ? $"The lab kernel {binary} did not come up." : $"The lab kernel {binary} ended before its command did.",
             failure ?? said ?? "Its console stayed empty.",
             "The command has no result.",
-            $"Read its console, {log}; ./lab doctor checks what it needs.");
+            $"Read its console, {log}; ./lab doctor checks what it needs.",
+            beforeBoot);
     }
 
     /// <summary>Joins the guest's one connection with a port of this machine.</summary>

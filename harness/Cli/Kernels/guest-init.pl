@@ -1,17 +1,19 @@
 # Process 1 of the lab kernel: makes a root that can be written to and thrown away, runs one command, halts.
 #
-#   perl guest-init.pl RUN_FOLDER
+#   perl guest-init.pl
 #
 # It is one Perl process (perl-base is on every Debian) and not a shell script because in a user-mode kernel every
 # process costs 20-60 ms and a system call nothing.
 #
-# RUN_FOLDER/command holds, each ended by a zero byte: working directory, writable folder, TCP port to relay or 0,
-# "tty" or "", number of environment variables, the variables, the arguments.
-#
 # Everything that goes in and out travels in frames over one serial line: type (1 byte), length (2 bytes, big
-# endian), payload. To the guest: I standard input (empty: its end), T relayed bytes (empty: closed), S signal number,
-# W rows and columns of the terminal. From the guest: B booted, O standard output, E standard error, C the relayed connection
-# was opened, T its bytes, A number of streamed bytes (I, T) taken, X exit code, F failure of this script in words.
+# endian), payload. To the guest: K the command (empty: its end), I standard input (empty: its end), T relayed bytes (empty:
+# closed), S signal number, W rows and columns of the terminal. From the guest: R ready for the command, B the command was
+# started, O standard output, E standard error, C the relayed connection was opened, T its bytes, A number of streamed bytes
+# (K, I, T) taken, H still alive (once a second), X exit code, F failure of this script in words.
+#
+# The command is, each part ended by a zero byte: working directory, writable folder, TCP port to relay or 0, "tty" or "",
+# number of environment variables, the variables, the arguments. It comes over the line and not in a file, because the
+# variables may hold secrets and a killed run would leave the file behind.
 use strict;
 use warnings;
 
@@ -43,9 +45,10 @@ sub fail {
 }
 
 sub mount {    # syscall() wants strings that it could change: these copies are
-    my ($source, $target, $type, $options) = @_;
+    my ($source, $target, $type, $options, $flags) = @_;
     $options = '' unless defined $options;
-    syscall(SYS_mount, $source, $target, $type, my $flags = 0, $options) == 0 or fail("mount $type on $target");
+    $flags //= 0;
+    syscall(SYS_mount, $source, $target, $type, $flags, $options) == 0 or fail("mount $type on $target");
 }
 
 sub raw {    # no echo, no translation, eight bits
@@ -64,8 +67,6 @@ sub slurp {
     return scalar <$file>;
 }
 
-my ($run) = @ARGV;
-
 # A throw-away view of the host's files: overlay them with memory.
 mount('proc', '/proc', 'proc');
 my $release = slurp('/proc/sys/kernel/osrelease');
@@ -76,7 +77,10 @@ if (open my $module, '<', "$modules/kernel/fs/overlayfs/overlay.ko") {
     syscall(SYS_finit_module, fileno $module, my $none = '', 0) == 0 or fail('load overlay.ko');
 }
 mkdir "/run/$_" for qw(upper work root);
-mount('overlay', '/run/root', 'overlay', 'lowerdir=/,upperdir=/run/upper,workdir=/run/work');
+
+# Started by an ordinary user, the kernel sees root's files as nobody's: without nosuid, mount(8) would become nobody.
+use constant MS_NOSUID => 2;
+mount('overlay', '/run/root', 'overlay', 'lowerdir=/,upperdir=/run/upper,workdir=/run/work', MS_NOSUID);
 chdir '/run/root';
 mkdir '.host';
 if (-d $modules) {
@@ -106,7 +110,34 @@ close $control;
 open $line, '+<', '/dev/ttyS0' or fail('open the serial line');
 raw($line);
 
-my ($cwd, $writable, $relay_port, $tty, $variables, @rest) = split /\0/, slurp("/$run/command"), -1;
+# The next whole frame of what has arrived; nothing when there is none yet.
+my $from_host = '';
+my $taken = 0;
+
+sub next_frame {
+    return if length $from_host < 3;
+    my ($type, $length) = unpack 'a n', $from_host;
+    return if length $from_host < 3 + $length;
+    my $payload = substr $from_host, 3, $length;
+    substr($from_host, 0, 3 + $length, '');
+    $taken += $length if $type =~ /[KIT]/;
+    return ($type, $payload);
+}
+
+send_frame('R', '');
+my $command = '';
+for (my $whole = 0 ; !$whole ;) {
+    halt() unless sysread $line, $from_host, MAX_FRAME, length $from_host;    # the launcher is gone
+    while (my ($type, $payload) = next_frame()) {
+        if    ($type eq 'K') { $command .= $payload; $whole = $payload eq '' }
+        elsif ($type eq 'S') { halt() }    # interrupted before it began
+        last if $whole;
+    }
+    send_frame('A', $taken) if $taken;
+    $taken = 0;
+}
+
+my ($cwd, $writable, $relay_port, $tty, $variables, @rest) = split /\0/, $command, -1;
 pop @rest;    # behind the last zero
 my %environment = map { split /=/, $_, 2 } splice @rest, 0, $variables;
 if ($writable ne '') {
@@ -163,10 +194,11 @@ close $err_child unless $tty;
 send_frame('B', '');
 
 # Move bytes until the command has ended and its output is drained.
-my ($from_host, $to_command, $command_input_ended, $connection, $to_connection, $connection_ended) = ('', '', 0, undef, '', 0);
+my ($to_command, $command_input_ended, $connection, $to_connection, $connection_ended) = ('', 0, undef, '', 0);
 my %open = map { fileno($_->[0]) => $_ } grep { $_->[0] } ([$out, 'O'], [$err, 'E']);
-my ($grace, $taken) = (0, 0);
+my ($grace, $alive) = (0, time);
 while (1) {
+    if (time != $alive) { send_frame('H', ''); $alive = time }
     # A process in the background may keep the output open: it does not keep the kernel running.
     last if defined $exit_code && (!%open || $grace++ > 5);
     my ($read, $write) = ('', '');
@@ -196,12 +228,7 @@ while (1) {
     }
     if (vec $read, fileno $line, 1) {
         halt() unless sysread $line, $from_host, MAX_FRAME, length $from_host;    # the launcher is gone
-        while (length $from_host >= 3) {
-            my ($type, $length) = unpack 'a n', $from_host;
-            last if length $from_host < 3 + $length;
-            my $payload = substr $from_host, 3, $length;
-            substr($from_host, 0, 3 + $length, '');
-            $taken += $length if $type eq 'I' || $type eq 'T';
+        while (my ($type, $payload) = next_frame()) {
             if ($type eq 'I') { length $payload ? ($to_command .= $in ? $payload : '') : ($command_input_ended = 1) }
             elsif ($type eq 'T') { length $payload ? ($to_connection .= $payload) : ($connection_ended = 1) }
             elsif ($type eq 'S') { kill -$payload, $child }

@@ -51,13 +51,37 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         var alive = new List<LabRecord>();
         foreach (var file in Directory.GetFiles(Folder, "*.json").Order(StringComparer.Ordinal))
         {
-            var record = JsonSerializer.Deserialize<LabRecord>(System.IO.File.ReadAllText(file), Output.JsonOptions)!;
+            if (TryRead(file) is not { } record)
+                continue;
             if (record.IsAlive)
                 alive.Add(record);
             else
                 record.Delete();
         }
         return alive;
+    }
+
+    /// <summary>A record, or null with a message for a file that is none: another lab must stay reachable beside it.</summary>
+    private static LabRecord? TryRead(string file)
+    {
+        try
+        {
+            if (JsonSerializer.Deserialize<LabRecord>(System.IO.File.ReadAllText(file), Output.JsonOptions) is { Id: not null, Topology: not null, StartTime: not null, Path: not null, Nodes: not null } record)
+                return record;
+            Report("It lacks fields of a record.");
+        }
+        catch (FileNotFoundException)
+        {
+            // its lab has just gone down
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            Report(e.Message);
+        }
+        return null;
+
+        void Report(string evidence) =>
+            Console.Error.WriteLine($"{file} is not the record of a lab.\n  evidence: {evidence}\n  consequence: it is skipped\n  fix: delete the file");
     }
 
     /// <summary>The lab that is meant: the named one, the shell's own, or the only one.</summary>

@@ -20,6 +20,17 @@ internal static class RunVerb
         var filter = new Option<string>("--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
         var proxy = new Option<string>("--proxy") { Description = "The proxy under test: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND.", DefaultValueFactory = _ => "generator" };
+        proxy.Validators.Add(result =>
+        {
+            try
+            {
+                _ = Proxy.Parse(result.GetValueOrDefault<string>() ?? "");
+            }
+            catch (HarnessException e)
+            {
+                result.AddError(e.Message);
+            }
+        });
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var format = Output.CreateOption();
         var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, slow, proxy, keep, format };
@@ -33,7 +44,7 @@ internal static class RunVerb
 
     private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format, CancellationToken cancellationToken)
     {
-        proxy = Proxy.Parse(proxy).Name; // a mistyped one is told before anything is started, and a path is the caller's
+        proxy = Proxy.Parse(proxy).Name; // with full paths: the runner may have another working directory
         var kernel = await LabKernels.ChooseAsync(kernelName, cancellationToken);
         var folder = Runs.Start();
         if (keep)

@@ -7,19 +7,26 @@ namespace Conformance.Harness.Labs;
 /// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
 /// thread of this process has to be inside while a process is started.
 /// </summary>
-public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? resolvConf = null)
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "")
 {
-    /// <summary>In a mount namespace of its own: nobody else sees the file.</summary>
-    private const string WithResolvConf = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
+    public const string ScratchFolder = "/mnt";
+
+    // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
+    private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
+    private const string ResolvConf = $"{Scratch} && printf %s \"$0\" >{ScratchFolder}/resolv.conf && mount --bind {ScratchFolder}/resolv.conf /etc/resolv.conf && umount {ScratchFolder}";
 
     public Node Node { get; } = node;
 
     public IReadOnlyList<string> Argv { get; } = argv;
 
-    public NodeCommand WithInput(string text) => new(Node, Argv, text, resolvConf);
+    public NodeCommand WithInput(string standardInput) => new(Node, Argv, standardInput, view, text);
 
     /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
-    public NodeCommand WithResolver(string text) => new(Node, Argv, input, text);
+    public NodeCommand WithResolver(string resolvConf) => new(Node, Argv, input, ResolvConf, resolvConf);
+
+    /// <summary>The command alone sees an empty file system in memory on <see cref="ScratchFolder"/>. There it can change owners, which a user's files do not allow.</summary>
+    public NodeCommand WithScratch() => new(Node, Argv, input, Scratch);
 
     /// <exception cref="CommandFailedException">The command ended with another exit code than 0, or not at all.</exception>
     public async Task<BufferedCommandResult> ExecuteAsync()
@@ -52,14 +59,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
     }
 
-    private IEnumerable<string> Wrapped()
-    {
-        if (resolvConf is null)
-            return Argv;
-        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "resolv")).FullName, $"{Guid.NewGuid():N}.conf");
-        File.WriteAllText(file, resolvConf);
-        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", WithResolvConf, file, .. Argv];
-    }
+    private IEnumerable<string> Wrapped() => view is null ? Argv : ["unshare", "--mount", "--propagation", "private", "sh", "-c", $"{view} && exec \"$@\"", text, .. Argv];
 
     public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");
 }

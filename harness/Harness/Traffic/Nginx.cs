@@ -9,6 +9,7 @@ internal static class Nginx
     internal static async Task<ServerProgram> StartAsync(Node node, int port)
     {
         var folder = ServerProgram.NewFolder(node, "nginx");
+        const string scratch = NodeCommand.ScratchFolder; // nginx gives its folders to the user of its workers
         var config = Path.Combine(folder, "nginx.conf");
         await File.WriteAllTextAsync(config, $$"""
             daemon off;
@@ -18,14 +19,14 @@ internal static class Nginx
             events { worker_connections 64; }
             http {
                 access_log {{folder}}/access.log;
-                client_body_temp_path {{folder}}; proxy_temp_path {{folder}}; fastcgi_temp_path {{folder}};
-                uwsgi_temp_path {{folder}}; scgi_temp_path {{folder}};
+                client_body_temp_path {{scratch}}; proxy_temp_path {{scratch}}; fastcgi_temp_path {{scratch}};
+                uwsgi_temp_path {{scratch}}; scgi_temp_path {{scratch}};
                 server {
                     listen {{port}};
                     location / { return 200 "{{node.Name}} $remote_addr:$remote_port\n"; }
                 }
             }
             """);
-        return await ServerProgram.StartAsync(node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log")), port, () => ListeningSockets.Tcp(node.Namespace));
+        return await ServerProgram.StartAsync(node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log")).WithScratch(), port, () => ListeningSockets.Tcp(node.Namespace));
     }
 }

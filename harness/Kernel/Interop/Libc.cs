@@ -28,6 +28,7 @@ internal static partial class Libc
     internal const int MSG_TRUNC = 0x20;
     internal const short POLLIN = 1;
     internal const uint SIOCGSKNS = 0x894C;
+    internal const int RLIMIT_NOFILE = 7;
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int setns(int fd, int nstype);
@@ -43,6 +44,14 @@ internal static partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int close(int fd);
+
+    /// <param name="rlim">struct rlimit: the soft limit, and behind it the hard one.</param>
+    [LibraryImport("libc", SetLastError = true)]
+    internal static unsafe partial int getrlimit(int resource, ulong* rlim);
+
+    /// <summary>Ends the process at once, without handlers of the runtime.</summary>
+    [LibraryImport("libc")]
+    internal static partial void _exit(int status);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int geteuid();
