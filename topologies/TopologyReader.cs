@@ -68,18 +68,38 @@ internal sealed partial class TopologyReader
                     throw Wrong(at.Start, "The document is nested too deeply.", string.Create(CultureInfo.InvariantCulture, $"This is level {open.Count}; a topology has at most {MaxDepth}."), "Look for brackets or dashes that are not meant.");
             }
         }
-        catch (YamlException e)
+        catch (Exception e) when (e is YamlException or InvalidOperationException)
         {
-            // Some messages of the scanner say where the document begins, and not where it goes wrong.
-            var at = e.Start.Line <= last.Line && e.Start.Column <= 1 ? FirstTab(text) ?? last : e.Start;
-            throw Wrong(at, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct the syntax at this place.");
+            // The scanner says where it gave up, which may be the beginning or the end of the document.
+            if (OpenBracket(text) is { } bracket)
+                throw Wrong(bracket, "The document is not YAML.", "The bracket or brace that opens here is not closed.", "Close it.");
+            throw Wrong(FirstTab(text) ?? (e as YamlException)?.Start ?? last, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct the syntax at this place.");
         }
-        catch (InvalidOperationException)
+    }
+
+    /// <summary>The place of the last bracket or brace that is not closed, outside quotes and comments.</summary>
+    private static Mark? OpenBracket(string text)
+    {
+        var open = new Stack<Mark>();
+        var (line, column, quote) = (1, 0, '\0');
+        for (var i = 0; i < text.Length; i++)
         {
-            // The scanner throws this at the end of a document with an open bracket.
-            var at = open.Count > 0 ? open.Peek() : last;
-            throw Wrong(at, "The document is not YAML.", "The bracket or brace that opens here is not closed.", "Close it.");
+            var c = text[i];
+            column++;
+            if (c == '\n')
+                (line, column, quote) = (line + 1, 0, '\0');
+            else if (quote != '\0')
+                quote = c == quote ? '\0' : quote;
+            else if (c is '"' or '\'')
+                quote = c;
+            else if (c == '#' && (i == 0 || char.IsWhiteSpace(text[i - 1])))
+                i = text.IndexOf('\n', i) is var end and >= 0 ? end - 1 : text.Length;
+            else if (c is '[' or '{')
+                open.Push(new Mark(i, line, column));
+            else if (c is ']' or '}' && open.Count > 0)
+                open.Pop();
         }
+        return open.TryPeek(out var mark) ? mark : null;
     }
 
     /// <summary>The place of the first tab in the indentation of a line, which YAML forbids.</summary>

@@ -56,6 +56,7 @@ public sealed class The_nine_steps : ClusterFixture
     [Test, Claim("F-5")]
     public async Task Input_has_other_chains_today_and_ipvs_sends_through_output()
     {
+        Demand(ProxyFeature.CurrentChains);
         var walk = await FromOutsideAsync();
 
         walk.Path.Where(p => p.StartsWith("filter", StringComparison.Ordinal)).ShouldBe(

@@ -81,10 +81,7 @@ public abstract class ClusterFixture
             Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         foreach (var feature in Needs)
             Demand(proxy, feature);
-        var shared = await Clusters.GetAsync(proxy, Use);
-        if (Use != ClusterUse.Shared)
-            await shared.Turn.WaitAsync();
-        _shared = shared;
+        _shared = await Clusters.TakeAsync(proxy, Use);
         _droppedBefore = Lab.Wire.Dropped;
     }
 
@@ -93,37 +90,47 @@ public abstract class ClusterFixture
     {
         if (_shared is null)
             return;
-        var test = TestExecutionContext.CurrentContext.CurrentTest;
+        var outcome = TestContext.CurrentContext.Result.Outcome.Status;
+        var isWhole = false;
         try
         {
-            await Evidence.TakeAsync(Cluster, Shared.Implementation, test, Since, TestContext.CurrentContext.Result.Outcome.Status == TestStatus.Failed);
+            await Evidence.TakeAsync(Cluster, Shared.Implementation, TestExecutionContext.CurrentContext.CurrentTest, Since, outcome == TestStatus.Failed);
+            await UndoAsync();
+            isWhole = outcome != TestStatus.Failed;
         }
         finally
         {
-            try
-            {
-                foreach (var service in _services)
-                    Cluster.Delete(service);
-                foreach (var address in _reachable)
-                    Client.Route.DeleteRoute(HostNetwork(address));
-            }
-            finally
-            {
-                try
-                {
-                    foreach (var node in Cluster.Nodes.Except(Cluster.Running.Select(r => r.Node)))
-                        await Cluster.StartProxyAsync(node);
-                    await RestoreAsync();
-                }
-                finally
-                {
-                    if (Use != ClusterUse.Shared)
-                        Shared.Turn.Release();
-                }
-            }
+            // A test that failed may have left the nodes as no other expects them.
+            if (Use != ClusterUse.Shared)
+                await Clusters.ReturnAsync(Shared, isWhole);
         }
         if (Lab.Wire.Dropped > _droppedBefore)
             throw new InvalidOperationException($"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
+        if (outcome == TestStatus.Passed)
+            DemandControls();
+    }
+
+    private async Task UndoAsync()
+    {
+        foreach (var service in _services)
+            Cluster.Delete(service);
+        foreach (var address in _reachable)
+            Client.Route.DeleteRoute(HostNetwork(address));
+        foreach (var node in Cluster.Nodes.Except(Cluster.Running.Select(r => r.Node)))
+            await Cluster.StartProxyAsync(node);
+        await RestoreAsync();
+    }
+
+    /// <summary>On a proxy that serves nothing at all, every claim that something is not answered would hold.</summary>
+    private void DemandControls()
+    {
+        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == TestExecutionContext.CurrentContext.CurrentTest.Id && f.Answer is null
+            && Cluster.Unserved.Contains(new TrafficKind(f.Target.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6, f.Protocol == System.Net.Sockets.ProtocolType.Udp)));
+        if (unproven is not null)
+        {
+            throw new HarnessException($"The proxy {Cluster.Proxy.Name} has never served the harness's own Service over the family and protocol of a flow.", $"{unproven}. Not served are {string.Join(", ", Cluster.Unserved)}.",
+                "A missing answer proves nothing here.", "See the proxy's log.");
+        }
     }
 
     /// <summary>Undoes what the test did to nodes, when its evidence has been taken and every node has its proxy again.</summary>
@@ -136,7 +143,15 @@ public abstract class ClusterFixture
     protected void Demand(ProxyFeature feature) => Demand(Cluster.Proxy, feature);
 
     /// <summary>Waits for what the proxy under test is to do.</summary>
-    protected Task<T> ProgrammedAsync<T>(string what, Func<Task<T>> read, Func<T, bool> isSo) => Eventually.Async(what, read, isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(50));
+    protected Task<T> ProgrammedAsync<T>(string what, Func<Task<T>> read, Func<T, bool> isSo) => Eventually.Async(
+        what,
+        () =>
+        {
+            foreach (var running in Cluster.Running)
+                running.ThrowIfEnded(Cluster.Proxy); // it will not do it any more
+            return read();
+        },
+        isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(50));
 
     /// <summary>Starts nginx where the article's Services lead, when no other test has done so before.</summary>
     protected Task StartNginxAsync() => Shared.Nginx.Value;
@@ -188,9 +203,9 @@ public abstract class ClusterFixture
     protected async Task DeleteAsync(ServiceSpec service)
     {
         Cluster.Delete(service);
-        await Cluster.SettleAsync();
+        await Cluster.SettleAsync(service);
         foreach (var node in Cluster.Nodes)
-            await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port, isPatient: true), answers => !answers);
+            await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port), answers => !answers);
     }
 
     /// <summary>The virtual server of node1 at an address and port of a Service.</summary>

@@ -22,9 +22,6 @@ public enum ClusterUse
 /// <summary>A cluster that tests share, with what only some of them need.</summary>
 internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Implementation)
 {
-    /// <summary>Held by the test whose turn it is, on a cluster whose nodes are changed.</summary>
-    internal SemaphoreSlim Turn { get; } = new(1);
-
     /// <summary>The article's my-nginx: nginx in its pod.</summary>
     internal Lazy<Task> Nginx { get; } = new(() => Cluster.Lab["web-b"].StartNginxAsync(80));
 
@@ -50,21 +47,50 @@ internal static class ArticleServices
 /// <summary>The clusters of a run, one for each implementation under test and use, started when the first test needs it and shared by all.</summary>
 internal static class Clusters
 {
-    private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use), Lazy<Task<SharedCluster>>> s_started = new();
+    private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use), Place> s_places = new();
+
+    /// <summary>Held while a cluster of a slow proxy starts.</summary>
+    private static readonly SemaphoreSlim s_starting = new(1);
 
     private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> s_versions = new(StringComparer.Ordinal);
 
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
-    internal static Task<SharedCluster> GetAsync(Proxy proxy, ClusterUse use) =>
-        s_started.GetOrAdd((proxy.Name, use), _ => new(() => StartAsync(proxy))).Value;
-
-    internal static async Task EndAsync()
+    /// <summary>The cluster for a use, started by the first test that needs it. One whose nodes are changed is taken by one test at a time, and returned.</summary>
+    internal static async Task<SharedCluster> TakeAsync(Proxy proxy, ClusterUse use)
     {
-        var running = s_started.Values.Where(s => s.Value.IsCompletedSuccessfully).Select(s => s.Value.Result.Cluster);
-        await Task.WhenAll(running.Select(c => c.DisposeAsync().AsTask())); // all, though one fails
+        var place = s_places.GetOrAdd((proxy.Name, use), _ => new Place());
+        if (use != ClusterUse.Shared)
+            await place.Turn.WaitAsync();
+        try
+        {
+            return await place.GetAsync(proxy);
+        }
+        catch when (use != ClusterUse.Shared)
+        {
+            place.Turn.Release();
+            throw;
+        }
     }
+
+    /// <summary>Returns a cluster that was taken.</summary>
+    /// <param name="isWhole">Whether the next test can use it; otherwise it is taken down, and the next test gets a new one.</param>
+    internal static async Task ReturnAsync(SharedCluster cluster, bool isWhole)
+    {
+        var place = s_places.Values.Single(p => p.Has(cluster));
+        try
+        {
+            if (!isWhole)
+                await place.ClearAsync();
+        }
+        finally
+        {
+            place.Turn.Release();
+        }
+    }
+
+    internal static Task EndAsync() => Task.WhenAll(s_places.Values.Select(p => p.ClearAsync())); // all, though one fails
 
     /// <summary>What is under test, with what it says of itself.</summary>
     internal static async Task<ImplementationRecord> ImplementationAsync(Proxy proxy) =>
@@ -73,9 +99,32 @@ internal static class Clusters
     private static async Task<SharedCluster> StartAsync(Proxy proxy)
     {
         var implementation = await ImplementationAsync(proxy);
+        if (!proxy.IsSlow)
+            return await StartAsync(proxy, implementation);
+        await s_starting.WaitAsync();
+        try
+        {
+            return await StartAsync(proxy, implementation);
+        }
+        finally
+        {
+            s_starting.Release();
+        }
+    }
+
+    private static async Task<SharedCluster> StartAsync(Proxy proxy, ImplementationRecord implementation)
+    {
         var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster"));
-        await cluster.ApplyAsync([.. ArticleServices.All, .. Residents()]);
-        return new SharedCluster(cluster, implementation);
+        try
+        {
+            await cluster.ApplyAsync([.. ArticleServices.All, .. Residents()]);
+            return new SharedCluster(cluster, implementation);
+        }
+        catch
+        {
+            await cluster.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>
@@ -112,5 +161,32 @@ internal static class Clusters
             });
         }
         return residents;
+    }
+
+    /// <summary>The place of one cluster, which may be replaced.</summary>
+    private sealed class Place
+    {
+        private readonly Lock _lock = new();
+        private Task<SharedCluster>? _cluster;
+
+        /// <summary>Held by the test whose turn it is, where tests have the cluster one at a time.</summary>
+        internal SemaphoreSlim Turn { get; } = new(1);
+
+        internal bool Has(SharedCluster cluster) => _cluster is { IsCompletedSuccessfully: true } && _cluster.Result == cluster;
+
+        internal Task<SharedCluster> GetAsync(Proxy proxy)
+        {
+            lock (_lock)
+                return _cluster ??= StartAsync(proxy);
+        }
+
+        internal async Task ClearAsync()
+        {
+            Task<SharedCluster>? cleared;
+            lock (_lock)
+                (cleared, _cluster) = (_cluster, null);
+            if (cleared is { IsCompletedSuccessfully: true })
+                await cleared.Result.Cluster.DisposeAsync();
+        }
     }
 }

@@ -51,6 +51,7 @@ public sealed class Layout_and_faults : ClusterFixture
     [Test, Claim("KP-5")]
     public async Task What_reaches_the_virtual_address_itself_is_rejected_where_nobody_serves()
     {
+        Demand(ProxyFeature.CurrentChains);
         var service = await ApplyAsync(NewService("web-a"));
 
         (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1))).ShouldMeetIcmp(type: 3, code: 3, by: "node1");

@@ -202,6 +202,7 @@ public sealed class Changes : ClusterFixture
         var servers = await load; // throws when one was not answered
         servers.Count.ShouldBeGreaterThan(50);
         servers.Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
-        Lab.Wire.Packets().Where(p => p is { Node: "web-a", IsLeaving: false, Packet.DestinationPort: 9065 } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        // A late ACK or RST of a connection that was reset is invalid for connection tracking, and so never masqueraded: it opens nothing.
+        Lab.Wire.Packets().Where(p => p is { Node: "web-a", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: Harness.Observation.TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
 
 namespace Conformance.Suite.Services;
@@ -16,6 +17,7 @@ public sealed class Probes : ClusterFixture
     [Test, Claim("SM-115")]
     public async Task A_node_that_is_about_to_be_deleted_says_503_at_healthz_and_200_at_livez()
     {
+        Demand(ProxyFeature.NodeEligibility);
         (await StatusAsync("healthz")).ShouldBe(200);
 
         _isLeaving = true;
@@ -53,8 +55,6 @@ public sealed class Probes : ClusterFixture
         (await Client.Command("curl", "--silent", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}", $"http://{Node1.Address}:10256/{path}").TryAsync()).StandardOutput, CultureInfo.InvariantCulture);
 
     /// <summary>The sums of each metric's series: kube-proxy tells some by family since v1.33.</summary>
-    private async Task<Dictionary<string, double>> MetricsAsync() =>
-        (await Node1.Command("curl", "--silent", "--max-time", "5", "http://127.0.0.1:10249/metrics").TryAsync()).StandardOutput.Split('\n')
-            .Where(l => l.Length > 0 && !l.StartsWith('#')).Select(l => (Name: l.Split('{', ' ')[0], Value: double.Parse(l.Split(' ')[^1], CultureInfo.InvariantCulture)))
-            .GroupBy(l => l.Name, StringComparer.Ordinal).ToDictionary(g => g.Key, g => g.Sum(l => l.Value), StringComparer.Ordinal);
+    private async Task<IReadOnlyDictionary<string, double>> MetricsAsync() =>
+        PrometheusText.Sums((await Node1.Command("curl", "--silent", "--max-time", "5", "http://127.0.0.1:10249/metrics").TryAsync()).StandardOutput);
 }

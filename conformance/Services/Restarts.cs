@@ -54,6 +54,6 @@ public sealed class Restarts : ClusterFixture
         await Cluster.SettleAsync();
 
         (await PodA.AskManyAsync(changed.Target(), 5)).Keys.ShouldBe(["web-b"]);
-        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80, isPatient: true), answers => !answers);
+        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
     }
 }

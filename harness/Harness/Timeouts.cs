@@ -23,6 +23,18 @@ public static class Timeouts
 }
 
 /// <summary>
+/// Shows that a wait goes on. Every wait of the harness has a limit of its own and beats until then, so whoever watches the
+/// tests can tell a long wait from a hang.
+/// </summary>
+public static class Heartbeat
+{
+    /// <summary>Called on any thread, often.</summary>
+    public static Action Beaten { get; set; } = () => { };
+
+    public static void Beat() => Beaten();
+}
+
+/// <summary>
 /// A time after which a flow counts as unanswered. Servers and clients are of one process: while that gets no processor, or
 /// its thread pool no thread, an answer cannot come. So the time passes in steps that go through the same queue, and a
 /// stall, however long, counts as one step.
@@ -52,6 +64,7 @@ public sealed class Patience : IDisposable
 
     private void Step()
     {
+        Heartbeat.Beat();
         try
         {
             if (--_steps <= 0)
@@ -88,6 +101,7 @@ public static class Eventually
                 return value;
             if (Environment.TickCount64 >= end)
                 throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
+            Heartbeat.Beat();
             await Task.Delay(pause ?? s_pause);
         }
     }

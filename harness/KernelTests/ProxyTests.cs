@@ -7,6 +7,8 @@ namespace Conformance.KernelTests;
 /// <summary>Proxies that fail are told with what they said, and soon; the drivers' arguments are right.</summary>
 public sealed class ProxyTests
 {
+    private static readonly string s_generator = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");
+
     [Test]
     public async Task A_proxy_that_ends_is_told_with_its_log()
     {
@@ -17,12 +19,48 @@ public sealed class ProxyTests
     }
 
     [Test]
-    public async Task A_proxy_that_programs_nothing_is_told_with_its_log()
+    public async Task A_proxy_that_serves_nothing_is_put_under_test_all_the_same()
     {
-        var e = await Should.ThrowAsync<HarnessException>(() => StartAsync("echo 'I do nothing'; exec sleep 1000"));
+        await using var cluster = await StartAsync("echo 'I do nothing'; exec sleep 1000");
 
-        e.Message.ShouldContain("programs nothing, or not all");
-        e.Message.ShouldContain("I do nothing");
+        cluster.Unserved.ShouldBe(TrafficKind.All, ignoreOrder: true);
+        await cluster.SettleAsync();
+    }
+
+    [Test]
+    public async Task A_proxy_without_ipv6_is_waited_for_over_ipv4_alone()
+    {
+        // A generator that finds no ip6tables that works serves IPv4 alone.
+        foreach (var name in new[] { "ip6tables", "ip6tables-legacy", "ip6tables-nft" })
+            Script(Path.Combine("no-ipv6", name), "exit 1", isUnique: false);
+        await using var cluster = await StartAsync($"PATH={RunFolder.Current}/no-ipv6:$PATH; exec {s_generator} watch -f . --hostname-override \"$2\"", TimeSpan.FromSeconds(15));
+
+        cluster.Unserved.ShouldBe(TrafficKind.All.Where(k => k.IsIPv6), ignoreOrder: true);
+    }
+
+    [Test]
+    public async Task A_program_that_goes_into_the_background_has_ended_and_leaves_nothing()
+    {
+        var e = await Should.ThrowAsync<HarnessException>(() => StartAsync("sleep 1000 & exit 0"));
+
+        e.Message.ShouldContain("on node1 has ended");
+    }
+
+    [TestCase("Kubernetes v1.25.4", "", "", false, false, true)]
+    [TestCase("Kubernetes v1.30.5", "", "", false, true, true)]
+    [TestCase("Kubernetes v1.34.0-rc.1", "", "", true, true, true)]
+    [TestCase("dirty", "", "", true, true, true)]
+    [TestCase("Kubernetes v1.30.5", ":+traffic-distribution", "", true, true, true)]
+    [TestCase("Kubernetes v1.34.0", "", "[--proxy-mode=nftables --v=4]", true, true, false)]
+    public async Task Features_of_a_kube_proxy_follow_its_version_and_mode(string version, string features, string arguments, bool hasTrafficDistribution, bool hasNodeEligibility, bool hasIpvs)
+    {
+        var proxy = Proxy.Parse($"kube-proxy{features}{arguments}={Script("kube-proxy", $"echo '{version}'")}");
+        (await proxy.VersionAsync()).ShouldBe(version);
+
+        proxy.Features.Contains(ProxyFeature.TrafficDistribution).ShouldBe(hasTrafficDistribution);
+        proxy.Features.Contains(ProxyFeature.NodeEligibility).ShouldBe(hasNodeEligibility);
+        proxy.Features.Contains(ProxyFeature.Ipvs).ShouldBe(hasIpvs);
+        Proxy.Parse(proxy.Name).Name.ShouldBe(proxy.Name, "its name is a specification");
     }
 
     [Test]
@@ -34,15 +72,14 @@ public sealed class ProxyTests
         (await proxy.VersionAsync()).ShouldBe("Kubernetes v1.99.9");
         var e = await Should.ThrowAsync<HarnessException>(() => Cluster.StartAsync(proxy, Topology.Load("cluster")));
 
-        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --ipvs-exclude-cidrs=198.18.0.0/15 --conntrack-max-per-core=0 --conntrack-min=0\n");
+        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --ipvs-sync-period=1h --iptables-sync-period=1h --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --ipvs-exclude-cidrs=198.18.0.0/15 --conntrack-max-per-core=0 --conntrack-min=0\n");
         e.Message.ShouldContain("\"podCIDRs\":[\"10.244.0.0/24\"", Case.Sensitive, "its Node is there");
     }
 
     [Test]
     public async Task Any_program_that_follows_a_folder_can_be_tested()
     {
-        var generator = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");
-        var script = Script("follower", $"exec {generator} watch -f \"$1\" --hostname-override \"$2\" --cluster-cidr 10.244.0.0/16");
+        var script = Script("follower", $"exec {s_generator} watch -f \"$1\" --hostname-override \"$2\" --cluster-cidr 10.244.0.0/16");
 
         await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"));
 
@@ -53,13 +90,13 @@ public sealed class ProxyTests
     public async Task A_proxy_that_is_late_once_does_not_keep_what_comes_after_from_being_tested()
     {
         var hold = Path.Combine(RunFolder.Current, $"hold-{Guid.NewGuid():N}");
-        var script = Script("late", $"while [ -e {hold} ]; do sleep 0.1; done; exec {Path.Combine(AppContext.BaseDirectory, "ipvs-generator")} watch -f . --hostname-override \"$2\"");
+        var script = Script("late", $"while [ -e {hold} ]; do sleep 0.1; done; exec {s_generator} watch -f . --hostname-override \"$2\"");
         await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(10));
         var node1 = cluster.Lab["node1"];
         await cluster.StopProxyAsync(node1);
         await File.WriteAllTextAsync(hold, "");
         await cluster.StartProxyAsync(node1);
-        (await Should.ThrowAsync<HarnessException>(cluster.SettleAsync)).Message.ShouldContain("on node1 programs nothing, or not all");
+        (await Should.ThrowAsync<HarnessException>(() => cluster.SettleAsync())).Message.ShouldContain("on node1 programs nothing any more, or not all");
 
         File.Delete(hold);
 
@@ -74,7 +111,6 @@ public sealed class ProxyTests
         Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
             p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs, ProxyFeature.SchedulerPerService], ignoreOrder: true),
             p => p.Name.ShouldBe("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x"));
-        Proxy.Parse("kube-proxy:+traffic-distribution=/bin/true").Features.ShouldBe(KubeProxy.DefaultFeatures.Append(ProxyFeature.TrafficDistribution), ignoreOrder: true);
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature", Case.Sensitive, "of a command");
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+ebpf=true")).Message.ShouldContain("'+ebpf' is no feature");
         Should.Throw<HarnessException>(() => Proxy.Parse("kube-proxy=/no/such/file")).Message.ShouldContain("There is no /no/such/file");
@@ -85,12 +121,13 @@ public sealed class ProxyTests
     [TestCase("cilium")]
     public void A_proxy_that_nobody_knows_is_told(string text) => Should.Throw<HarnessException>(() => Proxy.Parse(text)).Message.ShouldContain("Known are generator");
 
-    private static Task<Cluster> StartAsync(string script) =>
-        Cluster.StartAsync(Proxy.Parse($"command={Script("proxy", script)}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(3));
+    private static Task<Cluster> StartAsync(string script, TimeSpan? limit = null) =>
+        Cluster.StartAsync(Proxy.Parse($"command={Script("proxy", script)}"), Topology.Load("cluster"), limit ?? TimeSpan.FromSeconds(3));
 
-    private static string Script(string name, string text)
+    private static string Script(string name, string text, bool isUnique = true)
     {
-        var script = Path.Combine(RunFolder.Current, $"{name}-{Guid.NewGuid():N}");
+        var script = Path.Combine(RunFolder.Current, isUnique ? $"{name}-{Guid.NewGuid():N}" : name);
+        Directory.CreateDirectory(Path.GetDirectoryName(script)!);
         File.WriteAllText(script, $"#!/bin/sh\n{text}\n");
         File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         return script;

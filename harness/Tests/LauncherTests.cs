@@ -81,7 +81,11 @@ public sealed partial class LauncherTests
     [TestCase(64, "kernel", "--kernel", "host", "--", "true")]
     [TestCase(1, "graph", "no-such-topology")]
     [TestCase(3, "run", "--kernel", "uml=/no/such/kernel")]
-    [TestCase(3, "run", "--kernel", "solaris")]
+    [TestCase(3, "run", "--kernel", "uml=/bin/false")]
+    [TestCase(64, "run", "--kernel", "solaris")]
+    [TestCase(64, "run", "--proxy", "solaris")]
+    [TestCase(64, "run", "--proxy", "command:+ebpf=/bin/true")]
+    [TestCase(64, "run", "--proxy", "kube-proxy=/no/such/file")]
     [TestCase(1, "exec", "client", "--", "true")]
     [TestCase(0, "--help")]
     public async Task Exit_codes_are_the_documented_ones(int exitCode, params string[] arguments)
@@ -185,7 +189,7 @@ public sealed partial class LauncherTests
     {
         var result = await Lab("kernel", "--kernel", "uml=/bin/false", "--", "true").ExecuteBufferedAsync(Limit());
 
-        result.ExitCode.ShouldBe(1);
+        result.ExitCode.ShouldBe(3);
         result.StandardError.ShouldContain("did not come up");
         result.StandardError.ShouldContain("console.log");
     }
@@ -233,7 +237,7 @@ public sealed partial class LauncherTests
     }
 
     private static List<string> KernelsIn(string run) =>
-        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal) && p.Line.Contains(run, StringComparison.Ordinal)).Select(p => p.Pid!)];
+        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal) && p.Line.Contains($"umid={Path.GetFileName(run)}\0", StringComparison.Ordinal)).Select(p => p.Pid!)];
 
     private static List<(string? Pid, string Line)> CommandLines()
     {

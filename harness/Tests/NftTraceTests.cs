@@ -4,6 +4,7 @@ using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
 using Conformance.Kernel;
 using Conformance.Kernel.Netlink;
+using Conformance.Reports;
 using Conformance.Topologies;
 
 namespace Conformance.Tests;
@@ -11,14 +12,14 @@ namespace Conformance.Tests;
 /// <summary>The walk through the rules of iptables-nft, on this machine's own kernel where that has it.</summary>
 public sealed class NftTraceTests
 {
-    [OneTimeSetUp]
+    [SetUp]
     public async Task IsThereNft()
     {
         if (!KernelFeatures.Current.HasNamespaces)
-            Assert.Ignore("not testable: making namespaces needs root");
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}making namespaces needs root");
         await Toolbox.PrepareAsync();
         if (!await Toolbox.IsNftAsync())
-            Assert.Ignore("not testable: the iptables that works on this kernel is iptables-legacy, whose trace the suite itself proves");
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}the iptables that works on this kernel is iptables-legacy, whose trace the suite itself proves");
     }
 
     [Test]

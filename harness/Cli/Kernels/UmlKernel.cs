@@ -126,7 +126,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         return
         [
             "bash", Path.Combine(Guard.Scripts, "uml.sh"), folder, Processors.LeastUsedByKernels(),
-            binary, $"mem={Memory}", "uml_dir=uml/", "umid=lab",
+            binary, $"mem={Memory}", "uml_dir=uml/", $"umid={Path.GetFileName(Path.GetDirectoryName(folder))}", // by it a run's kernel is known in a list of processes
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
             Path.Combine(Guard.Scripts, "guest-init.pl"),

@@ -8,8 +8,8 @@ namespace Conformance.Cli.Runner;
 /// <summary>Runs assemblies of tests on a lab kernel and listens to what the runner there says.</summary>
 internal sealed class LabRun(LabKernel kernel, string runFolder)
 {
-    /// <summary>Without any test ending for so long, the runner hangs: it is ended, and what has no result is told.</summary>
-    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(4); // the longest test waits two
+    /// <summary>When for so long no test has ended and none has waited, the runner hangs. It is ended, and tests without a result are reported.</summary>
+    private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
 
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
@@ -76,13 +76,13 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         }
         catch (OperationCanceledException) when (silence.IsCancellationRequested)
         {
-            _faults.Add($"No test ended for {s_silence.TotalSeconds} s: the runner was ended.");
+            _faults.Add($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended.");
             return ExitCodes.Violated;
         }
         catch (LabKernelException e)
         {
             _faults.Add(e.Message);
-            return ExitCodes.Violated;
+            return e.BeforeBoot ? ExitCodes.CannotRunHere : ExitCodes.Violated;
         }
         RunnerStart = first - Result.Times.Boot;
         if (Result.ExitCode is not (ExitCodes.Ok or ExitCodes.Violated or ExitCodes.NothingRan))

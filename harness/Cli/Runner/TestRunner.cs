@@ -3,7 +3,10 @@ using System.Reflection;
 using System.Runtime.Loader;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Conformance.Harness;
+using Conformance.Harness.Proxies;
 using Conformance.Reports;
+using NUnit;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
@@ -12,8 +15,8 @@ namespace Conformance.Cli.Runner;
 
 /// <summary>One line of the runner's output: a test that has ended, or the end of an assembly.</summary>
 /// <param name="Kind">
-/// "start" of an assembly (with the number of tests and the claims selected), "test", "end" of an assembly, or
-/// "unmatched" (a word of the filter that selected nothing).
+/// "start" of an assembly (with the number of tests and the claims selected), "test", "wait" (a test waits for something that
+/// has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
 /// </param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims)
@@ -31,6 +34,9 @@ internal static class TestRunner
 {
     internal const string Verb = "run-tests";
 
+    private const int WorkersOfSlowProxies = 64;
+    private static readonly TimeSpan s_betweenWaits = TimeSpan.FromSeconds(5);
+
     /// <summary>Runs <c>run-tests FILTER ASSEMBLY...</c>; an empty filter selects everything.</summary>
     /// <returns>0 when all passed, 1 when not, 2 when nothing was selected.</returns>
     internal static int Run(string[] args)
@@ -38,6 +44,7 @@ internal static class TestRunner
         var filter = SelectionFilter.Parse(args[0]);
         using var output = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
         Console.SetOut(Console.Error); // standard output is for events
+        ReportWaits(output);
         var total = 0;
         var good = true;
         foreach (var path in args[1..])
@@ -53,6 +60,18 @@ internal static class TestRunner
         return total == 0 ? ExitCodes.NothingRan : ExitCodes.Ok;
     }
 
+    /// <summary>Writes an event at most every five seconds while tests wait.</summary>
+    private static void ReportWaits(StreamWriter output)
+    {
+        var last = 0L;
+        Heartbeat.Beaten = () =>
+        {
+            var (now, before) = (Environment.TickCount64, Interlocked.Read(ref last));
+            if (now - before >= s_betweenWaits.TotalMilliseconds && Interlocked.CompareExchange(ref last, now, before) == before)
+                Write(output, new RunnerEvent("wait", "", "", 0, null, 0, []));
+        };
+    }
+
     private static (int Count, bool IsGood) RunAssembly(string path, ITestFilter filter, StreamWriter output)
     {
         var resolver = new AssemblyDependencyResolver(path);
@@ -60,7 +79,10 @@ internal static class TestRunner
             resolver.ResolveAssemblyToPath(name) is { } file ? context.LoadFromAssemblyPath(file) : null;
         var assembly = AssemblyLoadContext.Default.LoadFromAssemblyPath(path);
         var runner = new NUnitTestAssemblyRunner(new DefaultTestAssemblyBuilder());
-        var root = runner.Load(assembly, new Dictionary<string, object>(StringComparer.Ordinal));
+        var settings = new Dictionary<string, object>(StringComparer.Ordinal);
+        if (Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow)
+            settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
+        var root = runner.Load(assembly, settings);
         var selected = Leaves(root).Where(t => filter.Pass(t)).ToList();
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0, root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));

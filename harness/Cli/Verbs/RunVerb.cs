@@ -70,8 +70,10 @@ internal static class RunVerb
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(Output.Times(run));
         Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
-        foreach (var fault in run.Faults.Concat(run.UnmatchedWords.Select(Output.Unmatched)))
+        foreach (var fault in run.Faults.Append(Disk.DescribeIfFull(folder)).OfType<string>().Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
+        if (exitCode == ExitCodes.CannotRunHere)
+            return exitCode;
         if (run.Selected == 0)
         {
             Console.Error.WriteLine("Nothing ran.");

@@ -10,6 +10,8 @@ internal sealed record ApiResourceType(string ApiVersion, string Kind, string Pl
         new("v1", "Service", "services", true),
         new("v1", "Node", "nodes", false),
         new("discovery.k8s.io/v1", "EndpointSlice", "endpointslices", true),
+        new("networking.k8s.io/v1", "ServiceCIDR", "servicecidrs", false), // kube-proxy lists them since v1.33; a cluster may have none
+        new("networking.k8s.io/v1beta1", "ServiceCIDR", "servicecidrs", false),
     ];
 
     /// <exception cref="HarnessException">It is a kind that this API server does not have.</exception>
@@ -17,9 +19,9 @@ internal sealed record ApiResourceType(string ApiVersion, string Kind, string Pl
 
     /// <exception cref="HarnessException">It is a kind that this API server does not have.</exception>
     internal static ApiResourceType Of(string apiVersion, string kind) => s_all.FirstOrDefault(t => t.ApiVersion == apiVersion && t.Kind == kind)
-        ?? throw new HarnessException($"The API server has no {apiVersion} {kind}.", $"It has {string.Join(", ", s_all.Select(t => t.Kind))}.", "The object was not taken.", "Leave it out: a service proxy does not read it.");
+        ?? throw new HarnessException($"The API server has no {apiVersion} {kind}.", $"It has {string.Join(", ", s_all.Select(t => t.Kind).Distinct(StringComparer.Ordinal))}.", "The object was not taken.", "Leave it out: a service proxy does not read it.");
 
-    internal static ApiResourceType OfKind(string kind) => s_all.Single(t => t.Kind == kind);
+    internal static ApiResourceType OfKind(string kind) => s_all.First(t => t.Kind == kind);
 
     /// <summary>The resource, namespace and name that a path asks for; null when there is no such resource.</summary>
     internal static (ApiResourceType Type, string? Namespace, string? Name)? Find(string path)

@@ -89,7 +89,10 @@ public sealed class ApiServer : IAsyncDisposable
     public void Apply(string manifests)
     {
         foreach (var item in Manifests.Read(manifests))
+        {
+            _store.Allocate(item);
             _store.Put(item);
+        }
     }
 
     /// <returns>Whether there was such an object.</returns>

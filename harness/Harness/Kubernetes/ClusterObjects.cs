@@ -53,6 +53,7 @@ public sealed class ClusterObjects : IAsyncDisposable
         var hidden = Path.Combine(Folder, $".{Path.GetFileName(file)}");
         lock (_lock)
         {
+            _store.Allocate(item);
             File.WriteAllText(hidden, item.ToJsonString());
             File.Move(hidden, file, overwrite: true);
             _store.Put(item);

@@ -15,12 +15,38 @@ internal sealed record StoredChange(long Version, ApiResourceType Type, StoredOb
 /// <summary>Objects with resource versions, and the history of their changes: what etcd is to a real API server.</summary>
 internal sealed class ObjectStore
 {
+    // The lowest of the node ports, of which tests that name ports themselves use none but 30080.
+    private const int FirstHealthCheckNodePort = 30000;
+    private const int HealthCheckNodePorts = 80;
+
     private readonly Lock _lock = new();
     private readonly SortedDictionary<(string Plural, string Namespace, string Name), StoredObject> _objects = new(Comparer<(string, string, string)>.Create(Compare));
     private readonly List<StoredChange> _history = [];
+    private readonly Dictionary<(string Namespace, string Name), int> _healthCheckNodePorts = [];
     private TaskCompletionSource _changed = NewSignal();
     private long _version = 1;
     private long _forgotten;
+
+    /// <summary>
+    /// Gives a Service of type LoadBalancer and policy Local the health-check node port that a real API server allocates
+    /// (pkg/registry/core/service/storage/alloc.go); one that it names itself stays.
+    /// </summary>
+    internal void Allocate(JsonObject item)
+    {
+        if (item["kind"]?.GetValue<string>() != "Service" || item["spec"] is not JsonObject spec || spec["type"]?.GetValue<string>() != "LoadBalancer"
+            || spec["externalTrafficPolicy"]?.GetValue<string>() != "Local" || spec["healthCheckNodePort"]?.GetValue<int>() is > 0)
+        {
+            return;
+        }
+        var metadata = item["metadata"]!;
+        var key = (metadata["namespace"]!.GetValue<string>(), metadata["name"]!.GetValue<string>());
+        lock (_lock)
+        {
+            if (!_healthCheckNodePorts.TryGetValue(key, out var port))
+                _healthCheckNodePorts[key] = port = Enumerable.Range(FirstHealthCheckNodePort, HealthCheckNodePorts).First(p => !_healthCheckNodePorts.ContainsValue(p));
+            spec["healthCheckNodePort"] = port;
+        }
+    }
 
     /// <summary>Puts an object, which the store then owns, in the place of what has its name.</summary>
     internal void Put(JsonObject item)
@@ -51,6 +77,8 @@ internal sealed class ObjectStore
         {
             if (!_objects.Remove((type.Plural, ns, name), out var before))
                 return false;
+            if (type.Kind == "Service")
+                _healthCheckNodePorts.Remove((ns, name));
             _version++;
             var last = JsonNode.Parse(before.Json)!;
             last["metadata"]!["resourceVersion"] = _version.ToString(CultureInfo.InvariantCulture);

@@ -7,7 +7,7 @@ namespace Conformance.Harness.Labs;
 /// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
 /// thread of this process has to be inside while a process is started.
 /// </summary>
-public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "")
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "", TimeSpan? limit = null)
 {
     /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
     public const string ScratchFolder = "/mnt";
@@ -20,13 +20,16 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
 
     public IReadOnlyList<string> Argv { get; } = argv;
 
-    public NodeCommand WithInput(string standardInput) => new(Node, Argv, standardInput, view, text);
+    public NodeCommand WithInput(string standardInput) => new(Node, Argv, standardInput, view, text, limit);
 
     /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
-    public NodeCommand WithResolver(string resolvConf) => new(Node, Argv, input, ResolvConf, resolvConf);
+    public NodeCommand WithResolver(string resolvConf) => new(Node, Argv, input, ResolvConf, resolvConf, limit);
 
     /// <summary>The command alone sees an empty file system in memory on <see cref="ScratchFolder"/>. There it can change owners, which a user's files do not allow.</summary>
-    public NodeCommand WithScratch() => new(Node, Argv, input, Scratch);
+    public NodeCommand WithScratch() => new(Node, Argv, input, Scratch, limit: limit);
+
+    /// <summary>With another limit than <see cref="Timeouts.Command"/>.</summary>
+    public NodeCommand Within(TimeSpan time) => new(Node, Argv, input, view, text, time);
 
     /// <exception cref="CommandFailedException">The command ended with another exit code than 0, or not at all.</exception>
     public async Task<BufferedCommandResult> ExecuteAsync()
@@ -39,14 +42,15 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     public async Task<BufferedCommandResult> TryAsync()
     {
         Node.Lab.Note(Node, ToString());
-        using var limit = new CancellationTokenSource(Timeouts.Command);
+        var time = limit ?? Timeouts.Command;
+        using var end = new Patience(time);
         try
         {
-            return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
+            return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
         }
         catch (OperationCanceledException)
         {
-            throw new CommandFailedException(this, exitCode: null, $"not ended within {Timeouts.Command.TotalSeconds} s; killed");
+            throw new CommandFailedException(this, exitCode: null, $"not ended within {time.TotalSeconds} s; killed");
         }
     }
 

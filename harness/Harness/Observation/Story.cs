@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 
 namespace Conformance.Harness.Observation;
@@ -23,11 +24,12 @@ public sealed class Story
     public IReadOnlyList<StoryStep> Steps { get; }
 
     /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
+    /// <param name="protocol">The flow's transport protocol: sockets of two protocols may have the same port.</param>
     /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface sees them.</param>
-    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
+    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, ProtocolType protocol, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
     {
         var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Packet.IsIp).ToList();
-        var firsts = FirstsOf(relevant, clientNode, client, seenAs);
+        var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
@@ -71,22 +73,22 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, IPEndPoint client, IPEndPoint? seenAs) =>
+    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, ProtocolType protocol, IPEndPoint client, IPEndPoint? seenAs) =>
         [.. packets
-            .Where(p => p.Node == clientNode && p.IsLeaving && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
+            .Where(p => p.Node == clientNode && p.IsLeaving && p.Packet.Protocol == (int)protocol && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
             .Select(p => p.Packet)
             .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
 
     /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
-    private static HashSet<(IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, List<Packet> firsts)
+    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, List<Packet> firsts)
     {
         var identities = firsts.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
-        var conversations = new HashSet<(IPEndPoint?, IPEndPoint?)>();
+        var conversations = new HashSet<(int, IPEndPoint?, IPEndPoint?)>();
         foreach (var packet in packets.Select(p => p.Packet).Where(p => identities.Contains(p.TransportIdentity)))
         {
             var key = Key(packet);
             conversations.Add(key);
-            conversations.Add((key.Destination, key.Source));
+            conversations.Add((key.Protocol, key.Destination, key.Source));
         }
         return conversations;
     }
@@ -94,7 +96,7 @@ public sealed class Story
     private static bool IsFrom(Packet packet, IPEndPoint client) =>
         packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any) || Equals(packet.SourceAddress, client.Address));
 
-    private static (IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) => (packet.Source, packet.Destination);
+    private static (int Protocol, IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) => (packet.Protocol, packet.Source, packet.Destination);
 
     private static string? Difference(Packet before, Packet after)
     {

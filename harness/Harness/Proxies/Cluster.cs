@@ -1,5 +1,5 @@
+using System.Collections.Concurrent;
 using System.Globalization;
-using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
@@ -9,32 +9,29 @@ using Conformance.Topologies;
 namespace Conformance.Harness.Proxies;
 
 /// <summary>
-/// A lab with a proxy under test on each of its Kubernetes nodes. Whether a change has been programmed is seen from
-/// outside: after it a canary Service changes, and answers from each node under its new port when everything before it
-/// has been read, Services and slices alike. Then it changes once more: what answers under that port was programmed by a
-/// later sync than the one that read the change, and that one has ended.
+/// A lab with a proxy under test on each of its Kubernetes nodes. Canaries show from outside when a change has been programmed.
 /// </summary>
 public sealed class Cluster : IAsyncDisposable
 {
-    private static readonly string[] s_canaryAddresses = ["10.96.0.3", "fd00:10:96:fffe::3"];
-    private const string CanaryPod = "web-a";
-    private const int FirstCanaryPort = 20000;
-
     /// <summary>After so many canaries in a row that came to nothing no other is waited for: none of the tests to come could say anything.</summary>
     private const int MaxFailures = 2;
-    private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
     private readonly List<IRunningProxy> _running = [];
     private readonly List<IRunningProxy> _stopped = [];
     private readonly Lock _lock = new();
     private Task _round = Task.CompletedTask;
     private Task? _nextRound;
-    private readonly TimeSpan _limit;
-    private int _generation;
+    private readonly ConcurrentDictionary<string, ServiceSpec> _put = new(StringComparer.Ordinal);
+    private HashSet<TrafficKind> _nextKinds = [];
+    private IReadOnlyList<TrafficKind> _kinds = [];
+    private readonly Canaries _canaries;
     private int _failures;
     private HarnessException? _failure;
 
-    private Cluster(Lab lab, Proxy proxy, TimeSpan limit) => (Lab, Proxy, _limit) = (lab, proxy, limit);
+    private Cluster(Lab lab, Proxy proxy, TimeSpan limit)
+    {
+        (Lab, Proxy, Limit) = (lab, proxy, limit);
+        _canaries = new Canaries(this);
+    }
 
     public Lab Lab { get; }
 
@@ -66,16 +63,21 @@ public sealed class Cluster : IAsyncDisposable
     }
 
     /// <summary>Until a change must have been programmed.</summary>
-    public TimeSpan Limit => _limit;
+    public TimeSpan Limit { get; }
 
-    /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves.</summary>
-    /// <exception cref="HarnessException">The proxy ended, or programs nothing; its log is told.</exception>
+    /// <summary>The kinds of traffic that the proxy has never served: a flow of such a kind without an answer proves nothing but that.</summary>
+    public IReadOnlySet<TrafficKind> Unserved => _canaries.Unserved;
+
+    /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves. What it does not serve in time is in <see cref="Unserved"/>.</summary>
+    /// <exception cref="HarnessException">The proxy ended; the message has its log.</exception>
     /// <param name="limit">How long to wait for the proxy each time; the proxy's own patience when it is not given.</param>
     public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null)
     {
         var cluster = new Cluster(await Lab.StartAsync(topology), proxy, limit ?? proxy.Patience);
         try
         {
+            var hasIPv6 = proxy.Features.Contains(ProxyFeature.IPv6) && (await Toolbox.Iptables).HasIPv6;
+            cluster._kinds = [.. TrafficKind.All.Where(k => hasIPv6 || !k.IsIPv6)];
             foreach (var node in cluster.Nodes)
                 cluster.PutNode(node);
             foreach (var node in cluster.Nodes)
@@ -113,9 +115,10 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Creates or changes Services with their endpoints, and waits until every node has them.</summary>
     public async Task ApplyAsync(params IReadOnlyList<ServiceSpec> services)
     {
+        var before = services.Select(s => _put.GetValueOrDefault(s.Name)).OfType<ServiceSpec>().ToList(); // a family or protocol that it loses changes as well
         foreach (var service in services)
             Put(service);
-        await SettleAsync();
+        await SettleAsync([.. services, .. before]);
     }
 
     /// <summary>Creates or changes a Service without waiting.</summary>
@@ -124,6 +127,7 @@ public sealed class Cluster : IAsyncDisposable
         foreach (var (_, manifest) in service.SliceManifests(Lab))
             Objects.Apply(manifest);
         Objects.Apply(service.ServiceManifest());
+        _put[service.Name] = service;
     }
 
     /// <summary>Creates or changes the object of a node, without waiting.</summary>
@@ -138,14 +142,16 @@ public sealed class Cluster : IAsyncDisposable
             Objects.Delete("EndpointSlice", "default", name);
     }
 
-    /// <summary>Waits until every node has all that was put before. Of files that were deleted a proxy may learn a moment later.</summary>
-    /// <exception cref="HarnessException">The proxy ended, or does not come to it; its log is told.</exception>
-    public Task SettleAsync()
+    /// <summary>Waits until every node has all changes that were put before.</summary>
+    /// <param name="changed">The Services that were changed: only canaries of their families and protocols are waited for; all, when none is named.</param>
+    /// <exception cref="HarnessException">The proxy ended, or serves no longer; the message has its log.</exception>
+    public Task SettleAsync(params IReadOnlyList<ServiceSpec> changed)
     {
         lock (_lock)
         {
             if (_failure is not null)
                 return Task.FromException(_failure); // it will not come to it a minute later either
+            _nextKinds.UnionWith((changed.Count == 0 ? _kinds : changed.SelectMany(TrafficKind.Of)).Intersect(_kinds));
             // One round at a time, for all who wait: one that has not begun yet will show what this caller has put.
             return _nextRound ??= RunAfterAsync(_round);
         }
@@ -154,19 +160,15 @@ public sealed class Cluster : IAsyncDisposable
     private async Task RunAfterAsync(Task before)
     {
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding);
+        HashSet<TrafficKind> kinds;
         lock (_lock)
+        {
             (_round, _nextRound) = (_nextRound!, null);
-        // A proxy may have a part for each family that knows nothing of the other's.
-        var addresses = Proxy.Features.Contains(ProxyFeature.IPv6) && (await Toolbox.Iptables).HasIPv6 ? s_canaryAddresses : s_canaryAddresses[..1];
+            (kinds, _nextKinds) = (_nextKinds, []);
+        }
         try
         {
-            for (var i = 0; i < 2; i++)
-            {
-                var port = FirstCanaryPort + ++_generation;
-                Put(new ServiceSpec("canary") { ClusterIPs = addresses, Ports = [new PortSpec(port)], Endpoints = [CanaryPod] });
-                foreach (var (running, address) in from r in Running from a in addresses select (r, a))
-                    await AwaitCanaryAsync(running, address, port);
-            }
+            await _canaries.AwaitAsync(kinds);
             _failures = 0;
         }
         catch (HarnessException e)
@@ -199,43 +201,8 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
-    /// <summary>
-    /// Asked by a pod of the node, because that needs least: a proxy that does not masquerade, say, shall be violated by the
-    /// claims on that, and not keep all others from being tested.
-    /// </summary>
-    private async Task AwaitCanaryAsync(IRunningProxy running, string address, int port)
-    {
-        var prober = Lab.Nodes.First(n => n.Name != CanaryPod && n.Spec.Interfaces[0].Network.Host == running.Node.Name);
-        for (var end = Environment.TickCount64 + _limit.TotalMilliseconds; Environment.TickCount64 < end; await Task.Delay(s_pause))
-        {
-            if (await AnswersAsync(prober, address, port))
-                return;
-            if (running.HasEnded)
-                throw Failed("has ended");
-        }
-        throw Failed($"programs nothing, or not all: its canary {new System.Net.IPEndPoint(System.Net.IPAddress.Parse(address), port)} did not answer within {_limit.TotalSeconds} s");
-
-        HarnessException Failed(string what) => new($"The proxy {Proxy.Name} on {running.Node.Name} {what}.", $"{running.Description} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
-    }
-
-    /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept.</summary>
-    /// <param name="isPatient">Whether no answer is to be a finding, and not only a reason to ask again.</param>
-    public static async Task<bool> AnswersAsync(Node node, string address, int port, bool isPatient = false)
-    {
-        var target = System.Net.IPAddress.Parse(address);
-        using var socket = node.Namespace.Run(() => new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp));
-        socket.LingerState = new LingerOption(true, 0);
-        try
-        {
-            using var limit = new Patience(isPatient ? Timeouts.Silence : s_probe);
-            await socket.ConnectAsync(target, port, limit.Token);
-            return true;
-        }
-        catch (Exception e) when (e is SocketException or OperationCanceledException)
-        {
-            return false;
-        }
-    }
+    /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept. A missing answer counts after the time of a flow's silence.</summary>
+    public static Task<bool> AnswersAsync(Node node, string address, int port) => Canaries.ConnectsAsync(node, address, port, Timeouts.Silence);
 
     private static string NodeManifest(Node node, bool isLeaving)
     {

@@ -7,10 +7,9 @@ namespace Conformance.Harness.Proxies;
 /// Any program that follows manifests in a folder. It is started in that folder, in the node's namespace, with the
 /// folder and the node's name as its last arguments.
 /// </summary>
-/// <param name="name">The words by which it was chosen.</param>
 /// <param name="commandLine">The program and its arguments, separated by spaces.</param>
-/// <param name="features">What it says it does.</param>
-public sealed class CommandProxy(string name, string commandLine, IReadOnlySet<ProxyFeature> features) : Proxy
+/// <param name="change">What it does more or less than <see cref="DefaultFeatures"/>.</param>
+public sealed class CommandProxy(string commandLine, FeatureChange change) : Proxy
 {
     /// <summary>What is expected of a command of which nothing is said.</summary>
     public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } = new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
@@ -20,9 +19,9 @@ public sealed class CommandProxy(string name, string commandLine, IReadOnlySet<P
     /// <summary>What nothing but the harness's own drivers can have: a command knows no API server, and is not asked to clean up.</summary>
     internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.ApiServer, ProxyFeature.CleanUp];
 
-    public override string Name => name;
+    public override string Name => $"command{change}={commandLine}";
 
-    public override IReadOnlySet<ProxyFeature> Features => features;
+    public override IReadOnlySet<ProxyFeature> Features { get; } = change.Apply(DefaultFeatures);
 
     public override Task<string> VersionAsync() => Task.FromResult("");
 

@@ -18,7 +18,7 @@ public sealed class GeneratorProxy : Proxy
     public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
 
     public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>()
-        .Where(f => (IsCompatible ? f is not (ProxyFeature.TrafficDistribution or ProxyFeature.SchedulerPerService) : f != ProxyFeature.KubeProxyLayout) && (FollowsApiServer || f != ProxyFeature.ApiServer)).ToHashSet();
+        .Where(f => (IsCompatible ? f is not (ProxyFeature.TrafficDistribution or ProxyFeature.SchedulerPerService) : f is not (ProxyFeature.KubeProxyLayout or ProxyFeature.CurrentChains)) && (FollowsApiServer || f != ProxyFeature.ApiServer)).ToHashSet();
 
     public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
 

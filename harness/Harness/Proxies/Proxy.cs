@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using CliWrap;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
@@ -10,6 +11,9 @@ public enum ProxyFeature
 {
     /// <summary>Sets, chains and rules are called and ordered as kube-proxy's IPVS mode has them.</summary>
     KubeProxyLayout,
+
+    /// <summary>These chains are those of kube-proxy v1.28 and later, without KUBE-FIREWALL and KUBE-MARK-DROP (KEP-3178).</summary>
+    CurrentChains,
 
     /// <summary>It follows an API server.</summary>
     ApiServer,
@@ -30,6 +34,9 @@ public enum ProxyFeature
     /// <summary>It answers probes on port 10256, and on 10249 with metrics, as kube-proxy does.</summary>
     Healthz,
 
+    /// <summary>Its /healthz says 503 on a node that is about to be deleted, and its /livez does not (KEP-3836).</summary>
+    NodeEligibility,
+
     /// <summary>Virtual servers in <see cref="KubeProxy.ExcludedNetwork"/> are none of its business.</summary>
     ExcludedNetworks,
 
@@ -41,15 +48,22 @@ public enum ProxyFeature
 /// A service proxy that can be put under test, seen from outside: it is started on a node, follows the objects of a
 /// cluster, shows by its packets that it has programmed them, and is stopped.
 /// </summary>
-public abstract class Proxy
+public abstract partial class Proxy
 {
     /// <summary>Names the proxy under test to the processes of a run; our generator when it is not set.</summary>
     public const string Variable = "CONFORMANCE_PROXY";
 
-    /// <summary>The words by which it is chosen.</summary>
+    /// <summary>The words by which it is chosen, with full paths: <see cref="Parse"/> makes the same proxy of them anywhere.</summary>
     public abstract string Name { get; }
 
+    /// <summary>What it does. Of a program whose features depend on its version they are known after <see cref="VersionAsync"/>.</summary>
     public abstract IReadOnlySet<ProxyFeature> Features { get; }
+
+    /// <summary>
+    /// Whether a sync takes seconds. Nearly all tests wait then, and the more of them wait together, the fewer rounds of canaries
+    /// there are; but clusters start one after another, because side by side each would take the time of all.
+    /// </summary>
+    public virtual bool IsSlow => false;
 
     /// <summary>Until a change must have been programmed. What does not come by then does not come.</summary>
     public virtual TimeSpan Patience => Timeouts.Start;
@@ -65,38 +79,35 @@ public abstract class Proxy
     /// <exception cref="NotSupportedException">It has not declared <see cref="ProxyFeature.CleanUp"/>.</exception>
     public virtual Task CleanUpAsync(Node node) => throw new NotSupportedException(Name);
 
-    /// <summary>The proxy of a text such as <c>generator</c> or <c>kube-proxy=/usr/local/bin/kube-proxy</c>.</summary>
+    /// <summary>The proxy of a text such as <c>generator</c> or <c>kube-proxy[--v=4]=/usr/local/bin/kube-proxy</c>.</summary>
     /// <exception cref="HarnessException">There is no such proxy.</exception>
     public static Proxy Parse(string text)
     {
-        var equals = text.IndexOf('=', StringComparison.Ordinal);
-        var (name, value) = equals < 0 ? (text, "") : (text[..equals], text[(equals + 1)..]);
-        return (name, value) switch
+        var words = Specification().Match(text);
+        var (kind, features, arguments, value) = (words.Groups["kind"].Value, words.Groups["features"].Value, words.Groups["arguments"].Value, words.Groups["value"].Value);
+        var isPlain = features.Length == 0 && arguments.Length == 0;
+        return (kind, value) switch
         {
-            ("generator", "") => new GeneratorProxy(),
-            ("generator-api", "") => new GeneratorProxy { FollowsApiServer = true },
-            ("generator-compat", "") => new GeneratorProxy { IsCompatible = true },
-            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)), KubeProxy.DefaultFeatures),
-            (_, not "") when name.StartsWith("kube-proxy:", StringComparison.Ordinal) => new KubeProxy(ExistingFile(Path.GetFullPath(value)), FeaturesOf(name["kube-proxy:".Length..], KubeProxy.DefaultFeatures, [])),
-            ("command", not "") => new CommandProxy(text, WithFullPath(value), CommandProxy.DefaultFeatures),
-            (_, not "") when name.StartsWith("command:", StringComparison.Ordinal) => new CommandProxy(text, WithFullPath(value), FeaturesOf(name["command:".Length..], CommandProxy.DefaultFeatures, CommandProxy.Impossible)),
-            _ => throw new HarnessException($"There is no proxy '{text}'.", "Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features, as command:+FEATURE,-FEATURE=COMMAND.", "Nothing was started.", "Name one of them."),
+            ("generator", "") when isPlain => new GeneratorProxy(),
+            ("generator-api", "") when isPlain => new GeneratorProxy { FollowsApiServer = true },
+            ("generator-compat", "") when isPlain => new GeneratorProxy { IsCompatible = true },
+            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)), arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
+            ("command", not "") when arguments.Length == 0 => new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
+            _ => throw Unknown(text, kind),
         };
     }
 
-    /// <summary>What a proxy has besides, or lacks of, what is expected of its kind: words such as <c>-ipv6,+ipvs</c>.</summary>
-    private static HashSet<ProxyFeature> FeaturesOf(string words, IReadOnlySet<ProxyFeature> expected, ProxyFeature[] impossible)
+    private static HarnessException Unknown(string text, string kind)
     {
-        var features = expected.ToHashSet();
-        foreach (var word in words.Split(',', StringSplitOptions.RemoveEmptyEntries))
-        {
-            var known = Enum.GetValues<ProxyFeature>().Except(impossible).Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
-            if (word[0] is not ('+' or '-') || known.Count == 0)
-                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", Enum.GetValues<ProxyFeature>().Except(impossible))}.", "Nothing was started.", "Name one of them.");
-            _ = word[0] == '+' ? features.Add(known[0]) : features.Remove(known[0]);
-        }
-        return features;
+        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command"];
+        return new HarnessException($"There is no proxy '{text}'.",
+            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features (command:+FEATURE,-FEATURE=COMMAND), kube-proxy also with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
+            "Nothing was started.", "Name one of them.");
     }
+
+    /// <summary>KIND, features behind a colon, arguments in brackets, and a value behind an equals sign.</summary>
+    [GeneratedRegex(@"^(?<kind>[a-z-]*)(:(?<features>[^\[=]*))?(\[(?<arguments>.*)\](?==))?(=(?<value>.*))?$", RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
+    private static partial Regex Specification();
 
     private static string ExistingFile(string path) => File.Exists(path)
         ? path
@@ -142,4 +153,48 @@ public interface IRunningProxy : IAsyncDisposable
 
     /// <summary>Whether it has ended by itself.</summary>
     bool HasEnded { get; }
+
+    /// <exception cref="HarnessException">It has ended; the message has its log.</exception>
+    void ThrowIfEnded(Proxy proxy)
+    {
+        if (HasEnded)
+            throw new HarnessException($"The proxy {proxy.Name} on {Node.Name} has ended.", $"{Description} said:\n{Log}", "No claim can be tested on it.", "See its log.");
+    }
+}
+
+/// <summary>Features that a user adds to those of a kind of proxy, or takes away: words such as <c>-ipv6,+ipvs</c>.</summary>
+public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Feature)> Changes)
+{
+    /// <param name="impossible">Features that this kind of proxy cannot have.</param>
+    /// <exception cref="HarnessException">A word names no feature.</exception>
+    internal static FeatureChange Parse(string words, ProxyFeature[] impossible)
+    {
+        var possible = Enum.GetValues<ProxyFeature>().Except(impossible).ToList();
+        var changes = new List<(bool, ProxyFeature)>();
+        foreach (var word in words.Split(',', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var named = possible.Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
+            if (word[0] is not ('+' or '-') || named.Count == 0)
+                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", possible.Select(Word))}.{Topologies.Nearest.Hint(word[1..], possible.Select(Word))}", "Nothing was started.", "Name one of them.");
+            changes.Add((word[0] == '+', named[0]));
+        }
+        return new FeatureChange(changes);
+    }
+
+    internal IReadOnlySet<ProxyFeature> Apply(IEnumerable<ProxyFeature> features)
+    {
+        var result = features.ToHashSet();
+        foreach (var (isAdded, feature) in Changes)
+            _ = isAdded ? result.Add(feature) : result.Remove(feature);
+        return result;
+    }
+
+    /// <summary>As in a specification, with the colon; empty when nothing changes.</summary>
+    public override string ToString() => Changes.Count == 0 ? "" : $":{string.Join(',', Changes.Select(c => $"{(c.IsAdded ? '+' : '-')}{Word(c.Feature)}"))}";
+
+    private static string Word(ProxyFeature feature) => feature switch
+    {
+        ProxyFeature.IPv6 => "ipv6",
+        _ => string.Concat(feature.ToString().Select((c, i) => char.IsAsciiLetterUpper(c) ? $"{(i == 0 ? "" : "-")}{char.ToLowerInvariant(c)}" : $"{c}")),
+    };
 }

@@ -4,10 +4,14 @@ using Conformance.Harness.Labs;
 
 namespace Conformance.Harness.Proxies;
 
-/// <summary>A proxy that is a process in a node.</summary>
+/// <summary>
+/// A proxy that is a process in a node, the first of a PID namespace: when it ends or is killed, everything that it has started
+/// ends as well, and a program that goes into the background has ended.
+/// </summary>
 public sealed class ProxyProcess : IRunningProxy
 {
     private const int MaxLog = 1 << 20;
+    private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
     private readonly CancellationTokenSource _end = new();
     private readonly StringBuilder _log = new();
     private readonly CommandTask<CommandResult> _process;
@@ -28,7 +32,7 @@ public sealed class ProxyProcess : IRunningProxy
                     _log.Remove(0, MaxLog / 2);
             }
         });
-        _process = node.Command([.. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
+        _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
         node.Lab.Note(node, $"start {Description}");
     }

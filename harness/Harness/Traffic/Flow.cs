@@ -73,7 +73,7 @@ public sealed class Flow : IAsyncDisposable
     public bool IsOpen => _socket is not null;
 
     /// <summary>The flow's packets on every interface of the lab, until now or until a later flow has its source port.</summary>
-    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(_since), From.Name, Local, Answer?.SeenPeer, _since, Until);
+    public Story Story => Observation.Story.Of(From.Lab.Wire.Packets(_since), From.Name, Protocol, Local, Answer?.SeenPeer, _since, Until);
 
     public override string ToString() =>
         $"{From.Name} ({Local}) asked {ProtocolName} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
