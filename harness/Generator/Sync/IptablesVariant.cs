@@ -19,24 +19,26 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     public string Restore(bool ipv6) => $"{Base(ipv6)}-restore";
 
     /// <summary>The default where it works on this kernel, else legacy, else nft; the default where none does: its first use says why.</summary>
-    public static async Task<IptablesVariant> ChooseAsync()
+    /// <param name="path">The PATH in which the programs are looked up; null for this process's own.</param>
+    public static async Task<IptablesVariant> ChooseAsync(string? path = null)
     {
         foreach (var suffix in new[] { "", "-legacy", "-nft" })
         {
-            if (await WorksAsync($"iptables{suffix}"))
-                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}"));
+            if (await WorksAsync($"iptables{suffix}", path))
+                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}", path));
         }
         return new IptablesVariant("", HasIPv6: true);
     }
 
     /// <summary>Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot add a rule.</summary>
-    private static async Task<bool> WorksAsync(string iptables)
+    private static async Task<bool> WorksAsync(string iptables, string? path)
     {
         using var probe = NetworkNamespace.Create("iptables-probe");
         try
         {
             using var limit = new CancellationTokenSource(s_limit);
             var result = await CliWrap.Cli.Wrap(probe.Enter[0]).WithArguments([.. probe.Enter.Skip(1), iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
+                .WithEnvironmentVariables(path is null ? new Dictionary<string, string?>(StringComparer.Ordinal) : new(StringComparer.Ordinal) { ["PATH"] = path })
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess;
         }

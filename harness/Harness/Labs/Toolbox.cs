@@ -15,7 +15,7 @@ public static class Toolbox
     private static readonly string[] s_names =
         ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
-    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(IptablesVariant.ChooseAsync);
+    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(() => IptablesVariant.ChooseAsync(SystemPath)); // not our own PATH: in the shell of a lab it has the links already
 
     private static readonly Lazy<Task> s_bridges = new(LoadBridgeFilterAsync);
 

@@ -12,12 +12,34 @@ namespace Conformance.Harness.Observation;
 /// <summary>The kernel's own trace of packets through a node's rules, told by whichever variant of iptables works on it.</summary>
 internal abstract class RuleTrace : IAsyncDisposable
 {
+    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
+
     /// <summary>Listens from now on. What is traced is asked for by rules with the target TRACE.</summary>
     internal static async Task<RuleTrace> StartAsync(Node node) => await Toolbox.IsNftAsync() ? await NftTrace.StartAsync(node) : new LegacyTrace(node);
 
-    /// <summary>What the traced packets met so far, in order.</summary>
-    /// <param name="rules">The rules as they are; the legacy variant tells them by their numbers.</param>
-    internal abstract Task<IReadOnlyList<WalkStep>> TakeAsync(LiveRules rules);
+    /// <summary>What a packet met, in order, when all of it has been reported.</summary>
+    /// <exception cref="HarnessException">Messages are missing: nothing can be said of the packet's way.</exception>
+    internal async Task<IReadOnlyList<WalkStep>> TakeAsync(Node node, Passage passage)
+    {
+        using var limit = new Patience(s_limit);
+        while (true)
+        {
+            var steps = Take(passage.Rules);
+            if (passage.Missing(steps) is not { } missing)
+                return steps;
+            if (limit.Token.IsCancellationRequested)
+            {
+                throw new HarnessException($"The trace of {node} is not complete.", $"After {s_limit.TotalSeconds} s: {missing}.\n{string.Join('\n', steps)}",
+                    "What the flow passed cannot be told.", "Try again; on a busy machine the kernel may drop messages.");
+            }
+            await Task.Delay(s_pause, CancellationToken.None);
+        }
+    }
+
+    /// <summary>What was reported since the start, in order.</summary>
+    /// <param name="rules">The rules as they are; the legacy variant reports them by their numbers.</param>
+    protected abstract IReadOnlyList<WalkStep> Take(LiveRules rules);
 
     public abstract ValueTask DisposeAsync();
 }
@@ -26,8 +48,13 @@ internal abstract class RuleTrace : IAsyncDisposable
 internal sealed class LegacyTrace(Node node) : RuleTrace
 {
     private readonly RuleTraceSocket _socket = new(node.Namespace);
+    private readonly List<TraceEvent> _events = [];
 
-    internal override Task<IReadOnlyList<WalkStep>> TakeAsync(LiveRules rules) => Task.FromResult<IReadOnlyList<WalkStep>>([.. _socket.Take().Select(e => StepOf(e, rules))]);
+    protected override IReadOnlyList<WalkStep> Take(LiveRules rules)
+    {
+        _events.AddRange(_socket.Take());
+        return [.. _events.Select(e => StepOf(e, rules))];
+    }
 
     public override ValueTask DisposeAsync()
     {
@@ -43,7 +70,6 @@ internal sealed class LegacyTrace(Node node) : RuleTrace
 internal sealed partial class NftTrace : RuleTrace
 {
     private const int NetlinkNetfilter = 12;
-    private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(200);
     private readonly CancellationTokenSource _end = new();
     private readonly StringBuilder _said = new();
     private readonly CommandTask<CommandResult> _monitor;
@@ -72,13 +98,7 @@ internal sealed partial class NftTrace : RuleTrace
         }
     }
 
-    internal override async Task<IReadOnlyList<WalkStep>> TakeAsync(LiveRules rules)
-    {
-        // It prints a little later than the packet passes: until it has been quiet for a moment.
-        for (var before = -1; before != Said.Length; await Task.Delay(s_quiet))
-            before = Said.Length;
-        return Parse(Said);
-    }
+    protected override IReadOnlyList<WalkStep> Take(LiveRules rules) => Parse(Said);
 
     public override async ValueTask DisposeAsync()
     {

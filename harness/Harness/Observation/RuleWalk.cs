@@ -71,13 +71,15 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             for (var attempt = 0; ; attempt++)
             {
                 var port = sourcePort + attempt;
-                var (flow, steps) = await TraceAsync(nodes, port, ask, before);
+                var traced = TraceAsync(nodes, port, ask, before);
+                await ((Task)traced).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // rules that change may be why it failed
                 var after = await SaveAsync(nodes);
                 if (!after.SequenceEqual(before, StringComparer.Ordinal) && attempt < Attempts)
                 {
                     before = after;
                     continue;
                 }
+                var (flow, steps) = await traced;
                 if (!after.SequenceEqual(before, StringComparer.Ordinal))
                     throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.", $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.", "Let nothing else change Services meanwhile.");
                 return [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
@@ -158,7 +160,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 traced.Add(node);
             }
             var flow = await ask(sourcePort);
-            return (flow, await Task.WhenAll(traces.Select((t, i) => t.TakeAsync(Generator.Sync.LiveRules.Parse(rulesBefore[i])))));
+            return (flow, await Task.WhenAll(traces.Select((t, i) => t.TakeAsync(nodes[i], PassageOf(flow, nodes[i], rulesBefore[i])))));
         }
         finally
         {
@@ -174,6 +176,13 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         }
 
         Task RestoreAsync(Node node, string verb) => node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n");
+    }
+
+    private static Passage PassageOf(Flow flow, Node node, string rules)
+    {
+        var first = flow.Story.Steps is [var step, ..] ? step.Packet.TransportIdentity : null;
+        var here = flow.Story.Steps.Where(s => s.Captured.Node == node.Name && s.Packet.TransportIdentity == first).ToList();
+        return new Passage(here.Count > 0, here.Exists(s => s.Captured.IsLeaving), node.Conntrack().Any(c => c.Original.SourcePort == flow.Local.Port), Generator.Sync.LiveRules.Parse(rules));
     }
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>

@@ -1,0 +1,50 @@
+using Conformance.Generator.Sync;
+using Conformance.Harness.Observation;
+using Conformance.Kernel.Netlink;
+
+namespace Conformance.Tests;
+
+/// <summary>A trace that lacks a part of a packet's way is found out.</summary>
+public sealed class PassageTests
+{
+    private const string Rules = """
+        *filter
+        :INPUT ACCEPT [0:0]
+        :FORWARD ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        -A FORWARD -j KUBE-FORWARD
+        -A OUTPUT -j KUBE-IPVS-OUT-FILTER
+        COMMIT
+        *nat
+        :PREROUTING ACCEPT [0:0]
+        :POSTROUTING ACCEPT [0:0]
+        -A POSTROUTING -j KUBE-POSTROUTING
+        COMMIT
+        """;
+
+    private static readonly WalkStep[] s_whole =
+    [
+        Step("nat", "PREROUTING", TraceKind.Rule, "-j KUBE-SERVICES"), Step("nat", "KUBE-SERVICES", TraceKind.Rule, "-j ACCEPT"),
+        Step("filter", "INPUT", TraceKind.Policy), Step("filter", "OUTPUT", TraceKind.Policy),
+        Step("nat", "POSTROUTING", TraceKind.Rule, "-j KUBE-POSTROUTING"), Step("nat", "KUBE-POSTROUTING", TraceKind.Rule, "-j MASQUERADE --random-fully"),
+    ];
+
+    [Test]
+    public void A_whole_trace_lacks_nothing() => Passed().Missing(s_whole).ShouldBeNull();
+
+    [Test]
+    public void Every_beginning_of_a_trace_lacks_something([Range(0, 5)] int length) => Passed().Missing(s_whole[..length]).ShouldNotBeNull();
+
+    [Test]
+    public void A_packet_that_was_dropped_on_the_node_needs_no_output() => (Passed() with { HasLeft = false }).Missing(s_whole[..3]).ShouldBeNull();
+
+    [Test]
+    public void An_untracked_packet_passes_no_table_nat() => (Passed() with { IsTracked = false }).Missing(s_whole[2..4]).ShouldBeNull();
+
+    [Test]
+    public void A_node_that_the_packet_does_not_pass_reports_nothing() => (Passed() with { WasSeen = false }).Missing([]).ShouldBeNull();
+
+    private static Passage Passed() => new(WasSeen: true, HasLeft: true, IsTracked: true, LiveRules.Parse(Rules));
+
+    private static WalkStep Step(string table, string chain, TraceKind kind, string rule = "") => new(table, chain, kind, rule, 0, new Packet());
+}
