@@ -25,7 +25,7 @@ public sealed class DetachedLabTests
     {
         var id = await UpAsync();
 
-        (await LabAsync("exec", "client", "--", "curl", "--silent", "--http0.9", "--max-time", "2", "http://192.168.113.99:8080/")).StandardOutput.ShouldStartWith("rs1 192.168.113.102:");
+        (await LabAsync("exec", "client", "--", "curl", "--silent", "--max-time", "2", "http://rs1:8080/")).StandardOutput.ShouldStartWith("rs1 192.168.113.102:");
         (await LabAsync("exec", "client", "--", "sh", "-c", "exit 9")).ExitCode.ShouldBe(9);
         (await LabAsync("exec", "director", "--", "ipvsadm", "-A", "-t", "10.10.0.1:8410", "-s", "rr")).ExitCode.ShouldBe(0);
 

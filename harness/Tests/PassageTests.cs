@@ -42,9 +42,9 @@ public sealed class PassageTests
     public void An_untracked_packet_passes_no_table_nat() => (Passed() with { IsTracked = false }).Missing(s_whole[2..4]).ShouldBeNull();
 
     [Test]
-    public void A_node_that_the_packet_does_not_pass_reports_nothing() => (Passed() with { WasSeen = false }).Missing([]).ShouldBeNull();
+    public void A_node_that_the_packet_does_not_pass_reports_nothing() => (Passed() with { IsFollowed = false }).Missing([]).ShouldBeNull();
 
-    private static Passage Passed() => new(WasSeen: true, HasLeft: true, IsTracked: true, LiveRules.Parse(Rules));
+    private static Passage Passed() => new(IsFollowed: true, HasLeft: true, IsTracked: true, LiveRules.Parse(Rules));
 
     private static WalkStep Step(string table, string chain, TraceKind kind, string rule = "") => new(table, chain, kind, rule, 0, new Packet());
 }

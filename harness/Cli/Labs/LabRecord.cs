@@ -36,12 +36,28 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         var record = new LabRecord(
             $"{lab.Topology.Name}-{Environment.ProcessId}", source.EndsWith(".yaml", StringComparison.Ordinal) ? System.IO.Path.GetFullPath(source) : source, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
             Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal));
+        System.IO.File.WriteAllLines(record.HostsFile, ["127.0.0.1 localhost", "::1 localhost", .. lab.Nodes.SelectMany(n => n.Spec.Interfaces.SelectMany(i => i.Addresses).Select(a => $"{a} {n.Name}"))]);
         System.IO.File.WriteAllText(record.File + ".new", JsonSerializer.Serialize(record, Output.JsonOptions));
         System.IO.File.Move(record.File + ".new", record.File, overwrite: true);
         return record;
     }
 
-    internal void Delete() => System.IO.File.Delete(File);
+    /// <summary>The names of the nodes in the form of hosts(5), beside the record.</summary>
+    private string HostsFile => System.IO.Path.ChangeExtension(File, ".hosts");
+
+    internal void Delete()
+    {
+        System.IO.File.Delete(File);
+        System.IO.File.Delete(HostsFile);
+    }
+
+    /// <summary>The command line that runs a command in a node, where the nodes' names resolve and the host has the node's name.</summary>
+    /// <exception cref="LabNotFoundException">The lab has no such node.</exception>
+    internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) =>
+    [
+        "nsenter", $"--net={NamespaceOf(node)}", "--", "unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c",
+        "mount --bind \"$0\" /etc/hosts && echo \"$1\" >/proc/sys/kernel/hostname && shift && exec \"$@\"", HostsFile, node, .. argv,
+    ];
 
     /// <summary>The labs that are up. Records whose process is gone are deleted on the way.</summary>
     internal static IReadOnlyList<LabRecord> All()

@@ -17,5 +17,5 @@ internal static class ExecVerb
     }
 
     internal static Task<int> RunAsync(LabRecord lab, string node, IEnumerable<string> argv) =>
-        ForegroundProcess.RunAsync(["nsenter", $"--net={lab.NamespaceOf(node)}", "--", .. argv], new Dictionary<string, string?>(StringComparer.Ordinal) { ["PATH"] = lab.Path });
+        ForegroundProcess.RunAsync(lab.Enter(node, argv), new Dictionary<string, string?>(StringComparer.Ordinal) { ["PATH"] = lab.Path });
 }

@@ -19,25 +19,14 @@ internal static class RunVerb
         var kernel = LabKernels.CreateOption();
         var filter = new Option<string>("--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
-        var proxy = new Option<string>("--proxy") { Description = "The proxy under test: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND.", DefaultValueFactory = _ => "generator" };
-        proxy.Validators.Add(result =>
-        {
-            try
-            {
-                _ = Proxy.Parse(result.GetValueOrDefault<string>() ?? "");
-            }
-            catch (HarnessException e)
-            {
-                result.AddError(e.Message);
-            }
-        });
+        var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var format = Output.CreateOption();
         var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, slow, proxy, keep, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter) is { Length: > 0 } chosen ? chosen : parsed.GetValue(slow) ? "" : WithoutSlow, parsed.GetValue(proxy)!, parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
+            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter) is { Length: > 0 } chosen ? chosen : parsed.GetValue(slow) ? "" : WithoutSlow, parsed.GetValue(proxy) ?? "generator", parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
     }

@@ -1,6 +1,9 @@
+using System.Globalization;
+using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Conformance.Generator.Input;
+using Conformance.Topologies;
 
 namespace Conformance.Harness.Kubernetes;
 
@@ -30,6 +33,24 @@ internal static class Manifests
         {
             if (tree.Kind == TreeKind.Mapping)
                 objects.Add(WithDefaults(ToJson(tree)!.AsObject()));
+        }
+    }
+
+    /// <summary>The addresses, protocols and ports of an EndpointSlice; nothing of other objects.</summary>
+    internal static IEnumerable<(IPAddress Address, TransportProtocol Protocol, int Port)> EndpointsOf(JsonObject item)
+    {
+        if (item["kind"]?.GetValue<string>() != "EndpointSlice")
+            yield break;
+        foreach (var port in item["ports"]?.AsArray().OfType<JsonObject>() ?? [])
+        {
+            foreach (var text in (item["endpoints"]?.AsArray().OfType<JsonObject>() ?? []).SelectMany(e => e["addresses"]?.AsArray() ?? []).OfType<JsonValue>())
+            {
+                if (IPAddress.TryParse(text.ToString(), out var address) && int.TryParse(port["port"]?.ToString(), CultureInfo.InvariantCulture, out var number)
+                    && Enum.TryParse<TransportProtocol>(port["protocol"]?.ToString(), ignoreCase: true, out var protocol))
+                {
+                    yield return (address, protocol, number);
+                }
+            }
         }
     }
 

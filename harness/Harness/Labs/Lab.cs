@@ -32,6 +32,9 @@ public sealed class Lab : IAsyncDisposable
 
     public Topology Topology { get; }
 
+    /// <summary>Whether TCP servers wait a moment for an HTTP request before they greet.</summary>
+    public bool AnswersHttp { get; private init; }
+
     public IReadOnlyCollection<Node> Nodes => _nodes.Values;
 
     /// <summary>What every interface of every node saw.</summary>
@@ -50,13 +53,14 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>Builds the lab: namespaces, links, addresses, gateways, servers, captures.</summary>
     /// <param name="capture">Whether every interface is captured from the start; without it there are no stories.</param>
+    /// <param name="answersHttp">Whether TCP servers wait a moment for an HTTP request before they greet, so that people can use curl.</param>
     /// <exception cref="KernelException">Not root, or the kernel lacks something; what was built is gone again.</exception>
-    public static async Task<Lab> StartAsync(Topology topology, bool capture = true)
+    public static async Task<Lab> StartAsync(Topology topology, bool capture = true, bool answersHttp = false)
     {
         await Toolbox.PrepareAsync();
         if (topology.Networks.Any(n => n.Host is not null))
             await Toolbox.PrepareBridgesAsync();
-        var lab = new Lab(topology);
+        var lab = new Lab(topology) { AnswersHttp = answersHttp };
         try
         {
             lab.Build(capture);

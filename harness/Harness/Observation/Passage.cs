@@ -7,18 +7,18 @@ namespace Conformance.Harness.Observation;
 /// How a packet passed a node, as captures and tables show it. A trace of its rules that shows less is not whole: messages of
 /// the kernel come late, or are lost.
 /// </summary>
-/// <param name="WasSeen">Whether an interface of the node saw it.</param>
+/// <param name="IsFollowed">Whether it came to the node, or from it, under the source port that is traced.</param>
 /// <param name="HasLeft">Whether the node sent it on, under whatever addresses.</param>
 /// <param name="IsTracked">Whether connection tracking of the node has an entry of its flow.</param>
 /// <param name="Rules">The rules of the node.</param>
-internal sealed record Passage(bool WasSeen, bool HasLeft, bool IsTracked, LiveRules Rules)
+internal sealed record Passage(bool IsFollowed, bool HasLeft, bool IsTracked, LiveRules Rules)
 {
     private static readonly string[] s_final = ["ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY", "SYNPROXY", "QUEUE", "NFQUEUE"];
 
     /// <summary>What a trace lacks, in words; null when nothing is missing.</summary>
     internal string? Missing(IReadOnlyList<WalkStep> steps)
     {
-        if (!WasSeen)
+        if (!IsFollowed)
             return null;
         if (steps.Count == 0)
             return "no rule was reported";

@@ -182,7 +182,9 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         var first = flow.Story.Steps is [var step, ..] ? step.Packet.TransportIdentity : null;
         var here = flow.Story.Steps.Where(s => s.Captured.Node == node.Name && s.Packet.TransportIdentity == first).ToList();
-        return new Passage(here.Count > 0, here.Exists(s => s.Captured.IsLeaving), node.Conntrack().Any(c => c.Original.SourcePort == flow.Local.Port), Generator.Sync.LiveRules.Parse(rules));
+        // The rules that ask for the trace know the packet by its source port: behind a node that has masqueraded it, it is no longer followed.
+        var isFollowed = here.Count > 0 && (node == flow.From || here.Exists(s => !s.Captured.IsLeaving && s.Packet.SourcePort == flow.Local.Port));
+        return new Passage(isFollowed, here.Exists(s => s.Captured.IsLeaving), node.Conntrack().Any(c => c.Original.SourcePort == flow.Local.Port), Generator.Sync.LiveRules.Parse(rules));
     }
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>

@@ -71,9 +71,13 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves. What it does not serve in time is in <see cref="Unserved"/>.</summary>
     /// <exception cref="HarnessException">The proxy ended; the message has its log.</exception>
     /// <param name="limit">How long to wait for the proxy each time; the proxy's own patience when it is not given.</param>
-    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null)
+    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null) => await StartAsync(proxy, await Lab.StartAsync(topology), limit);
+
+    /// <summary>Makes a lab that is up a cluster, which from then on owns the lab.</summary>
+    /// <exception cref="HarnessException">The proxy ended; the message has its log.</exception>
+    public static async Task<Cluster> StartAsync(Proxy proxy, Lab lab, TimeSpan? limit = null)
     {
-        var cluster = new Cluster(await Lab.StartAsync(topology), proxy, limit ?? proxy.Patience);
+        var cluster = new Cluster(lab, proxy, limit ?? proxy.Patience);
         try
         {
             var hasIPv6 = proxy.Features.Contains(ProxyFeature.IPv6) && (await Toolbox.Iptables).HasIPv6;
@@ -119,6 +123,19 @@ public sealed class Cluster : IAsyncDisposable
         foreach (var service in services)
             Put(service);
         await SettleAsync([.. services, .. before]);
+    }
+
+    /// <summary>Creates or changes objects of manifests (YAML or JSON), starts a server for each endpoint that is a pod without one, and waits until every node has them.</summary>
+    /// <exception cref="HarnessException">The text is no manifest, or the proxy ended.</exception>
+    public async Task ApplyAsync(string manifests)
+    {
+        Objects.Apply(manifests);
+        foreach (var (address, protocol, port) in Manifests.Read(manifests).SelectMany(Manifests.EndpointsOf))
+        {
+            if (Lab.OwnerOf(address) is { } pod && !pod.Servers.Any(s => s.Port == port && s.Protocol == protocol))
+                pod.Serve(protocol, port);
+        }
+        await SettleAsync();
     }
 
     /// <summary>Creates or changes a Service without waiting.</summary>

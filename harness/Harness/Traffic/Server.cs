@@ -144,6 +144,8 @@ internal sealed class StreamServer : Server
         {
             var peer = Plain(socket.RemoteEndPoint!);
             SeenPeers.Enqueue(peer);
+            if (Node.Lab.AnswersHttp && Protocol == TransportProtocol.Tcp && await HttpAnswer.TryAsync(socket, Dialogue.Greeting(Node, peer)))
+                return;
             await socket.SendAsync(Dialogue.Greeting(Node, peer));
             int count;
             while ((count = await socket.ReceiveAsync(buffer)) > 0)
