@@ -25,7 +25,7 @@ internal static class Disk
         }
     }
 
-    private static bool IsFull(Exception e) => e.HResult == NoSpace || e.Message.Contains("No space left on device", StringComparison.Ordinal);
+    private static bool IsFull(Exception e) => e.HResult == NoSpace || e.Message.Contains("No space left on device", StringComparison.Ordinal) || e.Message.Contains("the disk was full", StringComparison.Ordinal);
 
     private static string DescribeFull(string evidence) =>
         $"The disk is full.\n  evidence: {evidence}\n  consequence: records of this run are missing, and what has none counts as broken\n  fix: free space below artifacts/ (old runs can be deleted), then run again";

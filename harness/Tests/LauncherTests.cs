@@ -40,6 +40,141 @@ public sealed partial class LauncherTests
     }
 
     [Test]
+    public async Task The_guest_reaches_no_file_of_ours_through_proc()
+    {
+        var ours = Directory.CreateTempSubdirectory("escape");
+        try
+        {
+            var proc = $"/proc/{Environment.ProcessId}";
+            var script = $"mount -t hostfs none /mnt -o {proc}/root{ours.FullName} && touch /mnt/left-behind && echo wrote 1; mount -t hostfs none /mnt -o {proc}/cwd && touch /mnt/left-behind && echo wrote 2;"
+                + $" mount -t hostfs none /mnt -o / && echo mounted; touch /mnt{proc}/root{ours.FullName}/left-behind && echo wrote 3; (echo 1 >/mnt/proc/sys/kernel/sysrq) && echo wrote 4; (echo 1 >/mnt/proc/self/oom_score_adj) && echo wrote 5;"
+                + " touch /mnt/sys/left-behind && echo wrote 6; touch /mnt/dev/left-behind && echo wrote 7; touch /mnt/usr/left-behind && echo wrote 8";
+
+            var result = await Lab("kernel", "--", "sh", "-c", script).ExecuteBufferedAsync(Limit());
+
+            result.StandardOutput.ShouldBe("mounted\n", result.StandardError);
+            ours.GetFileSystemInfos().ShouldBeEmpty();
+            File.Exists("left-behind").ShouldBeFalse();
+            File.Exists("/dev/left-behind").ShouldBeFalse();
+        }
+        finally
+        {
+            ours.Delete(recursive: true);
+        }
+    }
+
+    [Test]
+    public async Task The_guest_knows_no_secret_of_our_environment_and_no_file_has_one()
+    {
+        var secret = Guid.NewGuid().ToString("N");
+        var variables = new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal) { ["DEPLOY_TOKEN"] = secret, ["CONFORMANCE_PROXY"] = "generator" };
+
+        var result = await Lab("kernel", "--", "sh", "-c", "env; grep -rl DEPLOY_TOKEN $CONFORMANCE_RUN; touch $CONFORMANCE_RUN/keep").WithEnvironmentVariables(variables).ExecuteBufferedAsync(Limit());
+
+        result.StandardOutput.ShouldContain("CONFORMANCE_RUN=");
+        result.StandardOutput.ShouldContain("PATH=");
+        result.StandardOutput.ShouldNotContain("DEPLOY_TOKEN");
+    }
+
+    [Test]
+    public async Task A_run_that_is_killed_while_it_boots_leaves_no_file_but_its_console()
+    {
+        var marker = Guid.NewGuid().ToString("N");
+        var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteAsync(Limit());
+        var launcher = running.ProcessId.ToString(CultureInfo.InvariantCulture);
+        var run = await Eventually.Async("the kernel starts", () => RunOf(launcher) is { } folder && KernelsIn(folder).Count > 0 ? folder : null, f => f is not null, TimeSpan.FromSeconds(20));
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", launcher]).ExecuteAsync();
+
+        await running;
+        await Eventually.Async("all processes are gone", () => KernelsIn(run!), left => left.Count == 0, s_gone);
+        await Eventually.Async("the kernel's own folder is gone", () => Directory.GetFileSystemEntries(run!, "*", SearchOption.AllDirectories).Select(Path.GetFileName), left => left.All(f => f is "kernel" or "console.log"), s_gone);
+        Directory.GetFiles("/tmp", $"*-{launcher}-*").ShouldBeEmpty("sockets of .NET's diagnostics");
+    }
+
+    [Test]
+    public async Task A_guest_that_falls_silent_is_ended_and_reported()
+    {
+        var marker = Guid.NewGuid().ToString("N");
+        var (said, error) = (new StringBuilder(), new StringBuilder());
+        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}")
+            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error)).ExecuteAsync(Limit());
+        await Eventually.Async("the command runs", () => said.Length, length => length > 0, TimeSpan.FromSeconds(20));
+        var run = ProcessesOf(marker)["run"];
+
+        // As a kernel that hangs: it is there, and does nothing.
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-STOP", .. KernelsIn(run)]).ExecuteAsync();
+
+        (await running).ExitCode.ShouldBe(1, error.ToString());
+        error.ToString().ShouldContain("The guest was silent for");
+        KernelsIn(run).ShouldBeEmpty();
+    }
+
+    [TestCase(40)]
+    [TestCase(100)]
+    public async Task Too_few_file_descriptors_are_reported(int limit)
+    {
+        var result = await CliWrap.Cli.Wrap("sh").WithArguments(["-c", $"ulimit -n {limit}; exec \"$0\" kernel -- true", Path.Combine(RunFolder.ProjectRoot(), "lab")])
+            .WithEnvironmentVariables(LabProgram.Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain($"the limit of file descriptors is {limit}");
+    }
+
+    [Test]
+    public async Task A_record_of_a_lab_that_is_none_is_named_and_skipped([Values("{", "{}", "[]", "null", "")] string text)
+    {
+        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs")).FullName, $"broken-{Guid.NewGuid():N}.json");
+        await File.WriteAllTextAsync(file, text);
+        try
+        {
+            var result = await Lab("inspect", "--lab", "no-such-lab").ExecuteBufferedAsync(Limit());
+
+            result.ExitCode.ShouldBe(1, result.StandardError);
+            result.StandardError.ShouldContain($"{file} is not the record of a lab.");
+            result.StandardError.ShouldContain("There is no lab 'no-such-lab'.");
+            result.StandardError.ShouldNotContain("   at ", Case.Sensitive, "an error for people has no stack");
+        }
+        finally
+        {
+            File.Delete(file);
+        }
+    }
+
+    [Test]
+    public async Task A_fault_of_the_launcher_is_reported_with_a_file_that_has_its_stack()
+    {
+        var result = await Lab("run-tests").ExecuteBufferedAsync(Limit()); // a verb of its own processes, called wrongly
+
+        result.ExitCode.ShouldBe(70, result.StandardError);
+        result.StandardError.ShouldNotContain("   at ", Case.Sensitive, "an error for people has no stack");
+        var file = result.StandardError.Split("with the file ")[1].Trim();
+        (await File.ReadAllTextAsync(file)).ShouldContain("   at ");
+        File.Delete(file);
+    }
+
+    [TestCase("Did you mean 'run'?", "rnu")]
+    [TestCase("Did you mean '--filter'?", "run", "--fitler", "VS-16")]
+    [TestCase("Did you mean 'host'?", "run", "--kernel", "hots")]
+    [TestCase("Did you mean 'generator'?", "run", "--proxy", "generatr")]
+    [TestCase("Did you mean 'sctp'?", "run", "--proxy", "command:-stcp=/bin/true")]
+    [TestCase("--filename needs --proxy", "up", "cluster", "-f", "lab")]
+    public async Task Wrong_calls_name_what_was_probably_meant(string words, params string[] arguments)
+    {
+        var result = await Lab(arguments).WithWorkingDirectory(RunFolder.ProjectRoot()).ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(64, result.StandardError);
+        result.StandardError.ShouldContain(words);
+    }
+
+    [Test]
+    public async Task Usage_names_the_program_as_it_is_called()
+    {
+        (await Lab("--help").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("lab [command] [options]");
+        (await Lab("run", "--help").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("lab run [options]");
+    }
+
+    [Test]
     public async Task Two_at_once_do_not_disturb_each_other()
     {
         var both = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only").ExecuteBufferedAsync(Limit()).Task));
@@ -180,9 +315,11 @@ public sealed partial class LauncherTests
     /// <summary>The kernel of a launcher's run, once a record shows that tests run.</summary>
     private static string? KernelOf(string launcher)
     {
-        var run = Directory.GetDirectories(Path.Combine(RunFolder.ProjectRoot(), "artifacts"), $"*-{launcher}").FirstOrDefault();
+        var run = RunOf(launcher);
         return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? KernelsIn(run).FirstOrDefault() : null;
     }
+
+    private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(RunFolder.ProjectRoot(), "artifacts"), $"*-{launcher}").FirstOrDefault();
 
     [Test]
     public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()

@@ -25,7 +25,7 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     private static readonly TimeSpan s_haltLimit = TimeSpan.FromSeconds(1);
 
     /// <summary>The guest tells once a second that it lives.</summary>
-    private static readonly TimeSpan s_silenceLimit = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_silenceLimit = TimeSpan.FromSeconds(20);
 
     private static readonly TimeSpan s_interruptGrace = TimeSpan.FromSeconds(1);
 

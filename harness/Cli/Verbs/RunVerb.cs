@@ -49,7 +49,15 @@ internal static class RunVerb
         var unknown = run.Claims.Where(c => !catalogue.Claims.ContainsKey(c)).ToList();
         var order = catalogue.Claims.Keys.ToList();
         var summary = Summary.Of(catalogue, run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf), records);
-        await File.WriteAllTextAsync(Path.Combine(folder, "summary.md"), summary.ToMarkdown(records), cancellationToken);
+        string? unwritten = null;
+        try
+        {
+            await File.WriteAllTextAsync(Path.Combine(folder, "summary.md"), summary.ToMarkdown(records), cancellationToken);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            unwritten = Disk.Describe(e); // the table is printed all the same
+        }
         if (format == Output.Json)
             Console.WriteLine(JsonSerializer.Serialize(summary.Rows.Select(r => new { claim = r.Claim.Id, verdict = r.Verdict.Word(), durationMs = r.DurationMs, reason = r.Reason }), Output.JsonOptions));
         else
@@ -59,7 +67,7 @@ internal static class RunVerb
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(Output.Times(run));
         Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
-        foreach (var fault in run.Faults.Append(Disk.DescribeIfFull(folder)).OfType<string>().Concat(run.UnmatchedWords.Select(Output.Unmatched)))
+        foreach (var fault in run.Faults.Append(unwritten ?? Disk.DescribeIfFull(folder)).OfType<string>().Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
         if (exitCode == ExitCodes.CannotRunHere)
             return exitCode;
@@ -69,7 +77,7 @@ internal static class RunVerb
             return run.Result?.ExitCode == ExitCodes.NothingRan ? ExitCodes.NothingRan : ExitCodes.Violated;
         }
         var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0 && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));
-        return isGood && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+        return isGood && unwritten is null && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
     /// <summary>Whether a test failed that tells only what a kernel or proxy happens to do.</summary>
