@@ -12,6 +12,8 @@ public sealed class ProxyProcess : IRunningProxy
 {
     private const int MaxLog = 1 << 20;
     private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+    private static int s_number;
+    private readonly string _fileName;
     private readonly CancellationTokenSource _end = new();
     private readonly StringBuilder _log = new();
     private readonly CommandTask<CommandResult> _process;
@@ -21,6 +23,7 @@ public sealed class ProxyProcess : IRunningProxy
     public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder)
     {
         Node = node;
+        _fileName = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Interlocked.Increment(ref s_number)}-{node.Name}.log");
         Description = string.Join(' ', argv);
         // Both streams in one text, which may be read while they go on.
         var pipe = PipeTarget.ToDelegate(line =>
@@ -63,6 +66,7 @@ public sealed class ProxyProcess : IRunningProxy
         {
             // ended by us
         }
+        await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName, _fileName), $"{Description}\n{Log}");
         _end.Dispose();
     }
 }
