@@ -110,6 +110,16 @@ internal sealed class FileFeed : IFeed
         watcher.Error += (_, e) => // more happened than the queue holds, say
         {
             Report(folder, e.GetException());
+            try
+            {
+                // .NET 10 ends the thread of a watcher after an error, and says nothing more: it has to be switched on again.
+                watcher.EnableRaisingEvents = false;
+                watcher.EnableRaisingEvents = true;
+            }
+            catch (Exception again) when (again is IOException or UnauthorizedAccessException or ArgumentException or ObjectDisposedException)
+            {
+                Report(folder, again); // the folder has gone: the watcher of the one above it follows the next
+            }
             Tell(null);
         };
         watcher.EnableRaisingEvents = true;

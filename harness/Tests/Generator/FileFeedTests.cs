@@ -92,6 +92,28 @@ public sealed class FileFeedTests : IDisposable
         (_told - told).ShouldBe(1, "the manifest alone");
     }
 
+    [Test]
+    public async Task Changes_are_followed_after_more_has_happened_than_the_kernel_s_queue_holds()
+    {
+        Write("services/s.yaml", "one");
+        var problems = 0;
+        using var mayTell = new ManualResetEventSlim(initialState: true);
+        _feed = new FileFeed([At("services")], mayTell.Wait, _ => Interlocked.Increment(ref problems));
+        await ServicesAsync("one");
+
+        mayTell.Reset(); // nobody reads the queue
+        Write("services/other.yaml", "two");
+        var limit = int.Parse(await File.ReadAllTextAsync("/proc/sys/fs/inotify/max_queued_events"), System.Globalization.CultureInfo.InvariantCulture);
+        for (var i = 0; i < limit; i++)
+            File.Move(At(i % 2 == 0 ? "services/other.yaml" : "services/again.yaml"), At(i % 2 == 0 ? "services/again.yaml" : "services/other.yaml"));
+        mayTell.Set();
+        await Eventually.Async("the overflow is reported", () => Volatile.Read(ref problems), count => count > 0);
+        await ServicesAsync("one", "two");
+        Write("services/t.yaml", "three");
+
+        await ServicesAsync("one", "three", "two");
+    }
+
     private int _told;
 
     private async Task FollowAsync(string path, params string[] expected)
