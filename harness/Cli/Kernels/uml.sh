@@ -20,6 +20,7 @@ if [ "$1" = --confined ]; then # in the new namespaces: FOLDER LINUX ARGUMENT...
     export TMPDIR=/dev/shm # the guest's memory: a tmpfs of its own, which is gone with the namespace
     confine mount -t tmpfs -o mode=1777 tmpfs "$TMPDIR"
     # mount_setattr(2): all mounts at once, whatever their names; then the two exceptions.
+    # shellcheck disable=SC2016 # the variables are Perl's
     confine perl -e '
         sub attributes {
             my ($path, $flags, $set, $clear) = @_;
