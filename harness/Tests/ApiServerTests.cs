@@ -7,6 +7,45 @@ namespace Conformance.Tests;
 /// <summary>What kube-proxy v1.30.5 was recorded to ask of its API server, asked of ours.</summary>
 public sealed class ApiServerTests
 {
+    [Test]
+    public async Task Service_cidrs_are_an_empty_list([Values("v1", "v1beta1")] string version)
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        using var http = new HttpClient { BaseAddress = server.Address };
+
+        using var list = JsonDocument.Parse(await http.GetStringAsync(new Uri($"apis/networking.k8s.io/{version}/servicecidrs?limit=500&resourceVersion=0", UriKind.Relative)));
+
+        list.RootElement.GetProperty("kind").GetString().ShouldBe("ServiceCIDRList");
+        list.RootElement.GetProperty("apiVersion").GetString().ShouldBe($"networking.k8s.io/{version}");
+        list.RootElement.GetProperty("items").GetArrayLength().ShouldBe(0);
+    }
+
+    [Test]
+    public async Task Load_balancers_with_policy_local_get_a_health_check_node_port_each()
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        server.Apply(Service("a", "LoadBalancer", "Local") + Service("b", "LoadBalancer", "Local") + Service("c", "LoadBalancer", "Cluster") + Service("d", "NodePort", "Local") + Service("e", "LoadBalancer", "Local", ", healthCheckNodePort: 32000"));
+        using var http = new HttpClient { BaseAddress = server.Address };
+        var before = await PortsAsync();
+        server.Apply(Service("a", "LoadBalancer", "Local"));
+
+        before.Values.ShouldBe([30000, 30001, 0, 0, 32000]);
+        (await PortsAsync()).ShouldBe(before, "a change keeps the port");
+        server.Delete("Service", "default", "a");
+        server.Apply(Service("f", "LoadBalancer", "Local"));
+        (await PortsAsync())["f"].ShouldBe(30000, "a port that is free again");
+
+        async Task<SortedDictionary<string, int>> PortsAsync()
+        {
+            using var list = JsonDocument.Parse(await http.GetStringAsync(new Uri("api/v1/services", UriKind.Relative)));
+            return new(list.RootElement.GetProperty("items").EnumerateArray().ToDictionary(
+                s => s.GetProperty("metadata").GetProperty("name").GetString()!, s => s.GetProperty("spec").TryGetProperty("healthCheckNodePort", out var port) ? port.GetInt32() : 0, StringComparer.Ordinal), StringComparer.Ordinal);
+        }
+
+        static string Service(string name, string type, string policy, string more = "") =>
+            $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: {type}, externalTrafficPolicy: {policy}, clusterIP: 10.96.0.1, ports: [{{port: 80}}]{more}}}\n";
+    }
+
     private const string Labels = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
 
     [Test]

@@ -44,7 +44,20 @@ internal sealed record ApiConnection
     internal static bool IsInCluster => Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 } && File.Exists($"{ServiceAccount}/token");
 
     /// <summary>As a pod is told of its API server (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").</summary>
-    internal static ApiConnection InCluster(string host, string? port, string serviceAccount) => new()
+    /// <exception cref="GeneratorException">The service account's files cannot be used.</exception>
+    internal static ApiConnection InCluster(string host, string? port, string serviceAccount)
+    {
+        try
+        {
+            return ReadInCluster(host, port, serviceAccount);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException)
+        {
+            throw new GeneratorException("The pod's service account cannot be used.", e.Message, "Nothing was done.", $"See that the pod has a service account mounted at {serviceAccount}.");
+        }
+    }
+
+    private static ApiConnection ReadInCluster(string host, string? port, string serviceAccount) => new()
     {
         Server = ParseServer($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port ?? "443"}", HostVariable),
         Authorities = Authority(File.ReadAllText($"{serviceAccount}/ca.crt")),
@@ -114,7 +127,11 @@ internal sealed record ApiConnection
         Func<AuthenticationHeaderValue?> AuthorizationOf(Field user)
         {
             if (user["token"].Text is { Length: > 0 } token)
+            {
+                if (!IsToken(token))
+                    throw user["token"].Invalid(NoToken);
                 return () => new AuthenticationHeaderValue("Bearer", token);
+            }
             if (user["tokenFile"].Text is { Length: > 0 } file)
                 return TokenOf(Path.Combine(folder, file));
             if (user["username"].Text is not { Length: > 0 } username)
@@ -146,9 +163,17 @@ internal sealed record ApiConnection
 
     private static Func<AuthenticationHeaderValue> TokenOf(string file)
     {
-        _ = File.ReadAllText(file); // now, where the user is told at once
-        return () => new AuthenticationHeaderValue("Bearer", File.ReadAllText(file).Trim());
+        if (!IsToken(File.ReadAllText(file).Trim())) // now, where the user is told at once
+            throw new FormatException($"the token in {file} {NoToken}");
+        return () => File.ReadAllText(file).Trim() is var token && IsToken(token)
+            ? new AuthenticationHeaderValue("Bearer", token)
+            : throw new HttpRequestException($"The token in {file} {NoToken}.");
     }
+
+    private const string NoToken = "must be printable ASCII in one line";
+
+    /// <summary>Whether a text can stand in an HTTP header (RFC 9110, 5.5); .NET would throw at the first request.</summary>
+    private static bool IsToken(string text) => text.Length > 0 && text.All(c => c is > ' ' and < (char)127);
 
     private static Uri ParseServer(string text, string where) =>
         Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"

@@ -249,6 +249,9 @@ public sealed class ApiFeedTests : IAsyncDisposable
     [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {exec: {command: aws}}}]", "users[0].user.exec cannot be followed")]
     [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: '127.0.0.1:6443'}}]", "'127.0.0.1:6443'")]
     [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1', certificate-authority: /no/such/file}}]", "/no/such/file")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"one\\ntwo\"}}]", "users[0].user.token must be printable ASCII in one line")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"\u00fc\"}}]", "users[0].user.token must be printable ASCII in one line")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {tokenFile: /proc/self/status}}]", "the token in /proc/self/status must be printable ASCII")]
     public async Task A_kubeconfig_that_cannot_be_used_is_told(string text, string evidence)
     {
         await StartAsync();
