@@ -93,13 +93,13 @@ public static class Eventually
     public static async Task<T> Async<T>(string what, Func<Task<T>> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
-        var end = Environment.TickCount64 + (long)limit.TotalMilliseconds;
+        using var end = new Patience(limit);
         while (true)
         {
             var value = await read();
             if (isSo(value))
                 return value;
-            if (Environment.TickCount64 >= end)
+            if (end.Token.IsCancellationRequested)
                 throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
             Heartbeat.Beat();
             await Task.Delay(pause ?? s_pause);

@@ -110,13 +110,13 @@ internal static class JsonTrees
     /// <summary>The few keys that every object has are not made anew for each.</summary>
     private static string Intern(ref Utf8JsonReader reader)
     {
-        foreach (var known in s_keys)
-        {
-            if (reader.ValueTextEquals(known.Utf8))
-                return known.Text;
-        }
         try
         {
+            foreach (var known in s_keys)
+            {
+                if (reader.ValueTextEquals(known.Utf8))
+                    return known.Text;
+            }
             return reader.GetString()!;
         }
         catch (InvalidOperationException)

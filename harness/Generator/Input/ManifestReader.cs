@@ -48,6 +48,11 @@ public static class ManifestReader
                 torn = true;
                 problems.Add(new InputProblem(name, e.Line, subject, "", e.Message));
             }
+            catch (Exception e) when (e is not OutOfMemoryException)
+            {
+                torn = true; // a fault of the parser is a problem of this file, and of no other
+                problems.Add(new InputProblem(name, line, subject, "", $"cannot be parsed ({e.GetType().Name}: {e.Message})"));
+            }
         }
 
         void Handle(Tree tree, long size)

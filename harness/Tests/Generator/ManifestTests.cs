@@ -25,6 +25,21 @@ public sealed class ManifestTests
             ingress: [ { ip: 203.0.113.1 }, { ip: 203.0.113.2, ipMode: Proxy }, { hostname: x.example } ]
         """;
 
+    [TestCase("{\"\\ud800\":1}")]
+    [TestCase("! {t,\"items\":[{\"\"},c:")]
+    [TestCase("{\"a\":\"\\ud800\"")]
+    [TestCase("- - - {a: [")]
+    [TestCase("%YAML 9.9\n---\n? !<tag:x> &a [*a]: {")]
+    [TestCase("\u0000\u0001\u0002")]
+    public void Whatever_a_parser_throws_is_a_problem_of_that_file(string text)
+    {
+        var manifest = ManifestReader.Read("odd.yaml", System.Text.Encoding.UTF8.GetBytes(text));
+
+        manifest.Objects.ShouldBeEmpty();
+        manifest.Problems.ShouldNotBeEmpty();
+        manifest.Problems.ShouldAllBe(p => p.File == "odd.yaml");
+    }
+
     [Test]
     public void A_service_is_read_with_the_defaults_of_the_api()
     {
