@@ -92,7 +92,7 @@ internal static class GeneratorBench
                 foreach (var (_, isIPv6, document, _) in difference.Restored)
                     await kernel.RestoreAsync(isIPv6, document);
                 kernel.Ipvs.Execute(servers);
-                kernel.Route.AddHostAddresses(DocumentSet.Device, difference.Bound);
+                kernel.Route.AddHostAddresses(DocumentSet.Device, difference.Bound, isSource: false);
                 replayed.Add(watch.Elapsed.TotalMilliseconds);
             }
         }

@@ -4,12 +4,16 @@ using Conformance.Generator.Objects;
 namespace Conformance.Generator.Api;
 
 /// <summary>A change of one object, as the API server told it.</summary>
-/// <param name="Item">Null when it is gone, or is no object that can be used.</param>
+/// <param name="Item">Null when it is gone, or is none of a proxy's affair any more.</param>
 internal sealed record ApiChange(ObjectKey Key, object? Item);
 
 /// <summary>An object of a list or an event.</summary>
 /// <param name="Version">Its uid and resource version: it has changed exactly when this has.</param>
-internal sealed record ApiItem(ObjectKey Key, string Version, object? Item);
+internal sealed record ApiItem(ObjectKey Key, string Version, object? Item)
+{
+    /// <summary>Whether it cannot be read: then what is known of it from before stays.</summary>
+    internal bool IsInvalid { get; init; }
+}
 
 /// <summary>A resource that a proxy follows, and the selector by which kube-proxy chooses among its objects.</summary>
 internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector)
@@ -23,11 +27,12 @@ internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector
         new(ObjectKind.Node, "/api/v1/nodes", $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(nodeName)}"),
     ];
 
-    /// <summary>Reads an object; one that is invalid is told, and then like one that is not there.</summary>
+    /// <summary>Reads an object; one that is invalid is reported.</summary>
     /// <returns>Null when it has not even a name.</returns>
     internal ApiItem? Decode(Tree tree, long size, string source, Action<InputProblem> report)
     {
         var key = ObjectReader.KeyOf(Kind, tree);
+        var values = new List<InvalidFieldException>();
         try
         {
             if (key is null)
@@ -36,12 +41,15 @@ internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector
                 throw new InvalidFieldException(0, "", $"is larger than {Limits.Bytes} bytes");
             if (tree.Refused is { } refused)
                 throw new InvalidFieldException(0, "", refused.Text);
-            return new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree));
+            var item = new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree, values));
+            foreach (var value in values)
+                report(new InputProblem(source, 0, key.Value.ToString(), value.Field, value.Message) { IsOfValue = true });
+            return item;
         }
         catch (InvalidFieldException e)
         {
             report(new InputProblem(source, 0, key?.ToString() ?? "an object", e.Field, e.Message));
-            return key is null ? null : new ApiItem(key.Value, VersionOf(tree), null);
+            return key is null ? null : new ApiItem(key.Value, VersionOf(tree), null) { IsInvalid = true };
         }
     }
 

@@ -119,7 +119,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
     {
         var (items, resourceVersion) = await ReadAsync(cancellationToken);
         // New ones first, and all in one: an endpoint that moved to another slice was never gone.
-        var changes = items.Where(i => _known.GetValueOrDefault(i.Key) != i.Version).Select(i => new ApiChange(i.Key, i.Item)).ToList();
+        var changes = items.Where(i => !i.IsInvalid && _known.GetValueOrDefault(i.Key) != i.Version).Select(i => new ApiChange(i.Key, i.Item)).ToList();
         changes.AddRange(_known.Keys.Except(items.Select(i => i.Key)).Select(gone => new ApiChange(gone, null)));
         _known.Clear();
         foreach (var item in items)
@@ -191,6 +191,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         {
             if (type == "DELETED")
                 Tell(item.Key, null, null);
+            else if (item.IsInvalid)
+                _known[item.Key] = item.Version;
             else
                 Tell(item.Key, item.Version, item.Item);
         }

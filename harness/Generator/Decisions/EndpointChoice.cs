@@ -16,14 +16,14 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
     internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool isCompatible)
     {
         var usesHints = service.UsesTopologyHints || (service.PrefersCloseEndpoints && !isCompatible);
-        var all = EndpointsOf(port, ipv6, slices, node.Name);
+        var all = EndpointsOf(port, ipv6, slices, node.Name, isCompatible);
         return new EndpointChoice(
             all,
             Usable(all, usesHints ? Hinted(all, node, knowsNodes: !isCompatible) : _ => true),
             Usable(all.FindAll(e => e.IsLocal), _ => true));
     }
 
-    private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName)
+    private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName, bool isCompatible)
     {
         var endpoints = new List<PortEndpoint>();
         Dictionary<RealServer, int>? seen = null;
@@ -40,15 +40,40 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
                     var server = new RealServer(endpoint.Address, slicePort.Port);
                     var found = new PortEndpoint(server, endpoint, endpoint.NodeName is not null && endpoint.NodeName == nodeName);
                     seen ??= [];
-                    // While a slice is split or merged an endpoint stands in two: it is one.
+                    // While a slice is split or merged an endpoint stands in two; and the address of a pod that has ended may already be another's.
                     if (seen.TryAdd(server, endpoints.Count))
                         endpoints.Add(found);
                     else
-                        endpoints[seen[server]] = found;
+                        endpoints[seen[server]] = isCompatible ? found : Merge(endpoints[seen[server]], found);
                 }
             }
         }
         return endpoints;
+    }
+
+    /// <summary>
+    /// Two endpoints with one address are one, in the better state of the two whatever their order
+    /// (kubernetes/kubernetes#135266). Of two in the same state it is local if either is, and has the hints of both; without
+    /// hints in one, none.
+    /// </summary>
+    private static PortEndpoint Merge(PortEndpoint a, PortEndpoint b)
+    {
+        if (Rank(a.Endpoint) != Rank(b.Endpoint))
+            return Rank(a.Endpoint) > Rank(b.Endpoint) ? a : b;
+        return a with
+        {
+            IsLocal = a.IsLocal || b.IsLocal,
+            Endpoint = a.Endpoint with { HintedZones = Both(a.Endpoint.HintedZones, b.Endpoint.HintedZones), HintedNodes = Both(a.Endpoint.HintedNodes, b.Endpoint.HintedNodes) },
+        };
+
+        static int Rank(Endpoint endpoint) => endpoint switch
+        {
+            { IsReady: true } => 2,
+            { IsServing: true, IsTerminating: true } => 1,
+            _ => 0,
+        };
+
+        static IReadOnlyList<string>? Both(IReadOnlyList<string>? a, IReadOnlyList<string>? b) => a is null || b is null ? null : [.. a.Union(b, StringComparer.Ordinal)];
     }
 
     private static Predicate<PortEndpoint> Hinted(List<PortEndpoint> all, NodeState node, bool knowsNodes)

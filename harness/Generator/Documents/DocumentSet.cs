@@ -95,7 +95,11 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
 
     private static string AddressesOf(DesiredState state) =>
         string.Concat(state.Options.IpvsExcludeCidrs.Select(n => $"# excluded: {n}\n")) + $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
-            .Select(a => $"{a.Text()}/{a.GetAddressBytes().Length * 8}").Order(StringComparer.Ordinal).Select(a => $"address add {a} dev {Device}\n"));
+            .Select(a => $"address add {a.Text()}/{a.GetAddressBytes().Length * 8} dev {Device}{NotASource(a, state.Options)}\n").Order(StringComparer.Ordinal));
+
+    /// <summary>Keeps a virtual address from being the source of the node's own packets; kube-proxy does not.</summary>
+    private static string NotASource(IPAddress address, GeneratorOptions options) =>
+        options.CompatKubeProxy ? "" : address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? " scope host" : " preferred_lft 0";
 
     /// <summary>
     /// A dash lets sysctl(8) go on: in a namespace of its own a host's global settings cannot be written. A minimum, which it

@@ -128,10 +128,16 @@ missing | ipvsadm -R || true # judged by what is left
 left=$(missing | grep -v '^--set' || true)
 gone_reals | ipvsadm -R
 
-have=$(bound)
-served addresses.txt | while read -r verb _ address _; do
-    if [ "$verb" = address ] && ! grep -qxF "$address" <<<"$have"; then echo "address add $address dev kube-ipvs0"; fi
-done | ip -batch -
+# An address that is there, but bound otherwise (as a possible source of the node's own packets, say), is bound again.
+{ ip -o address show dev kube-ipvs0 | awk '{ print "have", $4, / scope host | deprecated / ? "quiet" : "source" }'; served addresses.txt; } | awk '
+    $1 == "have" { have[$2] = $3 }
+    $1 == "address" {
+        there = $3 in have
+        if (there && have[$3] == (/ scope host$| preferred_lft 0$/ ? "quiet" : "source")) next
+        if (there) print "address delete", $3, "dev kube-ipvs0"
+        print
+    }
+' | ip -batch -
 
 # What only the other mode (--compat kube-proxy, or not) has; a set that somebody uses stays.
 ipset list -n | { grep -E '^KUBE-(6-)?(NODE-PORT|NO-LOCAL-ENDPOINT)' || true; } | { grep -vxF -f <(awk '$1 == "create" { print $2 }' ipset.txt) || true; } | while read -r unwanted; do

@@ -92,6 +92,24 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
         throw Invalid(string.Create(CultureInfo.InvariantCulture, $"must be a number of {min} to {max}"));
     }
 
+    /// <summary>The values of a list, each read by itself: one that is invalid is reported and skipped, as its neighbours are not to blame.</summary>
+    internal List<T> Each<T>(Func<Field, T> read, List<InvalidFieldException> problems)
+    {
+        var values = new List<T>();
+        foreach (var item in Items)
+        {
+            try
+            {
+                values.Add(read(item));
+            }
+            catch (InvalidFieldException e)
+            {
+                problems.Add(e);
+            }
+        }
+        return values;
+    }
+
     internal IPAddress Address()
     {
         var address = Addresses.Parse(RequiredText) ?? throw Invalid("must be an IP address");
@@ -110,16 +128,42 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
     }
 }
 
-/// <summary>Addresses and networks as Kubernetes writes them; .NET alone also takes forms such as 10.1 and 0x7f.1.</summary>
+/// <summary>
+/// Addresses and networks as Kubernetes reads them in objects that are stored already (KEP-4858, netutils.ParseIPSloppy):
+/// leading zeros are decimal, and an IPv4-mapped IPv6 address is the IPv4 address. .NET alone takes forms such as 10.1 and 0x7f.1,
+/// and reads leading zeros as octal.
+/// </summary>
 internal static class Addresses
 {
     internal static IPAddress? Parse(string text)
     {
-        if (!IPAddress.TryParse(text, out var address))
+        if (!text.Contains(':', StringComparison.Ordinal))
+            return ParseIPv4(text);
+        if (text.Contains('%', StringComparison.Ordinal) || text.Contains('[', StringComparison.Ordinal))
             return null;
-        if (address.AddressFamily == AddressFamily.InterNetwork)
-            return address.ToString() == text ? address : null;
-        return text.Contains('%', StringComparison.Ordinal) || text.Contains('[', StringComparison.Ordinal) || address.IsIPv4MappedToIPv6 ? null : address;
+        // The IPv4 address at the end of one of IPv6 may have leading zeros as well.
+        if (text.Contains('.', StringComparison.Ordinal))
+        {
+            var colon = text.LastIndexOf(':');
+            if (ParseIPv4(text[(colon + 1)..]) is not { } tail)
+                return null;
+            text = $"{text[..(colon + 1)]}{tail}";
+        }
+        return IPAddress.TryParse(text, out var address) ? address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address : null;
+    }
+
+    private static IPAddress? ParseIPv4(string text)
+    {
+        var bytes = new byte[4];
+        var parts = text.Split('.');
+        if (parts.Length != bytes.Length)
+            return null;
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit) || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None, CultureInfo.InvariantCulture, out bytes[i]))
+                return null;
+        }
+        return new IPAddress(bytes);
     }
 
     /// <summary>Whether a Service or an endpoint can have the address (API validation: ValidateNonSpecialIP).</summary>

@@ -7,15 +7,22 @@ namespace Conformance.Generator.Input;
 /// <param name="Field">Path of the field, such as spec.ports[0].port; empty when it is not about one.</param>
 public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message)
 {
+    /// <summary>Whether only the value of the field was skipped, and the object is used without it.</summary>
+    public bool IsOfValue { get; init; }
+
     /// <summary>One line: what an object says cannot begin another, nor move the cursor of who reads it.</summary>
-    public override string ToString() => Printable($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} is left out: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
+    public override string ToString() => Printable($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} {(IsOfValue ? "is used without a value" : "is left out")}: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
 
     private static string Printable(string text) => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"\\x{(int)c:x2}") : c.ToString())) : text;
 }
 
 /// <summary>What a file holds: a Service, EndpointSlice or NodeObject each, and what was left out.</summary>
 /// <param name="IsTorn">Whether a part could not even be parsed, so that objects may be missing.</param>
-public sealed record Manifest(IReadOnlyList<object> Objects, IReadOnlyList<InputProblem> Problems, bool IsTorn);
+public sealed record Manifest(IReadOnlyList<object> Objects, IReadOnlyList<InputProblem> Problems, bool IsTorn)
+{
+    /// <summary>The objects that are there and invalid: of these the last good state is worth more than none.</summary>
+    internal IReadOnlyList<ObjectKey> Invalid { get; init; } = [];
+}
 
 /// <summary>Reads manifests: YAML with several documents, JSON, and lists, as <c>kubectl get -o yaml|json</c> prints them.</summary>
 public static class ManifestReader
@@ -25,17 +32,18 @@ public static class ManifestReader
     {
         var objects = new List<object>();
         var problems = new List<InputProblem>();
+        var invalid = new List<ObjectKey>();
         var torn = false;
         var mark = System.Text.Encoding.UTF8.Preamble;
         var text = content.AsMemory(content.AsSpan().StartsWith(mark) ? mark.Length : 0);
         if (LooksLikeJson(text.Span))
         {
             Try(1, "the rest of the file", () => JsonTrees.Read(text.Span, Handle));
-            return new Manifest(objects, problems, torn);
+            return new Manifest(objects, problems, torn) { Invalid = invalid };
         }
         foreach (var (line, document) in YamlTrees.Documents(System.Text.Encoding.UTF8.GetString(text.Span)))
             Try(line, "this document", () => YamlTrees.Read(document, line, Handle));
-        return new Manifest(objects, problems, torn);
+        return new Manifest(objects, problems, torn) { Invalid = invalid };
 
         void Try(int line, string subject, Action read)
         {
@@ -57,6 +65,7 @@ public static class ManifestReader
 
         void Handle(Tree tree, long size)
         {
+            var values = new List<InvalidFieldException>();
             try
             {
                 if (size > Limits.Bytes)
@@ -68,7 +77,7 @@ public static class ManifestReader
                     foreach (var item in items)
                         Handle(item, 0);
                 }
-                else if (tree.Kind != TreeKind.Null && ObjectReader.Read(tree) is { } read)
+                else if (tree.Kind != TreeKind.Null && ObjectReader.Read(tree, values) is { } read)
                 {
                     objects.Add(read);
                 }
@@ -76,7 +85,11 @@ public static class ManifestReader
             catch (InvalidFieldException e)
             {
                 problems.Add(new InputProblem(name, e.Line, ObjectReader.Describe(tree), e.Field, e.Message));
+                if (ObjectReader.KeyOf(tree) is { } key)
+                    invalid.Add(key);
+                return;
             }
+            problems.AddRange(values.Select(v => new InputProblem(name, v.Line, ObjectReader.Describe(tree), v.Field, v.Message) { IsOfValue = true }));
         }
     }
 

@@ -17,17 +17,18 @@ internal static class ObjectReader
     /// <summary>What the cluster's autoscaler puts on a node before it deletes it.</summary>
     private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
 
+    /// <param name="problems">Takes the values that are invalid and were skipped, of an object that can be served without them.</param>
     /// <returns>A Service, EndpointSlice or NodeObject; null for a kind that is not a proxy's affair.</returns>
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
-    internal static object? Read(Tree tree)
+    internal static object? Read(Tree tree, List<InvalidFieldException> problems)
     {
         var root = new Field(tree, "", tree.Line);
         var (version, kind) = (root["apiVersion"], root["kind"].Text);
         return (version.Text, kind) switch
         {
-            ("v1", "Service") => Read(ObjectKind.Service, tree),
-            ("discovery.k8s.io/v1", "EndpointSlice") => Read(ObjectKind.EndpointSlice, tree),
-            ("v1", "Node") => Read(ObjectKind.Node, tree),
+            ("v1", "Service") => Read(ObjectKind.Service, tree, problems),
+            ("discovery.k8s.io/v1", "EndpointSlice") => Read(ObjectKind.EndpointSlice, tree, problems),
+            ("v1", "Node") => Read(ObjectKind.Node, tree, problems),
             (_, null or "") => throw root["kind"].Invalid("is required"),
             (null or "", _) => throw version.Invalid("is required"),
             // Other groups have kinds of these names too; another version of our own group is a mistake.
@@ -48,18 +49,22 @@ internal static class ObjectReader
     }
 
     /// <summary>An object of a kind that is known: the items of an API server's lists do not tell theirs.</summary>
+    /// <inheritdoc cref="Read(Tree, List{InvalidFieldException})" path="/param"/>
     /// <returns>Null for an EndpointSlice that is not a proxy's affair.</returns>
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
-    internal static object? Read(ObjectKind kind, Tree tree)
+    internal static object? Read(ObjectKind kind, Tree tree, List<InvalidFieldException> problems)
     {
         var root = new Field(tree, "", tree.Line);
         return kind switch
         {
-            ObjectKind.Service => ReadService(root),
-            ObjectKind.EndpointSlice => ReadSlice(root),
-            _ => ReadNode(root),
+            ObjectKind.Service => ReadService(root, problems),
+            ObjectKind.EndpointSlice => ReadSlice(root, problems),
+            _ => ReadNode(root, problems),
         };
     }
+
+    /// <summary>The kind and name of an object that may be invalid; null for what is none of a proxy's kinds, or has no name.</summary>
+    internal static ObjectKey? KeyOf(Tree tree) => tree.Kind == TreeKind.Mapping && Enum.TryParse<ObjectKind>(tree["kind"]?.Text, out var kind) ? KeyOf(kind, tree) : null;
 
     /// <summary>The name of an object that may be invalid; null where there is none.</summary>
     internal static ObjectKey? KeyOf(ObjectKind kind, Tree tree)
@@ -90,7 +95,7 @@ internal static class ObjectReader
             : throw field.Invalid("must be of lower-case letters, digits, '-' and '.'");
     }
 
-    private static Service ReadService(Field root)
+    private static Service ReadService(Field root, List<InvalidFieldException> problems)
     {
         var spec = root["spec"];
         var type = spec["type"].OneOf("ClusterIP", "NodePort", "LoadBalancer", "ExternalName");
@@ -100,8 +105,8 @@ internal static class ObjectReader
         var ports = Ports(spec["ports"]);
         if (type != "ExternalName" && clusterIPs is not null && ports.Count == 0)
             throw spec["ports"].Invalid("is required");
-        var externalIPs = spec["externalIPs"].Items.Select(f => f.Address()).ToList();
-        var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && externalIPs.Count > 0);
+        var externalIPs = spec["externalIPs"].Each(f => f.Address(), problems);
+        var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && spec["externalIPs"].Items.Any());
         var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local" && acceptsExternal;
         return new Service
         {
@@ -112,8 +117,9 @@ internal static class ObjectReader
             AcceptsExternalTraffic = acceptsExternal,
             ClusterIPs = clusterIPs ?? [],
             ExternalIPs = externalIPs,
-            LoadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Items.Where(i => i["ip"].IsThere && i["ipMode"].OneOf("VIP", "Proxy") == "VIP").Select(i => i["ip"].Address())],
-            LoadBalancerSourceRanges = [.. spec["loadBalancerSourceRanges"].Items.Select(f => f.Network())],
+            // An entry may have a name instead. An empty address is what some controllers write for none.
+            LoadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems).OfType<IPAddress>()],
+            LoadBalancerSourceRanges = SourceRanges(spec["loadBalancerSourceRanges"], problems),
             Ports = ports,
             ExternalPolicyIsLocal = externalIsLocal,
             InternalPolicyIsLocal = spec["internalTrafficPolicy"].OneOf("Cluster", "Local") == "Local",
@@ -125,6 +131,13 @@ internal static class ObjectReader
             UsesTopologyHints = UsesHints(annotations),
             PrefersCloseEndpoints = spec["trafficDistribution"].Text is "PreferClose" or "PreferSameZone" or "PreferSameNode",
         };
+    }
+
+    /// <summary>A range that cannot be read is skipped, but the firewall stays closed: of ranges that are all invalid one is made that nobody is in.</summary>
+    private static List<IPNetwork> SourceRanges(Field field, List<InvalidFieldException> problems)
+    {
+        var ranges = field.Each(f => f.Network(), problems);
+        return ranges.Count == 0 && field.Items.Any() ? [IPNetwork.Parse("255.255.255.255/32"), IPNetwork.Parse("100::/128")] : ranges;
     }
 
     /// <summary>
@@ -192,7 +205,7 @@ internal static class ObjectReader
         return DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : throw field.Invalid("must be a time such as 2026-01-31T12:00:00Z");
     }
 
-    private static EndpointSlice? ReadSlice(Field root)
+    private static EndpointSlice? ReadSlice(Field root, List<InvalidFieldException> problems)
     {
         var family = root["addressType"].OneOf("", "IPv4", "IPv6", "FQDN");
         if (family.Length == 0)
@@ -207,7 +220,7 @@ internal static class ObjectReader
         return new EndpointSlice(
             name, name with { Name = serviceName }, family == "IPv6",
             [.. root["ports"].Items.Where(p => p["port"].IsThere).Select(p => new SlicePort(p["name"].Text ?? "", ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!))],
-            [.. root["endpoints"].Items.SelectMany(e => Endpoints(e, addressFamily))]);
+            [.. root["endpoints"].Each(e => Endpoints(e, addressFamily).ToList(), problems).SelectMany(e => e)]);
     }
 
     private static IEnumerable<Endpoint> Endpoints(Field item, AddressFamily family)
@@ -225,15 +238,15 @@ internal static class ObjectReader
         static List<string>? Names(Field hints) => hints.IsThere ? [.. hints.Items.Select(h => h["name"].RequiredText)] : null;
     }
 
-    private static NodeObject ReadNode(Field root)
+    private static NodeObject ReadNode(Field root, List<InvalidFieldException> problems)
     {
         var spec = root["spec"];
-        var cidrs = spec["podCIDRs"].Items.Select(f => f.Network()).ToList();
-        if (cidrs.Count == 0 && spec["podCIDR"].IsThere)
+        var cidrs = spec["podCIDRs"].Each(f => f.Network(), problems);
+        if (cidrs.Count == 0 && spec["podCIDR"].Text is { Length: > 0 } && !spec["podCIDRs"].Items.Any())
             cidrs = [spec["podCIDR"].Network()];
         return new NodeObject(
             NameIn(root["metadata"]["name"]), root["metadata"]["labels"][ZoneLabel].Text, cidrs,
-            [.. root["status"]["addresses"].Items.Where(a => a["type"].Text == "InternalIP").Select(a => a["address"].Address())])
+            [.. root["status"]["addresses"].Each(a => a["type"].Text == "InternalIP" ? a["address"].Address() : null, problems).OfType<IPAddress>()])
         {
             IsLeaving = root["metadata"]["deletionTimestamp"].IsThere || spec["taints"].Items.Any(t => t["key"].Text == LeavingTaint),
         };

@@ -38,21 +38,21 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
 
     /// <summary>A virtual server that is somebody else's has neither an address on kube-ipvs0 nor an entry in a set of ours.</summary>
     private bool IsOurs(IpvsKey key, LiveState live) => !options.IsExcluded(key.Address)
-        && (live.Bound?.Contains(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
+        && (live.Bound?.ContainsKey(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
             || (!s_healthChecks.Contains(s.Key) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
 
     private void RemoveAddresses(LiveState live)
     {
         if (live.Bound is null)
             return;
-        var kept = options.CompatKubeProxy ? [] : live.Bound.Where(options.IsExcluded).ToList();
+        var kept = options.CompatKubeProxy ? [] : live.Bound.Keys.Where(options.IsExcluded).ToList();
         if (kept.Count == 0)
         {
             Delete("device", DocumentSet.Device, () => kernel.Route.DeleteLink(DocumentSet.Device));
             return;
         }
-        foreach (var address in live.Bound.Except(kept))
-            Delete("address", address.ToString(), () => kernel.Route.DeleteAddress(DocumentSet.Device, address, address.GetAddressBytes().Length * 8));
+        foreach (var (address, form) in live.Bound.Where(b => !kept.Contains(b.Key)).SelectMany(b => b.Value.Select(f => (b.Key, f))))
+            Delete("address", address.ToString(), () => kernel.Route.DeleteAddress(DocumentSet.Device, address, form.PrefixLength));
     }
 
     private async Task RemoveRulesAsync(LiveRules live, bool ipv6)

@@ -43,7 +43,11 @@ public sealed class Difference
 
     public List<IPAddress> Bound { get; } = [];
 
-    public List<IPAddress> Unbound { get; } = [];
+    /// <summary>Addresses that go.</summary>
+    public List<(IPAddress Address, int PrefixLength)> Unbound { get; } = [];
+
+    /// <summary>Forms of addresses that are bound otherwise than they should be: they go directly before they are bound rightly.</summary>
+    public List<(IPAddress Address, int PrefixLength)> Rebound { get; } = [];
 
     public List<IpvsService> AddedServers { get; } = [];
 
@@ -70,7 +74,7 @@ public sealed class Difference
         var difference = new Difference(desired, live, node);
         difference.CompareSettings();
         difference.CompareRules();
-        foreach (var address in desired.BoundAddresses.Union(live.Bound ?? []))
+        foreach (var address in desired.BoundAddresses.Union(live.Bound?.Keys ?? Enumerable.Empty<IPAddress>()))
             difference.CompareAddress(address);
         if (areTablesKnown)
             return difference;
@@ -113,7 +117,7 @@ public sealed class Difference
             .Concat(EditedReals.Select(r => new Change("real server", "edit", $"{r.Key} -> {Text(r.Destination)} {r.Destination.Method} weight {r.Destination.Weight}")))
             .Concat(RemovedReals.Select(r => new Change("real server", "delete", $"{r.Key} -> {r.Real}")))
             .Concat(Bound.Select(a => new Change("address", "add", a.ToString())))
-            .Concat(Unbound.Select(a => new Change("address", "delete", a.ToString())))
+            .Concat(Rebound.Concat(Unbound).Select(a => new Change("address", "delete", a.PrefixLength == a.Address.GetAddressBytes().Length * 8 ? a.Address.ToString() : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{a.Address}/{a.PrefixLength}"))))
             .Concat(DeletedEntries.SelectMany(s => s.Value.Select(e => new Change("entry", "delete", $"{s.Key.Name} {e.Format(s.Key.Definition.Type)}"))))
             .Concat(DestroyedSets.Select(s => new Change("set", "delete", s)));
 
@@ -185,12 +189,19 @@ public sealed class Difference
 
     private void CompareAddress(IPAddress address)
     {
-        var isThere = _live.Bound?.Contains(address) ?? false;
-        if (_desired.IsBound(address) && !isThere)
-            Bound.Add(address);
+        var there = _live.Bound?.GetValueOrDefault(address) ?? [];
+        if (_desired.IsBound(address))
+        {
+            var right = BoundAddress.Of(address, _desired.Options.CompatKubeProxy);
+            if (!there.Contains(right))
+                Bound.Add(address);
+            Rebound.AddRange(there.Where(a => a != right).Select(a => (address, a.PrefixLength)));
+        }
         // kube-proxy takes addresses away even in networks that are excluded.
-        else if (isThere && !_desired.IsBound(address) && (_desired.Options.CompatKubeProxy || !_desired.Options.IsExcluded(address)))
-            Unbound.Add(address);
+        else if (_desired.Options.CompatKubeProxy || !_desired.Options.IsExcluded(address))
+        {
+            Unbound.AddRange(there.Select(a => (address, a.PrefixLength)));
+        }
     }
 
     private void CompareServer(IpvsKey key)

@@ -168,9 +168,7 @@ public sealed class KernelPort : IDisposable
         }
     }
 
-    private HashSet<IPAddress>? BoundAddresses()
-    {
-        var device = Route.Links().FirstOrDefault(l => l.Name == DocumentSet.Device);
-        return device is null ? null : [.. Route.Addresses().Where(a => a.LinkIndex == device.Index && !a.Address.IsIPv6LinkLocal).Select(a => a.Address)];
-    }
+    private Dictionary<IPAddress, List<BoundAddress>>? BoundAddresses() => Route.Links().FirstOrDefault(l => l.Name == DocumentSet.Device) is not { } device ? null
+        : Route.Addresses().Where(a => a.LinkIndex == device.Index && !a.Address.IsIPv6LinkLocal)
+            .GroupBy(a => a.Address).ToDictionary(g => g.Key, g => g.Select(a => new BoundAddress(a.PrefixLength, a.IsSource)).ToList());
 }

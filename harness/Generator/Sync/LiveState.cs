@@ -13,6 +13,13 @@ public sealed class LiveServer(IpvsService service)
     public Dictionary<RealServer, IpvsDestination> RealServers { get; } = [];
 }
 
+/// <summary>How an address is bound: a program that is not ours may have given it another network, or let it be a source.</summary>
+public readonly record struct BoundAddress(int PrefixLength, bool IsSource)
+{
+    /// <summary>As the generator binds a virtual address: without a network, and never the source of the node's own packets. kube-proxy lets it be one.</summary>
+    public static BoundAddress Of(IPAddress address, bool isCompatible) => new(address.GetAddressBytes().Length * 8, isCompatible);
+}
+
 /// <summary>
 /// What the kernel has, as far as it is our affair: read from it once, and kept up to date with what is written, so that
 /// a change need not read anything again. The drift check reads it anew.
@@ -27,8 +34,8 @@ public sealed class LiveState
     /// <summary>Sets of our names that have another type than ours: they cannot be used.</summary>
     public Dictionary<string, string> ForeignTypes { get; } = new(StringComparer.Ordinal);
 
-    /// <summary>The addresses of kube-ipvs0; null when there is no such device.</summary>
-    public HashSet<IPAddress>? Bound { get; set; }
+    /// <summary>The addresses of kube-ipvs0, each with the forms in which it is there; null when there is no such device.</summary>
+    public Dictionary<IPAddress, List<BoundAddress>>? Bound { get; set; }
 
     /// <summary>The rules of both families.</summary>
     public required LiveRules Iptables { get; set; }

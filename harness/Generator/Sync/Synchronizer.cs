@@ -126,7 +126,7 @@ public sealed class Synchronizer(KernelPort kernel)
         AddEntries(difference, desired, isExempting: false);
         DeleteEntries(difference, isExempting: true);
         // An address goes before its virtual servers do: no packet to it meets the host's own sockets.
-        Send(difference.Unbound, kernel.Route.DeleteHostAddresses, address => _live!.Bound!.Remove(address));
+        Unbind(difference.Unbound);
         Send(difference.DeletedServers.Select(k => (kernel.Ipvs.Delete(k), (Action)(() => Forget(k)))));
         if (!_isBroken)
             await ApplyRulesAsync(difference);
@@ -135,7 +135,10 @@ public sealed class Synchronizer(KernelPort kernel)
         ApplyServers(difference);
         var unserved = difference.AddedServers.Select(s => s.Key!.Value).Where(k => !_live!.Servers.ContainsKey(k)).ToList();
         Withhold(unserved);
-        Send(unserved.Count == 0 ? difference.Bound : difference.Bound.FindAll(a => _live!.Servers.Keys.Any(k => k.Address.Equals(a))), kernel.Route.AddHostAddresses, address => _live!.Bound!.Add(address));
+        Unbind(difference.Rebound); // for a moment only: they are bound again at once
+        var bound = unserved.Count == 0 ? difference.Bound : difference.Bound.FindAll(a => _live!.Servers.Keys.Any(k => k.Address.Equals(a)));
+        var isSource = desired.Options.CompatKubeProxy;
+        Send(bound, addresses => kernel.Route.AddHostAddresses(Documents.DocumentSet.Device, addresses, isSource), address => _live!.Bound![address] = [BoundAddress.Of(address, isSource)]);
         Drain(difference.RemovedReals);
         AddEntries(difference, desired, isExempting: true);
         DeleteEntries(difference, isExempting: false);
@@ -279,8 +282,13 @@ public sealed class Synchronizer(KernelPort kernel)
         Note(all, all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)), request => request.Done());
     }
 
-    private void Send(List<IPAddress> addresses, Func<string, IEnumerable<IPAddress>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<IPAddress> done) =>
-        Note(addresses, addresses.Count == 0 ? [] : change(Documents.DocumentSet.Device, addresses), done);
+    private void Unbind(List<(IPAddress Address, int PrefixLength)> addresses) => Send(addresses, a => kernel.Route.DeleteAddresses(Documents.DocumentSet.Device, a), gone =>
+    {
+        if (_live!.Bound!.TryGetValue(gone.Address, out var forms) && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
+            _live.Bound.Remove(gone.Address);
+    });
+
+    private void Send<T>(List<T> addresses, Func<IEnumerable<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done) => Note(addresses, addresses.Count == 0 ? [] : change(addresses), done);
 
     /// <summary>Of a batch, what failed is an error and the rest is done.</summary>
     private void Note<T>(List<T> sent, IReadOnlyList<(int Index, KernelException Error)> failures, Action<T> done)

@@ -231,7 +231,8 @@ internal sealed class FileFeed : IFeed
             return;
         }
         _unread.Remove(file);
-        _objects[file] = [.. manifest.Objects];
+        // An object that has become invalid stays as it was: what is served is not taken away for a mistake.
+        _objects[file] = [.. manifest.Objects, .. before.Where(b => manifest.Invalid.Contains(ObjectKey.Of(b)) && !manifest.Objects.Any(o => ObjectKey.Of(o) == ObjectKey.Of(b)))];
         Exchange(file, before, _objects[file], cluster, taken);
         taken.Reasons.Add(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
     }

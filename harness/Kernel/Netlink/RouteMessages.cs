@@ -38,6 +38,7 @@ internal static class RouteMessages
 
     internal const ushort IFA_ADDRESS = 1;
     internal const ushort IFA_LOCAL = 2;
+    internal const ushort IFA_CACHEINFO = 6;
     internal const byte IFA_F_NODAD = 0x02;
 
     internal const ushort RTA_DST = 1;
@@ -48,6 +49,7 @@ internal static class RouteMessages
     internal const byte RTPROT_STATIC = 4;
     internal const byte RT_SCOPE_UNIVERSE = 0;
     internal const byte RT_SCOPE_LINK = 253;
+    internal const byte RT_SCOPE_HOST = 254;
     internal const byte RT_SCOPE_NOWHERE = 255;
     internal const byte RTN_UNICAST = 1;
     internal const uint RTNH_F_ONLINK = 4;

@@ -12,7 +12,11 @@ namespace Conformance.Kernel.Netlink;
 public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, uint Mtu, PhysicalAddress Address, int Master);
 
 /// <summary>An address on an interface.</summary>
-public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength);
+public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength)
+{
+    /// <summary>Whether the kernel may choose it as the source of packets that leave the node.</summary>
+    public bool IsSource { get; init; } = true;
+}
 
 /// <summary>A route of the main table; no gateway means connected, no destination means default.</summary>
 public sealed record RouteInfo(IPNetwork Destination, IPAddress? Gateway, int LinkIndex);
@@ -112,14 +116,27 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, prefixLength)));
 
     /// <summary>Adds many addresses without a network around them (/32, /128), as ip(8) does it: IPv6 with duplicate address detection where the interface is up.</summary>
+    /// <param name="isSource">
+    /// Whether the kernel may choose them as the source of the node's own packets. One that it may not has, in IPv4, the scope
+    /// host (inet_select_addr in net/ipv4/devinet.c), and in IPv6 no preferred lifetime (RFC 6724, rule 3).
+    /// </param>
     /// <returns>Those that failed, by their number.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
-        (FormattableString)$"add the address {a} to {link}", AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
+    public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses, bool isSource) => _socket.TryExecute(addresses.Select(a => (
+        (FormattableString)$"add the address {a} to {link}", HostAddressRequest(link, a, isSource))));
 
-    /// <summary>Deletes many addresses that have no network around them.</summary>
-    /// <inheritdoc cref="AddHostAddresses"/>
-    public IReadOnlyList<(int Index, KernelException Error)> DeleteHostAddresses(string link, IEnumerable<IPAddress> addresses) => _socket.TryExecute(addresses.Select(a => (
-        (FormattableString)$"delete the address {a} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a, a.GetAddressBytes().Length * 8, flags: 0))));
+    /// <summary>Deletes many addresses, each with the length of its prefix.</summary>
+    /// <returns>Those that failed, by their number.</returns>
+    public IReadOnlyList<(int Index, KernelException Error)> DeleteAddresses(string link, IEnumerable<(IPAddress Address, int PrefixLength)> addresses) => _socket.TryExecute(addresses.Select(a => (
+        (FormattableString)$"delete the address {a.Address}/{a.PrefixLength} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a.Address, a.PrefixLength, flags: 0))));
+
+    private NetlinkRequest HostAddressRequest(string link, IPAddress address, bool isSource)
+    {
+        var scope = isSource || address.AddressFamily == AddressFamily.InterNetworkV6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST;
+        var request = AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, address.GetAddressBytes().Length * 8, flags: 0, scope);
+        if (!isSource && address.AddressFamily == AddressFamily.InterNetworkV6)
+            request.Attribute(IFA_CACHEINFO, [.. BitConverter.GetBytes(0u), .. BitConverter.GetBytes(uint.MaxValue), .. new byte[8]]); // preferred, valid, two time stamps
+        return request;
+    }
 
     public void DeleteAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
         $"delete the address {address}/{prefixLength} of {link}",
@@ -165,7 +182,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             var head = message.Fixed<ifaddrmsg>();
             var attributes = message.Attributes(Marshal.SizeOf<ifaddrmsg>());
             var address = attributes.Address(IFA_LOCAL) ?? attributes.Address(IFA_ADDRESS);
-            return new AddressInfo((int)head.ifa_index, address!, head.ifa_prefixlen);
+            var preferred = attributes.Find(IFA_CACHEINFO) is { Length: >= 4 } cache ? BitConverter.ToUInt32(cache.Span) : uint.MaxValue;
+            return new AddressInfo((int)head.ifa_index, address!, head.ifa_prefixlen) { IsSource = head.ifa_scope != RT_SCOPE_HOST && preferred != 0 };
         })];
 
     /// <summary>The routes of the main table, both families.</summary>
@@ -224,13 +242,14 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         return destination.PrefixLength > 0 ? request.Attribute(RTA_DST, destination.BaseAddress) : request;
     }
 
-    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags options, string link, IPAddress address, int prefixLength, byte flags = IFA_F_NODAD) =>
+    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags options, string link, IPAddress address, int prefixLength, byte flags = IFA_F_NODAD, byte scope = RT_SCOPE_UNIVERSE) =>
         new NetlinkRequest(type, options)
             .Fixed(new ifaddrmsg
             {
                 ifa_family = Family(address),
                 ifa_prefixlen = (byte)prefixLength,
                 ifa_flags = flags,
+                ifa_scope = scope,
                 ifa_index = (uint)IndexOf(link),
             })
             .Attribute(IFA_LOCAL, address)

@@ -72,7 +72,7 @@ public sealed class ApplyScriptTests : ProgramFixture
         (await Node.Command(Path.Combine(Folder, "apply.sh")).ExecuteAsync()).StandardError.ShouldBeEmpty();
 
         Servers().ShouldBe(["10.96.0.5:80", "10.96.0.6:81", "10.96.0.7:80", "172.30.5.5:30080"]);
-        (await Node.RunAsync("ip -o address show dev kube-ipvs0 scope global")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(3);
+        (await Node.RunAsync("ip -o address show dev kube-ipvs0")).Split('\n', StringSplitOptions.RemoveEmptyEntries).Length.ShouldBe(3);
         var table = await Node.RunAsync("ipvsadm -Sn");
         table.ShouldContain("-a -t 10.96.0.5:80 -r 10.244.1.8:8080 -m -w 0", Case.Sensitive, "its connection goes on, no new one comes");
         table.ShouldNotContain("10.96.0.7:80 -r 10.244.1.8", Case.Sensitive, "it has no connection to wait for");

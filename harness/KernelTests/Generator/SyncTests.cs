@@ -119,7 +119,7 @@ public sealed class SyncTests
     public async Task A_set_that_has_to_hold_more_than_it_was_made_for_is_enlarged()
     {
         await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
-        var options = new GeneratorOptions { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
+        var options = Options();
         var cluster = new Cluster();
         // Many Services, since adding to one virtual server takes the longer the more it has.
         for (var i = 0; i < 66; i++)
@@ -155,6 +155,48 @@ public sealed class SyncTests
         state.Files["ipset-save.txt"].ShouldContain("add MINE 1.2.3.4");
         state.Files["iptables-save.txt"].ShouldContain("-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT");
         state.Files["iptables-save.txt"].ShouldContain("-A KUBE-FIREWALL -m mark --mark 0x8000/0x8000 -j DROP");
+    }
+
+    [Test]
+    public async Task Virtual_addresses_are_never_the_source_of_the_node_s_own_packets()
+    {
+        await using var machine = await Machine.StartAsync(Scenario.Load("20-dual-stack"));
+        var node = machine.Node;
+        await machine.SyncAsync(Options(), Cluster());
+        // As Calico has its pods: behind links without addresses. The node's interface is made again, so that its index is the highest.
+        foreach (var command in new[] { "ip link del eth0", "ip link add eth0 type dummy", "ip link set eth0 up", "ip address add 192.168.113.101/24 dev eth0", "ip address add fd00:113::101/64 dev eth0 nodad", "ip link add pod type dummy", "ip link set pod up", "ip route add 10.244.0.99 dev pod", "ip route add fd00:244::99 dev pod" })
+            await node.RunAsync(command);
+
+        (await node.RunAsync("ip -4 route get 10.244.0.99")).ShouldMatch(@"src (192\.168\.113\.101|10\.244\.0\.1) ");
+        (await node.RunAsync("ip -6 route get fd00:244::99")).ShouldMatch("src (?!fd00:96::77 )fd00:");
+        (await node.RunAsync("ip -4 -o address show dev kube-ipvs0")).ShouldContain("inet 10.96.0.77/32 scope host kube-ipvs0");
+        (await node.RunAsync("ip -6 -o address show dev kube-ipvs0")).ShouldContain("inet6 fd00:96::77/128 scope global deprecated");
+        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+    }
+
+    [TestCase("10.96.0.77/32", Description = "as kube-proxy binds it")]
+    [TestCase("10.96.0.77/24", Description = "with a network")]
+    [TestCase("172.30.9.9/16", Description = "nobody's")]
+    public async Task Addresses_that_others_bound_are_bound_as_they_should_be_or_go(string address)
+    {
+        await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
+        await machine.Node.RunAsync("ip link add kube-ipvs0 type dummy");
+        await machine.Node.RunAsync($"ip address add {address} dev kube-ipvs0");
+
+        (await machine.SyncAsync(Options(), Cluster())).Errors.ShouldBeEmpty();
+
+        var there = (await machine.Node.RunAsync("ip -4 -o address show dev kube-ipvs0")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        there.ShouldHaveSingleItem().ShouldContain("inet 10.96.0.77/32 scope host kube-ipvs0");
+        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+    }
+
+    private static GeneratorOptions Options() => new() { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
+
+    private static Cluster Cluster()
+    {
+        var cluster = new Cluster();
+        cluster.Put(new Service { Name = new ObjectName("default", "both"), ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
+        return cluster;
     }
 
     [TestCase("wrr")]

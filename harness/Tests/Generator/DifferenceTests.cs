@@ -64,6 +64,40 @@ public sealed class DifferenceTests
         theirs.Ipvsadm.ShouldContain("-a -t 10.96.0.1:80 -r 10.244.1.1:8080");
     }
 
+    private const string Ready = "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: true, serving: true, terminating: false } }, ";
+    private const string Draining = "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: false, serving: true, terminating: true } }, ";
+    private const string Ended = "{ addresses: [10.244.0.1], nodeName: node2, conditions: { ready: false, serving: false, terminating: true } }, ";
+
+    [TestCase(Ready, Ended)]
+    [TestCase(Ended, Ready)]
+    [TestCase(Ready, Draining)]
+    [TestCase(Draining, Ready)]
+    [TestCase(Ended, Draining)]
+    [TestCase(Draining, Ended)]
+    public void An_endpoint_that_stands_twice_has_its_better_state(string first, string second)
+    {
+        const string service = "type: NodePort\n  externalTrafficPolicy: Local\n  internalTrafficPolicy: Local";
+        var twoSlices = ServiceText("x", "10.96.0.1", service, null, "") + SliceText("x", first) + SliceText("x", second).Replace("x-1", "x-2", StringComparison.Ordinal);
+        var documents = new[] { Both(service, null, first + second).Ours, DocumentSet.Of(new World(Options(compat: false), s_node, Read(twoSlices)).Desired, s_node) };
+
+        foreach (var ours in documents)
+        {
+            ours.Ipvsadm.Split('\n').Count(l => l.Contains("-a -t 10.96.0.1:80 -r 10.244.0.1:8080", StringComparison.Ordinal)).ShouldBe(1, "served once");
+            ours.Ipvsadm.ShouldContain("-a -t 192.168.113.101:30080 -r 10.244.0.1:8080", Case.Sensitive, "and local");
+        }
+    }
+
+    [TestCase("forNodes: [ { name: node1 } ]", "forNodes: [ { name: node2 } ]", true, Description = "hinted for both nodes")]
+    [TestCase("forNodes: [ { name: node2 } ]", "forNodes: [ { name: node2 } ]", false)]
+    public void An_endpoint_that_stands_twice_has_the_hints_of_both(string first, string second, bool isForUs)
+    {
+        var twice = string.Concat(new[] { first, second }.Select(h => $"{{ addresses: [10.244.1.1], nodeName: node2, hints: {{ {h} }} }}, "));
+        var ours = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null, twice + "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }").Ours;
+
+        ours.Ipvsadm.Contains("-r 10.244.1.1:8080", StringComparison.Ordinal).ShouldBe(isForUs);
+        ours.Ipvsadm.ShouldContain("-r 10.244.0.1:8080");
+    }
+
     [Test]
     public void Node_ports_match_address_and_port()
     {

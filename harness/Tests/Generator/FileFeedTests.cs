@@ -93,6 +93,22 @@ public sealed class FileFeedTests : IDisposable
     }
 
     [Test]
+    public async Task A_service_that_becomes_invalid_stays_as_it_was_until_it_is_valid_or_gone()
+    {
+        Write("services/s.yaml", "one");
+        _feed = new FileFeed([At("services")], () => { }, _ => { });
+        await ServicesAsync("one");
+
+        File.WriteAllText(At("services/s.yaml"), """{"kind":"Service","apiVersion":"v1","metadata":{"name":"one"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":0}]}}""");
+        Write("services/t.yaml", "two");
+        await ServicesAsync("one", "two");
+        _cluster.Services.Values.Single(s => s.Name.Name == "one").Ports.ShouldHaveSingleItem().Port.ShouldBe((ushort)80);
+        File.Delete(At("services/s.yaml"));
+
+        await ServicesAsync("two");
+    }
+
+    [Test]
     public async Task Changes_are_followed_after_more_has_happened_than_the_kernel_s_queue_holds()
     {
         Write("services/s.yaml", "one");
