@@ -49,6 +49,12 @@ public sealed record GeneratorOptions
     /// <summary>The networks whose node addresses serve node ports; none means all addresses.</summary>
     public IReadOnlyList<IPNetwork> NodePortAddresses { get; init; } = [];
 
+    /// <summary>Whether node ports are served on the primary address of each family alone (kube-proxy's word "primary", since v1.31).</summary>
+    public bool NodePortsOnPrimaryAddress { get; init; }
+
+    /// <summary>Whether node ports are not served on every address.</summary>
+    public bool LimitsNodePorts => NodePortsOnPrimaryAddress || NodePortAddresses.Count > 0;
+
     public int ConntrackMaxPerCore { get; init; } = 32768;
 
     public int ConntrackMin { get; init; } = 131072;
@@ -95,7 +101,15 @@ public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, 
     /// <summary>The node's own address of a family: what its Node object says first, else its first address.</summary>
     public IPAddress? PrimaryAddress(AddressFamily family) => InternalIPs.Concat(Addresses).FirstOrDefault(a => a.AddressFamily == family);
 
-    /// <summary>The addresses of a family on which node ports are served.</summary>
-    public IEnumerable<IPAddress> NodePortAddresses(GeneratorOptions options, AddressFamily family) =>
-        Addresses.Where(a => a.AddressFamily == family && (options.NodePortAddresses.Count == 0 || options.NodePortAddresses.Any(n => n.Contains(a))));
+    /// <summary>
+    /// The addresses of a family on which node ports are served. A family of which no network is named is served everywhere, as by
+    /// kube-proxy. In an excluded network virtual servers are somebody else's; kube-proxy writes them there, and never removes them.
+    /// </summary>
+    public IEnumerable<IPAddress> NodePortAddresses(GeneratorOptions options, AddressFamily family)
+    {
+        var networks = options.NodePortAddresses.Where(n => n.BaseAddress.AddressFamily == family).ToList();
+        return Addresses.Where(a => a.AddressFamily == family
+            && (options.NodePortsOnPrimaryAddress ? a.Equals(PrimaryAddress(family)) : networks.Count == 0 || networks.Exists(n => n.Contains(a)))
+            && (options.CompatKubeProxy || !options.IsExcluded(a)));
+    }
 }

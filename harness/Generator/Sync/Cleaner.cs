@@ -55,40 +55,44 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
             Delete("address", address.ToString(), () => kernel.Route.DeleteAddress(DocumentSet.Device, address, form.PrefixLength));
     }
 
+    /// <summary>Table by table, so that one that cannot be changed keeps no other: the rules that lead into our chains, whoever wrote them, and the chains.</summary>
     private async Task RemoveRulesAsync(LiveRules live, bool ipv6)
     {
-        var ours = RuleSet.Chains.Where(c => live.HasChain(c.Table, c.Chain)).ToList();
-        var document = new StringBuilder();
-        foreach (var table in ours.Select(c => c.Table).Distinct(StringComparer.Ordinal))
+        foreach (var table in live.Chains.Where(c => IsOurs(c.Table, c.Chain)).GroupBy(c => c.Table, StringComparer.Ordinal))
         {
-            document.Append('*').Append(table).Append('\n');
-            foreach (var (_, chain) in ours.Where(c => c.Table == table && c.Chain != SharedChain))
-                document.Append(':').Append(chain).Append(" - [0:0]\n");
-            foreach (var jump in RuleSet.Jumps.Where(j => j.Table == table).SelectMany(j => live.Of(j.Table, j.From).Where(r => r == j.Rule).Select(_ => j)))
-                document.Append("-D ").Append(jump.From).Append(' ').Append(jump.Rule).Append('\n');
-            foreach (var (_, chain) in ours.Where(c => c.Table == table && c.Chain != SharedChain))
-                document.Append("-X ").Append(chain).Append('\n');
-            document.Append("COMMIT\n");
+            List<(string Table, string Chain)> chains = [.. table];
+            var jumps = live.JumpsInto(IsOurs).Where(j => j.Table == table.Key).ToList();
+            if (await RestoreAsync(ipv6, RuleChanges.Removal(chains, jumps)) is not { } error)
+                continue;
+            // What cannot be deleted is emptied: then it does nothing any more.
+            _errors.Add(error);
+            var flushed = await RestoreAsync(ipv6, $"*{table.Key}\n{string.Concat(chains.Select(c => $":{c.Chain} - [0:0]\n"))}COMMIT\n");
+            _errors.Add($"{(ipv6 ? "IPv6" : "IPv4")}: {string.Join(", ", chains.Select(c => $"{c.Table} {c.Chain}"))} {(flushed is null ? "stay, without rules" : "stay")}: something else uses one of them.");
         }
-        if (document.Length > 0)
-            await RestoreAsync(ipv6, document.ToString());
-        if (!options.CompatKubeProxy && live.HasChain(RuleSet.NatTable, SharedChain) && !IsUsedByOthers(live))
-            await RestoreAsync(ipv6, $"*{RuleSet.NatTable}\n:{SharedChain} - [0:0]\n-X {SharedChain}\nCOMMIT\n");
+        if (!options.CompatKubeProxy && live.HasChain(RuleSet.NatTable, SharedChain) && !IsUsedByOthers(live)
+            && await RestoreAsync(ipv6, $"*{RuleSet.NatTable}\n:{SharedChain} - [0:0]\n-X {SharedChain}\nCOMMIT\n") is { } failure)
+        {
+            _errors.Add(failure);
+        }
     }
 
-    private static bool IsUsedByOthers(LiveRules live) => live.Chains.Except(RuleSet.Chains)
+    private bool IsOurs(string table, string chain) => chain != SharedChain && (RuleSet.Chains.Contains((table, chain)) || (!options.CompatKubeProxy && Leftovers.Has(table, chain)));
+
+    private static bool IsUsedByOthers(LiveRules live) => live.Chains.Except(RuleSet.Chains).Where(c => !Leftovers.Has(c.Table, c.Chain))
         .SelectMany(c => live.Of(c.Table, c.Chain)).Any(r => r.EndsWith($"-j {SharedChain}", StringComparison.Ordinal));
 
-    private async Task RestoreAsync(bool ipv6, string document)
+    /// <returns>What failed; null when nothing did.</returns>
+    private async Task<string?> RestoreAsync(bool ipv6, string document)
     {
         try
         {
             await kernel.RestoreAsync(ipv6, document);
             _changes.AddRange(document.Split('\n').Where(l => l.StartsWith("-X ", StringComparison.Ordinal)).Select(l => new Change($"{(ipv6 ? "IPv6" : "IPv4")} rule chain", "delete", l[3..])));
+            return null;
         }
         catch (GeneratorException e)
         {
-            _errors.Add(e.Message);
+            return e.Message;
         }
     }
 

@@ -181,7 +181,7 @@ public sealed class Difference
         foreach (var ipv6 in _node.ServesIPv6 ? new[] { false, true } : [false])
         {
             var rules = new RuleSet(_desired, _node, ipv6);
-            var changes = RuleChanges.Of(rules, _live.Rules(ipv6), ipv6);
+            var changes = RuleChanges.Of(rules, _live.Rules(ipv6), ipv6, removesLeftovers: !_desired.Options.CompatKubeProxy);
             if (changes.List.Count > 0)
                 Restored.Add((rules, ipv6, changes.Document, changes.List));
         }
@@ -258,7 +258,8 @@ public sealed class Difference
 /// <summary>The difference of one family's rules: in words, and as the document that removes it.</summary>
 internal sealed record RuleChanges(string Document, IReadOnlyList<Change> List)
 {
-    internal static RuleChanges Of(RuleSet wanted, LiveRules live, bool ipv6)
+    /// <param name="removesLeftovers">Whether chains of kube-proxy's iptables mode go as well.</param>
+    internal static RuleChanges Of(RuleSet wanted, LiveRules live, bool ipv6, bool removesLeftovers)
     {
         var kind = ipv6 ? "IPv6 rule" : "IPv4 rule";
         var changes = new List<Change>();
@@ -278,13 +279,33 @@ internal sealed record RuleChanges(string Document, IReadOnlyList<Change> List)
         }
         var jumps = RuleSet.Jumps.Where(j => !live.Of(j.Table, j.From).Contains(j.Rule, StringComparer.Ordinal)).ToList();
         changes.AddRange(jumps.Select(j => new Change(kind, "add", $"{j.Table} {j.From} {j.Rule}")));
+        List<(string Table, string Chain)> leftovers = removesLeftovers ? [.. live.LeftoverChains()] : [];
+        changes.AddRange(leftovers.Select(l => new Change($"{kind} chain", "delete", $"{l.Table} {l.Chain}, left by kube-proxy's iptables mode")));
         if (changes.Count == 0)
             return new RuleChanges("", changes);
         // Each jump goes to the head of its chain: the last one first.
         var document = wanted.ToDocument(withJumps: false);
         foreach (var jump in Enumerable.Reverse(jumps))
             document = Insert(document, jump);
-        return new RuleChanges(document, changes);
+        return new RuleChanges(Removal(leftovers, live.LeftoverJumps()) + document, changes);
+    }
+
+    /// <summary>Empties chains, deletes the rules that lead into them, and then the chains.</summary>
+    internal static string Removal(IReadOnlyList<(string Table, string Chain)> chains, IEnumerable<(string Table, string From, string Rule)> jumps)
+    {
+        var text = new System.Text.StringBuilder();
+        foreach (var table in chains.GroupBy(c => c.Table, StringComparer.Ordinal))
+        {
+            text.Append('*').Append(table.Key).Append('\n');
+            foreach (var (_, chain) in table)
+                text.Append(':').Append(chain).Append(" - [0:0]\n");
+            foreach (var (_, from, rule) in jumps.Where(j => j.Table == table.Key))
+                text.Append("-D ").Append(from).Append(' ').Append(rule).Append('\n');
+            foreach (var (_, chain) in table)
+                text.Append("-X ").Append(chain).Append('\n');
+            text.Append("COMMIT\n");
+        }
+        return text.ToString();
     }
 
     private static string Insert(string document, Jump jump)

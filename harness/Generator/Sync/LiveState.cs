@@ -69,9 +69,27 @@ public sealed class LiveRules
 
     public IEnumerable<(string Table, string Chain)> Chains => _chains.Keys;
 
+    /// <summary>Chains of kube-proxy's iptables mode that are still there.</summary>
+    public IEnumerable<(string Table, string Chain)> LeftoverChains() => Chains.Where(c => Leftovers.Has(c.Table, c.Chain));
+
+    /// <summary>Rules of other chains that lead into these.</summary>
+    public IEnumerable<(string Table, string From, string Rule)> LeftoverJumps() => JumpsInto(Leftovers.Has);
+
+    /// <summary>Rules that lead from chains outside a group into the group.</summary>
+    public IEnumerable<(string Table, string From, string Rule)> JumpsInto(Func<string, string, bool> isOfGroup) => _chains.Where(c => !isOfGroup(c.Key.Table, c.Key.Chain))
+        .SelectMany(c => c.Value.Where(r => Leftovers.TargetOf(r) is { } target && isOfGroup(c.Key.Table, target)).Select(r => (c.Key.Table, c.Key.Chain, r)));
+
     /// <summary>What the kernel has after a rule set has been written, its jumps included.</summary>
-    public void Become(RuleSet rules)
+    /// <param name="removesLeftovers">Whether the document has also removed chains of kube-proxy's iptables mode.</param>
+    public void Become(RuleSet rules, bool removesLeftovers)
     {
+        if (removesLeftovers)
+        {
+            foreach (var (table, chain) in LeftoverChains().ToList())
+                _chains.Remove((table, chain));
+            foreach (var (table, from, rule) in LeftoverJumps().ToList())
+                _chains[(table, from)].Remove(rule);
+        }
         foreach (var (table, chain) in RuleSet.Chains)
             _chains[(table, chain)] = [];
         foreach (var (table, chain, rule) in rules.Rules)

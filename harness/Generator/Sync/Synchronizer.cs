@@ -129,7 +129,7 @@ public sealed class Synchronizer(KernelPort kernel)
         Unbind(difference.Unbound);
         Send(difference.DeletedServers.Select(k => (kernel.Ipvs.Delete(k), (Action)(() => Forget(k)))));
         if (!_isBroken)
-            await ApplyRulesAsync(difference);
+            await ApplyRulesAsync(difference, desired);
         if (_isBroken)
             return; // neither a virtual server without its rules, nor an end of the old without the new
         ApplyServers(difference);
@@ -206,14 +206,14 @@ public sealed class Synchronizer(KernelPort kernel)
             Try(() => kernel.Route.AddDummy(Documents.DocumentSet.Device), () => _live!.Bound = []);
     }
 
-    private async Task ApplyRulesAsync(Difference difference)
+    private async Task ApplyRulesAsync(Difference difference, DesiredState desired)
     {
         foreach (var (rules, ipv6, document, _) in difference.Restored)
         {
             try
             {
                 await kernel.RestoreAsync(ipv6, document);
-                _live!.Rules(ipv6).Become(rules);
+                _live!.Rules(ipv6).Become(rules, removesLeftovers: !desired.Options.CompatKubeProxy);
             }
             catch (GeneratorException e)
             {

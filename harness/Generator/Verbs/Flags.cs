@@ -34,7 +34,7 @@ internal sealed partial class Flags
         new("ipvs-udp-timeout", "Time-out of UDP; 0 leaves the kernel's.", (o, v) => o with { IpvsUdpTimeoutSeconds = Seconds(v) }),
         new("masquerade-all", "Masquerade everything that goes to a ClusterIP.", (o, v) => o with { MasqueradeAll = Bool(v) }, IsSwitch: true),
         new("iptables-masquerade-bit", "Bit of the packet mark that asks for masquerading, 0 to 31 (14).", (o, v) => o with { IptablesMasqueradeBit = Number(v, 0, 31) }),
-        new("nodeport-addresses", "Networks whose node addresses serve node ports; none means all.", (o, v) => o with { NodePortAddresses = Networks(v) }),
+        new("nodeport-addresses", "Networks whose node addresses serve node ports, or primary for the node's first address of each family; none means all.", (o, v) => v.Trim() == "primary" ? o with { NodePortsOnPrimaryAddress = true, NodePortAddresses = [] } : o with { NodePortAddresses = Networks(v), NodePortsOnPrimaryAddress = false }),
         new("conntrack-max-per-core", "Connections to track for each processor (32768); 0 leaves the kernel's.", (o, v) => o with { ConntrackMaxPerCore = Number(v, 0, int.MaxValue) }),
         new("conntrack-min", "Connections to track at least (131072).", (o, v) => o with { ConntrackMin = Number(v, 0, int.MaxValue) }),
         new("conntrack-tcp-timeout-established", "Idle time-out of tracked TCP connections (24h).", (o, v) => o with { ConntrackTcpTimeoutEstablishedSeconds = Seconds(v) }),

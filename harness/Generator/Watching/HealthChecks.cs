@@ -9,41 +9,47 @@ namespace Conformance.Generator.Watching;
 
 /// <summary>
 /// Serves the health-check node ports: a load balancer asks whether this node has endpoints of a Service, and gets 200
-/// or 503 with the number of them, in kube-proxy's words (pkg/proxy/healthcheck). One listener for both families.
+/// or 503 with the number of them, in kube-proxy's words (pkg/proxy/healthcheck). One listener for both families, or one for each address of node ports.
 /// </summary>
 internal sealed class HealthChecks(Func<bool> isHealthy, Action<string> log) : IDisposable
 {
-    private readonly ConcurrentDictionary<ushort, (HealthCheck Check, HttpResponder? Responder)> _served = [];
+    private readonly ConcurrentDictionary<ushort, HealthCheck> _checks = [];
+    private readonly Dictionary<IPEndPoint, HttpResponder?> _served = [];
 
-    /// <summary>Opens, closes and updates ports. One that is in use is told and tried again at the next call.</summary>
-    internal void Update(IEnumerable<HealthCheck> wanted)
+    /// <summary>Opens, closes and updates ports. One that is in use is reported and tried again at the next call.</summary>
+    /// <param name="addresses">The addresses to listen on: those of node ports; null for every address of the node.</param>
+    internal void Update(IEnumerable<HealthCheck> wanted, IReadOnlyList<IPAddress>? addresses)
     {
+        addresses ??= [Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any];
         var checks = wanted.ToDictionary(c => c.Port);
-        foreach (var port in _served.Keys.Where(p => !checks.ContainsKey(p)).ToList())
+        var endPoints = checks.Keys.SelectMany(port => addresses.Select(a => new IPEndPoint(a, port))).ToHashSet();
+        foreach (var endPoint in _served.Keys.Where(e => !endPoints.Contains(e)).ToList())
         {
-            _served[port].Responder?.Dispose();
-            _served.TryRemove(port, out _);
+            _served[endPoint]?.Dispose();
+            _served.Remove(endPoint);
         }
+        foreach (var port in _checks.Keys.Where(p => !checks.ContainsKey(p)).ToList())
+            _checks.TryRemove(port, out _);
         foreach (var (port, check) in checks)
+            _checks[port] = check; // before the port is open: a probe may come at once
+        foreach (var endPoint in endPoints)
         {
-            var responder = _served.GetValueOrDefault(port).Responder;
-            _served[port] = (check, responder); // before the port is open: a probe may come at once
-            if (responder is null)
-                _served[port] = (check, Open(port));
+            if (_served.GetValueOrDefault(endPoint) is null)
+                _served[endPoint] = Open(endPoint);
         }
     }
 
-    public void Dispose() => Update([]);
+    public void Dispose() => Update([], []);
 
-    private HttpResponder? Open(ushort port)
+    private HttpResponder? Open(IPEndPoint endPoint)
     {
         try
         {
-            return new HttpResponder(new IPEndPoint(Socket.OSSupportsIPv6 ? IPAddress.IPv6Any : IPAddress.Any, port), _ => Answer(_served[port].Check));
+            return new HttpResponder(endPoint, _ => _checks.TryGetValue((ushort)endPoint.Port, out var check) ? Answer(check) : null);
         }
         catch (SocketException e)
         {
-            log($"health-check node port {port.ToString(CultureInfo.InvariantCulture)} cannot be served: {e.Message}; trying again at the next sync");
+            log(string.Create(CultureInfo.InvariantCulture, $"the health-check node port {endPoint} cannot be served: {e.Message}; trying again at the next sync"));
             return null;
         }
     }

@@ -64,7 +64,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         await ReadAllAsync(feed, cancellationToken);
         LookAtNode();
         await SyncAsync("start", isFull: true);
-        healthChecks.Update(_world?.Desired.HealthChecks ?? []);
+        healthChecks.Update(_world?.Desired.HealthChecks ?? [], HealthCheckAddresses());
 
         _ = TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken);
         _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
@@ -74,7 +74,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             if (reasons.Count == 0 && !isFull && _touched.IsNothing)
                 continue;
             await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons), isFull || _world is null);
-            healthChecks.Update(_world?.Desired.HealthChecks ?? []);
+            healthChecks.Update(_world?.Desired.HealthChecks ?? [], HealthCheckAddresses());
             if (options.IpvsMinSyncPeriod > TimeSpan.Zero)
                 await Task.Delay(options.IpvsMinSyncPeriod, cancellationToken);
         }
@@ -241,6 +241,11 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _disputes = disputes;
         _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", disputes.Count);
     }
+
+    /// <summary>Null for every address.</summary>
+    private IReadOnlyList<System.Net.IPAddress>? HealthCheckAddresses() => options.LimitsNodePorts && _world is { Node: var node }
+        ? [.. node.NodePortAddresses(options, AddressFamily.InterNetwork), .. node.NodePortAddresses(options, AddressFamily.InterNetworkV6)]
+        : null;
 
     private void LookAtNode() => _health.IsLeaving = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride)?.IsLeaving == true;
 

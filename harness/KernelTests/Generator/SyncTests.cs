@@ -190,6 +190,64 @@ public sealed class SyncTests
         (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
     }
 
+    private const string IptablesMode = """
+        *nat
+        :KUBE-SERVICES - [0:0]
+        :KUBE-NODEPORTS - [0:0]
+        :KUBE-SVC-ABCDEFGHIJKLMNOP - [0:0]
+        :KUBE-SEP-ABCDEFGHIJKLMNOP - [0:0]
+        :KUBE-PROXY-CANARY - [0:0]
+        -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
+        -A KUBE-SERVICES -d 10.96.0.77/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-ABCDEFGHIJKLMNOP
+        -A KUBE-SERVICES -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS
+        -A KUBE-SVC-ABCDEFGHIJKLMNOP -j KUBE-SEP-ABCDEFGHIJKLMNOP
+        -A KUBE-SEP-ABCDEFGHIJKLMNOP -p tcp -m tcp -j DNAT --to-destination 10.244.0.9:8080
+        COMMIT
+        *filter
+        :KUBE-EXTERNAL-SERVICES - [0:0]
+        :KUBE-SERVICES - [0:0]
+        :KUBE-FIREWALL - [0:0]
+        :MINE - [0:0]
+        -A INPUT -m conntrack --ctstate NEW -m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES
+        -A FORWARD -j MINE
+        -A MINE -p udp -j KUBE-EXTERNAL-SERVICES
+        -A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES
+        -A KUBE-EXTERNAL-SERVICES -p tcp -m tcp --dport 30080 -j REJECT
+        COMMIT
+
+        """;
+
+    [Test]
+    public async Task Leftovers_of_the_iptables_mode_are_reported_and_removed()
+    {
+        await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
+        await machine.Node.Command("iptables-restore", "--noflush").WithInput(IptablesMode).ExecuteAsync();
+
+        var result = await machine.SyncAsync(Options(), Cluster());
+
+        result.Errors.ShouldBeEmpty();
+        result.Changes.Select(c => c.ToString()).ShouldContain("- IPv4 rule chain filter KUBE-EXTERNAL-SERVICES, left by kube-proxy's iptables mode");
+        var rules = (await machine.StateAsync()).Files["iptables-save.txt"];
+        rules.ShouldNotContain(r => r.Contains("KUBE-SVC-", StringComparison.Ordinal) || r.Contains("KUBE-SEP-", StringComparison.Ordinal) || r.Contains("KUBE-NODEPORTS", StringComparison.Ordinal)
+            || r.Contains("EXTERNAL-SERVICES", StringComparison.Ordinal) || r.Contains("CANARY", StringComparison.Ordinal) || r == "-A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES");
+        rules.ShouldContain("-A FORWARD -j MINE", "others' rules stay");
+        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task Cleanup_removes_rules_of_others_that_lead_into_its_chains_and_leftovers()
+    {
+        await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
+        await machine.SyncAsync(Options(), Cluster());
+        await machine.Node.Command("iptables-restore", "--noflush").WithInput(IptablesMode).ExecuteAsync();
+        await machine.Node.RunAsync("iptables -A FORWARD -i eth0 -j KUBE-FORWARD");
+
+        (await new Cleaner(machine.Kernel, Options()).CleanAsync()).Errors.ShouldBeEmpty();
+
+        (await machine.StateAsync()).Files["iptables-save.txt"].Where(r => r.Contains("KUBE-", StringComparison.Ordinal)).ShouldBe([":KUBE-FIREWALL - [0:0]"], "a kubelet's");
+        (await new Cleaner(machine.Kernel, Options()).CleanAsync()).ShouldSatisfyAllConditions(again => again.Errors.ShouldBeEmpty(), again => again.Changes.ShouldBeEmpty());
+    }
+
     private static GeneratorOptions Options() => new() { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
 
     private static Cluster Cluster()

@@ -98,6 +98,29 @@ public sealed class DifferenceTests
         ours.Ipvsadm.ShouldContain("-r 10.244.0.1:8080");
     }
 
+    [TestCase("", "192.0.2.1 192.168.113.101 fd00:113::101")]
+    [TestCase("192.168.113.0/24", "192.168.113.101 fd00:113::101", Description = "a family of which no network is named is served everywhere")]
+    [TestCase("fd00:113::/64", "192.0.2.1 192.168.113.101 fd00:113::101")]
+    [TestCase("10.0.0.0/8,fd00:113::/64", "fd00:113::101")]
+    [TestCase("primary", "192.168.113.101 fd00:113::101")]
+    public void Node_port_addresses_are_those_of_the_networks(string networks, string expected)
+    {
+        var node = new NodeState("node1", [.. new[] { "192.0.2.1", "192.168.113.101", "fd00:113::101" }.Select(IPAddress.Parse)], null, [], [IPAddress.Parse("192.168.113.101")]);
+        var options = networks == "primary" ? Options(compat: false) with { NodePortsOnPrimaryAddress = true } : Options(compat: false) with { NodePortAddresses = [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(n => IPNetwork.Parse(n))] };
+
+        string.Join(' ', new[] { System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.AddressFamily.InterNetworkV6 }.SelectMany(f => node.NodePortAddresses(options, f))).ShouldBe(expected);
+    }
+
+    [Test]
+    public void No_node_port_is_served_in_an_excluded_network()
+    {
+        var node = s_node with { Addresses = [IPAddress.Parse("192.168.113.101"), IPAddress.Parse("198.18.0.1")] };
+        var excluding = new GeneratorOptions { HostnameOverride = "node1", IpvsExcludeCidrs = [IPNetwork.Parse("198.18.0.0/15")] };
+
+        node.NodePortAddresses(excluding, System.Net.Sockets.AddressFamily.InterNetwork).Select(a => a.ToString()).ShouldBe(["192.168.113.101"]);
+        node.NodePortAddresses(excluding with { CompatKubeProxy = true }, System.Net.Sockets.AddressFamily.InterNetwork).Count().ShouldBe(2, "as kube-proxy does");
+    }
+
     [Test]
     public void Node_ports_match_address_and_port()
     {

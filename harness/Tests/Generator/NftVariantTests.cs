@@ -60,7 +60,7 @@ public sealed class NftVariantTests
         foreach (var (name, ipv6, wanted) in rules)
         {
             var live = LiveRules.Parse(await File.ReadAllTextAsync(Path.Combine(_folder, name, $"{(ipv6 ? "ip6tables" : "iptables")}-saved.txt")));
-            RuleChanges.Of(wanted, live, ipv6).List.Where(c => HasIpvs || !c.What.Contains("-m ipvs", StringComparison.Ordinal)).ShouldBeEmpty(name);
+            RuleChanges.Of(wanted, live, ipv6, removesLeftovers: true).List.Where(c => HasIpvs || !c.What.Contains("-m ipvs", StringComparison.Ordinal)).ShouldBeEmpty(name);
         }
     }
 
