@@ -16,6 +16,21 @@ public static class NodeStates
         return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? []) { ServesIPv6 = servesIPv6 };
     }
 
+    /// <summary>
+    /// What is wrong with the name by which this node takes its endpoints for local; null when it is a Node's, or no Nodes are known.
+    /// With a wrong name every endpoint is somebody else's, and the policies Local lose clients and their addresses.
+    /// </summary>
+    public static string? WhyNotOurs(GeneratorOptions options, Cluster cluster, IReadOnlyList<IPAddress> addresses)
+    {
+        if (cluster.Nodes.ContainsKey(options.HostnameOverride))
+            return null;
+        var ours = cluster.Nodes.Values.FirstOrDefault(n => n.InternalIPs.Any(addresses.Contains));
+        var local = cluster.Slices.Values.Any(s => s.Endpoints.Any(e => e.NodeName == options.HostnameOverride));
+        return ours is not null ? $"no Node is called {options.HostnameOverride}, but the Node {ours.Name} has an address of this host: no endpoint is taken for local; is --hostname-override {ours.Name} meant?"
+            : cluster.Nodes.Count > 0 && !local ? $"no Node is called {options.HostnameOverride}, and no endpoint is on it: none is taken for local; see --hostname-override"
+            : null;
+    }
+
     /// <summary>Every address of this network namespace but loopback, link-local and kube-ipvs0's.</summary>
     public static IReadOnlyList<IPAddress> AddressesHere() =>
     [

@@ -34,8 +34,12 @@ public static class ManifestReader
         var problems = new List<InputProblem>();
         var invalid = new List<ObjectKey>();
         var torn = false;
-        var mark = System.Text.Encoding.UTF8.Preamble;
-        var text = content.AsMemory(content.AsSpan().StartsWith(mark) ? mark.Length : 0);
+        var text = Decode(content);
+        if (text.Span.Contains((byte)0))
+        {
+            problems.Add(new InputProblem(name, 1 + text.Span[..text.Span.IndexOf((byte)0)].Count((byte)'\n'), "this file", "", "has NUL bytes, as a file has after a power loss: no manifest does"));
+            return new Manifest(objects, problems, IsTorn: true);
+        }
         if (LooksLikeJson(text.Span))
         {
             Try(1, "the rest of the file", () => JsonTrees.Read(text.Span, Handle));
@@ -92,6 +96,15 @@ public static class ManifestReader
             problems.AddRange(values.Select(v => new InputProblem(name, v.Line, ObjectReader.Describe(tree), v.Field, v.Message) { IsOfValue = true }));
         }
     }
+
+    /// <summary>The text in UTF-8, without a byte order mark. PowerShell writes UTF-16, with one.</summary>
+    private static ReadOnlyMemory<byte> Decode(byte[] content) => content switch
+    {
+        [0xef, 0xbb, 0xbf, ..] => content.AsMemory(3),
+        [0xff, 0xfe, ..] => System.Text.Encoding.UTF8.GetBytes(System.Text.Encoding.Unicode.GetString(content, 2, content.Length - 2)),
+        [0xfe, 0xff, ..] => System.Text.Encoding.UTF8.GetBytes(System.Text.Encoding.BigEndianUnicode.GetString(content, 2, content.Length - 2)),
+        _ => content,
+    };
 
     private static bool LooksLikeJson(ReadOnlySpan<byte> content)
     {

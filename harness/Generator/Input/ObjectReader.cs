@@ -108,6 +108,11 @@ internal static class ObjectReader
         var externalIPs = spec["externalIPs"].Each(f => f.Address(), problems);
         var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && spec["externalIPs"].Items.Any());
         var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local" && acceptsExternal;
+        // An entry may have a name instead. An empty address is what some controllers write for none.
+        List<IPAddress> loadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems).OfType<IPAddress>()];
+        var servers = (long)ports.Count * ((clusterIPs?.Count ?? 0) + externalIPs.Count + loadBalancerIPs.Count);
+        if (servers > Limits.VirtualServers)
+            throw spec["ports"].Invalid(string.Create(CultureInfo.InvariantCulture, $"are {ports.Count} on {servers / ports.Count} addresses: more than {Limits.VirtualServers} virtual servers for one Service are not made"));
         return new Service
         {
             Name = NameOf(root),
@@ -117,8 +122,7 @@ internal static class ObjectReader
             AcceptsExternalTraffic = acceptsExternal,
             ClusterIPs = clusterIPs ?? [],
             ExternalIPs = externalIPs,
-            // An entry may have a name instead. An empty address is what some controllers write for none.
-            LoadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems).OfType<IPAddress>()],
+            LoadBalancerIPs = loadBalancerIPs,
             LoadBalancerSourceRanges = SourceRanges(spec["loadBalancerSourceRanges"], problems),
             Ports = ports,
             ExternalPolicyIsLocal = externalIsLocal,

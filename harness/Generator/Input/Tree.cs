@@ -88,11 +88,18 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     }
 }
 
-/// <summary>The limits of an object, those of the API server: 1.5 MiB (etcd's request limit) and, in depth, ours.</summary>
+/// <summary>The limits of an object.</summary>
 internal static class Limits
 {
     internal const int Depth = 100;
-    internal const int Bytes = 3 << 19;
+    /// <summary>
+    /// Bytes of text. The API server stores at most 1.5 MiB (etcd's request limit), in an encoding that is up to five times as
+    /// short: 30,000 ports are 2 MiB of JSON.
+    /// </summary>
+    internal const int Bytes = 8 << 20;
+
+    /// <summary>Virtual servers of one Service: its addresses times its ports.</summary>
+    internal const int VirtualServers = 100_000;
 
     /// <summary>Values of one object, aliases expanded.</summary>
     internal const int Values = 100_000;

@@ -14,6 +14,9 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
+    /// <summary>The same after another look whether its ip6tables works: what failed once (a lock, memory) may work now.</summary>
+    public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
+
     public string Save(bool ipv6) => $"{Base(ipv6)}-save";
 
     public string Restore(bool ipv6) => $"{Base(ipv6)}-restore";

@@ -21,7 +21,7 @@ public sealed class KernelPort : IDisposable
     private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
     private readonly NetworkNamespace _namespace;
     private readonly IReadOnlyList<string> _enter;
-    private readonly IptablesVariant _iptables;
+    private IptablesVariant _iptables;
 
     /// <param name="ns">The namespace to work in.</param>
     /// <param name="enter">The command that starts a tool in that namespace; empty when this process is in it.</param>
@@ -45,7 +45,15 @@ public sealed class KernelPort : IDisposable
     }
 
     /// <summary>Whether rules and addresses of IPv6 can be written: without them IPv6 is not served.</summary>
-    public bool HasIPv6 => _iptables.HasIPv6 && Sysctl.TryRead(_namespace, "net.ipv6.conf.default.disable_ipv6") == "0";
+    public bool HasIPv6 => WhyNoIPv6 is null;
+
+    /// <summary>Why IPv6 is not served; null when it is.</summary>
+    public string? WhyNoIPv6 => !_iptables.HasIPv6 ? "ip6tables does not work on this kernel"
+        : new[] { "default", "all" }.Select(d => $"net.ipv6.conf.{d}.disable_ipv6").FirstOrDefault(s => Sysctl.TryRead(_namespace, s) != "0") is { } sysctl ? $"the sysctl {sysctl} is not 0"
+        : null;
+
+    /// <summary>Looks again whether ip6tables works, when it did not before.</summary>
+    public async Task ProbeIPv6Async() => _iptables = await _iptables.ProbeIPv6Async();
 
     public IpvsSocket Ipvs { get; }
 
@@ -54,6 +62,9 @@ public sealed class KernelPort : IDisposable
     public RouteSocket Route { get; }
 
     public ConntrackSocket Conntrack { get; }
+
+    /// <summary>Ends tools that run: a program that is to stop waits for none.</summary>
+    public CancellationToken Stop { get; set; }
 
     /// <summary>How many messages and documents have been sent: what a change cost.</summary>
     public int Messages { get; set; }
@@ -116,7 +127,8 @@ public sealed class KernelPort : IDisposable
             command = command.WithStandardInputPipe(PipeSource.FromString(input));
         try
         {
-            using var limit = new CancellationTokenSource(s_toolLimit);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(Stop);
+            limit.CancelAfter(s_toolLimit);
             var result = await command.ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess ? result.StandardOutput : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.", "See what it says; the next sync tries again.");
         }
@@ -124,7 +136,7 @@ public sealed class KernelPort : IDisposable
         {
             throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.", "apt-get install iptables", ExitCodes.CannotRunHere);
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (!Stop.IsCancellationRequested)
         {
             throw new GeneratorException($"{tool} did not end.", $"It was killed after {s_toolLimit.TotalSeconds} s.", "The rules are as they were.", "See who holds iptables' lock; the next sync tries again.");
         }

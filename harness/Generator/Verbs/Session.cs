@@ -30,10 +30,10 @@ internal sealed class Session : IDisposable
     {
         if (!KernelFeatures.Current.IsRoot)
             throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.", "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
-        var iptables = await IptablesVariant.ChooseAsync();
-        if (!iptables.HasIPv6)
-            Console.Error.WriteLine("ip6tables does not work on this kernel: IPv4 alone is served.");
-        return new Session(options, new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), iptables));
+        var kernel = new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync());
+        if (kernel.WhyNoIPv6 is { } why)
+            Console.Error.WriteLine($"IPv4 alone is served: {why}.");
+        return new Session(options, kernel);
     }
 
     internal void Report(InputProblem problem)
@@ -42,7 +42,12 @@ internal sealed class Session : IDisposable
         Console.Error.WriteLine(problem);
     }
 
-    internal World Decide(Cluster cluster) => Decide(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
+    internal World Decide(Cluster cluster)
+    {
+        if (NodeStates.WhyNotOurs(Options, cluster, Kernel.NodeAddresses()) is { } why)
+            Console.Error.WriteLine(why);
+        return Decide(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
+    }
 
     /// <summary>Decides, and tells of ports that a Service does not get.</summary>
     internal static World Decide(GeneratorOptions options, NodeState node, Cluster cluster)

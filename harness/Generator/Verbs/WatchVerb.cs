@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using Conformance.Generator.Watching;
 
@@ -19,17 +18,19 @@ internal static class WatchVerb
             using var instance = Instance.Take();
             using var session = await Session.OpenAsync(flags.Read(parsed));
             using var stop = new CancellationTokenSource();
+            session.Kernel.Stop = stop.Token;
+            await using var log = new LogWriter(Console.OpenStandardError());
             var exitCode = ExitCodes.Ok;
             using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, ExitCodes.Ok));
             using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Stop(context, ExitCodes.Interrupted));
-            using var watcher = new Watcher(session.Options, input.Follow(parsed, session.Options, Log), session.Kernel, Log);
+            using var watcher = new Watcher(session.Options, input.Follow(parsed, session.Options, log.Write), session.Kernel, log.Write);
             try
             {
                 await watcher.RunAsync(stop.Token);
             }
             catch (OperationCanceledException)
             {
-                Log("stopped; the state stays (ipvs-generator cleanup removes it)");
+                log.Write("stopped; the state stays (ipvs-generator cleanup removes it)");
             }
             return exitCode;
 
@@ -42,6 +43,4 @@ internal static class WatchVerb
         });
         return verb;
     }
-
-    private static void Log(string line) => Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-ddTHH:mm:ss.fffZ} {line}"));
 }

@@ -50,6 +50,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private Touched _touched = new();
     private TimeSpan _retry = s_firstRetry;
     private HashSet<string> _disputes = [];
+    private string? _whyNoIPv6 = kernel.WhyNoIPv6; // the session has reported that
     private long _problems;
     private bool _isRetryDue;
 
@@ -63,6 +64,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
 
         await ReadAllAsync(feed, cancellationToken);
         LookAtNode();
+        if (NodeStates.WhyNotOurs(options, _cluster, kernel.NodeAddresses()) is { } why)
+            log(why);
         await SyncAsync("start", isFull: true);
         healthChecks.Update(_world?.Desired.HealthChecks ?? [], HealthCheckAddresses());
 
@@ -165,6 +168,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         {
             if (isFull)
             {
+                await LookAtIPv6Async();
                 // The node's addresses may have changed as well: they decide about node ports.
                 var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
                 if (_world is null || !IsSame(_world.Node, node))
@@ -247,7 +251,22 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         ? [.. node.NodePortAddresses(options, AddressFamily.InterNetwork), .. node.NodePortAddresses(options, AddressFamily.InterNetworkV6)]
         : null;
 
-    private void LookAtNode() => _health.IsLeaving = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride)?.IsLeaving == true;
+    /// <summary>What was not there at the start, or was switched off, may be there now, and the other way round.</summary>
+    private async Task LookAtIPv6Async()
+    {
+        await kernel.ProbeIPv6Async();
+        var why = kernel.WhyNoIPv6;
+        if (why != _whyNoIPv6)
+            log(why is null ? "IPv6 is served again" : $"IPv4 alone is served: {why}");
+        _whyNoIPv6 = why;
+    }
+
+    private void LookAtNode()
+    {
+        var node = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
+        _health.IsLeaving = node?.IsLeaving == true;
+        _metrics.Set("ipvs_generator_own_node_found", "Whether there is a Node of our name: without it no endpoint is known to be local.", node is null ? 0 : 1);
+    }
 
     private HttpAnswer AnswerProbe(string path)
     {

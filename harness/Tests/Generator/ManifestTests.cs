@@ -1,4 +1,5 @@
 using System.Text;
+using Conformance.Generator;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 
@@ -24,6 +25,53 @@ public sealed class ManifestTests
           loadBalancer:
             ingress: [ { ip: 203.0.113.1 }, { ip: 203.0.113.2, ipMode: Proxy }, { hostname: x.example } ]
         """;
+
+    [TestCase("utf-16")]
+    [TestCase("utf-16BE")]
+    [TestCase("utf-8")]
+    public void Text_with_a_byte_order_mark_is_read(string encoding)
+    {
+        var text = System.Text.Encoding.GetEncoding(encoding);
+
+        var manifest = ManifestReader.Read("s.yaml", [.. text.GetPreamble(), .. text.GetBytes("apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { clusterIP: 10.96.0.1, ports: [{ port: 80 }] }\n")]);
+
+        manifest.Problems.ShouldBeEmpty();
+        manifest.Objects.ShouldHaveSingleItem();
+    }
+
+    [Test]
+    public void A_file_of_nul_bytes_is_torn()
+    {
+        var manifest = ManifestReader.Read("s.yaml", new byte[4096]);
+
+        manifest.IsTorn.ShouldBeTrue("what it held before stays");
+        manifest.Problems.ShouldHaveSingleItem().ToString().ShouldContain("has NUL bytes");
+    }
+
+    [Test]
+    public void Thirty_thousand_ports_are_read_and_a_product_without_end_is_refused()
+    {
+        var many = ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1","ports":[{{{string.Join(',', Enumerable.Range(1, 30_000).Select(p => $$"""{"name":"port-number-{{p}}","protocol":"TCP","port":{{p}},"targetPort":{{p}}}"""))}}}]}}"""));
+        many.Objects.ShouldHaveSingleItem().ShouldBeOfType<Service>().Ports.Count.ShouldBe(30_000);
+
+        var product = ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1","externalIPs":[{{{string.Join(',', Enumerable.Range(0, 15_000).Select(i => $"\"203.{i >> 16}.{i >> 8 & 255}.{i & 255}\""))}}}],"ports":[{{{string.Join(',', Enumerable.Range(1, 900).Select(p => $$"""{"name":"p{{p}}","port":{{p}}}"""))}}}]}}"""));
+        product.Objects.ShouldBeEmpty();
+        product.Problems.ShouldHaveSingleItem().Message.ShouldContain("more than 100000 virtual servers");
+    }
+
+    [Test]
+    public void A_node_name_that_is_none_is_explained()
+    {
+        var cluster = new Cluster();
+        cluster.Put(new NodeObject("node-x", null, [], [System.Net.IPAddress.Parse("192.168.113.101")]));
+        var options = new GeneratorOptions { HostnameOverride = "node1" };
+
+        NodeStates.WhyNotOurs(options, cluster, [System.Net.IPAddress.Parse("192.168.113.101")])!.ShouldContain("is --hostname-override node-x meant?");
+        NodeStates.WhyNotOurs(options, cluster, [])!.ShouldContain("no Node is called node1");
+        NodeStates.WhyNotOurs(options, new Cluster(), []).ShouldBeNull("where no Nodes are known nothing can be said");
+        cluster.Put(new NodeObject("node1", null, [], []));
+        NodeStates.WhyNotOurs(options, cluster, [System.Net.IPAddress.Parse("192.168.113.101")]).ShouldBeNull();
+    }
 
     [TestCase("127.0.0.1", "", Description = "minikube tunnel")]
     [TestCase("\"\"", "", Description = "what some controllers write for none")]
@@ -174,16 +222,16 @@ public sealed class ManifestTests
     public void Too_deep_too_large_and_too_many_aliases_are_refused([Values("json", "yaml")] string format)
     {
         var deep = string.Concat(Enumerable.Repeat("{\"a\":", 101)) + "1" + new string('}', 101);
-        var big = new string('x', 1 << 21);
-        foreach (var (value, words) in new[] { (deep, "nested more than 100 levels deep"), ($"\"{big}\"", "is larger than 1572864 bytes") })
+        var big = new string('x', 9 << 20);
+        foreach (var (value, words) in new[] { (deep, "nested more than 100 levels deep"), ($"\"{big}\"", "is larger than 8388608 bytes") })
         {
             var document = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":{{{value}}}},"spec":{"clusterIP":"10.96.0.1"}}""";
             var manifest = Read(format == "json" ? document : $"--- \n{document}\n");
             manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe(words);
             manifest.Objects.ShouldBeEmpty();
         }
-        var wide = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":"{{{new string('é', 800_000)}}}"},"spec":{"clusterIP":"10.96.0.1"}}""";
-        Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 1572864 bytes", "bytes, not characters");
+        var wide = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":"{{{new string('é', 4_300_000)}}}"},"spec":{"clusterIP":"10.96.0.1"}}""";
+        Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 8388608 bytes", "bytes, not characters");
         if (format == "json")
             return;
         var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range('b', 8).Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n")) + "kind: Service\napiVersion: v1\n";
