@@ -94,7 +94,8 @@ public abstract class ClusterFixture
         var isWhole = false;
         try
         {
-            await Evidence.TakeAsync(Cluster, Shared.Implementation, TestExecutionContext.CurrentContext.CurrentTest, Since, outcome == TestStatus.Failed);
+            var test = TestExecutionContext.CurrentContext.CurrentTest;
+            await Evidence.TakeAsync(Cluster, Shared.Implementation, test, Since, outcome == TestStatus.Failed);
             await UndoAsync();
             isWhole = outcome != TestStatus.Failed;
         }
@@ -124,12 +125,13 @@ public abstract class ClusterFixture
     /// <summary>On a proxy that serves nothing at all, every claim that something is not answered would hold.</summary>
     private void DemandControls()
     {
-        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == TestExecutionContext.CurrentContext.CurrentTest.Id && f.Answer is null
-            && Cluster.Unserved.Contains(new TrafficKind(f.Target.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6, f.Protocol == System.Net.Sockets.ProtocolType.Udp)));
+        var test = TestExecutionContext.CurrentContext.CurrentTest.Id;
+        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == test && f.Answer is null && Cluster.Unserved.Contains(TrafficKind.Of(f)));
         if (unproven is not null)
         {
-            throw new HarnessException($"The proxy {Cluster.Proxy.Name} has never served the harness's own Service over the family and protocol of a flow.", $"{unproven}. Not served are {string.Join(", ", Cluster.Unserved)}.",
-                "A missing answer proves nothing here.", "See the proxy's log.");
+            throw new HarnessException(
+                $"The proxy {Cluster.Proxy.Name} has never served the harness's own Service over the family and protocol of a flow.",
+                $"{unproven}. Not served are {string.Join(", ", Cluster.Unserved)}.", "A missing answer proves nothing here.", "See the proxy's log.");
         }
     }
 

@@ -163,7 +163,7 @@ internal sealed record ApiConnection
 
     private static Func<AuthenticationHeaderValue> TokenOf(string file)
     {
-        if (!IsToken(File.ReadAllText(file).Trim())) // now, where the user is told at once
+        if (!IsToken(File.ReadAllText(file).Trim())) // now, so that the user hears of it at the start
             throw new FormatException($"the token in {file} {NoToken}");
         return () => File.ReadAllText(file).Trim() is var token && IsToken(token)
             ? new AuthenticationHeaderValue("Bearer", token)

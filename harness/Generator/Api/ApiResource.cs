@@ -4,7 +4,7 @@ using Conformance.Generator.Objects;
 namespace Conformance.Generator.Api;
 
 /// <summary>A change of one object, as the API server told it.</summary>
-/// <param name="Item">Null when it is gone, or is none of a proxy's affair any more.</param>
+/// <param name="Item">Null when it is gone, or no proxy serves it any more.</param>
 internal sealed record ApiChange(ObjectKey Key, object? Item);
 
 /// <summary>An object of a list or an event.</summary>

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Proxies;
@@ -14,6 +15,9 @@ public readonly record struct TrafficKind(bool IsIPv6, bool IsUdp)
     /// <summary>The kinds of a Service's addresses and ports. SCTP counts as TCP: kernels may lack it.</summary>
     internal static IEnumerable<TrafficKind> Of(ServiceSpec service) =>
         (from address in service.ClusterIPs from port in service.Ports select new TrafficKind(address.Contains(':', StringComparison.Ordinal), port.Protocol == "UDP")).Distinct();
+
+    /// <summary>The kind of a flow.</summary>
+    public static TrafficKind Of(Flow flow) => new(flow.Target.AddressFamily == AddressFamily.InterNetworkV6, flow.Protocol == ProtocolType.Udp);
 
     public override string ToString() => $"{(IsUdp ? "UDP" : "TCP")} over {(IsIPv6 ? "IPv6" : "IPv4")}";
 }
