@@ -101,7 +101,10 @@ public sealed record Topology(string Name, IReadOnlyList<Network> Networks, IRea
     {
         try
         {
-            return File.ReadAllText(path);
+            // A huge or endless file is refused by its length, without reading all of it.
+            using var reader = new StreamReader(path);
+            var text = new char[TopologyReader.MaxLength + 1];
+            return new string(text, 0, reader.ReadBlock(text));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

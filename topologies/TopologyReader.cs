@@ -11,7 +11,7 @@ namespace Conformance.Topologies;
 internal sealed partial class TopologyReader
 {
     private const int MaxDeviceLength = 15; // IFNAMSIZ - 1
-    private const int MaxLength = 256 * 1024;
+    internal const int MaxLength = 256 * 1024;
     private const int MaxDepth = 16;
     private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
@@ -50,7 +50,7 @@ internal sealed partial class TopologyReader
     private void CheckSyntax(string text)
     {
         if (text.Length > MaxLength)
-            throw Wrong(Mark.Empty, "The document is too long.", string.Create(CultureInfo.InvariantCulture, $"It has {text.Length} characters; a topology has at most {MaxLength}."), "Describe fewer nodes.");
+            throw Wrong(Mark.Empty, "The document is too long.", string.Create(CultureInfo.InvariantCulture, $"It has more than {MaxLength} characters."), "Describe fewer nodes.");
         var last = new Mark(0, 1, 1);
         var open = new Stack<Mark>();
         try
@@ -68,9 +68,9 @@ internal sealed partial class TopologyReader
                     throw Wrong(at.Start, "The document is nested too deeply.", string.Create(CultureInfo.InvariantCulture, $"This is level {open.Count}; a topology has at most {MaxDepth}."), "Look for brackets or dashes that are not meant.");
             }
         }
-        catch (Exception e) when (e is YamlException or InvalidOperationException)
+        catch (Exception e) when (e is not (TopologyException or OutOfMemoryException))
         {
-            // The scanner says where it gave up, which may be the beginning or the end of the document.
+            // Whatever the parser throws. The scanner says where it gave up, which may be the beginning or the end of the document.
             if (OpenBracket(text) is { } bracket)
                 throw Wrong(bracket, "The document is not YAML.", "The bracket or brace that opens here is not closed.", "Close it.");
             throw Wrong(FirstTab(text) ?? (e as YamlException)?.Start ?? last, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct the syntax at this place.");

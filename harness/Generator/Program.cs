@@ -41,12 +41,21 @@ catch (OperationCanceledException)
     Console.Error.WriteLine("Interrupted.");
     return ExitCodes.Interrupted;
 }
-catch (Exception e) when (e is KernelException or IOException or UnauthorizedAccessException)
+catch (KernelException e)
 {
-    Console.Error.WriteLine(e.Message);
-    return ExitCodes.Failed;
+    return Explain("The kernel refused an operation.", e, "ipvs-generator doctor shows what this machine has; run it again");
+}
+catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+{
+    return Explain("Reading or writing failed.", e, "see that the path exists, that this user may read and write it, and that the disk is not full");
 }
 catch (Exception e)
 {
     return faults.Write(e);
+}
+
+static int Explain(string what, Exception e, string fix)
+{
+    Console.Error.WriteLine($"{what}\n  evidence: {e.Message}\n  consequence: the verb was not carried out to its end\n  fix: {fix}");
+    return ExitCodes.Failed;
 }

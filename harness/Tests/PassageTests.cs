@@ -29,6 +29,19 @@ public sealed class PassageTests
         Step("nat", "POSTROUTING", TraceKind.Rule, "-j KUBE-POSTROUTING"), Step("nat", "KUBE-POSTROUTING", TraceKind.Rule, "-j MASQUERADE --random-fully"),
     ];
 
+    [TestCase("-A INPUT -m comment --comment \"a\n:x\nb \\\" c\" -j ACCEPT", 1)]
+    [TestCase("-A", 0)]
+    [TestCase("-A NOBODY -j ACCEPT", 0)]
+    [TestCase("-A INPUT", 1)]
+    [TestCase(":", 0)]
+    public void Odd_lines_of_iptables_save_are_read_as_far_as_they_go(string odd, int rules)
+    {
+        var live = LiveRules.Parse($"*filter\n:INPUT ACCEPT [0:0]\n{odd}\n-A INPUT -j DROP\nCOMMIT\n");
+
+        live.Of("filter", "INPUT").Count.ShouldBe(rules + 1);
+        live.Of("filter", "INPUT")[^1].ShouldBe("-j DROP");
+    }
+
     [Test]
     public void A_whole_trace_lacks_nothing() => Passed().Missing(s_whole).ShouldBeNull();
 

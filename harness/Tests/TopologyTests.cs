@@ -83,6 +83,7 @@ public sealed class TopologyTests
     [TestCase("a: {", 60_000)]
     [TestCase("a: &a [*a]\n", 1)]
     [TestCase("\0", 1000)]
+    [TestCase("a: \"\\Uffffffff\"", 1)]
     [TestCase("a", 2_000_000)]
     public void A_hostile_document_is_refused_with_a_place(string text, int times) =>
         Should.Throw<TopologyException>(() => Read(string.Concat(Enumerable.Repeat(text, times)))).Message.ShouldContain("t.yaml:1:");

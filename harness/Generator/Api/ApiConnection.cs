@@ -71,7 +71,7 @@ internal sealed record ApiConnection
         try
         {
             Tree? tree = null;
-            YamlTrees.Read(File.ReadAllText(path), 1, (found, _) => tree ??= found);
+            YamlTrees.Read(Source.ReadSettings(path), 1, (found, _) => tree ??= found);
             if (tree is null)
                 throw new SyntaxException(1, "the file is empty");
             var root = new Field(tree, "", 1);
@@ -89,7 +89,7 @@ internal sealed record ApiConnection
                 Server = server,
                 Authorities = Pem(cluster, "certificate-authority") is { } authority ? Authority(authority) : [],
                 SkipsVerification = cluster["insecure-skip-tls-verify"].Bool ?? false,
-                TlsServerName = cluster["tls-server-name"].Text,
+                TlsServerName = cluster["tls-server-name"] is { Text: { Length: > 0 } serverName } field ? Uri.CheckHostName(serverName) != UriHostNameType.Unknown ? serverName : throw field.Invalid("must be the name of a host") : null,
                 Proxy = cluster["proxy-url"].Text is { Length: > 0 } proxy ? ParseServer(proxy, $"proxy-url of {path}") : null,
                 Certificate = ClientCertificate(user),
                 Authorization = server.Scheme == Uri.UriSchemeHttps ? AuthorizationOf(user) : () => null, // no secret in clear text, as client-go has it
@@ -103,7 +103,7 @@ internal sealed record ApiConnection
         {
             throw Unusable($"{name}:{e.Line}: {e.Message}");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException or ArgumentException)
         {
             throw Unusable($"{name}: {e.Message}");
         }

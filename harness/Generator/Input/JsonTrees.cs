@@ -34,6 +34,10 @@ internal static class JsonTrees
         {
             throw new SyntaxException((int)(e.LineNumber ?? 0) + 1, e.Message.Split(" LineNumber:")[0]);
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException)
+        {
+            throw new SyntaxException(1, e.Message);
+        }
     }
 
     /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>

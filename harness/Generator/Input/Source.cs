@@ -5,6 +5,8 @@ namespace Conformance.Generator.Input;
 /// <summary>Objects out of files, folders (their *.yaml, *.yml and *.json) and standard input (-).</summary>
 public static class Source
 {
+    private const int MaxBytes = 256 << 20;
+    private const int MaxSettings = 4 << 20;
     private static readonly string[] s_extensions = [".yaml", ".yml", ".json"];
 
     public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(path).StartsWith('.');
@@ -51,7 +53,7 @@ public static class Source
     {
         try
         {
-            return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput() : File.ReadAllBytes(file));
+            return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput() : ReadAll(File.OpenRead(file)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -63,9 +65,35 @@ public static class Source
 
     private static byte[] ReadStandardInput()
     {
-        using var input = Console.OpenStandardInput();
-        using var copy = new MemoryStream();
-        input.CopyTo(copy);
-        return copy.ToArray();
+        return ReadAll(Console.OpenStandardInput());
+    }
+
+    /// <summary>Reads a stream to its end, which a device may not have.</summary>
+    /// <exception cref="IOException">It is too long.</exception>
+    private static byte[] ReadAll(Stream input)
+    {
+        using (input)
+        {
+            using var copy = new MemoryStream();
+            var buffer = new byte[128 * 1024];
+            int count;
+            while ((count = input.Read(buffer)) > 0)
+            {
+                copy.Write(buffer, 0, count);
+                if (copy.Length > MaxBytes)
+                    throw new IOException($"It is larger than {MaxBytes >> 20} MiB.");
+            }
+            return copy.ToArray();
+        }
+    }
+
+    /// <summary>Reads a file of settings.</summary>
+    /// <exception cref="IOException">It cannot be read, or is too long for such a file.</exception>
+    internal static string ReadSettings(string path)
+    {
+        using var reader = new StreamReader(path);
+        var text = new char[MaxSettings + 1];
+        var count = reader.ReadBlock(text);
+        return count <= MaxSettings ? new string(text, 0, count) : throw new IOException($"It is longer than {MaxSettings >> 20} Mi characters.");
     }
 }

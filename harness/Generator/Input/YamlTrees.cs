@@ -57,8 +57,9 @@ internal static class YamlTrees
         {
             throw new SyntaxException((int)e.Start.Line + firstLine - 1, e.Message);
         }
-        catch (InvalidOperationException e) // what the parser throws on some unclosed brackets
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
         {
+            // What the parser throws on some unclosed brackets, and on escapes of no character.
             throw new SyntaxException(firstLine, e.Message);
         }
     }

@@ -105,7 +105,7 @@ public sealed class LiveRules
     {
         var rules = new LiveRules();
         var table = "";
-        foreach (var line in save.Split('\n'))
+        foreach (var line in Lines(save))
         {
             if (line.StartsWith('*'))
             {
@@ -113,14 +113,35 @@ public sealed class LiveRules
             }
             else if (line.StartsWith(':'))
             {
-                rules._chains[(table, line[1..line.IndexOf(' ', StringComparison.Ordinal)])] = [];
+                rules._chains[(table, line[1..].Split(' ')[0])] = [];
             }
             else if (line.StartsWith("-A ", StringComparison.Ordinal))
             {
-                var end = line.IndexOf(' ', 3);
-                rules._chains[(table, line[3..end])].Add(line[(end + 1)..]);
+                var end = line.IndexOf(' ', 3) is var space and > 0 ? space : line.Length;
+                if (rules._chains.TryGetValue((table, line[3..end]), out var chain))
+                    chain.Add(line[Math.Min(end + 1, line.Length)..]);
             }
         }
         return rules;
+    }
+
+    /// <summary>The lines of iptables-save. A comment in quotes may itself have line breaks.</summary>
+    private static IEnumerable<string> Lines(string save)
+    {
+        var (start, isQuoted) = (0, false);
+        for (var i = 0; i < save.Length; i++)
+        {
+            if (save[i] == '\\' && isQuoted)
+                i++;
+            else if (save[i] == '"' && save[start] == '-')
+                isQuoted = !isQuoted;
+            else if (save[i] == '\n' && !isQuoted)
+            {
+                yield return save[start..i];
+                start = i + 1;
+            }
+        }
+        if (start < save.Length)
+            yield return save[start..];
     }
 }

@@ -114,7 +114,7 @@ internal sealed partial class Flags
             return values;
         try
         {
-            YamlTrees.Read(File.ReadAllText(path), 1, (tree, _) =>
+            YamlTrees.Read(Source.ReadSettings(path), 1, (tree, _) =>
             {
                 if (tree.Kind is not (TreeKind.Mapping or TreeKind.Null))
                     throw new SyntaxException(tree.Line, "the settings must be keys with values");

@@ -131,6 +131,7 @@ public sealed class ManifestTests
     [TestCase("{\"\\ud800\":1}")]
     [TestCase("! {t,\"items\":[{\"\"},c:")]
     [TestCase("{\"a\":\"\\ud800\"")]
+    [TestCase("a: \"\\Uffffffff\"")]
     [TestCase("- - - {a: [")]
     [TestCase("%YAML 9.9\n---\n? !<tag:x> &a [*a]: {")]
     [TestCase("\u0000\u0001\u0002")]
