@@ -176,16 +176,17 @@ internal static class ObjectReader
     private static List<ServicePort> Ports(Field field)
     {
         var ports = new List<ServicePort>();
+        var (names, numbers, nodePorts) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<(IpProtocol, ushort)>(), new HashSet<(IpProtocol, ushort)>());
         foreach (var item in field.Items)
         {
             var port = new ServicePort(
                 item["name"].Text ?? "", ProtocolOf(item["protocol"]), (ushort)(item["port"].Integer(1, 65535) ?? throw item["port"].Invalid("is required")),
                 (ushort)(item["nodePort"].Integer(0, 65535) ?? 0));
-            if (ports.Any(p => p.Name == port.Name))
+            if (!names.Add(port.Name))
                 throw item["name"].Invalid("must be unique among the ports");
-            if (ports.Any(p => p.Protocol == port.Protocol && p.Port == port.Port))
+            if (!numbers.Add((port.Protocol, port.Port)))
                 throw item["port"].Invalid("must be unique among the ports of its protocol");
-            if (port.NodePort != 0 && ports.Any(p => p.Protocol == port.Protocol && p.NodePort == port.NodePort))
+            if (port.NodePort != 0 && !nodePorts.Add((port.Protocol, port.NodePort)))
                 throw item["nodePort"].Invalid("must be unique among the node ports of its protocol");
             ports.Add(port);
         }
