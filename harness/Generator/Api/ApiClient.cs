@@ -4,18 +4,23 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using Conformance.Generator.Input;
 
 namespace Conformance.Generator.Api;
 
-/// <summary>An API server said no, or something that is not of the API.</summary>
-internal sealed class ApiException(HttpStatusCode status, string message) : Exception(message)
+/// <summary>An API server said no.</summary>
+/// <param name="message">May be the server's words: they are made printable.</param>
+internal sealed class ApiException(HttpStatusCode status, string message) : Exception(Printable.Of(message))
 {
+    /// <summary>How long the server asks us to wait (RFC 9110, 10.2.3); zero where it does not.</summary>
+    internal TimeSpan RetryAfter { get; init; }
+
     /// <summary>What we asked for lies before what the server still knows (410, reason Expired or Gone).</summary>
     internal bool IsGone => status == HttpStatusCode.Gone;
 
     /// <summary>Whether the same question may be answered later: we are not let in, or shall wait, or the server has trouble.</summary>
-    internal bool IsTransient => status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests or HttpStatusCode.OK
-        or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.InternalServerError;
+    internal bool IsTransient => status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests
+        or HttpStatusCode.GatewayTimeout or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.InternalServerError;
 }
 
 /// <summary>Asks an API server.</summary>
@@ -23,6 +28,9 @@ internal sealed class ApiClient : IDisposable
 {
     private const int MaxError = 64 << 10;
     private static readonly TimeSpan s_connectLimit = TimeSpan.FromSeconds(10);
+
+    /// <summary>A server sends the head of an answer at once, a watch's too; one that is busy holds a request back for a minute at most (its --request-timeout).</summary>
+    private static readonly TimeSpan s_headLimit = TimeSpan.FromSeconds(60);
     private readonly ApiConnection _connection;
     private readonly HttpClient _http;
 
@@ -38,7 +46,7 @@ internal sealed class ApiClient : IDisposable
             SslOptions = TlsOptions(connection),
         };
         if (connection.Proxy is { } proxy)
-            handler.Proxy = new WebProxy(proxy);
+            handler.Proxy = new WebProxy(proxy) { Credentials = connection.ProxyCredentials };
         _http = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
     }
 
@@ -48,6 +56,7 @@ internal sealed class ApiClient : IDisposable
     /// <returns>The answer as soon as its head is there; its body may go on for long.</returns>
     /// <exception cref="ApiException">The answer is not 200.</exception>
     /// <exception cref="HttpRequestException">There is no answer.</exception>
+    /// <exception cref="OperationCanceledException">It did not begin in time.</exception>
     internal async Task<HttpResponseMessage> GetAsync(string path, CancellationToken cancellationToken)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, UriOf(path));
@@ -55,11 +64,23 @@ internal sealed class ApiClient : IDisposable
         request.Headers.UserAgent.Add(new ProductInfoHeaderValue("ipvs-generator", null));
         request.Headers.Authorization = _connection.Authorization();
         request.Headers.Host = _connection.TlsServerName; // by it the handler names the server in TLS, and judges its certificate
-        var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limit.CancelAfter(s_headLimit);
+        var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
         if (response.StatusCode == HttpStatusCode.OK)
             return response;
         using (response)
-            throw new ApiException(response.StatusCode, $"{(int)response.StatusCode} {response.ReasonPhrase}{await StatusOfAsync(response, cancellationToken)}");
+        {
+            throw new ApiException(response.StatusCode, $"{(int)response.StatusCode} {response.ReasonPhrase}{await StatusOfAsync(response, limit.Token)}")
+            {
+                RetryAfter = response.Headers.RetryAfter switch
+                {
+                    { Delta: { } delta } => delta,
+                    { Date: { } date } => date - DateTimeOffset.UtcNow,
+                    _ => TimeSpan.Zero,
+                },
+            };
+        }
     }
 
     public void Dispose() => _http.Dispose();

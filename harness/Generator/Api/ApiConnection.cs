@@ -1,13 +1,15 @@
+using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using System.Text.RegularExpressions;
 using Conformance.Generator.Input;
 
 namespace Conformance.Generator.Api;
 
 /// <summary>Where an API server is, how it is known, and who we are to it.</summary>
-internal sealed record ApiConnection
+internal sealed partial record ApiConnection
 {
     private const string HostVariable = "KUBERNETES_SERVICE_HOST";
     private const string ServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -26,6 +28,8 @@ internal sealed record ApiConnection
 
     internal Uri? Proxy { get; init; }
 
+    internal NetworkCredential? ProxyCredentials { get; init; }
+
     /// <summary>Asked for each request, because a service account's token is replaced while we run.</summary>
     internal Func<AuthenticationHeaderValue?> Authorization { get; init; } = () => null;
 
@@ -37,7 +41,9 @@ internal sealed record ApiConnection
         var server = master is null ? null : ParseServer(master, "--master");
         if (kubeconfig is not null)
             return Read(kubeconfig, server);
-        return server is null ? InCluster(Environment.GetEnvironmentVariable(HostVariable)!, Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT"), ServiceAccount) : new ApiConnection { Server = server };
+        return server is null
+            ? InCluster(Environment.GetEnvironmentVariable(HostVariable)!, Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT"), ServiceAccount)
+            : new ApiConnection { Server = Bare(server), Authorization = CredentialsIn(server) };
     }
 
     /// <summary>Whether this process is in a pod that can reach its cluster's API server.</summary>
@@ -84,15 +90,17 @@ internal sealed record ApiConnection
                     throw user[unsupported].Invalid("cannot be followed: only token, tokenFile, client-certificate, username and password are supported");
             }
             server ??= ParseServer(cluster["server"].RequiredText, $"server of {path}");
+            var proxy = cluster["proxy-url"].Text is { Length: > 0 } proxyUrl ? ParseServer(proxyUrl, $"proxy-url of {path}") : null;
             return new ApiConnection
             {
-                Server = server,
+                Server = Bare(server),
                 Authorities = Pem(cluster, "certificate-authority") is { } authority ? Authority(authority) : [],
                 SkipsVerification = cluster["insecure-skip-tls-verify"].Bool ?? false,
                 TlsServerName = cluster["tls-server-name"] is { Text: { Length: > 0 } serverName } field ? Uri.CheckHostName(serverName) != UriHostNameType.Unknown ? serverName : throw field.Invalid("must be the name of a host") : null,
-                Proxy = cluster["proxy-url"].Text is { Length: > 0 } proxy ? ParseServer(proxy, $"proxy-url of {path}") : null,
+                Proxy = proxy is null ? null : Bare(proxy),
+                ProxyCredentials = proxy is { UserInfo.Length: > 0 } ? new NetworkCredential(UserOf(proxy).Name, UserOf(proxy).Password) : null,
                 Certificate = ClientCertificate(user),
-                Authorization = server.Scheme == Uri.UriSchemeHttps ? AuthorizationOf(user) : () => null, // no secret in clear text, as client-go has it
+                Authorization = server.Scheme == Uri.UriSchemeHttps && user.IsThere ? AuthorizationOf(user) : CredentialsIn(server), // no secret in clear text, as client-go has it
             };
         }
         catch (InvalidFieldException e)
@@ -136,8 +144,7 @@ internal sealed record ApiConnection
                 return TokenOf(Path.Combine(folder, file));
             if (user["username"].Text is not { Length: > 0 } username)
                 return () => null;
-            var basic = Convert.ToBase64String(Encoding.UTF8.GetBytes($"{username}:{user["password"].Text}"));
-            return () => new AuthenticationHeaderValue("Basic", basic);
+            return Basic(username, user["password"].Text);
         }
 
         static GeneratorException Unusable(string evidence) =>
@@ -175,8 +182,30 @@ internal sealed record ApiConnection
     /// <summary>Whether a text can stand in an HTTP header (RFC 9110, 5.5); .NET would throw at the first request.</summary>
     private static bool IsToken(string text) => text.Length > 0 && text.All(c => c is > ' ' and < (char)127);
 
+    /// <exception cref="GeneratorException">It is no address; the message does not show a password in it.</exception>
     private static Uri ParseServer(string text, string where) =>
-        Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+        Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri is { Scheme: "http" or "https", Query: "", Fragment: "" }
             ? uri
-            : throw new GeneratorException($"{where} is no address of a server.", $"It is '{text}'.", "Nothing was done.", "Such as https://192.168.113.101:6443", ExitCodes.Usage);
+            : throw new GeneratorException($"{where} is no address of a server.", $"It is '{Printable.Of(Credentials().Replace(text, "***@"))}'.", "Nothing was done.", "Such as https://192.168.113.101:6443", ExitCodes.Usage);
+
+    /// <summary>The address without a user and a password in it: it stands in messages.</summary>
+    private static Uri Bare(Uri server) => new UriBuilder(server) { UserName = "", Password = "" }.Uri;
+
+    private static (string Name, string Password) UserOf(Uri server)
+    {
+        var words = server.UserInfo.Split(':', 2);
+        return (Uri.UnescapeDataString(words[0]), words.Length > 1 ? Uri.UnescapeDataString(words[1]) : "");
+    }
+
+    /// <summary>A user and a password in the address itself are sent to it, as Go's HTTP client does.</summary>
+    private static Func<AuthenticationHeaderValue?> CredentialsIn(Uri server) => server.UserInfo.Length == 0 ? () => null : Basic(UserOf(server).Name, UserOf(server).Password);
+
+    private static Func<AuthenticationHeaderValue?> Basic(string name, string? password)
+    {
+        var header = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{name}:{password}")));
+        return () => header;
+    }
+
+    [GeneratedRegex("[^/@]*@", RegexOptions.None, 1000)]
+    private static partial Regex Credentials();
 }

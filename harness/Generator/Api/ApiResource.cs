@@ -16,16 +16,22 @@ internal sealed record ApiItem(ObjectKey Key, string Version, object? Item)
 }
 
 /// <summary>A resource that a proxy follows, and the selector by which kube-proxy chooses among its objects.</summary>
-internal sealed record ApiResource(ObjectKind Kind, string Path, string Selector)
+internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Path, string Selector)
 {
     private const string NotOurs = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
 
     internal static IReadOnlyList<ApiResource> All(string nodeName) =>
     [
-        new(ObjectKind.Service, "/api/v1/services", NotOurs),
-        new(ObjectKind.EndpointSlice, "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
-        new(ObjectKind.Node, "/api/v1/nodes", $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(nodeName)}"),
+        new(ObjectKind.Service, "v1", "/api/v1/services", NotOurs),
+        new(ObjectKind.EndpointSlice, "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
+        new(ObjectKind.Node, "v1", "/api/v1/nodes", $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(nodeName)}"),
     ];
+
+    /// <summary>Whether a tree says that it is an object, or with the suffix a list, of this resource.</summary>
+    internal bool Is(Tree tree, string suffix = "") => tree["kind"]?.Text == $"{Kind}{suffix}" && tree["apiVersion"]?.Text == ApiVersion;
+
+    /// <summary>What a tree says that it is, for messages.</summary>
+    internal static string KindOf(Tree tree) => $"{tree["apiVersion"]?.Text} {tree["kind"]?.Text}".Trim() is { Length: > 0 } words ? words : "something without a kind";
 
     /// <summary>Reads an object; one that is invalid is reported.</summary>
     /// <returns>Null when it has not even a name.</returns>

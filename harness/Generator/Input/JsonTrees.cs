@@ -49,6 +49,11 @@ internal static class JsonTrees
         {
             var key = Intern(ref reader);
             reader.Read();
+            if (key == "items" && reader.TokenType == JsonTokenType.Null && handleList is not null)
+            {
+                isList = true; // how Go writes an empty list
+                continue;
+            }
             if (key != "items" || reader.TokenType != JsonTokenType.StartArray)
             {
                 tree.Add(key, ReadValue(ref reader, utf8, ref lines, 1));

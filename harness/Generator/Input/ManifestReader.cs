@@ -11,9 +11,7 @@ public sealed record InputProblem(string File, int Line, string Subject, string 
     public bool IsOfValue { get; init; }
 
     /// <summary>One line: what an object says cannot begin another, nor move the cursor of who reads it.</summary>
-    public override string ToString() => Printable($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} {(IsOfValue ? "is used without a value" : "is left out")}: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
-
-    private static string Printable(string text) => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"\\x{(int)c:x2}") : c.ToString())) : text;
+    public override string ToString() => Printable.Of($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} {(IsOfValue ? "is used without a value" : "is left out")}: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
 }
 
 /// <summary>What a file holds: a Service, EndpointSlice or NodeObject each, and what was left out.</summary>

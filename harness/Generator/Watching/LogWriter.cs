@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Threading.Channels;
+using Conformance.Generator.Input;
 
 namespace Conformance.Generator.Watching;
 
@@ -18,9 +19,10 @@ internal sealed class LogWriter : IAsyncDisposable
     /// <param name="output">Where to write; it may block or throw.</param>
     internal LogWriter(Stream output) => _writing = Task.Run(() => WriteAsync(output));
 
+    /// <param name="line">Words of others may be in it: it stays one line.</param>
     internal void Write(string line)
     {
-        var stamped = string.Create(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-ddTHH:mm:ss.fffZ} {line}\n");
+        var stamped = string.Create(CultureInfo.InvariantCulture, $"{DateTime.UtcNow:yyyy-MM-ddTHH:mm:ss.fffZ} {Printable.Of(line)}\n");
         if (!_lines.Writer.TryWrite(stamped))
             Interlocked.Increment(ref _lost);
     }
