@@ -21,6 +21,9 @@ public sealed record GeneratorOptions
     /// <summary>The name of the Node that this is.</summary>
     public string HostnameOverride { get; init; } = "";
 
+    /// <summary>The kubeconfig that the configuration file names; it counts where no other source of objects is given.</summary>
+    public string? Kubeconfig { get; init; }
+
     public IReadOnlyList<IPNetwork> ClusterCidr { get; init; } = [];
 
     public DetectLocalMode DetectLocalMode { get; init; }
@@ -54,6 +57,9 @@ public sealed record GeneratorOptions
 
     /// <summary>Whether node ports are not served on every address.</summary>
     public bool LimitsNodePorts => NodePortsOnPrimaryAddress || NodePortAddresses.Count > 0;
+
+    /// <summary>Whether an external or load-balancer IP that is another Node's InternalIP is left out: served here, it would cut this node off from that one.</summary>
+    public bool RefuseNodeAddresses { get; init; }
 
     public int ConntrackMaxPerCore { get; init; } = 32768;
 
@@ -95,6 +101,9 @@ public sealed record GeneratorOptions
 /// <param name="Addresses">Every address of the node but loopback, link-local and kube-ipvs0's.</param>
 public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, string? Zone, IReadOnlyList<IPNetwork> PodCidrs, IReadOnlyList<IPAddress> InternalIPs)
 {
+    /// <summary>The InternalIPs of the other Nodes that are known, with the Nodes' names.</summary>
+    public IReadOnlyDictionary<IPAddress, string> OtherNodes { get; init; } = new Dictionary<IPAddress, string>();
+
     /// <summary>False where the kernel has no ip6tables: an IPv6 Service without its rules would be worse than none.</summary>
     public bool ServesIPv6 { get; init; } = true;
 

@@ -13,8 +13,17 @@ public static class NodeStates
     public static NodeState Of(GeneratorOptions options, Cluster cluster, IReadOnlyList<IPAddress> addresses, bool servesIPv6 = true)
     {
         var node = cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
-        return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? []) { ServesIPv6 = servesIPv6 };
+        return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? [])
+        {
+            ServesIPv6 = servesIPv6,
+            OtherNodes = cluster.Nodes.Values.Where(n => n.Name != options.HostnameOverride).SelectMany(n => n.InternalIPs.Select(a => (a, n.Name))).DistinctBy(n => n.a).ToDictionary(n => n.a, n => n.Name),
+        };
     }
+
+    /// <summary>Whether nothing follows from the one that does not follow from the other.</summary>
+    public static bool IsSame(NodeState a, NodeState b) =>
+        a.Zone == b.Zone && a.ServesIPv6 == b.ServesIPv6 && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs) && a.InternalIPs.SequenceEqual(b.InternalIPs)
+        && a.OtherNodes.Count == b.OtherNodes.Count && a.OtherNodes.All(n => b.OtherNodes.GetValueOrDefault(n.Key) == n.Value);
 
     /// <summary>
     /// What is wrong with the name by which this node takes its endpoints for local; null when it is a Node's, or no Nodes are known.

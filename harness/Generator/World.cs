@@ -10,6 +10,7 @@ namespace Conformance.Generator;
 public sealed class World
 {
     private readonly Decider _decider;
+    private readonly Dictionary<ObjectName, IReadOnlyList<string>> _warnings = [];
 
     /// <param name="node">The state of the node; when it changes, a new world is decided from the same objects.</param>
     public World(GeneratorOptions options, NodeState node, Cluster cluster)
@@ -28,7 +29,20 @@ public sealed class World
 
     public DesiredState Desired { get; }
 
+    /// <summary>What is wrong with objects that are valid, and what follows from it: ports that two Services want, and what <see cref="Decisions.Warnings"/> finds.</summary>
+    public IEnumerable<string> Warnings => Desired.Disputes.Select(d => d.ToString()).Concat(_warnings.Values.SelectMany(w => w));
+
     /// <summary>Decides one Service anew, after its object or its slices changed or went.</summary>
-    public void Decide(ObjectName service, Touched touched) => Desired.Replace(
-        Cluster.Services.TryGetValue(service, out var found) ? _decider.Decide(found, Cluster.SlicesOf(service)) : ServiceDecision.Nothing(service), touched);
+    public void Decide(ObjectName service, Touched touched)
+    {
+        _warnings.Remove(service);
+        if (!Cluster.Services.TryGetValue(service, out var found))
+        {
+            Desired.Replace(ServiceDecision.Nothing(service), touched);
+            return;
+        }
+        Desired.Replace(_decider.Decide(found, Cluster.SlicesOf(service)), touched);
+        if (Decisions.Warnings.Of(found, Desired.Options, Node) is { Count: > 0 } warnings)
+            _warnings[service] = warnings;
+    }
 }

@@ -13,10 +13,10 @@ internal sealed class ApiFeed : IFeed
     private readonly ApiClient _client;
     private readonly List<ListWatch> _resources;
 
-    internal ApiFeed(ApiConnection connection, string nodeName, Action changed, Action<InputProblem> report, Action<string> log)
+    internal ApiFeed(ApiConnection connection, GeneratorOptions options, Action changed, Action<InputProblem> report, Action<string> log)
     {
         _client = new ApiClient(connection);
-        _resources = [.. ApiResource.All(nodeName).Select(r => new ListWatch(_client, r, Queue, report, log))];
+        _resources = [.. ApiResource.All(options).Select(r => new ListWatch(_client, r, Queue, report, log))];
         foreach (var resource in _resources)
             _ = resource.RunAsync(_stop.Token);
 
@@ -51,11 +51,11 @@ internal sealed class ApiFeed : IFeed
 
     /// <summary>All objects as they are now, read once.</summary>
     /// <exception cref="GeneratorException">They cannot be read.</exception>
-    internal static async Task<Cluster> ReadOnceAsync(ApiConnection connection, string nodeName, Action<InputProblem> report)
+    internal static async Task<Cluster> ReadOnceAsync(ApiConnection connection, GeneratorOptions options, Action<InputProblem> report)
     {
         var cluster = new Cluster();
         using var client = new ApiClient(connection);
-        foreach (var resource in ApiResource.All(nodeName))
+        foreach (var resource in ApiResource.All(options))
         {
             try
             {

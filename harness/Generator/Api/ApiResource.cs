@@ -20,11 +20,12 @@ internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Pa
 {
     private const string NotOurs = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
 
-    internal static IReadOnlyList<ApiResource> All(string nodeName) =>
+    /// <summary>What is followed: of Nodes our own alone, as kube-proxy does, unless the addresses of the others matter.</summary>
+    internal static IReadOnlyList<ApiResource> All(GeneratorOptions options) =>
     [
         new(ObjectKind.Service, "v1", "/api/v1/services", NotOurs),
         new(ObjectKind.EndpointSlice, "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
-        new(ObjectKind.Node, "v1", "/api/v1/nodes", $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(nodeName)}"),
+        new(ObjectKind.Node, "v1", "/api/v1/nodes", options.RefuseNodeAddresses ? "" : $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(options.HostnameOverride)}"),
     ];
 
     /// <summary>Whether a tree says that it is an object, or with the suffix a list, of this resource.</summary>
@@ -47,9 +48,9 @@ internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Pa
                 throw new InvalidFieldException(0, "", $"is larger than {Limits.Bytes} bytes");
             if (tree.Refused is { } refused)
                 throw new InvalidFieldException(0, "", refused.Text);
-            var item = new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree, values));
+            var item = new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree, values) is var read and not NotOurs ? read : null);
             foreach (var value in values)
-                report(new InputProblem(source, 0, key.Value.ToString(), value.Field, value.Message) { IsOfValue = true });
+                report(new InputProblem(source, 0, key.Value.ToString(), value.Field, value.Message, ProblemEffect.WithoutValue));
             return item;
         }
         catch (InvalidFieldException e)

@@ -165,7 +165,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
 
         private SetMember Member(SetDefinition set, IpsetEntry entry) => new(new SetKey(set, _ipv6), entry);
 
-        private bool IsOurs(IPAddress address) => address.AddressFamily == family;
+        private bool IsOurs(IPAddress address) => address.AddressFamily == family && !(_options.RefuseNodeAddresses && decider.Node.OtherNodes.ContainsKey(address));
     }
 
     private GeneratorOptions Options => options;

@@ -128,11 +128,30 @@ missing | ipvsadm -R || true # judged by what is left
 left=$(missing | grep -v '^--set' || true)
 gone_reals | ipvsadm -R
 
+# A virtual server that the kernel refused must not let its packets through to the host's own sockets: the set entries that
+# let them pass go again, and an address that nothing else serves is not bound.
+refused=$(sed -nE 's/^-A (-t|-u|--sctp-service) ([^ ]+) .*/\1 \2/p' <<<"$left")
+awk '
+    BEGIN { protocol["-t"] = "tcp"; protocol["-u"] = "udp"; protocol["--sctp-service"] = "sctp"; count = split("CLUSTER-IP EXTERNAL-IP EXTERNAL-IP-LOCAL LOAD-BALANCER", sets) }
+    NF {
+        address = port = $2; sub(/:[0-9]+$/, "", address); gsub(/[][]/, "", address); sub(/.*:/, "", port)
+        for (i = 1; i <= count; i++) print "del KUBE-" (address ~ /:/ ? "6-" : "") sets[i], address "," protocol[$1] ":" port, "-exist"
+    }
+' <<<"$refused" | ipset restore
+unserved=$({ ipvsadm -Sn | sed 's/^/have /'; echo "$refused"; } | awk '
+    NF { address = $1 == "have" ? $4 : $2; sub(/:[0-9]+$/, "", address); gsub(/[][]/, "", address) }
+    $1 == "have" { if ($2 == "-A") served[address]; next }
+    NF && !(address in served) { print "unserved", address }
+')
+
 # An address that is there, but bound otherwise (as a possible source of the node's own packets, say), is bound again.
-{ ip -o address show dev kube-ipvs0 | awk '{ print "have", $4, / scope host | deprecated / ? "quiet" : "source" }'; served addresses.txt; } | awk '
+{ ip -o address show dev kube-ipvs0 | awk '{ print "have", $4, / scope host | deprecated / ? "quiet" : "source" }'; echo "$unserved"; served addresses.txt; } | awk '
     $1 == "have" { have[$2] = $3 }
+    $1 == "unserved" { unserved[$2] = 1 }
     $1 == "address" {
         there = $3 in have
+        address = $3; sub(/\/.*/, "", address)
+        if (address in unserved) { if (there) print "address delete", $3, "dev kube-ipvs0"; next }
         if (there && have[$3] == (/ scope host$| preferred_lft 0$/ ? "quiet" : "source")) next
         if (there) print "address delete", $3, "dev kube-ipvs0"
         print

@@ -87,7 +87,8 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
     {
         if (!IsThere)
             return null;
-        if (tree!.Kind == TreeKind.Plain && int.TryParse(tree.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min && value <= max)
+        // YAML takes 010 for the octal number of 8, and JSON for no number.
+        if (tree!.Kind == TreeKind.Plain && tree.Text is not ['0', _, ..] && int.TryParse(tree.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min && value <= max)
             return value;
         throw Invalid(string.Create(CultureInfo.InvariantCulture, $"must be a number of {min} to {max}"));
     }

@@ -25,7 +25,7 @@ internal static class JsonTrees
                 var start = reader.TokenStartIndex;
                 var tree = reader.TokenType == JsonTokenType.StartObject
                     ? ReadTop(ref reader, utf8, ref lines, handle, handleList)
-                    : ReadValue(ref reader, utf8, ref lines, 0);
+                    : ReadItem(ref reader, utf8, ref lines);
                 if (tree is not null)
                     handle(tree, reader.BytesConsumed - start);
             }
@@ -44,7 +44,7 @@ internal static class JsonTrees
     private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle, Action<Tree>? handleList)
     {
         var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
-        var isList = false;
+        var (isList, values) = (false, 0);
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
             var key = Intern(ref reader);
@@ -56,14 +56,14 @@ internal static class JsonTrees
             }
             if (key != "items" || reader.TokenType != JsonTokenType.StartArray)
             {
-                tree.Add(key, ReadValue(ref reader, utf8, ref lines, 1));
+                Add(tree, key, ReadValue(ref reader, utf8, ref lines, 1, ref values), values);
                 continue;
             }
             isList = true;
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
                 var start = reader.TokenStartIndex;
-                var item = ReadValue(ref reader, utf8, ref lines, 0);
+                var item = ReadItem(ref reader, utf8, ref lines);
                 handle(item, reader.BytesConsumed - start);
             }
         }
@@ -73,9 +73,21 @@ internal static class JsonTrees
         return null;
     }
 
-    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth)
+    private static Tree ReadItem(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines)
+    {
+        var values = 0;
+        return ReadValue(ref reader, utf8, ref lines, 0, ref values);
+    }
+
+    /// <param name="values">How many values the object has so far; after too many, what follows is passed over.</param>
+    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth, ref int values)
     {
         var line = lines.At(utf8, reader.TokenStartIndex);
+        if (++values > Limits.Values)
+        {
+            reader.Skip();
+            return new TooManyValuesException(line).Refused;
+        }
         switch (reader.TokenType)
         {
             case JsonTokenType.StartObject or JsonTokenType.StartArray when depth >= Limits.Depth:
@@ -87,13 +99,13 @@ internal static class JsonTrees
                 {
                     var key = Intern(ref reader);
                     reader.Read();
-                    mapping.Add(key, ReadValue(ref reader, utf8, ref lines, depth + 1));
+                    Add(mapping, key, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
                 }
                 return mapping;
             case JsonTokenType.StartArray:
                 var sequence = new Tree(TreeKind.Sequence, line);
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-                    sequence.Add(ReadValue(ref reader, utf8, ref lines, depth + 1));
+                    Add(sequence, null, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
                 return sequence;
             case JsonTokenType.String:
                 return TextOf(ref reader, line);
@@ -102,6 +114,17 @@ internal static class JsonTrees
             default:
                 return new Tree(TreeKind.Plain, line, Encoding.UTF8.GetString(reader.ValueSpan));
         }
+    }
+
+    /// <summary>Of the values that are too many the first one is kept: by it the object is refused.</summary>
+    private static void Add(Tree parent, string? key, Tree value, int values)
+    {
+        if (values > Limits.Values + 1 && parent.Refused is not null)
+            return;
+        if (key is null)
+            parent.Add(value);
+        else
+            parent.Add(key, value);
     }
 
     private static Tree TextOf(ref Utf8JsonReader reader, int line)

@@ -6,6 +6,9 @@ using Conformance.Kernel;
 
 namespace Conformance.Generator.Input;
 
+/// <summary>An object that is valid, and none of a service proxy's affair.</summary>
+internal sealed record NotOurs(string Reason);
+
 /// <summary>Turns a tree into the object that it describes, with the API's defaults.</summary>
 internal static class ObjectReader
 {
@@ -17,10 +20,13 @@ internal static class ObjectReader
     /// <summary>What the cluster's autoscaler puts on a node before it deletes it.</summary>
     private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
 
+    /// <summary>RFC 3339, as metav1.Time has it.</summary>
+    private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss'Z'", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz"];
+
     /// <param name="problems">Takes the values that are invalid and were skipped, of an object that can be served without them.</param>
-    /// <returns>A Service, EndpointSlice or NodeObject; null for a kind that is not a proxy's affair.</returns>
+    /// <returns>A Service, EndpointSlice or NodeObject, or <see cref="NotOurs"/>.</returns>
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
-    internal static object? Read(Tree tree, List<InvalidFieldException> problems)
+    internal static object Read(Tree tree, List<InvalidFieldException> problems)
     {
         var root = new Field(tree, "", tree.Line);
         var (version, kind) = (root["apiVersion"], root["kind"].Text);
@@ -34,7 +40,8 @@ internal static class ObjectReader
             // Other groups have kinds of these names too; another version of our own group is a mistake.
             ({ } other, "Service" or "Node") when !other.Contains('/', StringComparison.Ordinal) => throw version.Invalid("must be v1"),
             ({ } other, "EndpointSlice") when other.StartsWith("discovery.k8s.io/", StringComparison.Ordinal) => throw version.Invalid("must be discovery.k8s.io/v1"),
-            _ => null,
+            ("v1" or "discovery.k8s.io/v1", _) when Enum.GetNames<ObjectKind>().FirstOrDefault(k => k.Equals(kind, StringComparison.OrdinalIgnoreCase)) is { } meant && meant != kind => throw root["kind"].Invalid($"must be {meant}"),
+            _ => new NotOurs("a service proxy needs Services, EndpointSlices and Nodes only"),
         };
     }
 
@@ -50,9 +57,9 @@ internal static class ObjectReader
 
     /// <summary>An object of a kind that is known: the items of an API server's lists do not tell theirs.</summary>
     /// <inheritdoc cref="Read(Tree, List{InvalidFieldException})" path="/param"/>
-    /// <returns>Null for an EndpointSlice that is not a proxy's affair.</returns>
+    /// <returns>As above.</returns>
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
-    internal static object? Read(ObjectKind kind, Tree tree, List<InvalidFieldException> problems)
+    internal static object Read(ObjectKind kind, Tree tree, List<InvalidFieldException> problems)
     {
         var root = new Field(tree, "", tree.Line);
         return kind switch
@@ -84,16 +91,26 @@ internal static class ObjectReader
         return $"{tree["kind"]?.Text ?? "an object"} {(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}".TrimEnd();
     }
 
-    private static ObjectName NameOf(Field root) => new(root["metadata"]["namespace"].IsThere ? NameIn(root["metadata"]["namespace"]) : "default", NameIn(root["metadata"]["name"]));
+    private static ObjectName NameOf(Field root, bool isLabel = false) =>
+        new(root["metadata"]["namespace"].IsThere ? Label(root["metadata"]["namespace"]) : "default", isLabel ? Label(root["metadata"]["name"]) : NameIn(root["metadata"]["name"]));
 
-    /// <summary>A name as the API allows them (RFC 1123, subdomain).</summary>
+    /// <summary>A name as most objects have it: labels with dots between (RFC 1123, subdomain).</summary>
     private static string NameIn(Field field)
     {
         var name = field.RequiredText;
-        return name.Length <= 253 && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c is '-' or '.') && char.IsAsciiLetterOrDigit(name[0]) && char.IsAsciiLetterOrDigit(name[^1])
-            ? name
-            : throw field.Invalid("must be of lower-case letters, digits, '-' and '.'");
+        return name.Length <= 253 && name.Split('.').All(IsLabel) ? name : throw field.Invalid("must be of lower-case letters, digits, '-' and single '.', at most 253 characters, with a letter or digit at each end");
     }
+
+    /// <summary>A name without dots, of at most 63 characters (RFC 1123, label), as namespaces, Services and their ports have it.</summary>
+    private static string Label(Field field)
+    {
+        var name = field.RequiredText;
+        return name.Length <= 63 && IsLabel(name) ? name : throw field.Invalid("must be of lower-case letters, digits and '-', at most 63 characters, with a letter or digit at each end");
+    }
+
+    private static bool IsLabel(string name) => name.Length > 0 && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-') && name[0] != '-' && name[^1] != '-';
+
+    private static string PortName(Field field) => field.Text is { Length: > 0 } ? Label(field) : "";
 
     private static Service ReadService(Field root, List<InvalidFieldException> problems)
     {
@@ -107,7 +124,12 @@ internal static class ObjectReader
             throw spec["ports"].Invalid("is required");
         var externalIPs = spec["externalIPs"].Each(f => f.Address(), problems);
         var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && spec["externalIPs"].Items.Any());
-        var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local" && acceptsExternal;
+        var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local";
+        if (type == "ClusterIP" && spec["ports"].Items.FirstOrDefault(p => p["nodePort"].Text is not (null or "0")) is { IsThere: true } withNodePort)
+            throw withNodePort["nodePort"].Invalid("must not be there in a Service of type ClusterIP");
+        if (externalIsLocal && !acceptsExternal && type == "ClusterIP")
+            throw spec["externalTrafficPolicy"].Invalid("may be Local only where the outside can reach the Service");
+        externalIsLocal &= acceptsExternal;
         // An entry may have a name instead. An empty address is what some controllers write for none.
         List<IPAddress> loadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems).OfType<IPAddress>()];
         var servers = (long)ports.Count * ((clusterIPs?.Count ?? 0) + externalIPs.Count + loadBalancerIPs.Count);
@@ -115,7 +137,7 @@ internal static class ObjectReader
             throw spec["ports"].Invalid(string.Create(CultureInfo.InvariantCulture, $"are {ports.Count} on {servers / ports.Count} addresses: more than {Limits.VirtualServers} virtual servers for one Service are not made"));
         return new Service
         {
-            Name = NameOf(root),
+            Name = NameOf(root, isLabel: true),
             CreatedAt = CreatedAt(root["metadata"]["creationTimestamp"]),
             IsProxied = type != "ExternalName" && clusterIPs is { Count: > 0 } && !labels[HeadlessLabel].IsThere && !labels[ProxyNameLabel].IsThere,
             IsLoadBalancer = type == "LoadBalancer",
@@ -160,8 +182,10 @@ internal static class ObjectReader
         var fields = spec["clusterIPs"].Items.ToList();
         if (fields.Count == 0 && spec["clusterIP"].Text is { Length: > 0 })
             fields = [spec["clusterIP"]];
+        if (spec["clusterIP"].Text is { Length: > 0 } first && fields[0].Text != first)
+            throw fields[0].Invalid($"must be the clusterIP {first}");
         if (fields.Any(f => f.Text == "None"))
-            return null;
+            return fields.Count == 1 ? null : throw spec["clusterIPs"].Invalid("must have nothing besides None");
         var addresses = fields.ConvertAll(f => f.Address());
         if (addresses.Count > 2 || addresses.DistinctBy(a => a.AddressFamily).Count() < addresses.Count)
             throw spec["clusterIPs"].Invalid("must be one address, or one of each family");
@@ -180,7 +204,7 @@ internal static class ObjectReader
         foreach (var item in field.Items)
         {
             var port = new ServicePort(
-                item["name"].Text ?? "", ProtocolOf(item["protocol"]), (ushort)(item["port"].Integer(1, 65535) ?? throw item["port"].Invalid("is required")),
+                PortName(item["name"]), ProtocolOf(item["protocol"]), (ushort)(item["port"].Integer(1, 65535) ?? throw item["port"].Invalid("is required")),
                 (ushort)(item["nodePort"].Integer(0, 65535) ?? 0));
             if (!names.Add(port.Name))
                 throw item["name"].Invalid("must be unique among the ports");
@@ -190,6 +214,8 @@ internal static class ObjectReader
                 throw item["nodePort"].Invalid("must be unique among the node ports of its protocol");
             ports.Add(port);
         }
+        if (ports.Count > 1 && ports.FindIndex(p => p.Name.Length == 0) is >= 0 and var unnamed)
+            throw field.Items.ElementAt(unnamed)["name"].Invalid("is required where there are several ports");
         return ports;
     }
 
@@ -207,10 +233,10 @@ internal static class ObjectReader
     {
         if (field.Text is not { Length: > 0 } text)
             return DateTimeOffset.MinValue;
-        return DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : throw field.Invalid("must be a time such as 2026-01-31T12:00:00Z");
+        return DateTimeOffset.TryParseExact(text, s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : throw field.Invalid("must be a time such as 2026-01-31T12:00:00Z");
     }
 
-    private static EndpointSlice? ReadSlice(Field root, List<InvalidFieldException> problems)
+    private static object ReadSlice(Field root, List<InvalidFieldException> problems)
     {
         var family = root["addressType"].OneOf("", "IPv4", "IPv6", "FQDN");
         if (family.Length == 0)
@@ -218,13 +244,17 @@ internal static class ObjectReader
         var labels = root["metadata"]["labels"];
         var service = labels[ServiceNameLabel];
         // What an API server does not tell a proxy of: its list is asked for without these labels.
-        if (family == "FQDN" || labels[HeadlessLabel].IsThere || labels[ProxyNameLabel].IsThere || service.Text is not { Length: > 0 } serviceName)
-            return null;
+        if (family == "FQDN")
+            return new NotOurs("its addresses are names (addressType FQDN)");
+        if ((labels[HeadlessLabel].IsThere ? HeadlessLabel : labels[ProxyNameLabel].IsThere ? ProxyNameLabel : null) is { } label)
+            return new NotOurs($"it has the label {label}");
+        if (service.Text is not { Length: > 0 } serviceName)
+            return new NotOurs($"it has no label {ServiceNameLabel}, and so belongs to no Service");
         var addressFamily = family == "IPv6" ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;
         var name = NameOf(root);
         return new EndpointSlice(
             name, name with { Name = serviceName }, family == "IPv6",
-            [.. root["ports"].Items.Where(p => p["port"].IsThere).Select(p => new SlicePort(p["name"].Text ?? "", ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!))],
+            [.. root["ports"].Items.Where(p => p["port"].IsThere).Select(p => new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!))],
             [.. root["endpoints"].Each(e => Endpoints(e, addressFamily).ToList(), problems).SelectMany(e => e)]);
     }
 
@@ -237,8 +267,8 @@ internal static class ObjectReader
         var nodeName = item["nodeName"].Text;
         var (zones, nodes) = (Names(item["hints"]["forZones"]), Names(item["hints"]["forNodes"]));
         // The addresses of one endpoint are interchangeable; like kube-proxy we take the first.
-        foreach (var address in item["addresses"].Items.Take(1))
-            yield return new Endpoint(address.Address(family), ready, serving, terminating, nodeName, zones) { HintedNodes = nodes };
+        foreach (var address in item["addresses"].Items.Select(a => a.Address(family)).ToList().Take(1))
+            yield return new Endpoint(address, ready, serving, terminating, nodeName, zones) { HintedNodes = nodes };
 
         static List<string>? Names(Field hints) => hints.IsThere ? [.. hints.Items.Select(h => h["name"].RequiredText)] : null;
     }

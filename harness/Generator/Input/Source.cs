@@ -1,4 +1,5 @@
 using Conformance.Generator.Objects;
+using Conformance.Kernel;
 
 namespace Conformance.Generator.Input;
 
@@ -7,6 +8,10 @@ public static class Source
 {
     private const int MaxBytes = 256 << 20;
     private const int MaxSettings = 4 << 20;
+
+    /// <summary>Why a file is passed over.</summary>
+    internal const string NoRegularFile = "It is a pipe or a device, and no regular file.";
+
     private static readonly string[] s_extensions = [".yaml", ".yml", ".json"];
 
     public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(path).StartsWith('.');
@@ -33,14 +38,20 @@ public static class Source
     public static Cluster Read(IEnumerable<string> paths, Action<InputProblem> report)
     {
         var cluster = new Cluster();
-        foreach (var file in FilesOf(paths))
+        var named = paths.ToHashSet(StringComparer.Ordinal);
+        foreach (var file in FilesOf(named))
         {
+            if (!named.Contains(file) && !FileKind.IsRegular(file))
+            {
+                report(new InputProblem(file, 0, "this entry of the folder", "", NoRegularFile));
+                continue;
+            }
             var manifest = ReadFile(file);
             foreach (var problem in manifest.Problems)
                 report(problem);
-            if (manifest.IsTorn)
+            if (manifest.Torn is { } torn)
             {
-                throw new GeneratorException($"{file} cannot be read to its end.", manifest.Problems[^1].ToString(), "Nothing was done: what is missing would be taken for deleted.",
+                throw new GeneratorException($"{file} cannot be read to its end.", torn.ToString(), "Nothing was done: what is missing would be taken for deleted.",
                     "Correct the file, or leave it out.");
             }
             foreach (var item in manifest.Objects)
@@ -49,8 +60,12 @@ public static class Source
         return cluster;
     }
 
+    /// <summary>Reads one file. A pipe is read to its end, where somebody named it: a shell makes one of &lt;(command).</summary>
+    /// <exception cref="GeneratorException">It cannot be read, or is a device.</exception>
     public static Manifest ReadFile(string file)
     {
+        if (file != "-" && File.Exists(file) && !FileKind.IsRegular(file) && !FileKind.IsPipe(file))
+            throw new GeneratorException($"{file} cannot be read.", NoRegularFile, "Nothing was done.", "Give a regular file, a pipe, or - for standard input.");
         try
         {
             return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput() : ReadAll(File.OpenRead(file)));

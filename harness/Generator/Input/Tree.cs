@@ -92,7 +92,18 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
 internal static class Limits
 {
     internal const int Depth = 100;
+
+    /// <summary>Objects of one text that may be invalid; after so many it is taken for no manifest, and not read on.</summary>
+    internal const int InvalidObjects = 100_000;
+
     /// <summary>
+    /// Bytes of YAML for each of its values: a manifest has more, in its tightest form five. It bounds the time that a text takes
+    /// by its size, which a parser of YAML alone does not.
+    /// </summary>
+    internal const int BytesOfValue = 4;
+
+    /// <summary>
+    
     /// Bytes of text. The API server stores at most 1.5 MiB (etcd's request limit), in an encoding that is up to five times as
     /// short: 30,000 ports are 2 MiB of JSON.
     /// </summary>
@@ -102,10 +113,16 @@ internal static class Limits
     internal const int VirtualServers = 100_000;
 
     /// <summary>Values of one object, aliases expanded.</summary>
-    internal const int Values = 100_000;
+    internal const int Values = 400_000;
 
     /// <summary>Values that the aliases of a whole document stand for.</summary>
     internal const int AliasValues = 1_000_000;
+}
+
+/// <summary>An object has more values than <see cref="Limits.Values"/>: the rest of it is passed over.</summary>
+internal sealed class TooManyValuesException(int line) : Exception
+{
+    internal Tree Refused { get; } = new(TreeKind.Refused, line, $"has more than {Limits.Values} values, aliases expanded");
 }
 
 /// <summary>A document that cannot be read on from here.</summary>

@@ -6,6 +6,12 @@ namespace Conformance.Generator.Input;
 /// <summary>Reads the objects of a YAML text: its documents, and the items of a <c>List</c> each by itself.</summary>
 internal static class YamlTrees
 {
+    /// <summary>
+    /// Characters of a key. YAML's own limit of 1,024 is for keys in blocks, and no parser of Kubernetes' has one in brackets; ours looks
+    /// so far ahead at each bracket, and takes the square of it in time.
+    /// </summary>
+    private const int MaxKeyLength = 8 << 10;
+
     /// <summary>The documents of a text with the line that each starts at. A broken one does not take the others with it.</summary>
     internal static IEnumerable<(int Line, string Text)> Documents(string text)
     {
@@ -18,13 +24,25 @@ internal static class YamlTrees
             // At the start of a line this can only be a document's marker: everything inside a document is indented or no marker.
             if (text.AsSpan(at, next - at).TrimEnd() is "---" && !IsPreamble(text.AsSpan(start, at - start)))
             {
-                yield return (firstLine, text[start..at]);
+                if (!IsEmpty(text.AsSpan(start, at - start)))
+                    yield return (firstLine, text[start..at]);
                 (start, firstLine) = (at, line);
             }
             at = next;
         }
-        if (start < text.Length)
+        if (start < text.Length && !IsEmpty(text.AsSpan(start)))
             yield return (firstLine, text[start..]);
+    }
+
+    /// <summary>Whether a document has nothing but its marker, comments and empty lines; a parser for each would take seconds for a million.</summary>
+    private static bool IsEmpty(ReadOnlySpan<char> text)
+    {
+        foreach (var line in text.EnumerateLines())
+        {
+            if (line.Trim() is not ("" or "---") && line.TrimStart()[0] != '#')
+                return false;
+        }
+        return true;
     }
 
     /// <summary>Directives, comments and empty lines: what stands before a document's marker and belongs to it.</summary>
@@ -44,7 +62,7 @@ internal static class YamlTrees
     {
         try
         {
-            var parser = new ShallowParser(new Parser(new Scanner(new StringReader(document), skipComments: true)));
+            var parser = new BoundedParser(new Parser(new Scanner(new StringReader(document), skipComments: true, MaxKeyLength)), document.Length);
             parser.Consume<StreamStart>();
             while (parser.TryConsume<DocumentStart>(out _))
             {
@@ -64,23 +82,47 @@ internal static class YamlTrees
         }
     }
 
-    /// <summary>The parser's time grows with the square of the depth of brackets: it is not let deeper than what takes a moment.</summary>
-    private sealed class ShallowParser(Parser parser) : IParser
+    /// <summary>
+    /// A parser whose time is bounded by the document's length: that of YamlDotNet grows with the depth of brackets times the number of
+    /// values, and a value may be two bytes.
+    /// </summary>
+    private sealed class BoundedParser(Parser parser, int length) : IParser
     {
-        private const int MaxDepth = 5000;
-        private int _depth;
+        private const int FreeEvents = 1000;
+
+        /// <summary>Levels, beyond those that an object may have, that make an event cost as much as another one.</summary>
+        private const int CostlyLevels = 50;
+
+        private readonly int _maxCost = FreeEvents + (length / Limits.BytesOfValue);
+        private int _cost;
+
+        /// <summary>The level of the current event; the end of a mapping is outside of it.</summary>
+        internal int Depth { get; private set; }
 
         public ParsingEvent? Current => parser.Current;
 
         public bool MoveNext()
         {
-            var moved = parser.MoveNext();
-            _depth += moved ? parser.Current!.NestingIncrease : 0;
-            return _depth <= MaxDepth ? moved : throw new YamlException(parser.Current!.Start, parser.Current.End, $"nested more than {MaxDepth} levels deep");
+            if (!parser.MoveNext())
+                return false;
+            Depth += parser.Current!.NestingIncrease;
+            _cost += 1 + (Math.Max(0, Depth - Limits.Depth) / CostlyLevels);
+            if (_cost > _maxCost)
+                throw new YamlException(parser.Current.Start, parser.Current.End, "is nested deeper, or has more values, than any manifest of its size");
+            return true;
+        }
+
+        /// <summary>Passes over what is left of the mapping or sequence whose contents are at a level, and over its end.</summary>
+        internal void SkipRest(int depth)
+        {
+            while (Depth >= depth && MoveNext())
+            {
+            }
+            MoveNext();
         }
     }
 
-    private sealed class DocumentReader(IParser parser, string document, int lineOffset)
+    private sealed class DocumentReader(BoundedParser parser, string document, int lineOffset)
     {
         private readonly Dictionary<string, (Tree Tree, int Values)> _anchors = new(StringComparer.Ordinal);
         private int _values;
@@ -91,27 +133,38 @@ internal static class YamlTrees
             var start = parser.Current!.Start.Index;
             if (parser.Accept<MappingStart>(out _))
             {
-                var mapping = parser.Consume<MappingStart>();
-                var tree = new Tree(TreeKind.Mapping, LineOf(mapping));
+                var depth = parser.Depth;
+                var tree = new Tree(TreeKind.Mapping, LineOf(parser.Consume<MappingStart>()));
                 var isList = false;
-                while (!parser.Accept<MappingEnd>(out _))
+                var end = 0L;
+                try
                 {
-                    var key = parser.Consume<Scalar>().Value;
-                    if (key != "items" || !parser.Accept<SequenceStart>(out _))
+                    while (!parser.Accept<MappingEnd>(out _))
                     {
-                        tree.Add(key, Read(1));
-                        continue;
+                        var key = parser.Consume<Scalar>().Value;
+                        if (key != "items" || !parser.Accept<SequenceStart>(out _))
+                        {
+                            tree.Add(key, Read(1));
+                            continue;
+                        }
+                        isList = true;
+                        parser.Consume<SequenceStart>();
+                        while (!parser.TryConsume<SequenceEnd>(out _))
+                        {
+                            var itemStart = parser.Current!.Start.Index;
+                            _values = 0;
+                            handle(Read(0), BytesOf(itemStart, parser.Current!.Start.Index));
+                        }
                     }
-                    isList = true;
-                    parser.Consume<SequenceStart>();
-                    while (!parser.TryConsume<SequenceEnd>(out _))
-                    {
-                        var itemStart = parser.Current!.Start.Index;
-                        _values = 0;
-                        handle(Read(0), BytesOf(itemStart, parser.Current!.Start.Index));
-                    }
+                    end = parser.Consume<MappingEnd>().End.Index;
                 }
-                var end = parser.Consume<MappingEnd>().End.Index;
+                catch (TooManyValuesException e)
+                {
+                    parser.SkipRest(depth);
+                    tree.Add("", e.Refused);
+                    handle(tree, 0);
+                    return;
+                }
                 if (!isList)
                     handle(Merged(tree), BytesOf(start, end));
                 return;
@@ -131,55 +184,58 @@ internal static class YamlTrees
                 _aliasValues += target.Values;
                 if (_aliasValues > Limits.AliasValues)
                     return new Tree(TreeKind.Refused, line, $"the document's aliases stand for more than {Limits.AliasValues} values");
-                return Counted(target.Values) ?? (depth + target.Tree.Height > Limits.Depth ? TooDeep() : target.Tree);
+                Count(target.Values, line);
+                return depth + target.Tree.Height > Limits.Depth ? TooDeep(line) : target.Tree;
             }
             var before = _values;
-            if (Counted(1) is { } refused)
-            {
-                parser.SkipThisAndNestedEvents();
-                return refused;
-            }
+            Count(1, line);
             if (depth >= Limits.Depth && !parser.Accept<Scalar>(out _))
             {
                 parser.SkipThisAndNestedEvents();
-                return TooDeep();
+                return TooDeep(line);
             }
             var anchor = (parser.Current as NodeEvent)?.Anchor ?? AnchorName.Empty;
-            Tree tree;
-            if (parser.TryConsume<Scalar>(out var scalar))
-            {
-                tree = ScalarOf(scalar, line);
-            }
-            else if (parser.TryConsume<SequenceStart>(out _))
-            {
-                tree = new Tree(TreeKind.Sequence, line);
-                while (!parser.TryConsume<SequenceEnd>(out _))
-                    tree.Add(Read(depth + 1));
-            }
-            else
-            {
+            var tree = parser.TryConsume<Scalar>(out var scalar) ? ScalarOf(scalar, line) : ReadCollection(depth, line);
+            if (!anchor.IsEmpty)
+                _anchors[anchor.Value] = (tree, _values - before);
+            return tree;
+        }
+
+        private Tree ReadCollection(int depth, int line)
+        {
+            var inside = parser.Depth;
+            var isSequence = parser.TryConsume<SequenceStart>(out _);
+            if (!isSequence)
                 parser.Consume<MappingStart>();
-                tree = new Tree(TreeKind.Mapping, line);
-                while (!parser.TryConsume<MappingEnd>(out _))
+            var tree = new Tree(isSequence ? TreeKind.Sequence : TreeKind.Mapping, line);
+            try
+            {
+                while (isSequence && !parser.TryConsume<SequenceEnd>(out _))
+                    tree.Add(Read(depth + 1));
+                while (!isSequence && !parser.TryConsume<MappingEnd>(out _))
                 {
                     var key = Read(depth + 1);
                     var value = Read(depth + 1);
                     if (key.Kind is TreeKind.Text or TreeKind.Plain)
                         tree.Add(key.Text, value);
                 }
-                tree = Merged(tree);
             }
-            if (!anchor.IsEmpty)
-                _anchors[anchor.Value] = (tree, _values - before);
-            return tree;
-
-            Tree TooDeep() => new(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
-
-            Tree? Counted(int count)
+            catch (TooManyValuesException e) when (depth == 0)
             {
-                _values += count;
-                return _values > Limits.Values ? new Tree(TreeKind.Refused, line, $"has more than {Limits.Values} values, aliases expanded") : null;
+                // An item of a list that is too large keeps its siblings, and what is known of it by now: its name, say.
+                parser.SkipRest(inside);
+                tree.Add(e.Refused);
             }
+            return isSequence ? tree : Merged(tree);
+        }
+
+        private static Tree TooDeep(int line) => new(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
+
+        private void Count(int count, int line)
+        {
+            _values += count;
+            if (_values > Limits.Values)
+                throw new TooManyValuesException(line);
         }
 
         /// <summary>A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.</summary>

@@ -35,6 +35,7 @@ internal sealed partial class Flags
         new("masquerade-all", "Masquerade everything that goes to a ClusterIP.", (o, v) => o with { MasqueradeAll = Bool(v) }, IsSwitch: true),
         new("iptables-masquerade-bit", "Bit of the packet mark that asks for masquerading, 0 to 31 (14).", (o, v) => o with { IptablesMasqueradeBit = Number(v, 0, 31) }),
         new("nodeport-addresses", "Networks whose node addresses serve node ports, or primary for the node's first address of each family; none means all.", (o, v) => v.Trim() == "primary" ? o with { NodePortsOnPrimaryAddress = true, NodePortAddresses = [] } : o with { NodePortAddresses = Networks(v), NodePortsOnPrimaryAddress = false }),
+        new("refuse-node-addresses", "Do not serve an external or load-balancer IP that is another Node's InternalIP: it would cut this node off from that one.", (o, v) => o with { RefuseNodeAddresses = Bool(v) }, IsSwitch: true),
         new("conntrack-max-per-core", "Connections to track for each processor (32768); 0 leaves the kernel's.", (o, v) => o with { ConntrackMaxPerCore = Number(v, 0, int.MaxValue) }),
         new("conntrack-min", "Connections to track at least (131072).", (o, v) => o with { ConntrackMin = Number(v, 0, int.MaxValue) }),
         new("conntrack-tcp-timeout-established", "Idle time-out of tracked TCP connections (24h).", (o, v) => o with { ConntrackTcpTimeoutEstablishedSeconds = Seconds(v) }),
@@ -50,7 +51,7 @@ internal sealed partial class Flags
 
     private readonly Dictionary<string, Option<string?>> _options = new(StringComparer.Ordinal);
 
-    private readonly Option<string?> _config = new("--config") { Description = "A YAML file with these flags' names as keys." };
+    private readonly Option<string?> _config = new("--config") { Description = "A YAML file with these flags' names as keys, or kube-proxy's own (KubeProxyConfiguration)." };
 
     internal void AddTo(Command verb)
     {
@@ -66,8 +67,8 @@ internal sealed partial class Flags
     /// <exception cref="GeneratorException">A value is not what the flag takes.</exception>
     internal GeneratorOptions Read(ParseResult parsed)
     {
-        var fromFile = ReadConfig(parsed.GetValue(_config));
-        var options = new GeneratorOptions { HostnameOverride = NodeName(Dns.GetHostName()) };
+        var fromFile = parsed.GetValue(_config) is { } config ? ConfigFile.Read(config, [.. s_flags.Select(f => f.Name)]) : [];
+        var options = new GeneratorOptions { HostnameOverride = NodeName(Dns.GetHostName()), Kubeconfig = fromFile.GetValueOrDefault(ConfigFile.Kubeconfig) };
         foreach (var flag in s_flags)
         {
             var given = parsed.GetResult(_options[flag.Name]) is not null;
@@ -105,34 +106,6 @@ internal sealed partial class Flags
         {
             throw new GeneratorException($"{where} {e.Message}.", $"It is '{value}'.", "Nothing was done.", $"{flag.Name}: {flag.Description}", ExitCodes.Usage);
         }
-    }
-
-    private static Dictionary<string, string> ReadConfig(string? path)
-    {
-        var values = new Dictionary<string, string>(StringComparer.Ordinal);
-        if (path is null)
-            return values;
-        try
-        {
-            YamlTrees.Read(Source.ReadSettings(path), 1, (tree, _) =>
-            {
-                if (tree.Kind is not (TreeKind.Mapping or TreeKind.Null))
-                    throw new SyntaxException(tree.Line, "the settings must be keys with values");
-                foreach (var (key, value) in tree.Members)
-                {
-                    if (s_flags.All(f => f.Name != key))
-                        throw new SyntaxException(value.Line, $"'{key}' is not a setting");
-                    if (value.Kind is TreeKind.Mapping or TreeKind.Refused || value.Items.Any(i => i.Kind is not (TreeKind.Plain or TreeKind.Text)))
-                        throw new SyntaxException(value.Line, $"'{key}' must be a value, or a list of values");
-                    values[key] = value.Kind == TreeKind.Sequence ? string.Join(',', value.Items.Select(i => i.Text)) : value.Text;
-                }
-            });
-        }
-        catch (Exception e) when (e is SyntaxException or IOException or UnauthorizedAccessException)
-        {
-            throw new GeneratorException("The configuration cannot be read.", $"{path}{(e is SyntaxException s ? $":{s.Line}" : "")}: {e.Message}", "Nothing was done.", "Correct the file; --help lists the settings.", ExitCodes.Usage);
-        }
-        return values;
     }
 
     private static FormatException Wrong(string message) => new(message);

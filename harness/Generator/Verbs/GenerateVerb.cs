@@ -23,7 +23,7 @@ internal static class GenerateVerb
             var problems = 0;
             var cluster = await input.ReadAsync(parsed, options, problem =>
             {
-                problems++;
+                problems += problem.Effect == ProblemEffect.NotOurs ? 0 : 1;
                 Console.Error.WriteLine(problem);
             });
             var node = NodeStates.Of(options, cluster, NodeAddresses(parsed.GetValue(addresses)));

@@ -23,16 +23,16 @@ internal sealed class InputFlags
     /// <summary>Reads all objects once.</summary>
     /// <exception cref="GeneratorException">They cannot be read whole, or nothing says where they are.</exception>
     internal async Task<Cluster> ReadAsync(ParseResult parsed, GeneratorOptions options, Action<InputProblem> report) =>
-        ConnectionOf(parsed) is { } connection
-            ? await ApiFeed.ReadOnceAsync(connection, options.HostnameOverride, report)
+        ConnectionOf(parsed, options) is { } connection
+            ? await ApiFeed.ReadOnceAsync(connection, options, report)
             : Source.Read(parsed.GetValue(_files)!, report);
 
     /// <summary>How to follow the objects.</summary>
     /// <exception cref="GeneratorException">They cannot be followed, or nothing says where they are.</exception>
     internal Watcher.OpenFeed Follow(ParseResult parsed, GeneratorOptions options, Action<string> log)
     {
-        if (ConnectionOf(parsed) is { } connection)
-            return (changed, report) => new ApiFeed(connection, options.HostnameOverride, changed, report, log);
+        if (ConnectionOf(parsed, options) is { } connection)
+            return (changed, report) => new ApiFeed(connection, options, changed, report, log);
         var files = parsed.GetValue(_files)!;
         if (files.Contains("-", StringComparer.Ordinal))
             throw new GeneratorException("watch cannot follow standard input.", "-f - was given.", "Nothing was done.", "Give files or folders; apply takes standard input.", ExitCodes.Usage);
@@ -40,7 +40,7 @@ internal sealed class InputFlags
     }
 
     /// <returns>Null when files are given.</returns>
-    private ApiConnection? ConnectionOf(ParseResult parsed)
+    private ApiConnection? ConnectionOf(ParseResult parsed, GeneratorOptions options)
     {
         var (kubeconfig, master) = (parsed.GetValue(_kubeconfig), parsed.GetValue(_master));
         var isServer = kubeconfig is not null || master is not null;
@@ -50,6 +50,8 @@ internal sealed class InputFlags
                 ? throw new GeneratorException("Files and an API server cannot be followed together.", "-f was given with --kubeconfig or --master.", "Nothing was done.", "Give one of them.", ExitCodes.Usage)
                 : null;
         }
+        if (!isServer && options.Kubeconfig is { } configured)
+            return ApiConnection.Of(configured, null);
         if (!isServer && !ApiConnection.IsInCluster)
             throw new GeneratorException("Nothing says where the objects are.", "Neither -f nor --kubeconfig nor --master was given, and this is no pod with a service account.", "Nothing was done.", "Such as -f services.yaml", ExitCodes.Usage);
         return ApiConnection.Of(kubeconfig, master);

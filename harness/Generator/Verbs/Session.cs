@@ -38,7 +38,7 @@ internal sealed class Session : IDisposable
 
     internal void Report(InputProblem problem)
     {
-        Problems++;
+        Problems += problem.Effect == ProblemEffect.NotOurs ? 0 : 1;
         Console.Error.WriteLine(problem);
     }
 
@@ -49,12 +49,12 @@ internal sealed class Session : IDisposable
         return Decide(Options, NodeStates.Of(Options, cluster, Kernel.NodeAddresses(), Kernel.HasIPv6), cluster);
     }
 
-    /// <summary>Decides, and tells of ports that a Service does not get.</summary>
+    /// <summary>Decides, and tells what is wrong with valid objects.</summary>
     internal static World Decide(GeneratorOptions options, NodeState node, Cluster cluster)
     {
         var world = new World(options, node, cluster);
-        foreach (var dispute in world.Desired.Disputes)
-            Console.Error.WriteLine(dispute);
+        foreach (var warning in world.Warnings)
+            Console.Error.WriteLine(warning);
         return world;
     }
 

@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
+using Conformance.Kernel;
 
 namespace Conformance.Generator.Watching;
 
@@ -42,6 +43,8 @@ internal sealed class FileFeed : IFeed
         {
             if (!Directory.Exists(path) && !File.Exists(path))
                 throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Make it first: what is not there cannot be watched.");
+            if (File.Exists(path) && !FileKind.IsRegular(path))
+                throw new GeneratorException($"{path} cannot be watched.", Source.NoRegularFile, "Nothing was done.", "Give a regular file or a folder; apply takes a pipe.", ExitCodes.Usage);
             WatchParent(path);
             WatchFolder(path);
         }
@@ -212,6 +215,11 @@ internal sealed class FileFeed : IFeed
             taken.Reasons.Add(Path.GetFileName(file));
             return;
         }
+        if (!FileKind.IsRegular(file))
+        {
+            _report(new InputProblem(file, 0, "this file", "", Source.NoRegularFile));
+            return;
+        }
         Manifest manifest;
         try
         {
@@ -221,6 +229,7 @@ internal sealed class FileFeed : IFeed
         {
             _report(new InputProblem(file, 0, "the file", "", e.Message));
             _unread.Add(file);
+            _pending[file] = true; // read again at the next occasion: what hinders now (no descriptor is left, say) tells of no end
             return;
         }
         foreach (var problem in manifest.Problems)

@@ -18,6 +18,11 @@ internal sealed record HttpAnswer(int Status, string ContentType, string Body)
 internal sealed class HttpResponder : IDisposable
 {
     private const int MaxRequest = 8192;
+
+    /// <summary>Connections of all responders together. More would take the files that the sync needs; the oldest has waited longest for nothing.</summary>
+    private const int MaxConnections = 16;
+
+    private static readonly Queue<Socket> s_connections = new();
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(5);
 
@@ -50,7 +55,9 @@ internal sealed class HttpResponder : IDisposable
         {
             try
             {
-                _ = ServeAsync(await _listener.AcceptSocketAsync(_stop.Token));
+                var socket = await _listener.AcceptSocketAsync(_stop.Token);
+                Admit(socket);
+                _ = ServeAsync(socket);
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
             {
@@ -58,6 +65,17 @@ internal sealed class HttpResponder : IDisposable
                 if (e is SocketException)
                     await Task.Delay(s_pause);
             }
+        }
+    }
+
+    /// <summary>Counts a connection, and closes the oldest when there are too many; one that has ended already is closed once more, which does nothing.</summary>
+    private static void Admit(Socket socket)
+    {
+        lock (s_connections)
+        {
+            s_connections.Enqueue(socket);
+            if (s_connections.Count > MaxConnections)
+                s_connections.Dequeue().Dispose();
         }
     }
 
@@ -78,9 +96,9 @@ internal sealed class HttpResponder : IDisposable
                 await stream.WriteAsync(Format(answer), limit.Token);
                 socket.Shutdown(SocketShutdown.Send);
             }
-            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException)
+            catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
             {
-                // The client went away, or dawdled.
+                // The client went away, dawdled, or had to make room.
             }
         }
     }

@@ -49,7 +49,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private World? _world;
     private Touched _touched = new();
     private TimeSpan _retry = s_firstRetry;
-    private HashSet<string> _disputes = [];
+    private HashSet<string> _warnings = [];
     private string? _whyNoIPv6 = kernel.WhyNoIPv6; // the session has reported that
     private long _problems;
     private bool _isRetryDue;
@@ -154,7 +154,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         if (taken.NodeChanged)
             LookAtNode();
         // What a Node's object tells of its health every few seconds is no change for us.
-        isFull |= taken.NodeChanged && _world is not null && !IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
+        isFull |= taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
         return (reasons, isFull);
     }
 
@@ -171,7 +171,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
                 await LookAtIPv6Async();
                 // The node's addresses may have changed as well: they decide about node ports.
                 var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
-                if (_world is null || !IsSame(_world.Node, node))
+                if (_world is null || !NodeStates.IsSame(_world.Node, node))
                     _world = new World(options, node, _cluster);
                 result = await _synchronizer.SyncAllAsync(_world.Desired, node);
             }
@@ -233,17 +233,17 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             log(string.Create(CultureInfo.InvariantCulture, $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} ms{failed}"));
         foreach (var error in result.Errors)
             log($"error: {error.ReplaceLineEndings(" | ")}");
-        TellDisputes();
+        TellWarnings();
     }
 
-    /// <summary>A port that an older Service has already is told once.</summary>
-    private void TellDisputes()
+    /// <summary>What is wrong with valid objects is told once.</summary>
+    private void TellWarnings()
     {
-        var disputes = (_world?.Desired.Disputes ?? []).Select(d => d.ToString()).ToHashSet(StringComparer.Ordinal);
-        foreach (var dispute in disputes.Except(_disputes, StringComparer.Ordinal))
-            log(dispute);
-        _disputes = disputes;
-        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", disputes.Count);
+        var warnings = (_world?.Warnings ?? []).ToHashSet(StringComparer.Ordinal);
+        foreach (var warning in warnings.Except(_warnings, StringComparer.Ordinal))
+            log(warning);
+        _warnings = warnings;
+        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", _world?.Desired.Disputes.Count() ?? 0);
     }
 
     /// <summary>Null for every address.</summary>
@@ -291,7 +291,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
 
     private void Report(Input.InputProblem problem)
     {
-        _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.", Interlocked.Increment(ref _problems));
+        if (problem.Effect != Input.ProblemEffect.NotOurs)
+            _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.", Interlocked.Increment(ref _problems));
         log(problem.ToString());
     }
 
@@ -302,6 +303,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         {
             while (await timer.WaitForNextTickAsync(cancellationToken))
             {
+                if (happened is Event.Look)
+                    _health.Begin(); // here, not where it is taken: whatever holds that up is no health
                 if (happened is not Event.Drained || _synchronizer.Draining.Count > 0)
                     _events.Writer.TryWrite(happened);
             }
@@ -319,9 +322,6 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     }
 
     private static double Now() => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
-
-    private static bool IsSame(NodeState a, NodeState b) =>
-        a.Zone == b.Zone && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs) && a.InternalIPs.SequenceEqual(b.InternalIPs);
 
     private T Own<T>(T thing)
         where T : IDisposable

@@ -29,6 +29,11 @@ internal static partial class Libc
     internal const short POLLIN = 1;
     internal const uint SIOCGSKNS = 0x894C;
     internal const int RLIMIT_NOFILE = 7;
+    internal const int AT_FDCWD = -100;
+    internal const uint STATX_TYPE = 1;
+    internal const int S_IFMT = 0xF000;
+    internal const int S_IFREG = 0x8000;
+    internal const int S_IFIFO = 0x1000;
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int setns(int fd, int nstype);
@@ -48,6 +53,10 @@ internal static partial class Libc
     /// <param name="rlim">struct rlimit: the soft limit, and behind it the hard one.</param>
     [LibraryImport("libc", SetLastError = true)]
     internal static unsafe partial int getrlimit(int resource, ulong* rlim);
+
+    /// <param name="statxbuf">struct statx, of 256 bytes; stx_mode is the 16 bits at 28.</param>
+    [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static unsafe partial int statx(int dirfd, string pathname, int flags, uint mask, byte* statxbuf);
 
     /// <summary>Ends the process at once, without handlers of the runtime.</summary>
     [LibraryImport("libc")]

@@ -103,18 +103,30 @@ public sealed class ApplyScriptTests : ProgramFixture
     }
 
     [Test]
-    public async Task What_the_kernel_does_not_take_is_told_by_the_script_and_by_the_program()
+    public async Task What_the_kernel_does_not_take_is_told_by_the_script_and_by_the_program_and_reaches_no_socket()
     {
-        Put("one.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 80).Replace("name: bad, namespace: default }\nspec", "name: bad, namespace: default, annotations: { ipvs.conformance/scheduler: nosuch } }\nspec", StringComparison.Ordinal));
+        const string refused = ", annotations: { ipvs.conformance/scheduler: nosuch } }\nspec";
+        Put("one.yaml", Service("good", "10.96.0.1", 80) + Service("half", "10.96.0.1", 81).Replace(" }\nspec", refused, StringComparison.Ordinal) + Service("bad", "10.96.0.2", 80).Replace(" }\nspec", refused, StringComparison.Ordinal)
+            + Service("six", "\"fd00:96::2\"", 80).Replace(" }\nspec", refused, StringComparison.Ordinal).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
         await Generator("generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "one.yaml"), "-o", Folder).ExecuteAsync();
 
         var script = await Node.Command(Path.Combine(Folder, "apply.sh")).TryAsync();
         (script.ExitCode, script.StandardError.Contains("-A -t 10.96.0.2:80 -s nosuch", StringComparison.Ordinal)).ShouldBe((1, true), script.StandardError);
+        (await Passing()).ShouldBe(["10.96.0.1,tcp:80"]);
+        (await Bound()).ShouldBe(["10.96.0.1/32"]);
+        await Node.RunAsync("ip address add 10.96.0.2/32 dev kube-ipvs0 scope host"); // as if it had been served before
+        await Node.Command(Path.Combine(Folder, "apply.sh")).TryAsync();
+        (await Bound()).ShouldBe(["10.96.0.1/32"]);
         var program = await Generator("apply", "-f", Path.Combine(Folder, "one.yaml")).TryAsync();
 
         program.ExitCode.ShouldBe(1);
         program.StandardError.ShouldContain("add the virtual server tcp 10.96.0.2:80");
         program.StandardOutput.ShouldNotContain("+ virtual server tcp 10.96.0.2:80", Case.Sensitive, "it was not made");
         Servers().ShouldBe(["10.96.0.1:80"]);
+        (await Passing()).ShouldBe(["10.96.0.1,tcp:80"], "the program withholds the same");
+        (await Bound()).ShouldBe(["10.96.0.1/32"]);
+
+        async Task<string[]> Passing() => [.. (await Node.RunAsync("ipset save")).Split('\n').Where(l => l.StartsWith("add ", StringComparison.Ordinal) && l.Contains("CLUSTER-IP", StringComparison.Ordinal)).Select(l => l.Split(' ')[2])];
+        async Task<string[]> Bound() => [.. (await Node.RunAsync("ip -o address show dev kube-ipvs0")).Split('\n').Where(l => l.Length > 0 && !l.Contains("fe80", StringComparison.Ordinal)).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)[3])];
     }
 }

@@ -51,13 +51,17 @@ public abstract class ProgramFixture : IAsyncDisposable
     protected NodeCommand Generator(params string[] arguments) => Node.Command([s_program, .. arguments]);
 
     /// <summary>Starts the program's <c>watch</c> in the folder; it is killed at the end of the test if it has not ended by then.</summary>
-    protected CommandTask<CommandResult> Watch(params string[] arguments) => WatchWith(shims: "/nowhere", arguments);
+    protected CommandTask<CommandResult> Watch(params string[] arguments) => WatchAfter("true", arguments);
 
     /// <inheritdoc cref="Watch"/>
     /// <param name="shims">See <see cref="Shims"/>.</param>
-    protected CommandTask<CommandResult> WatchWith(string shims, params string[] arguments)
+    protected CommandTask<CommandResult> WatchWith(string shims, params string[] arguments) => WatchAfter($"PATH={shims}:$PATH", arguments);
+
+    /// <inheritdoc cref="Watch"/>
+    /// <param name="setUp">What a shell does before it becomes the program.</param>
+    protected CommandTask<CommandResult> WatchAfter(string setUp, params string[] arguments)
     {
-        var command = Node.Command(["sh", "-c", $"PATH={shims}:$PATH; exec \"$0\" \"$@\"", s_program, "watch", "--hostname-override", "Node1", .. arguments]); // capitals mean the same
+        var command = Node.Command(["sh", "-c", $"{setUp}; exec \"$0\" \"$@\"", s_program, "watch", "--hostname-override", "Node1", .. arguments]); // capitals mean the same
         // In its folder, because user-mode Linux's hostfs forgets, and renumbers, a folder that nobody is in: inotify would watch
         // one that no longer is.
         var watching = command.ToCliWrap().WithWorkingDirectory(Folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(Said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);

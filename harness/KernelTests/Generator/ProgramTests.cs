@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Net;
 using CliWrap;
+using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 
 namespace Conformance.KernelTests.Generator;
@@ -47,6 +49,55 @@ public sealed class ProgramTests : ProgramFixture
             var wrong = await Generator(generate).TryAsync();
             (wrong.ExitCode, wrong.StandardError.Contains(words, StringComparison.Ordinal)).ShouldBe((64, true), wrong.StandardError);
         }
+    }
+
+    [Test]
+    public async Task A_configuration_file_of_kube_proxy_is_read_as_kube_proxy_reads_it()
+    {
+        await using var server = await ApiServer.StartAsync(Node.Namespace, new IPEndPoint(IPAddress.Loopback, 8080));
+        server.Apply(Service("one", "10.96.0.1", 80, "type: NodePort", nodePort: 30080));
+        var (config, kubeconfig) = (Path.Combine(Folder, "config.conf"), Path.Combine(Folder, "kubeconfig.conf"));
+        await File.WriteAllTextAsync(kubeconfig, "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:8080'}}]\n");
+        // What kubeadm stores, with some fields set.
+        await File.WriteAllTextAsync(config, $$"""
+            apiVersion: kubeproxy.config.k8s.io/v1alpha1
+            bindAddress: 0.0.0.0
+            bindAddressHardFail: false
+            clientConnection:
+              acceptContentTypes: ""
+              burst: 0
+              kubeconfig: {{kubeconfig}}
+              qps: 0
+            clusterCIDR: 10.244.0.0/16
+            configSyncPeriod: 0s
+            conntrack: { maxPerCore: null, min: null, tcpEstablishedTimeout: null }
+            detectLocal: { bridgeInterface: "", interfaceNamePrefix: "" }
+            detectLocalMode: ""
+            enableProfiling: false
+            healthzBindAddress: ""
+            hostnameOverride: ""
+            iptables: { localhostNodePorts: null, masqueradeAll: true, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s }
+            ipvs: { excludeCIDRs: null, minSyncPeriod: 0s, scheduler: wlc, strictARP: true, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 900s, udpTimeout: 0s }
+            kind: KubeProxyConfiguration
+            logging: { flushFrequency: 0, options: { json: { infoBufferSize: "0" } }, verbosity: 0 }
+            metricsBindAddress: ""
+            mode: ipvs
+            nodePortAddresses: [192.168.113.0/24]
+            oomScoreAdj: -999
+            portRange: ""
+            winkernel: { enableDSR: false, networkName: "" }
+            """);
+
+        var generated = await Generator("generate", "--node-addresses", "192.168.113.101,10.9.0.1", "--config", config).TryAsync();
+
+        generated.ExitCode.ShouldBe(0, generated.StandardError);
+        generated.StandardError.Trim().ShouldBe($"{config}: without a meaning here: bindAddress, oomScoreAdj");
+        generated.StandardOutput.ShouldSatisfyAllConditions(
+            o => o.ShouldContain("-A -t 10.96.0.1:80 -s wlc"), o => o.ShouldContain("--set 900 0 0"), o => o.ShouldContain("192.168.113.101:30080"), o => o.ShouldNotContain("10.9.0.1:30080"),
+            o => o.ShouldContain("arp_ignore = 1"));
+        (await Generator("generate", "--node-addresses", "192.168.113.101", "--config", config, "--ipvs-scheduler", "lc").TryAsync()).StandardOutput.ShouldContain("-s lc", Case.Sensitive, "a flag wins");
+        await File.WriteAllTextAsync(config, "apiVersion: kubeproxy.config.k8s.io/v1alpha2\nkind: KubeProxyConfiguration\n");
+        (await Generator("generate", "--config", config).TryAsync()).ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(64), r => r.StandardError.ShouldContain("the apiVersion must be kubeproxy.config.k8s.io/v1alpha1"));
     }
 
     [Test]

@@ -43,7 +43,7 @@ internal sealed class Scenario
     {
         var problems = new List<InputProblem>();
         var cluster = Source.Read([InputFile], problems.Add);
-        problems.ShouldBeEmpty();
+        problems.ShouldAllBe(p => p.Effect == ProblemEffect.NotOurs);
         cluster.Put(Node());
         return cluster;
     }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using CliWrap;
 using Conformance.Harness;
 using Conformance.Harness.Kubernetes;
@@ -137,6 +138,107 @@ public sealed class WatchTests : ProgramFixture
             answer.ShouldContain("X-Load-Balancing-Endpoint-Weight: 1");
             answer.ShouldContain("\"localEndpoints\": 1");
         }
+    }
+
+    [Test]
+    public async Task A_health_check_node_port_listens_only_where_node_ports_are_served()
+    {
+        await Node.AddAddressAsync("10.9.0.1/24", "lo");
+        Put("one.yaml", Service("one", "10.96.0.1", 80, "type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000", nodePort: 30080));
+        _ = Watch("-f", ".", "--healthz-bind-address", "", "--metrics-bind-address", "", "--nodeport-addresses", "192.168.113.0/24");
+        await Eventually.Async("the port is open", () => ListeningSockets.Tcp(Node.Namespace), ports => ports.Contains(32000), Timeouts.Start, log: Said);
+
+        (await Node.RunAsync("curl --silent --include http://192.168.113.101:32000/")).ShouldContain("X-Load-Balancing-Endpoint-Weight");
+        (await Node.Command("curl", "--silent", "http://10.9.0.1:32000/").TryAsync()).ExitCode.ShouldBe(7, "curl's code for a refused connection");
+    }
+
+    [Test]
+    public async Task A_flood_of_probes_that_say_nothing_takes_no_files_from_the_sync()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        var watching = WatchAfter("ulimit -n 128", "-f", ".", "--metrics-bind-address", "");
+        await ServersAsync("10.96.0.1:80");
+        var held = Enumerable.Range(0, 200).Select(_ => Node.Namespace.Run(() => Connect(new IPEndPoint(IPAddress.Parse("192.168.113.101"), 10256)))).ToList();
+
+        try
+        {
+            for (var i = 2; i < 5; i++)
+            {
+                Put($"{i}.yaml", Service($"s{i}", $"10.96.0.{i}", 80, "type: NodePort", nodePort: 30080 + i));
+                await Eventually.Async("it is served", Servers, there => there.Contains($"10.96.0.{i}:80"), Timeouts.Start, log: Said);
+            }
+            (await StatusAsync("healthz")).ShouldContain("200");
+            Said.ToString().ShouldNotContain("Too many open files");
+            watching.Task.IsCompleted.ShouldBeFalse(Said.ToString());
+        }
+        finally
+        {
+            held.ForEach(s => s.Dispose());
+        }
+
+        static Socket Connect(IPEndPoint to)
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            socket.Connect(to);
+            return socket;
+        }
+    }
+
+    [Test]
+    public async Task SIGTERM_ends_a_tool_that_hangs_and_then_the_program()
+    {
+        var hanging = Path.Combine(Folder, "hanging");
+        var shims = Shims($"[ ! -e {hanging} ] || exec sleep 600.5\nPATH=${{PATH#*:}}\nexec ${{0##*/}} \"$@\"", "iptables-restore", "iptables-legacy-restore", "iptables-nft-restore");
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        var watching = WatchWith(shims, "-f", ".");
+        await ServersAsync("10.96.0.1:80");
+        await File.WriteAllTextAsync(hanging, "");
+        Put("two.yaml", Service("two", "10.96.0.2", 80, "type: NodePort", nodePort: 30080));
+        await Eventually.Async("the tool hangs", HangingAsync, pids => pids.Length > 0, Timeouts.Start, log: Said);
+
+        await CliWrap.Cli.Wrap("kill").WithArguments(["-TERM", watching.ProcessId.ToString(CultureInfo.InvariantCulture)]).ExecuteAsync();
+
+        (await watching).ExitCode.ShouldBe(0, Said.ToString());
+        (await HangingAsync()).ShouldBeEmpty();
+
+        async Task<string> HangingAsync() => (await Node.Command("pgrep", "-f", "sleep 600.5").TryAsync()).StandardOutput;
+    }
+
+    [Test]
+    public async Task IPv6_that_is_switched_off_is_told_and_served_again_when_it_is_back()
+    {
+        await Node.SetSysctlAsync("net.ipv6.conf.all.disable_ipv6", "1");
+        await Node.SetSysctlAsync("net.ipv6.conf.default.disable_ipv6", "1");
+        Put("both.yaml", Service("four", "10.96.0.1", 80)
+            + Service("six", "\"fd00:96::1\"", 80).Replace("IPv4", "IPv6", StringComparison.Ordinal).Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
+        _ = Watch("-f", ".", "--ipvs-sync-period", "1s");
+        await ServersAsync("10.96.0.1:80");
+        await Eventually.Async("it is told", () => Said.ToString(), said => said.Contains("IPv4 alone is served", StringComparison.Ordinal), Timeouts.Start);
+
+        await Node.SetSysctlAsync("net.ipv6.conf.all.disable_ipv6", "0");
+        await Node.SetSysctlAsync("net.ipv6.conf.default.disable_ipv6", "0");
+
+        await ServersAsync("10.96.0.1:80", "[fd00:96::1]:80");
+        Said.ToString().ShouldContain("IPv6 is served again");
+    }
+
+    [Test]
+    public async Task A_pipe_or_a_device_in_the_folder_is_passed_over_and_told()
+    {
+        Put("one.yaml", Service("one", "10.96.0.1", 80));
+        await Node.RunAsync($"mkfifo {Folder}/pipe.yaml");
+        await Node.RunAsync($"ln -s /dev/zero {Folder}/zero.yaml");
+        _ = Watch("-f", ".", "--ipvs-sync-period", "1s");
+        await ServersAsync("10.96.0.1:80");
+
+        Said.ToString().ShouldSatisfyAllConditions(
+            said => said.ShouldContain("pipe.yaml: this file is left out: It is a pipe or a device"), said => said.ShouldContain("zero.yaml: this file is left out"));
+        File.Delete(Path.Combine(Folder, "one.yaml"));
+        await Node.RunAsync($"mkfifo {Folder}/one.yaml"); // in the place of a file that was served
+        Put("two.yaml", Service("two", "10.96.0.2", 80));
+        await ServersAsync("10.96.0.1:80", "10.96.0.2:80");
+        var pipe = await Node.Command("sh", "-c", $"cat {Folder}/two.yaml > {Folder}/pipe.yaml & {AppContext.BaseDirectory}ipvs-generator generate --node-addresses 192.168.113.101 -f {Folder}/pipe.yaml").TryAsync();
+        (pipe.ExitCode, pipe.StandardOutput.Contains("10.96.0.2:80", StringComparison.Ordinal)).ShouldBe((0, true), pipe.StandardError);
     }
 
     /// <summary>No rule can be written as long as there is the file.</summary>

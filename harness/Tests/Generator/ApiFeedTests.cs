@@ -19,6 +19,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
 {
     private const string NotOurs = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
     private static readonly IPEndPoint s_anyPort = new(IPAddress.Loopback, 0);
+    private static readonly GeneratorOptions s_node1 = new() { HostnameOverride = "node1" };
     private readonly ConcurrentQueue<string> _log = new();
     private readonly ConcurrentQueue<string> _problems = new();
     private readonly Cluster _cluster = new();
@@ -187,7 +188,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
         var connection = ApiConnection.Of(Kubeconfig(folder, how == "token" ? "certificate-authority: ca.crt" : $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}", user), null);
 
-        (await ApiFeed.ReadOnceAsync(connection, "node1", _ => { })).Services.Keys.ShouldBe([Name("one")]);
+        (await ApiFeed.ReadOnceAsync(connection, s_node1, _ => { })).Services.Keys.ShouldBe([Name("one")]);
     }
 
     [Test]
@@ -198,8 +199,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "server-name")).FullName;
         var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
 
-        await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), "node1", _ => { }));
-        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, $"tls-server-name: kubernetes\n    {authorityData}", "token: s3cret"), null), "node1", _ => { });
+        await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
+        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, $"tls-server-name: kubernetes\n    {authorityData}", "token: s3cret"), null), s_node1, _ => { });
     }
 
     [Test]
@@ -208,7 +209,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
         await StartAsync(new ApiServerOptions { Token = "s3cret" });
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clear-text")).FullName;
 
-        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), "node1", _ => { }))).Message.ShouldContain("401");
+        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), s_node1, _ => { }))).Message.ShouldContain("401");
     }
 
     [Test]
@@ -222,9 +223,9 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
         var connection = ApiConnection.InCluster("127.0.0.1", _server.Address.Port.ToString(CultureInfo.InvariantCulture), folder);
 
-        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(connection, "node1", _ => { }))).Message.ShouldContain("401 Unauthorized");
+        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(connection, s_node1, _ => { }))).Message.ShouldContain("401 Unauthorized");
         await File.WriteAllTextAsync(Path.Combine(folder, "token"), "first\n"); // tokens are replaced while we run
-        await ApiFeed.ReadOnceAsync(connection, "node1", _ => { });
+        await ApiFeed.ReadOnceAsync(connection, s_node1, _ => { });
     }
 
     [Test]
@@ -236,12 +237,12 @@ public sealed class ApiFeedTests : IAsyncDisposable
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "wrong-authority")).FullName;
         var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
 
-        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), "node1", _ => { }));
+        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
         e.Message.ShouldContain("/api/v1/services cannot be read");
         e.Message.ShouldContain("certificate");
         _server.Requests.ShouldBeEmpty("the token must not be sent");
 
-        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "insecure-skip-tls-verify: true", "token: s3cret"), null), "node1", _ => { });
+        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "insecure-skip-tls-verify: true", "token: s3cret"), null), s_node1, _ => { });
     }
 
     [TestCase("", "the file is empty")]
@@ -266,7 +267,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
     private async Task StartAsync(ApiServerOptions? options = null) => _server = await ApiServer.StartAsync(null, s_anyPort, options);
 
-    private ApiFeed Feed(ApiConnection connection) => new(connection, "node1", () => { }, p => _problems.Enqueue(p.ToString()), _log.Enqueue);
+    private ApiFeed Feed(ApiConnection connection) => new(connection, s_node1, () => { }, p => _problems.Enqueue(p.ToString()), _log.Enqueue);
 
     private async Task FollowAsync()
     {

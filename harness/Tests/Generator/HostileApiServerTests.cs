@@ -17,6 +17,7 @@ public sealed class HostileApiServerTests : IDisposable
 {
     private const string OneService = """{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"one"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}]}""";
     private const string Added = """{"type":"ADDED","object":{"kind":"Service","apiVersion":"v1","metadata":{"name":"two","resourceVersion":"8"},"spec":{"clusterIP":"10.96.0.2","ports":[{"port":80}]}}}""";
+    private static readonly GeneratorOptions s_node1 = new() { HostnameOverride = "node1" };
     private readonly ConcurrentQueue<string> _log = new();
     private readonly Cluster _cluster = new();
     private readonly ScriptedServer _server = new();
@@ -158,7 +159,7 @@ public sealed class HostileApiServerTests : IDisposable
             return stream.AnswerAsync(403, "{}");
         };
 
-        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(null, $"http://me:s%20ecret@{_server.EndPoint}"), "node1", _ => { }));
+        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(null, $"http://me:s%20ecret@{_server.EndPoint}"), s_node1, _ => { }));
 
         e.Message.ShouldContain("403");
         e.Message.ShouldNotContain("ecret");
@@ -188,9 +189,9 @@ public sealed class HostileApiServerTests : IDisposable
         found.ShouldBe(events);
     }
 
-    private Task<Cluster> ReadOnceAsync() => ApiFeed.ReadOnceAsync(new ApiConnection { Server = _server.Address }, "node1", _ => { });
+    private Task<Cluster> ReadOnceAsync() => ApiFeed.ReadOnceAsync(new ApiConnection { Server = _server.Address }, s_node1, _ => { });
 
-    private ApiFeed NewFeed() => new(new ApiConnection { Server = _server.Address }, "node1", () => { }, p => _log.Enqueue(p.ToString()), _log.Enqueue);
+    private ApiFeed NewFeed() => new(new ApiConnection { Server = _server.Address }, s_node1, () => { }, p => _log.Enqueue(p.ToString()), _log.Enqueue);
 
     /// <summary>Follows a server whose Services are scripted and which has nothing else.</summary>
     private void Follow(Func<ScriptedStream, Task> list, Func<ScriptedStream, Task> watch)

@@ -93,7 +93,7 @@ public sealed class ManifestTests
         var service = manifest.Objects.ShouldHaveSingleItem().ShouldBeOfType<Service>();
         service.LoadBalancerIPs.Select(a => a.ToString()).ShouldBe([.. read.Length > 0 ? new[] { read } : [], "203.0.113.9"]);
         service.ExternalIPs.Select(a => a.ToString()).ShouldContain("203.0.113.1");
-        manifest.Problems.ShouldAllBe(p => p.IsOfValue);
+        manifest.Problems.ShouldAllBe(p => p.Effect == ProblemEffect.WithoutValue);
         manifest.Problems.Any().ShouldBe(read.Length == 0 && odd != "\"\"");
     }
 
@@ -236,7 +236,89 @@ public sealed class ManifestTests
         if (format == "json")
             return;
         var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range('b', 8).Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n")) + "kind: Service\napiVersion: v1\n";
-        Read(bomb).Problems.ShouldHaveSingleItem().Message.ShouldBe("has more than 100000 values, aliases expanded");
+        Read(bomb).Problems.ShouldHaveSingleItem().Message.ShouldBe("has more than 400000 values, aliases expanded");
+    }
+
+    [Test]
+    public void A_text_that_no_manifest_has_is_given_up_and_what_is_too_large_keeps_its_siblings()
+    {
+        const string good = """{"kind":"Service","apiVersion":"v1","metadata":{"name":"good"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""";
+        var note = new string('n', 900_000); // room for so many values
+        var many = $$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"many"},"note":"{{note}}{{note}}","spec":[{{string.Join(',', Enumerable.Repeat("1", 400_001))}}]}""";
+
+        foreach (var text in new[] { $"{{\"items\":[{many},{good}]}}", $"kind: List\nitems:\n- {many}\n- {good}\n" })
+        {
+            var manifest = Read(text);
+            ((Service)manifest.Objects.ShouldHaveSingleItem()).Name.Name.ShouldBe("good");
+            manifest.Problems.ShouldHaveSingleItem().ToString().ShouldContain("Service many is left out: has more than 400000 values");
+        }
+        Read($"kind: Service\napiVersion: v1\nspec: [{string.Join(',', Enumerable.Repeat("1", 1_000_000))}]\n").Torn!.Message.ShouldBe("is nested deeper, or has more values, than any manifest of its size");
+        Read(string.Concat(Enumerable.Repeat("{}", 200_000))).ShouldSatisfyAllConditions(
+            m => m.Torn!.Message.ShouldContain("more than 100000 objects are invalid"), m => m.Problems.Count.ShouldBeLessThan(1100));
+        Read(string.Concat(Enumerable.Repeat("---\n# nothing\n\n", 100_000))).Problems.ShouldBeEmpty();
+    }
+
+    [Test]
+    public void What_begins_with_a_bracket_may_be_yaml_and_keys_may_be_long()
+    {
+        var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 5000)}: x}}}}, spec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";
+
+        Read(text).ShouldSatisfyAllConditions(m => m.Problems.ShouldBeEmpty(), m => m.Objects.Count.ShouldBe(1));
+        Read($"{text}---\n{text}").Objects.Count.ShouldBe(2);
+        Read(text[..^40]).Torn.ShouldNotBeNull();
+    }
+
+    [Test]
+    public void Every_document_that_is_skipped_is_told_by_kind()
+    {
+        var manifest = Read("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: a}\n---\nkind: Deployment\napiVersion: apps/v1\nmetadata: {name: b}\n---\nkind: service\napiVersion: v1\nmetadata: {name: c}\n---\nkind: EndpointSlice\napiVersion: discovery.k8s.io/v1\nmetadata: {name: d}\naddressType: FQDN\n");
+
+        manifest.Problems.Select(p => p.ToString()).ShouldBe(
+        [
+            "test:9: service c is left out: kind must be Service, not 'service'",
+            "test:1: Deployment a is skipped: a service proxy needs Services, EndpointSlices and Nodes only, as are 1 more of its kind",
+            "test:13: EndpointSlice d is skipped: its addresses are names (addressType FQDN)",
+        ]);
+    }
+
+    [TestCase("name: web", "name: a..b", "metadata.name")]
+    [TestCase("name: web", "name: a.b", "metadata.name")]
+    [TestCase("name: web", "name: -a", "metadata.name")]
+    [TestCase("namespace: shop", "namespace: a.b", "metadata.namespace")]
+    [TestCase("name: web", "name: a123456789012345678901234567890123456789012345678901234567890123", "metadata.name")]
+    [TestCase("name: http", "name: Http", "spec.ports[0].name")]
+    [TestCase("name: http,", "", "spec.ports[0].name")]
+    [TestCase("  clusterIPs:", "  clusterIP: 10.96.0.7\n  clusterIPs:", "spec.clusterIPs[0]")]
+    [TestCase("[10.96.0.1, \"fd00::1\"]", "[None, 10.96.0.1]", "spec.clusterIPs")]
+    [TestCase("type: LoadBalancer", "type: ClusterIP", "spec.ports[0].nodePort")]
+    [TestCase("port: 80, nodePort: 30080", "port: 80", "spec.externalTrafficPolicy", "type: LoadBalancer", "type: ClusterIP")]
+    [TestCase("port: 80", "port: 010", "spec.ports[0].port")]
+    [TestCase("2026-01-31T12:00:00Z", "12:00", "metadata.creationTimestamp")]
+    [TestCase("2026-01-31T12:00:00Z", "2026-01-31 12:00:00Z", "metadata.creationTimestamp")]
+    [TestCase("2026-01-31T12:00:00Z", "2026-01-31T12:00:00", "metadata.creationTimestamp")]
+    public void What_the_api_server_would_not_store_is_left_out(string good, string bad, string field, string alsoGood = "\0", string alsoBad = "")
+    {
+        var text = Good.Replace("    - { name: http, port: 80, nodePort: 30080 }", "    - { name: http, port: 80, nodePort: 30080 }\n    - { name: https, port: 443 }", StringComparison.Ordinal);
+        Read(text).Problems.ShouldBeEmpty();
+
+        var changed = text.Replace(good, bad, StringComparison.Ordinal).Replace(alsoGood, alsoBad, StringComparison.Ordinal);
+
+        Read(changed).Problems.Select(p => p.Field).ShouldBe([field], changed);
+    }
+
+    [TestCase("2026-01-31T12:00:00Z")]
+    [TestCase("2026-01-31T12:00:00.123456Z")]
+    [TestCase("2026-01-31T14:00:00+02:00")]
+    public void Times_are_those_of_rfc_3339(string time) =>
+        ((Service)Read(Good.Replace("2026-01-31T12:00:00Z", time, StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).CreatedAt.UtcDateTime.Hour.ShouldBe(12);
+
+    [Test]
+    public void An_endpoint_whose_second_address_is_invalid_is_skipped()
+    {
+        var manifest = Read("""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a"}},"addressType":"IPv4","ports":[{"port":80}],"endpoints":[{"addresses":["10.1.1.1","x"]},{"addresses":["10.1.1.2"]}]}""");
+
+        ((EndpointSlice)manifest.Objects.ShouldHaveSingleItem()).Endpoints.Select(e => e.Address.ToString()).ShouldBe(["10.1.1.2"]);
+        manifest.Problems.ShouldHaveSingleItem().Field.ShouldBe("endpoints[0].addresses[1]");
     }
 
     [Test]
@@ -271,7 +353,11 @@ public sealed class ManifestTests
 
         manifest.IsTorn.ShouldBeFalse();
         manifest.Objects.ShouldHaveSingleItem();
-        manifest.Problems.ShouldHaveSingleItem().ToString().ShouldContain("Service deep is left out: nested more than 100 levels deep");
+        manifest.Problems.Select(p => p.ToString()).ShouldBe(
+        [
+            "test:6007: Service deep is left out: nested more than 100 levels deep",
+            "test:4: ConfigMap is skipped: a service proxy needs Services, EndpointSlices and Nodes only, as are 5999 more of its kind",
+        ]);
     }
 
     [Test]
@@ -280,7 +366,7 @@ public sealed class ManifestTests
         var manifest = Read($"note: |\n  it's one\nspec: {new string('[', 200_000)}\n");
 
         manifest.Objects.ShouldBeEmpty();
-        manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("nested more than 5000 levels deep");
+        manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("is nested deeper, or has more values, than any manifest of its size");
     }
 
     [Test]
@@ -291,7 +377,7 @@ public sealed class ManifestTests
         var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 50_000))}{List("good")}");
 
         manifest.Objects.Cast<Service>().Select(s => s.Name.Name).Distinct().ShouldBe(["large", "good"]);
-        manifest.Problems.Select(p => p.Message).Distinct().ShouldHaveSingleItem().ShouldBe("the document's aliases stand for more than 1000000 values");
+        manifest.Problems.Select(p => p.Message).Distinct().ShouldBe(["the document's aliases stand for more than 1000000 values", "the first 1000 say enough"]);
 
         static string List(string name) => $"- {{ kind: Service, apiVersion: v1, metadata: {{ name: {name} }}, spec: {{ clusterIP: 10.96.0.2, ports: [ {{ port: 80 }} ] }} }}\n";
     }
@@ -352,7 +438,7 @@ public sealed class ManifestTests
         var manifest = Read($$$"""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a","{{{label}}}":"x"}},"addressType":"IPv4","ports":[],"endpoints":[]}""");
 
         manifest.Objects.ShouldBeEmpty();
-        manifest.Problems.ShouldBeEmpty();
+        manifest.Problems.ShouldHaveSingleItem().ToString().ShouldBe($"test:1: EndpointSlice a-1 is skipped: it has the label {label}");
     }
 
     [TestCase("topology-mode: Auto", true)]
@@ -370,18 +456,7 @@ public sealed class ManifestTests
         Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString().ShouldSatisfyAllConditions(
             told => told.ShouldContain("metadata.name must be of lower-case letters"),
             told => told.ShouldNotContain('\n', "one line, whatever the object says"));
-        var manifest = Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)
-            .Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: rr }}", StringComparison.Ordinal));
-        var cluster = new Cluster();
-        foreach (var item in manifest.Objects)
-            Source.Put(cluster, item);
-        var options = new Conformance.Generator.GeneratorOptions();
-        var node = new Conformance.Generator.NodeState("node1", [System.Net.IPAddress.Parse("192.168.1.1")], null, [], []);
-
-        var documents = Conformance.Generator.Documents.DocumentSet.Of(new Conformance.Generator.World(options, node, cluster).Desired, node);
-
-        documents.Ipvsadm.ShouldContain("10.96.0.1:80");
-        string.Concat(documents.Ipset, documents.Iptables, documents.Ip6tables, documents.Ipvsadm, documents.Addresses).ShouldNotContain("x -j ACCEPT");
+        Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString().ShouldContain("spec.ports[0].name must be of lower-case letters");
         Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: \"rr\\n-C\" }}", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().Message.ShouldStartWith("must be the name of a scheduler");
     }
 
