@@ -7,7 +7,7 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
-packages=(iproute2 net-tools ipvsadm ipset iptables conntrack kmod procps util-linux nginx-light curl dnsmasq-base bind9-dnsutils tcpdump user-mode-linux ca-certificates)
+packages=(iproute2 net-tools ipvsadm ipset iptables conntrack kmod procps util-linux nginx-light curl dnsmasq-base bind9-dnsutils tcpdump user-mode-linux ca-certificates gcc libc6-dev)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

@@ -54,6 +54,26 @@ public sealed class Altered_nodes : ClusterFixture
         await ProgrammedAsync("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7115"), answers => answers);
     }
 
+    [Test, Claim("KP-29")]
+    public async Task A_load_balancer_s_address_that_is_a_node_s_own_is_dead_through_that_node_without_an_endpoint_there()
+    {
+        var service = WithNodePort(NewService("web-a") with { LoadBalancerIPs = [Node2.Address.ToString()] }, "LoadBalancer");
+        Node2.Serve(Topologies.TransportProtocol.Tcp, 7129);
+        Cluster.Put(service); // not waited for by the canary: node1 is cut off
+        try
+        {
+            await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7129"), answers => !answers);
+            await ProgrammedAsync("pods of node1 are served", () => AnswersAsync(PodA, "node2:80"), answers => answers);
+
+            (await Client.AskAsync("node2:80")).ShouldNotBeAnswered();
+        }
+        finally
+        {
+            Cluster.Delete(service);
+        }
+        await ProgrammedAsync("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7129"), answers => answers);
+    }
+
     [Test, Claim("KP-22")]
     public async Task With_the_sysctls_of_strict_arp_a_node_answers_no_arp_for_a_virtual_address()
     {

@@ -22,6 +22,7 @@ public sealed class Restarted_nodes : ClusterFixture
         foreach (var endPoint in new[] { Foreign, $"{StaleAddress}:80" })
             await Node1.Command("ipvsadm", "-D", "-t", endPoint).TryAsync();
         await Node1.Command("ip", "route", "delete", "local", ForeignAddress).TryAsync();
+        await Node1.Command("sh", "-c", "iptables-save -t filter | sed -n 's/^-A FORWARD -i nowhere/iptables -w -D FORWARD -i nowhere/p' | sh").TryAsync();
     }
 
     [Test, Claim("KP-21")]
@@ -73,5 +74,20 @@ public sealed class Restarted_nodes : ClusterFixture
         foreach (var dump in new[] { "iptables-save", "ip6tables-save", "ipset save" })
             left.AddRange((await Node1.RunAsync(dump)).Split('\n').Where(line => line.Contains("KUBE-", StringComparison.Ordinal)).Select(line => $"{dump}: {line}"));
         left.ShouldBeEmpty();
+    }
+    [Test, Claim("KP-28")]
+    public async Task After_a_cleanup_nothing_of_it_is_left_though_somebody_s_rule_leads_into_its_chains()
+    {
+        Demand(ProxyFeature.CleanUp);
+        await ApplyAsync(WithNodePort(NewService("web-a")));
+        await Cluster.StopProxyAsync(Node1);
+        var chains = (await Node1.RunAsync("iptables-save -t filter")).Split('\n').Where(l => l.StartsWith(":KUBE-", StringComparison.Ordinal)).Select(l => l[1..].Split(' ')[0]).ToList();
+        chains.ShouldNotBeEmpty();
+        await Node1.RunAsync($"iptables -w -A FORWARD -i nowhere -j {chains[0]}");
+
+        await Cluster.Proxy.CleanUpAsync(Node1);
+
+        (await Node1.RunAsync("iptables-save")).Split('\n').Where(l => l.Contains("KUBE-", StringComparison.Ordinal)).ShouldBeEmpty();
+        Node1.IpvsTable().VirtualServers.ShouldBeEmpty();
     }
 }

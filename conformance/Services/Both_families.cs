@@ -92,6 +92,75 @@ public sealed class Both_families : ClusterFixture
         }
     }
 
+    [Test, Claim("SM-119")]
+    public async Task A_socket_of_the_node_cannot_be_reached_through_an_ipv6_cluster_ip()
+    {
+        var service = await V6Async("web-a");
+        Node1.Serve(Topologies.TransportProtocol.Tcp, 7119);
+        (await PodA.AskAsync("[fd00:113::101]:7119")).ShouldBeAnsweredBy("node1");
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+
+        (await PodA.AskAsync(service.Target(7119))).ShouldBeRefused();
+    }
+
+    [Test, Claim("SM-120")]
+    public async Task A_socket_of_the_node_cannot_be_reached_through_a_load_balancer_s_ipv6_address()
+    {
+        var address = await OutsideV6Async(isLoadBalancer: true, "web-a");
+        Node1.Serve(Topologies.TransportProtocol.Tcp, 7120);
+        (await Client.AskAsync("[fd00:113::101]:7120")).ShouldBeAnsweredBy("node1");
+        (await Client.AskAsync($"[{address}]:80")).ShouldBeAnsweredBy("web-a");
+
+        (await Client.AskAsync($"[{address}]:7120")).ShouldNotBeAnswered();
+    }
+
+    [Test, Claim("SM-121")]
+    public async Task Outside_reaches_an_ipv6_external_ip_under_an_address_of_the_node()
+    {
+        var address = await OutsideV6Async(isLoadBalancer: false, "web-b");
+
+        (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-122")]
+    public async Task Outside_reaches_a_load_balancer_s_ipv6_address_under_an_address_of_the_node()
+    {
+        var address = await OutsideV6Async(isLoadBalancer: true, "web-b");
+
+        (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-123")]
+    public async Task A_client_that_sent_datagrams_over_ipv6_before_there_was_an_endpoint_reaches_it_from_the_same_port()
+    {
+        var service = WithNodePort(V6("web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
+        (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldNotBeAnswered();
+
+        await ApplyAsync(service);
+
+        (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("SM-124")]
+    public async Task A_client_that_goes_on_with_datagrams_over_ipv6_reaches_another_endpoint_when_its_own_is_removed()
+    {
+        var service = await ApplyAsync(V6("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredBy("web-b");
+    }
+
+    /// <summary>Makes a Service with an address for the outside, to which the client's way is node1.</summary>
+    private async Task<string> OutsideV6Async(bool isLoadBalancer, string pod)
+    {
+        var service = V6(pod);
+        var address = $"2001:db8:7::{service.Name["test-".Length..]}";
+        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer") : service with { ExternalIPs = [address] });
+        return await ReachableAsync(address, via: Node1);
+    }
+
     private ServiceSpec V6(params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);

@@ -56,4 +56,36 @@ public sealed class Endpoint_conditions : ClusterFixture
 
         (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);
     }
+    [Test, Claim("SM-116")]
+    public async Task An_endpoint_listed_ready_and_terminating_in_one_slice_is_served()
+    {
+        foreach (var endpoints in new EndpointSpec[][] { ["web-a", EndpointSpec.Terminating("web-a")], [EndpointSpec.Terminating("web-a"), "web-a"] })
+        {
+            var service = await ApplyAsync(NewService(endpoints));
+
+            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        }
+    }
+
+    [Test, Claim("SM-117")]
+    public async Task An_endpoint_listed_ready_and_terminating_in_two_slices_is_served()
+    {
+        foreach (var endpoints in new EndpointSpec[][] { ["web-a", EndpointSpec.Terminating("web-a") with { Slice = 1 }], [EndpointSpec.Terminating("web-a"), new EndpointSpec("web-a") { Slice = 1 }] })
+        {
+            var service = await ApplyAsync(NewService(endpoints));
+
+            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        }
+    }
+
+    [Test, Claim("SM-118")]
+    public async Task An_endpoint_listed_ready_and_terminating_is_served_at_a_local_node_port()
+    {
+        foreach (var endpoints in new EndpointSpec[][] { ["web-a", EndpointSpec.Terminating("web-a")], [EndpointSpec.Terminating("web-a"), "web-a"] })
+        {
+            var service = await ApplyAsync(WithNodePort(NewService(endpoints)) with { ExternalTrafficPolicy = "Local" });
+
+            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        }
+    }
 }

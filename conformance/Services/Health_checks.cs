@@ -39,6 +39,35 @@ public sealed class Health_checks : ClusterFixture
         await SaysAsync("node1", service, 503);
     }
 
+    [Test, Claim("SM-139")]
+    public async Task A_load_balancer_s_address_answers_the_health_check_as_well()
+    {
+        var service = await LoadBalancerAsync(FirstPort + 3, "web-a");
+        var address = await ReachableAsync(OutsideAddress(service), via: Node1);
+        await SaysAsync("node1", service, 200);
+
+        (await GetAsync(address, service)).ShouldStartWith("HTTP/1.1 200");
+    }
+
+    [Test, Claim("SM-140")]
+    public async Task The_weight_of_a_node_is_the_number_of_its_endpoints()
+    {
+        Demand(ProxyFeature.NodeEligibility); // KEP-3836 brought the header's users
+        var service = await LoadBalancerAsync(FirstPort + 4, "web-a", "pod-b", "web-b");
+
+        (await SaysAsync("node1", service, 200)).ShouldContain("X-Load-Balancing-Endpoint-Weight: 2");
+        (await SaysAsync("node2", service, 200)).ShouldContain("X-Load-Balancing-Endpoint-Weight: 1");
+    }
+
+    [Test, Claim("SM-141")]
+    public async Task A_node_whose_endpoints_are_not_ready_says_503()
+    {
+        var service = await LoadBalancerAsync(FirstPort + 5, EndpointSpec.NotReady("web-a"), "web-b");
+
+        LocalEndpoints(await SaysAsync("node2", service, 200)).ShouldBe(1);
+        LocalEndpoints(await SaysAsync("node1", service, 503)).ShouldBe(0);
+    }
+
     private async Task<ServiceSpec> LoadBalancerAsync(int port, params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);
@@ -48,8 +77,11 @@ public sealed class Health_checks : ClusterFixture
     /// <summary>A proxy may open the port a moment after the Service serves, and before it knows the endpoints.</summary>
     private Task<string> SaysAsync(string node, ServiceSpec service, int status) => ProgrammedAsync(
         string.Create(CultureInfo.InvariantCulture, $"{node} says {status}"),
-        async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Lab[node].Address}:{service.HealthCheckNodePort}/").TryAsync()).StandardOutput,
+        () => GetAsync(Lab[node].Address.ToString(), service),
         answer => answer.StartsWith(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 {status}"), StringComparison.Ordinal));
+
+    private async Task<string> GetAsync(string host, ServiceSpec service) =>
+        (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{host}:{service.HealthCheckNodePort}/").TryAsync()).StandardOutput;
 
     /// <summary>The number in the answer's JSON.</summary>
     private static int LocalEndpoints(string answer) => JsonDocument.Parse(answer[answer.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("localEndpoints").GetInt32();

@@ -141,6 +141,30 @@ public sealed class Local_traffic_policies : ClusterFixture
         (await PodA.AskAsync(service.Target())).ShouldBeRefused();
     }
 
+    [Test, Claim("SM-142")]
+    public async Task A_node_reaches_a_local_load_balancer_with_an_endpoint_here_under_an_address_of_the_node()
+    {
+        var (_, address) = await LoadBalancerAsync("web-a");
+
+        (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-143")]
+    public async Task A_node_reaches_a_local_external_ip_with_an_endpoint_here_under_an_address_of_the_node()
+    {
+        var address = await ExternalIPAsync("web-a");
+
+        (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-144")]
+    public async Task A_node_reaches_a_local_external_ip_without_an_endpoint_of_its_own()
+    {
+        var address = await ExternalIPAsync("web-b");
+
+        (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-b");
+    }
+
     private static ServiceSpec Local(ServiceSpec service) => service with { ExternalTrafficPolicy = "Local" };
 
     private async Task<(ServiceSpec Service, string Address)> LoadBalancerAsync(string pod)

@@ -1,3 +1,4 @@
+using Conformance.Harness.Assertions;
 using System.Globalization;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
@@ -42,6 +43,19 @@ public sealed class Probes : ClusterFixture
 
         foreach (var name in names)
             after.GetValueOrDefault(name).ShouldBeGreaterThan(before.GetValueOrDefault(name), name);
+    }
+
+    [Test, Claim("SM-159")]
+    public async Task Tracked_connections_have_kube_proxy_s_time_outs()
+    {
+        Demand(ProxyFeature.ConntrackTimeouts);
+        var service = await ApplyAsync(NewService("web-b"));
+        await using var flow = await PodA.ConnectAsync(service.Target());
+        flow.ShouldBeAnsweredBy("web-b");
+
+        var entry = Node1.Conntrack().Where(e => e is { Protocol: "tcp", State: "ESTABLISHED" } && e.Original.SourcePort == flow.Local.Port && e.Original.Source.Equals(PodA.Address)).ShouldHaveSingleItem();
+        entry.SecondsLeft.ShouldBeInRange(86_400 - 60, 86_400, "24 hours without a packet");
+        Conformance.Kernel.Sysctl.Read(Node1.Namespace, "net.netfilter.nf_conntrack_tcp_timeout_close_wait").ShouldBe("3600", "an hour after the other side's FIN");
     }
 
     protected override Task RestoreAsync()

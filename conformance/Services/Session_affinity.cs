@@ -1,3 +1,4 @@
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 
@@ -32,5 +33,20 @@ public sealed class Session_affinity : ClusterFixture
         await ApplyAsync(service with { Endpoints = [other] });
 
         (await PodA.AskManyAsync(service.Target(), 5)).Keys.ShouldBe([other]);
+    }
+    [Test, Claim("SM-138")]
+    public async Task Affinity_lasts_three_hours_or_as_long_as_the_service_says()
+    {
+        Demand(ProxyFeature.Ipvs); // the persistence template tells its time; packets would take three hours to
+        var plain = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true }));
+        var timed = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true, AffinitySeconds = 1234 }));
+        foreach (var (service, seconds) in new[] { (plain, 10_800), (timed, 1234) })
+        {
+            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+            var templates = Node1.IpvsConnections().Where(c => c.Client.Port == 0 && (c.Virtual.ToString() == service.Target() || c.Virtual.Port == service.NodePort)).ToList();
+            templates.Count.ShouldBe(2, "one for the ClusterIP, one for the node port");
+            templates.ShouldAllBe(c => c.ExpiresInSeconds <= seconds && c.ExpiresInSeconds > seconds - 60);
+        }
     }
 }

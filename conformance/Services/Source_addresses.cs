@@ -1,3 +1,4 @@
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
@@ -11,6 +12,8 @@ namespace Conformance.Suite.Services;
 /// </summary>
 public sealed class Source_addresses : ClusterFixture
 {
+    private const int VxlanPort = 8472;
+
     [Test, Claim("SM-1")]
     public Task A_pod_reaches_a_pod_of_its_node_through_a_cluster_ip_under_its_own_address() => SeenAsync(PodA, "web-a", seenAs: "pod-a");
 
@@ -109,6 +112,57 @@ public sealed class Source_addresses : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
 
         (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
+    }
+
+    [Test, Claim("SM-125")]
+    public async Task A_node_port_is_served_on_every_address_of_the_node()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+
+        foreach (var address in Node1.Addresses.Where(a => a.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork))
+            (await PodA.AskAsync($"{address}:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+    }
+
+    [Test, Claim("SM-126")]
+    public async Task A_masqueraded_connection_gets_a_source_port_that_nobody_can_guess()
+    {
+        const int count = 12;
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        var kept = 0;
+        for (var port = 21260; port < 21260 + count; port++)
+        {
+            var flow = await Client.AskAsync($"node1:{service.NodePort}", sourcePort: port);
+            flow.ShouldBeSeenByServerAsAddressOf("node1");
+            kept += flow.Answer!.SeenPeer.Port == port ? 1 : 0;
+        }
+
+        // By chance a port is kept once in tens of thousands; without --random-fully the kernel keeps each that is free (iptables-extensions(8), MASQUERADE).
+        kept.ShouldBeLessThan(2, $"of {count} ports");
+    }
+
+    [Test, Claim("SM-127")]
+    public async Task The_outer_packet_of_a_masqueraded_connection_is_not_masqueraded_again()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+
+        // Its mark comes with it through the tunnel (kubernetes/kubernetes#88986).
+        var outer = Node1.Conntrack().Where(e => e.Protocol == "udp" && e.Original.DestinationPort == VxlanPort && e.Original.Source.Equals(Node1.Address)).ToList();
+        outer.ShouldNotBeEmpty();
+        outer.ShouldAllBe(e => e.Reply.Destination.Equals(e.Original.Source) && e.Reply.DestinationPort == e.Original.SourcePort);
+    }
+
+    [Test, Claim("SM-128")]
+    public async Task A_node_reaches_a_pod_itself_under_an_address_of_the_node_whatever_services_there_are()
+    {
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }, "LoadBalancer"));
+
+        foreach (var pod in new[] { Lab["web-a"], Lab["web-b"] })
+        {
+            foreach (var address in pod.Spec.Interfaces[0].Addresses)
+                (await Node1.AskAsync(new System.Net.IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+        }
     }
 
     private async Task SeenAsync(Node client, string pod, string seenAs)

@@ -1,3 +1,4 @@
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 
@@ -66,6 +67,19 @@ public sealed class Source_ranges : ClusterFixture
         (await PodC.AskAsync($"{second}:80")).ShouldBeAnsweredBy("web-a");
         (await PodA.AskAsync($"{second}:80")).Answer.ShouldBeNull();
         (await PodC.AskAsync($"{first}:80")).Answer.ShouldBeNull();
+    }
+
+    [Test, Claim("SM-158")]
+    public async Task Ranges_of_one_family_leave_the_other_family_open_to_everybody()
+    {
+        Demand(ProxyFeature.IPv6);
+        var service = NewService("web-a");
+        service = service with { ClusterIPs = [service.ClusterIPs[0], AddressV6(service)], SourceRanges = ["198.51.100.0/24"] };
+        var address = $"2001:db8:8::{service.Name["test-".Length..]}";
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service), address] }, "LoadBalancer"));
+
+        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilence();
+        (await Client.AskAsync($"[{await ReachableAsync(address, via: Node1)}]:80")).ShouldBeAnsweredBy("web-a");
     }
 
     private async Task<string> LoadBalancerAsync(params string[] ranges)

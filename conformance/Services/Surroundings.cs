@@ -1,3 +1,4 @@
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 
@@ -63,12 +64,15 @@ public sealed class Surroundings : ClusterFixture
         var inside = await ApplyAsync(NewService("web-a"));
         var outside = NewService("web-a");
         await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] });
+        var balanced = NewService("web-a");
+        await ApplyAsync(WithNodePort(balanced with { LoadBalancerIPs = [OutsideAddress(balanced)] }, "LoadBalancer"));
         await Node1.RunAsync($"iptables -w -t nat -A {rule}");
         try
         {
             (await Client.AskAsync("node1:80")).ShouldBeAnsweredBy("pod-b");
             (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredBy("web-a");
-            (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(outside), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
+            foreach (var address in new[] { OutsideAddress(outside), OutsideAddress(balanced) })
+                (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
         }
         finally
         {
@@ -93,6 +97,63 @@ public sealed class Surroundings : ClusterFixture
         finally
         {
             await Node1.RunAsync($"ip route delete {Client.Address}/32 dev eth0");
+        }
+    }
+    [Test, Claim("SM-148")]
+    public async Task Where_forward_drops_ipv6_by_default_services_are_served()
+    {
+        Demand(ProxyFeature.IPv6);
+        var service = NewService("web-b");
+        service = await ApplyAsync(WithNodePort(service with { ClusterIPs = [AddressV6(service)] }));
+        await Node1.RunAsync("ip6tables -w -P FORWARD DROP");
+        try
+        {
+            (await PodA.AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeMetWithSilence();
+            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+            (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+        }
+        finally
+        {
+            await Node1.RunAsync("ip6tables -w -P FORWARD ACCEPT");
+        }
+    }
+
+    [Test, Claim("SM-149")]
+    public async Task Where_input_drops_by_default_a_health_check_is_answered()
+    {
+        Demand(ProxyFeature.HealthCheckNodePort);
+        var service = NewService("web-a");
+        service = await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ExternalTrafficPolicy = "Local", HealthCheckNodePort = 32749 }, "LoadBalancer"));
+        await Node1.RunAsync("iptables -w -P INPUT DROP");
+        try
+        {
+            await ProgrammedAsync("node1 says 200", async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Node1.Address}:32749/").TryAsync()).StandardOutput,
+                answer => answer.StartsWith("HTTP/1.1 200", StringComparison.Ordinal));
+        }
+        finally
+        {
+            await Node1.RunAsync("iptables -w -P INPUT ACCEPT");
+        }
+    }
+
+    [Test, Claim("SM-150")]
+    public async Task A_node_that_comes_into_another_zone_follows_the_hints_for_that()
+    {
+        var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForZone = "zone-node1" }, new EndpointSpec("web-b") { ForZone = "zone-node2" }) with
+        {
+            Annotations = new Dictionary<string, string>(StringComparer.Ordinal) { ["service.kubernetes.io/topology-mode"] = "Auto" },
+        });
+        (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
+        try
+        {
+            Cluster.PutNode(Node1, zone: "zone-node2");
+            await Cluster.SettleAsync();
+
+            (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);
+        }
+        finally
+        {
+            Cluster.PutNode(Node1);
         }
     }
 }

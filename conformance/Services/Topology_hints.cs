@@ -1,3 +1,4 @@
+using Conformance.Harness.Proxies;
 using Conformance.Harness.Kubernetes;
 
 namespace Conformance.Suite.Services;
@@ -23,6 +24,16 @@ public sealed class Topology_hints : ClusterFixture
         var service = await ApplyAsync(WithHints(s_forNode1, "web-b"));
 
         (await PodA.AskManyAsync(service.Target(), 20)).Keys.Order(StringComparer.Ordinal).ShouldBe(["web-a", "web-b"]);
+    }
+
+    [Test, Claim("SM-147")]
+    public async Task With_hints_for_nodes_a_client_reaches_those_for_its_node()
+    {
+        Demand(ProxyFeature.NodeHints);
+        var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForNode = "node2" }, new EndpointSpec("web-b") { ForNode = "node1" }) with { TrafficDistribution = "PreferSameNode" });
+
+        (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);
+        (await PodC.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
     }
 
     private ServiceSpec WithHints(params EndpointSpec[] endpoints) =>

@@ -48,10 +48,19 @@ internal static class DoctorVerb
             new("this kernel", features.Has(Feature.Ipvs), false, $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}", "sudo modprobe ip_vs, where the kernel's modules are installed"),
             new("root", features.IsRoot, false, features.IsRoot ? "yes" : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
         };
+        checks.Add(GeneratorCheck());
         checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}", $"sudo apt-get install {n.Package}")));
         if (needs.All(n => n.IsMet))
             checks.Add(await ProveAsync(cancellationToken));
         return checks;
+    }
+
+    /// <summary>A native program lies alone; one for .NET has its runtime configuration beside it. Both have the same name.</summary>
+    private static Check GeneratorCheck()
+    {
+        var isNative = new FileInfo(Path.Combine(AppContext.BaseDirectory, "ipvs-generator")) is { Exists: true, Length: > 1 << 20 };
+        return new Check("ipvs-generator", isNative, false, isNative ? "a native program" : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
+            "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
     }
 
     private static async Task<Check> ProveAsync(CancellationToken cancellationToken)

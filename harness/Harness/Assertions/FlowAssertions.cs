@@ -21,6 +21,9 @@ public static class FlowAssertions
 
     public static void ShouldBeAnswered(this Flow flow) => Demand(flow, flow.Outcome.Kind == OutcomeKind.Answered, "should be answered");
 
+    /// <summary>Nobody answered, whether the client was refused or left in silence.</summary>
+    public static void ShouldNotBeAnswered(this Flow flow) => Demand(flow, flow.Answer is null, "should not be answered");
+
     /// <summary>The server saw this address (and this port, when the text has one) as its client.</summary>
     public static void ShouldBeSeenByServerAs(this Flow flow, string endPoint)
     {

@@ -18,6 +18,12 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>The zone whose clients shall use it (a topology hint); null for no hint.</summary>
     public string? ForZone { get; init; }
 
+    /// <summary>The node whose clients shall use it (hints.forNodes); null for no hint.</summary>
+    public string? ForNode { get; init; }
+
+    /// <summary>Which of the Service's slices it stands in; an API server divides a Service's endpoints as it likes.</summary>
+    public int Slice { get; init; }
+
     public static implicit operator EndpointSpec(string pod) => new(pod);
 
     /// <summary>A pod that is being deleted and still answers.</summary>
@@ -40,6 +46,9 @@ public sealed record ServiceSpec(string Name)
     public IReadOnlyList<string> LoadBalancerIPs { get; init; } = [];
 
     public IReadOnlyList<string> SourceRanges { get; init; } = [];
+
+    /// <summary>metadata.creationTimestamp (RFC 3339); null for none.</summary>
+    public string? CreatedAt { get; init; }
 
     public string ExternalTrafficPolicy { get; init; } = "Cluster";
 
@@ -79,28 +88,26 @@ public sealed record ServiceSpec(string Name)
     {
         ["apiVersion"] = "v1",
         ["kind"] = "Service",
-        ["metadata"] = new JsonObject { ["name"] = Name, ["labels"] = Texts(Labels), ["annotations"] = Texts(Annotations) },
+        ["metadata"] = new JsonObject { ["name"] = Name, ["creationTimestamp"] = CreatedAt, ["labels"] = Texts(Labels), ["annotations"] = Texts(Annotations) },
         ["spec"] = Spec(),
         ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = Ingress() } },
     }.ToJsonString();
 
-    /// <summary>One slice for each family.</summary>
-    internal IEnumerable<(string Name, string Manifest)> SliceManifests(Lab lab)
-    {
-        foreach (var family in ClusterIPs.Select(a => IPAddress.Parse(a).AddressFamily).Distinct())
+    /// <summary>The slices: one for each family, and more where endpoints say so.</summary>
+    internal IEnumerable<(string Name, string Manifest)> SliceManifests(Lab lab) =>
+        from family in ClusterIPs.Select(a => IPAddress.Parse(a).AddressFamily).Distinct()
+        from slice in Endpoints.Select(e => e.Slice).DefaultIfEmpty().Distinct()
+        let type = family == AddressFamily.InterNetwork ? "IPv4" : "IPv6"
+        let name = $"{Name}-{type[^1]}{(slice == 0 ? "" : $"-{slice}")}"
+        select (name, new JsonObject
         {
-            var (name, type) = family == AddressFamily.InterNetwork ? ($"{Name}-4", "IPv4") : ($"{Name}-6", "IPv6");
-            yield return (name, new JsonObject
-            {
-                ["apiVersion"] = "discovery.k8s.io/v1",
-                ["kind"] = "EndpointSlice",
-                ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = Name } },
-                ["addressType"] = type,
-                ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort, ["protocol"] = p.Protocol })]),
-                ["endpoints"] = new JsonArray([.. Endpoints.Select(e => Endpoint(e, lab[e.Pod], family))]),
-            }.ToJsonString());
-        }
-    }
+            ["apiVersion"] = "discovery.k8s.io/v1",
+            ["kind"] = "EndpointSlice",
+            ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = Name } },
+            ["addressType"] = type,
+            ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort, ["protocol"] = p.Protocol })]),
+            ["endpoints"] = new JsonArray([.. Endpoints.Where(e => e.Slice == slice).Select(e => Endpoint(e, lab[e.Pod], family))]),
+        }.ToJsonString());
 
     private static JsonObject Endpoint(EndpointSpec endpoint, Node pod, AddressFamily family)
     {
@@ -112,6 +119,8 @@ public sealed record ServiceSpec(string Name)
         };
         if (endpoint.ForZone is { } zone)
             item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = zone }) };
+        if (endpoint.ForNode is { } node)
+            item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = "zone-elsewhere" }), ["forNodes"] = new JsonArray(new JsonObject { ["name"] = node }) };
         return item;
     }
 

@@ -109,9 +109,9 @@ public sealed class Cluster : IAsyncDisposable
     }
 
     /// <summary>Starts the proxy of a node, without waiting until it serves.</summary>
-    public async Task StartProxyAsync(Node node)
+    public async Task StartProxyAsync(Node node, ProxySettings? settings = null)
     {
-        var started = await Proxy.StartAsync(node, Objects);
+        var started = await Proxy.StartAsync(node, Objects, settings);
         lock (_lock)
             _running.Add(started);
     }
@@ -141,15 +141,19 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Creates or changes a Service without waiting.</summary>
     public void Put(ServiceSpec service)
     {
-        foreach (var (_, manifest) in service.SliceManifests(Lab))
+        var slices = service.SliceManifests(Lab).ToList();
+        foreach (var (_, manifest) in slices)
             Objects.Apply(manifest);
         Objects.Apply(service.ServiceManifest());
+        foreach (var (gone, _) in _put.GetValueOrDefault(service.Name)?.SliceManifests(Lab).ExceptBy(slices.Select(s => s.Name), s => s.Name) ?? [])
+            Objects.Delete("EndpointSlice", "default", gone);
         _put[service.Name] = service;
     }
 
     /// <summary>Creates or changes the object of a node, without waiting.</summary>
     /// <param name="isLeaving">Whether the cluster's autoscaler is about to delete it.</param>
-    public void PutNode(Node node, bool isLeaving = false) => Objects.Apply(NodeManifest(node, isLeaving));
+    /// <param name="zone">The node's zone; null for the one of its own.</param>
+    public void PutNode(Node node, bool isLeaving = false, string? zone = null) => Objects.Apply(NodeManifest(node, isLeaving, zone ?? $"zone-{node.Name}"));
 
     /// <summary>Deletes a Service with its endpoints, without waiting.</summary>
     public void Delete(ServiceSpec service)
@@ -221,7 +225,7 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept. A missing answer counts after the time of a flow's silence.</summary>
     public static Task<bool> AnswersAsync(Node node, string address, int port) => Canaries.ConnectsAsync(node, address, port, Timeouts.Silence);
 
-    private static string NodeManifest(Node node, bool isLeaving)
+    private static string NodeManifest(Node node, bool isLeaving, string zone)
     {
         var bridge = node.Spec.Interfaces.First(i => i.IsBridge);
         var subnets = new[] { (System.Net.IPNetwork?)bridge.Network.Subnet, bridge.Network.Subnet6 }.OfType<System.Net.IPNetwork>().Select(s => s.ToString()).ToList();
@@ -229,7 +233,7 @@ public sealed class Cluster : IAsyncDisposable
         {
             ["apiVersion"] = "v1",
             ["kind"] = "Node",
-            ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = $"zone-{node.Name}" } },
+            ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = zone } },
             ["spec"] = new JsonObject { ["podCIDR"] = subnets[0], ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]), ["taints"] = isLeaving ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : [] },
             ["status"] = new JsonObject { ["addresses"] = new JsonArray([.. node.Spec.Interfaces[0].Addresses.Select(a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
         }.ToJsonString();

@@ -17,7 +17,7 @@ public sealed class CommandProxy(string commandLine, FeatureChange change) : Pro
     private readonly string[] _argv = commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 
     /// <summary>What nothing but the harness's own drivers can have: a command knows no API server, and is not asked to clean up.</summary>
-    internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.ApiServer, ProxyFeature.CleanUp];
+    internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.ApiServer, ProxyFeature.CleanUp, ProxyFeature.Settings];
 
     public override string Name => $"command{change}={commandLine}";
 
@@ -25,6 +25,6 @@ public sealed class CommandProxy(string commandLine, FeatureChange change) : Pro
 
     public override Task<string> VersionAsync() => Task.FromResult("");
 
-    public override Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects) =>
+    public override Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null) =>
         Task.FromResult<IRunningProxy>(new ProxyProcess(node, [.. _argv, objects.Folder, node.Name], objects.Folder));
 }

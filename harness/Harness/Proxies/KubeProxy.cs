@@ -43,12 +43,12 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
         return said;
     }
 
-    public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects)
+    public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
         var server = await objects.ServeAsync(node.Namespace, ServerAddress);
         // A full sync without a reason every 30 s would take most of a slow kernel's time.
         return new ProxyProcess(node,
-            [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. arguments],
+            [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [], .. arguments],
             objects.Folder);
     }
 
@@ -58,10 +58,10 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     internal static IEnumerable<string> NodeFlags(Node node) =>
         [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", $"--ipvs-exclude-cidrs={ExcludedNetwork}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
 
-    /// <summary>What a version does in this mode. Sources: the KEPs, and the changelogs of v1.28 to v1.31.</summary>
+    /// <summary>What a version does in this mode. Sources: the KEPs, and the changelogs of v1.28 to v1.34.</summary>
     private IEnumerable<ProxyFeature> FeaturesOf(Version version)
     {
-        foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.CleanUp })
+        foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.CleanUp, ProxyFeature.ConntrackTimeouts, ProxyFeature.Settings })
             yield return feature;
         if (IsIpvs)
         {
@@ -75,6 +75,8 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
             yield return ProxyFeature.NodeEligibility;
         if (version >= new Version(1, 31))
             yield return ProxyFeature.TrafficDistribution;
+        if (version >= new Version(1, 34))
+            yield return ProxyFeature.NodeHints;
     }
 
     [GeneratedRegex(@"v(?<version>\d+\.\d+)", RegexOptions.ExplicitCapture, 1000)]

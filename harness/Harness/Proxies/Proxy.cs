@@ -37,11 +37,38 @@ public enum ProxyFeature
     /// <summary>Its /healthz says 503 on a node that is about to be deleted, and its /livez does not (KEP-3836).</summary>
     NodeEligibility,
 
+    /// <summary>It prefers the endpoints whose hints name its node (KEP-3015).</summary>
+    NodeHints,
+
+    /// <summary>It sets the time-outs of tracked TCP connections that kube-proxy sets: 24 hours, and one hour after the other side's FIN.</summary>
+    ConntrackTimeouts,
+
+    /// <summary>It can be started with <see cref="ProxySettings"/>.</summary>
+    Settings,
+
     /// <summary>Virtual servers in <see cref="KubeProxy.ExcludedNetwork"/> are none of its business.</summary>
     ExcludedNetworks,
 
     /// <summary>It can remove all that it has made.</summary>
     CleanUp,
+}
+
+/// <summary>How a proxy is started otherwise than the others of a cluster.</summary>
+/// <param name="NodePortAddresses">The networks whose node addresses serve node ports; null for every address.</param>
+/// <param name="SyncPeriod">Between two looks for drift; null for what the proxy's driver chooses.</param>
+public sealed record ProxySettings(string? NodePortAddresses = null, TimeSpan? SyncPeriod = null)
+{
+    /// <summary>As flags of kube-proxy, which ours has as well.</summary>
+    internal IEnumerable<string> Flags()
+    {
+        if (NodePortAddresses is not null)
+            yield return $"--nodeport-addresses={NodePortAddresses}";
+        if (SyncPeriod is { } period)
+        {
+            var text = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{period.TotalSeconds:0}s");
+            yield return $"--ipvs-sync-period={text}";
+        }
+    }
 }
 
 /// <summary>
@@ -73,7 +100,8 @@ public abstract partial class Proxy
     public abstract Task<string> VersionAsync();
 
     /// <summary>Starts it on a node; it goes on until it is disposed.</summary>
-    public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects);
+    /// <param name="settings">What a proxy that declares <see cref="ProxyFeature.Settings"/> is told besides; null for nothing.</param>
+    public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null);
 
     /// <summary>Removes from a node, on which it does not run, all that it has made there. What is left tells whether it succeeded.</summary>
     /// <exception cref="NotSupportedException">It has not declared <see cref="ProxyFeature.CleanUp"/>.</exception>

@@ -233,8 +233,8 @@ public sealed class WatchTests : ProgramFixture
 
         Said.ToString().ShouldSatisfyAllConditions(
             said => said.ShouldContain("pipe.yaml: this file is left out: It is a pipe or a device"), said => said.ShouldContain("zero.yaml: this file is left out"));
-        File.Delete(Path.Combine(Folder, "one.yaml"));
-        await Node.RunAsync($"mkfifo {Folder}/one.yaml"); // in the place of a file that was served
+        await Node.RunAsync($"mkfifo {Folder}/pipe");
+        await Node.RunAsync($"mv {Folder}/pipe {Folder}/one.yaml"); // in the place of a file that was served
         Put("two.yaml", Service("two", "10.96.0.2", 80));
         await ServersAsync("10.96.0.1:80", "10.96.0.2:80");
         var pipe = await Node.Command("sh", "-c", $"cat {Folder}/two.yaml > {Folder}/pipe.yaml & {AppContext.BaseDirectory}ipvs-generator generate --node-addresses 192.168.113.101 -f {Folder}/pipe.yaml").TryAsync();
