@@ -31,13 +31,19 @@ public sealed record Network(string Name, IPNetwork Subnet, string Device)
 /// <param name="IsBridge">Whether it is the bridge itself, in the node that the network is in.</param>
 public sealed record Interface(Network Network, IPAddress Address, IPAddress? Address6 = null, bool IsBridge = false)
 {
+    /// <summary>Whether the interface has no address of its own: those here are borrowed of the node's loopback or of its first other interface.</summary>
+    public bool IsUnnumbered { get; init; }
+
+    /// <summary>The link-local address of an interface with IPv6; it shows the (IPv4) address.</summary>
+    public IPAddress LinkLocal => new([0xfe, 0x80, .. new byte[10], .. Address.GetAddressBytes()]);
+
     public string Device => IsBridge ? Network.Bridge : Network.Device;
 
     public IEnumerable<IPAddress> Addresses => Address6 is null ? [Address] : [Address, Address6];
 
     /// <summary>The addresses with the length of their subnet's prefix.</summary>
     public IEnumerable<(IPAddress Address, int PrefixLength)> Prefixes =>
-        Address6 is null ? [(Address, Network.Subnet.PrefixLength)] : [(Address, Network.Subnet.PrefixLength), (Address6, Network.Subnet6!.Value.PrefixLength)];
+        IsUnnumbered ? [] : Address6 is null ? [(Address, Network.Subnet.PrefixLength)] : [(Address, Network.Subnet.PrefixLength), (Address6, Network.Subnet6!.Value.PrefixLength)];
 }
 
 /// <summary>
@@ -66,6 +72,12 @@ public sealed record NodeSpec(
 {
     /// <summary>The gateway in the other family.</summary>
     public IPAddress? Gateway6 { get; init; }
+
+    /// <summary>Addresses on the loopback device, which unnumbered interfaces borrow.</summary>
+    public IReadOnlyList<IPAddress> Loopback { get; init; } = [];
+
+    /// <summary>Networks behind other nodes, with the address of the next node.</summary>
+    public IReadOnlyList<(IPNetwork Destination, IPAddress Gateway)> Routes { get; init; } = [];
 }
 
 /// <summary>The description of a lab; see <c>topology.schema.json</c> for its YAML form.</summary>

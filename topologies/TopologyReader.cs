@@ -16,7 +16,8 @@ internal sealed partial class TopologyReader
     private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
     private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins", "masquerade"];
-    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves"];
+    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves", "loopback", "routes"];
+    private const string Unnumbered = "unnumbered";
 
     private readonly string _file;
     private readonly Dictionary<IPAddress, string> _owners = [];
@@ -160,7 +161,7 @@ internal sealed partial class TopologyReader
     private static NodeSpec WithGateway(NodeSpec node, Network network, NodeSpec host)
     {
         var bridge = host.Interfaces.First(i => i.Network == network);
-        return node with { Gateway = bridge.Address, Gateway6 = bridge.Address6 };
+        return node with { Gateway = bridge.Address, Gateway6 = bridge.Address6 is null ? null : bridge.IsUnnumbered ? bridge.LinkLocal : bridge.Address6 };
     }
 
     private Overlay ReadOverlay(string name, YamlNode node, List<Network> networks)
@@ -224,9 +225,11 @@ internal sealed partial class TopologyReader
     {
         var keys = Mapping(node, $"the node {name}", [.. s_nodeKeys, .. networks.Select(n => n.Name)]);
         var interfaces = new List<Interface>();
-        foreach (var network in networks.Where(n => keys.ContainsKey(n.Name)))
+        var loopback = ReadLoopback(name, keys);
+        // Those that borrow an address come after those that have one.
+        foreach (var network in networks.Where(n => keys.ContainsKey(n.Name)).OrderBy(n => IsUnnumbered(keys[n.Name])))
         {
-            var end = ReadInterface(name, keys[network.Name], network);
+            var end = IsUnnumbered(keys[network.Name]) ? Borrow(name, keys[network.Name], network, loopback, interfaces) : ReadInterface(name, keys[network.Name], network);
             if (interfaces.FirstOrDefault(i => i.Device == end.Device) is { } twin)
                 throw Wrong(keys[network.Name].Start, $"{name} would have two interfaces called {end.Device}.", $"On {twin.Network.Name} and on {network.Name}.", "Give the networks different devices.");
             interfaces.Add(end);
@@ -245,7 +248,59 @@ internal sealed partial class TopologyReader
                     $"Its networks are {string.Join(", ", interfaces.Select(i => i.Network.Subnet))}.", "Name an address in one of them.");
             }
         }
-        return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys));
+        interfaces = [.. interfaces.OrderBy(i => networks.IndexOf(i.Network))];
+        return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys)) { Loopback = loopback, Routes = ReadRoutes(name, keys, interfaces) };
+    }
+
+    private static bool IsUnnumbered(YamlNode node) => node is YamlScalarNode { Value: Unnumbered };
+
+    /// <summary>The addresses of the loopback device: one, or one of each family.</summary>
+    private List<IPAddress> ReadLoopback(string name, Dictionary<string, YamlNode> keys)
+    {
+        if (!keys.TryGetValue("loopback", out var node))
+            return [];
+        var addresses = new List<IPAddress>();
+        foreach (var item in node is YamlSequenceNode list ? list.Children : [node])
+        {
+            var address = Address(item, $"the loopback address of {name}");
+            if (addresses.Exists(a => a.AddressFamily == address.AddressFamily))
+                throw Wrong(item.Start, $"{name} has two loopback addresses of one family.", string.Join(", ", [.. addresses, address]), "Write one address, or one of IPv4 and one of IPv6.");
+            if (!_owners.TryAdd(address, name))
+                throw Wrong(item.Start, $"{name} and {_owners[address]} have the same address {address}.", "An address belongs to one node.", "Give one of them another address.");
+            addresses.Add(address);
+        }
+        return addresses.Exists(a => a.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork)
+            ? [.. addresses.OrderBy(a => a.AddressFamily)]
+            : throw Wrong(node.Start, $"{name} has no loopback address of IPv4.", string.Join(", ", addresses), "Add one.");
+    }
+
+    private Interface Borrow(string name, YamlNode node, Network network, List<IPAddress> loopback, List<Interface> numbered)
+    {
+        var lender = numbered.Find(i => !i.IsUnnumbered);
+        var addresses = loopback.Count > 0 ? loopback : lender?.Addresses.ToList()
+            ?? throw Wrong(node.Start, $"The interface of {name} on {network.Name} has no address to borrow.", "The node has neither a loopback address nor an interface with one.", "Add loopback: ADDRESS to the node.");
+        if (network.Subnet6 is not null && addresses.Count == 1)
+            throw Wrong(node.Start, $"The interface of {name} on {network.Name} has no IPv6 address to borrow.", $"The node has {addresses[0]} alone.", "Add one of IPv6.");
+        return new Interface(network, addresses[0], network.Subnet6 is null ? null : addresses[1], network.Host == name) { IsUnnumbered = true };
+    }
+
+    private List<(IPNetwork Destination, IPAddress Gateway)> ReadRoutes(string name, Dictionary<string, YamlNode> keys, List<Interface> interfaces)
+    {
+        if (!keys.TryGetValue("routes", out var node))
+            return [];
+        if (node is not YamlMappingNode mapping)
+            throw Wrong(node.Start, $"routes of {name} is not a mapping.", $"'{node}'", "Write NETWORK: GATEWAY pairs, such as 10.244.1.0/24: 192.168.113.103.");
+        var routes = new List<(IPNetwork, IPAddress)>();
+        foreach (var (key, value) in mapping.Children)
+        {
+            var (destination, gateway) = (ReadSubnet($"a route of {name}", key), Address(value, $"the gateway of a route of {name}"));
+            if (destination.BaseAddress.AddressFamily != gateway.AddressFamily)
+                throw Wrong(value.Start, $"{gateway} cannot lead to {destination}.", "They are of two families.", "Name a gateway of the same family.");
+            if (!interfaces.Exists(i => i.Network.Subnet.Contains(gateway) || i.Network.Subnet6?.Contains(gateway) == true))
+                throw Wrong(value.Start, $"{name} cannot reach its gateway {gateway}.", $"Its networks are {string.Join(", ", interfaces.Select(i => i.Network.Subnet))}.", "Name an address in one of them.");
+            routes.Add((destination, gateway));
+        }
+        return routes;
     }
 
     /// <summary>One address, or two where the network has two subnets.</summary>

@@ -63,6 +63,9 @@ public abstract class ClusterFixture
     /// <summary>What its tests do with the cluster: those that change it have another than all others, one test at a time.</summary>
     protected virtual ClusterUse Use => ClusterUse.Shared;
 
+    /// <summary>The topology of its cluster: nodes and pods have the same names and addresses in each.</summary>
+    protected virtual string Topology => "cluster";
+
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
     [SetUp]
@@ -81,7 +84,7 @@ public abstract class ClusterFixture
             Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         foreach (var feature in Needs)
             Demand(proxy, feature);
-        _shared = await Clusters.TakeAsync(proxy, Use);
+        _shared = await Clusters.TakeAsync(proxy, Use, Topology);
         _droppedBefore = Lab.Wire.Dropped;
     }
 

@@ -44,10 +44,10 @@ internal static class ArticleServices
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
 
-/// <summary>The clusters of a run, one for each implementation under test and use, started when the first test needs it and shared by all.</summary>
+/// <summary>The clusters of a run, one for each implementation under test, use and topology, started when the first test needs it and shared by all.</summary>
 internal static class Clusters
 {
-    private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use), Place> s_places = new();
+    private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use, string Topology), Place> s_places = new();
 
     /// <summary>Held while a cluster of a slow proxy starts.</summary>
     private static readonly SemaphoreSlim s_starting = new(1);
@@ -58,9 +58,9 @@ internal static class Clusters
     internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
 
     /// <summary>The cluster for a use, started by the first test that needs it. One whose nodes are changed is taken by one test at a time, and returned.</summary>
-    internal static async Task<SharedCluster> TakeAsync(Proxy proxy, ClusterUse use)
+    internal static async Task<SharedCluster> TakeAsync(Proxy proxy, ClusterUse use, string topology)
     {
-        var place = s_places.GetOrAdd((proxy.Name, use), _ => new Place());
+        var place = s_places.GetOrAdd((proxy.Name, use, topology), _ => new Place(topology));
         if (use != ClusterUse.Shared)
             await place.Turn.WaitAsync();
         try
@@ -96,15 +96,15 @@ internal static class Clusters
     internal static async Task<ImplementationRecord> ImplementationAsync(Proxy proxy) =>
         new(proxy.Name, await s_versions.GetOrAdd(proxy.Name, _ => new(proxy.VersionAsync)).Value);
 
-    private static async Task<SharedCluster> StartAsync(Proxy proxy)
+    private static async Task<SharedCluster> StartAsync(Proxy proxy, string topology)
     {
         var implementation = await ImplementationAsync(proxy);
         if (!proxy.IsSlow)
-            return await StartAsync(proxy, implementation);
+            return await StartAsync(proxy, implementation, topology);
         await s_starting.WaitAsync();
         try
         {
-            return await StartAsync(proxy, implementation);
+            return await StartAsync(proxy, implementation, topology);
         }
         finally
         {
@@ -112,9 +112,9 @@ internal static class Clusters
         }
     }
 
-    private static async Task<SharedCluster> StartAsync(Proxy proxy, ImplementationRecord implementation)
+    private static async Task<SharedCluster> StartAsync(Proxy proxy, ImplementationRecord implementation, string topology)
     {
-        var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load("cluster"));
+        var cluster = await Cluster.StartAsync(proxy, Topologies.Topology.Load(topology));
         try
         {
             await cluster.ApplyAsync([.. ArticleServices.All, .. Residents()]);
@@ -164,7 +164,7 @@ internal static class Clusters
     }
 
     /// <summary>The place of one cluster, which may be replaced.</summary>
-    private sealed class Place
+    private sealed class Place(string topology)
     {
         private readonly Lock _lock = new();
         private Task<SharedCluster>? _cluster;
@@ -177,7 +177,7 @@ internal static class Clusters
         internal Task<SharedCluster> GetAsync(Proxy proxy)
         {
             lock (_lock)
-                return _cluster ??= StartAsync(proxy);
+                return _cluster ??= StartAsync(proxy, topology);
         }
 
         internal async Task ClearAsync()

@@ -266,6 +266,9 @@ public sealed class Changes : ClusterFixture
         (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
         (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
         (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+
+        var fromTheStart = await ApplyAsync(WithNodePort(NewService("web-a") with { LoadBalancerIPs = ["127.0.0.1"] }, "LoadBalancer"));
+        (await PodA.AskAsync(fromTheStart.Target())).ShouldBeAnsweredBy("web-a");
     }
 
     [Test, Claim("SM-135")]

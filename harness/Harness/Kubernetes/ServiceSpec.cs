@@ -29,6 +29,9 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>A pod that is being deleted and still answers.</summary>
     public static EndpointSpec Terminating(string pod) => new(pod, IsReady: false, IsServing: true, IsTerminating: true);
 
+    /// <summary>A pod that is being deleted and answers no more.</summary>
+    public static EndpointSpec Ended(string pod) => new(pod, IsReady: false, IsServing: false, IsTerminating: true);
+
     public static EndpointSpec NotReady(string pod) => new(pod, IsReady: false, IsServing: false);
 }
 

@@ -203,6 +203,8 @@ public sealed class Node : IAsyncDisposable
     internal void Start()
     {
         Route.SetLink("lo");
+        foreach (var address in Spec.Loopback)
+            Route.AddAddress("lo", address, address.GetAddressBytes().Length * 8);
         foreach (var end in Spec.Interfaces)
         {
             Route.SetLink(end.Device);
@@ -210,12 +212,34 @@ public sealed class Node : IAsyncDisposable
                 Route.AddAddress(end.Device, address, prefixLength);
             // A router asks for neighbours with its link-local address (ndisc_send_ns); none is made by itself here.
             if (end.Address6 is not null)
-                Route.AddAddress(end.Device, new IPAddress([0xfe, 0x80, .. new byte[10], .. end.Address.GetAddressBytes()]), 64);
+                Route.AddAddress(end.Device, end.LinkLocal, 64);
+            if (end.IsUnnumbered)
+                StartUnnumbered(end);
         }
         foreach (var gateway in new[] { Spec.Gateway, Spec.Gateway6 }.OfType<IPAddress>())
-            Route.AddRoute(new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0), gateway);
+        {
+            var all = new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+            if (Spec.Interfaces.Any(i => i.Prefixes.Any(p => new IPNetwork(p.Address, p.PrefixLength).Contains(gateway))))
+                Route.AddRoute(all, gateway);
+            else
+                Route.AddRoute(all, gateway, Spec.Interfaces[0].Device); // a neighbour all the same, without an address there
+        }
+        foreach (var (destination, gateway) in Spec.Routes)
+            Route.AddRoute(destination, gateway, Spec.Interfaces.First(i => i.Network.Subnet.Contains(gateway) || i.Network.Subnet6?.Contains(gateway) == true).Device);
         foreach (var served in Spec.Serves)
             Serve(served.Protocol, served.Port);
+    }
+
+    /// <summary>A link without addresses: the network is behind it, and neighbours that ask for the borrowed addresses are answered.</summary>
+    private void StartUnnumbered(Interface end)
+    {
+        Route.AddRoute(end.Network.Subnet, end.Device);
+        if (end.Network.Subnet6 is not { } subnet6)
+            return;
+        Route.AddRoute(subnet6, end.Device);
+        // ARP answers for every address of the node, neighbour discovery only for those of the link (ndisc_recv_ns).
+        Sysctl.Write(Namespace, $"net.ipv6.conf.{end.Device}.proxy_ndp", "1");
+        Route.AddProxy(end.Device, end.Address6!);
     }
 
     internal void CaptureAll()

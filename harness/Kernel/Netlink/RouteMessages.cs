@@ -58,6 +58,7 @@ internal static class RouteMessages
     internal const ushort NDA_LLADDR = 2;
     internal const ushort NUD_PERMANENT = 0x80;
     internal const byte NTF_SELF = 0x02;
+    internal const byte NTF_PROXY = 0x08;
     internal const byte AF_BRIDGE = 7;
 
     internal const uint IFF_UP = 1;

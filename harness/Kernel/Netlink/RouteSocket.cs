@@ -68,6 +68,13 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             .Attribute(NDA_DST, neighbour)
             .Attribute(NDA_LLADDR, address.GetAddressBytes())));
 
+    /// <summary>Lets neighbours that ask on a link for an address be answered, though the link does not have it (ip neighbour add proxy).</summary>
+    public void AddProxy(string link, IPAddress address) => _socket.Execute((
+        $"answer for {address} on {link}",
+        new NetlinkRequest(RTM_NEWNEIGH, NetlinkFlags.Create | NetlinkFlags.Replace)
+            .Fixed(new ndmsg { ndm_family = Family(address), ndm_ifindex = IndexOf(link), ndm_flags = NTF_PROXY })
+            .Attribute(NDA_DST, address)));
+
     public void AddDummy(string name)
     {
         _socket.Execute(($"create the dummy device {name}", NewLink(name).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));

@@ -1,0 +1,113 @@
+using System.Net;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>
+/// Services on nodes whose links have no addresses: then the kernel looks for a source among all devices of the node, and may find an
+/// address of a Service (kubernetes/kubernetes#89898).
+/// </summary>
+[TestFixture("cluster-routed")]
+[TestFixture("cluster-unnumbered")]
+public sealed class Unnumbered_links(string topology) : ClusterFixture
+{
+    protected override string Topology => topology;
+
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.IPv6];
+
+    [Test, Claim("SM-15")]
+    public async Task Outside_reaches_a_load_balancer_s_address()
+    {
+        var service = NewService("web-b");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"));
+
+        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-72")]
+    public async Task A_node_reaches_an_ipv6_cluster_ip()
+    {
+        foreach (var pod in new[] { "web-a", "web-b" })
+        {
+            var service = NewService(pod);
+            service = await ApplyAsync(service with { ClusterIPs = [AddressV6(service)] });
+
+            (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
+        }
+    }
+
+    [Test, Claim("SM-74")]
+    public async Task Outside_reaches_an_ipv6_node_port()
+    {
+        var service = NewService("web-b");
+        service = await ApplyAsync(WithNodePort(service with { ClusterIPs = [AddressV6(service)] }));
+
+        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-91")]
+    public async Task Outside_reaches_a_node_port_over_sctp()
+    {
+        Demand(ProxyFeature.Sctp);
+        Lab["web-b"].Serve(Topologies.TransportProtocol.Sctp, 9191);
+        var service = WithNodePort(NewService("web-b"));
+        service = await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = "SCTP", TargetPort = 9191 }] });
+
+        (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-128")]
+    public async Task A_node_reaches_a_pod_itself()
+    {
+        await ReachesPodsAsync();
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await ReachesPodsAsync();
+    }
+
+    private async Task ReachesPodsAsync()
+    {
+        foreach (var address in new[] { Lab["web-a"], Lab["web-b"] }.SelectMany(p => p.Spec.Interfaces[0].Addresses))
+            (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+}
+
+/// <summary>The node's address moves to a device that is younger than the proxy's: among devices the kernel takes the oldest first.</summary>
+[Parallelizable(ParallelScope.Self)]
+public sealed class Younger_devices : ClusterFixture
+{
+    private static readonly string[] s_addresses = ["192.168.113.101/32", "fd00:113::101/128"];
+
+    protected override string Topology => "cluster-unnumbered";
+
+    protected override ClusterUse Use => ClusterUse.ChangesNodes;
+
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.IPv6];
+
+    [Test, Claim("SM-160")]
+    public async Task A_node_whose_address_came_after_the_services_reaches_pods_under_it()
+    {
+        var service = NewService("web-a");
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await Node1.RunAsync("ip link add younger0 type dummy");
+        await Node1.RunAsync("ip link set younger0 up");
+        foreach (var address in s_addresses)
+        {
+            await Node1.RunAsync($"ip address delete {address} dev lo");
+            await Node1.RunAsync($"ip address add {address} dev younger0 nodad");
+        }
+        try
+        {
+            foreach (var address in Lab["web-a"].Spec.Interfaces[0].Addresses)
+                (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+        }
+        finally
+        {
+            foreach (var address in s_addresses)
+                await Node1.RunAsync($"ip address add {address} dev lo nodad");
+            await Node1.RunAsync("ip link delete younger0");
+        }
+    }
+}
