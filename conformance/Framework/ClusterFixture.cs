@@ -85,6 +85,7 @@ public abstract class ClusterFixture
         foreach (var feature in Needs)
             Demand(proxy, feature);
         _shared = await Clusters.TakeAsync(proxy, Use, Topology);
+        _shared.Join(test.Id, Since);
         _droppedBefore = Lab.Wire.Dropped;
     }
 
@@ -104,6 +105,7 @@ public abstract class ClusterFixture
         }
         finally
         {
+            Shared.Leave(TestExecutionContext.CurrentContext.CurrentTest.Id);
             // A test that failed may have left the nodes as no other expects them.
             if (Use != ClusterUse.Shared)
                 await Clusters.ReturnAsync(Shared, isWhole);

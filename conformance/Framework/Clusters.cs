@@ -22,6 +22,19 @@ public enum ClusterUse
 /// <summary>A cluster that tests share, with what only some of them need.</summary>
 internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Implementation)
 {
+    private readonly ConcurrentDictionary<string, DateTime> _tests = new(StringComparer.Ordinal);
+
+    /// <summary>A test begins to use the cluster.</summary>
+    /// <param name="since">The time from which on it may ask for packets.</param>
+    internal void Join(string test, DateTime since) => _tests[test] = since;
+
+    /// <summary>A test has ended: packets that only it may have asked for are let go.</summary>
+    internal void Leave(string test)
+    {
+        _tests.TryRemove(test, out _);
+        Cluster.Lab.Wire.Forget(_tests.Values.Append(DateTime.UtcNow).Min());
+    }
+
     /// <summary>The article's my-nginx: nginx in its pod.</summary>
     internal Lazy<Task> Nginx { get; } = new(() => Cluster.Lab["web-b"].StartNginxAsync(80));
 

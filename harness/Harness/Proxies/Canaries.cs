@@ -31,7 +31,10 @@ internal sealed class Canaries(Cluster cluster)
     private const string Pod = "web-a";
     private const int FirstPort = 20000;
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
-    private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>Between two questions. A sync of a slow proxy takes seconds: asking more often would only take its time, and fill the captures.</summary>
+    private readonly TimeSpan _pause = TimeSpan.FromMilliseconds(cluster.Proxy.IsSlow ? 300 : 10);
+
     private readonly HashSet<TrafficKind> _served = [];
     private readonly Lock _lock = new();
     private HashSet<TrafficKind> _unserved = [];
@@ -108,7 +111,7 @@ internal sealed class Canaries(Cluster cluster)
             running.ThrowIfEnded(cluster.Proxy);
             if (limit.IsCancellationRequested)
                 return false;
-            await Task.Delay(s_pause, CancellationToken.None);
+            await Task.Delay(_pause, CancellationToken.None);
         }
     }
 
