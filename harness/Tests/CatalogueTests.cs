@@ -112,5 +112,16 @@ public sealed class CatalogueTests
 
     /// <returns>One line for each violation of the records' schema.</returns>
     internal static List<string> Validate(string json) =>
-        new JsonSchema(File.ReadAllText(Path.Combine(s_root, "reports", "schema", "claim.schema.json"))).Validate(JsonDocument.Parse(json).RootElement);
+        Schemas.Validate(Path.Combine(s_root, "reports", "schema", "claim.schema.json"), json);
+
+    [Test]
+    public void The_catalogue_keeps_its_schema()
+    {
+        var schema = Path.Combine(s_root, "conformance", "claims.schema.json");
+        var text = File.ReadAllText(Path.Combine(s_root, "conformance", "claims.yaml"));
+
+        Schemas.Validate(schema, Schemas.ToJson(text)).ShouldBeEmpty();
+        Schemas.Validate(schema, Schemas.ToJson(text.Replace("article: right", "article: perhaps", StringComparison.Ordinal))).ShouldNotBeEmpty();
+        Schemas.Validate(schema, Schemas.ToJson(text.Replace("      observe: ", "      observes: ", StringComparison.Ordinal))).ShouldNotBeEmpty();
+    }
 }

@@ -14,6 +14,16 @@ public sealed class TopologyTests
     }
 
     [Test]
+    public void Every_topology_of_the_project_keeps_the_schema([ValueSource(nameof(Names))] string name)
+    {
+        var schema = Path.Combine(Conformance.Harness.RunFolder.ProjectRoot(), "topologies", "topology.schema.json");
+        var text = File.ReadAllText(Path.Combine(Topology.Folder, $"{name}.yaml"));
+
+        Schemas.Validate(schema, Schemas.ToJson(text)).ShouldBeEmpty();
+        Schemas.Validate(schema, Schemas.ToJson(text.Replace("subnet:", "subnett:", StringComparison.Ordinal))).ShouldNotBeEmpty();
+    }
+
+    [Test]
     public void The_article_s_machines_have_the_article_s_addresses()
     {
         var topology = Topology.Load("article-nat");
