@@ -32,7 +32,7 @@ public sealed class By_ipvs : ClusterFixture
         {
             var flow = await Client.AskAsync($"node2:{service.NodePort}");
 
-            flow.Answer.ShouldBeNull();
+            flow.ShouldNotBeAnswered();
             flow.ShouldBeSeenAs(On("web-a").Arriving.Syn(from: "client", to: "web-a:8080"));
         }
         finally
@@ -47,6 +47,6 @@ public sealed class By_ipvs : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
         (await Node1.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
 
-        (await Node1.AskAsync($"127.0.0.1:{service.NodePort}")).Answer.ShouldBeNull();
+        (await Node1.AskAsync($"127.0.0.1:{service.NodePort}")).ShouldNotBeAnswered();
     }
 }
