@@ -23,6 +23,7 @@ internal sealed partial class TopologyReader
     private readonly Dictionary<IPAddress, string> _owners = [];
     private readonly Dictionary<string, Mark> _hosts = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Mark> _gateways = new(StringComparer.Ordinal);
+    private readonly List<(string Node, IPAddress Gateway, Mark Mark)> _routes = [];
 
     private TopologyReader(string file) => _file = file;
 
@@ -137,6 +138,8 @@ internal sealed partial class TopologyReader
             throw Wrong(_hosts[network.Name], $"The network {network.Name} is on {network.Host}, which has no address in it.", $"Nodes are: {string.Join(", ", nodes.Select(n => n.Name))}.", $"Give {network.Host} an address: {network.Name}: ...");
         foreach (var node in nodes.Where(n => n.Gateway is not null))
             CheckGateway(node, nodes);
+        foreach (var (node, via, mark) in _routes.Where(r => _owners.GetValueOrDefault(r.Gateway) is not { } owner || owner == r.Node))
+            throw Wrong(mark, $"{via} cannot be the gateway of a route of {node}.", _owners.ContainsKey(via) ? "It is the node's own address." : "No node has this address.", "Name the address of a neighbour.");
         // A node in another node's network has that one as its gateway.
         nodes = [.. nodes.Select(n => n.Gateway is null && n.Interfaces is [{ IsBridge: false, Network.Host: { } host } end] ? WithGateway(n, end.Network, nodes.First(h => h.Name == host)) : n)];
         var overlays = new List<Overlay>();
@@ -263,6 +266,8 @@ internal sealed partial class TopologyReader
         foreach (var item in node is YamlSequenceNode list ? list.Children : [node])
         {
             var address = Address(item, $"the loopback address of {name}");
+            if (IPAddress.IsLoopback(address) || address.IsIPv6LinkLocal || address.IsIPv6Multicast || address.Equals(IPAddress.IPv6Any) || (address.GetAddressBytes() is [0 or >= 224, _, _, _]))
+                throw Wrong(item.Start, $"{address} cannot be the loopback address of {name}.", "It is none that others can reach.", "Write an address that the other nodes shall know it by.");
             if (addresses.Exists(a => a.AddressFamily == address.AddressFamily))
                 throw Wrong(item.Start, $"{name} has two loopback addresses of one family.", string.Join(", ", [.. addresses, address]), "Write one address, or one of IPv4 and one of IPv6.");
             if (!_owners.TryAdd(address, name))
@@ -281,6 +286,8 @@ internal sealed partial class TopologyReader
             ?? throw Wrong(node.Start, $"The interface of {name} on {network.Name} has no address to borrow.", "The node has neither a loopback address nor an interface with one.", "Add loopback: ADDRESS to the node.");
         if (network.Subnet6 is not null && addresses.Count == 1)
             throw Wrong(node.Start, $"The interface of {name} on {network.Name} has no IPv6 address to borrow.", $"The node has {addresses[0]} alone.", "Add one of IPv6.");
+        if (network.Host != name && addresses.Take(network.Subnet6 is null ? 1 : 2).FirstOrDefault(a => !network.Subnet.Contains(a) && network.Subnet6?.Contains(a) != true) is { } stranger)
+            throw Wrong(node.Start, $"The interface of {name} on {network.Name} would borrow {stranger}, which is outside the network.", $"The subnet is {network.Subnet}: its neighbours would look for it elsewhere.", "Give the node a loopback address inside the subnet.");
         return new Interface(network, addresses[0], network.Subnet6 is null ? null : addresses[1], network.Host == name) { IsUnnumbered = true };
     }
 
@@ -298,6 +305,9 @@ internal sealed partial class TopologyReader
                 throw Wrong(value.Start, $"{gateway} cannot lead to {destination}.", "They are of two families.", "Name a gateway of the same family.");
             if (!interfaces.Exists(i => i.Network.Subnet.Contains(gateway) || i.Network.Subnet6?.Contains(gateway) == true))
                 throw Wrong(value.Start, $"{name} cannot reach its gateway {gateway}.", $"Its networks are {string.Join(", ", interfaces.Select(i => i.Network.Subnet))}.", "Name an address in one of them.");
+            if (routes.Exists(r => r.Item1.Equals(destination)) || interfaces.Exists(i => i.Network.Subnet.Equals(destination) || i.Network.Subnet6?.Equals(destination) == true))
+                throw Wrong(key.Start, $"{name} has a route to {destination} already.", "It is on that network, or names it twice.", "Delete the route.");
+            _routes.Add((name, gateway, value.Start));
             routes.Add((destination, gateway));
         }
         return routes;

@@ -34,6 +34,7 @@ public abstract class ClusterFixture
     private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
     private SharedCluster? _shared;
     private long _droppedBefore;
+    private bool _hasIPv6;
 
     protected Cluster Cluster => Shared.Cluster;
 
@@ -80,8 +81,7 @@ public abstract class ClusterFixture
         var test = TestExecutionContext.CurrentContext.CurrentTest;
         Evidence.Expect(test, new ImplementationRecord(proxy.Name, "")); // its version may be what fails
         Evidence.Expect(test, await Clusters.ImplementationAsync(proxy));
-        if (Needs.Contains(ProxyFeature.IPv6) && !(await Toolbox.Iptables).HasIPv6)
-            Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
+        _hasIPv6 = (await Toolbox.Iptables).HasIPv6;
         foreach (var feature in Needs)
             Demand(proxy, feature);
         _shared = await Clusters.TakeAsync(proxy, Use, Topology);
@@ -144,7 +144,7 @@ public abstract class ClusterFixture
     protected virtual Task RestoreAsync() => Task.CompletedTask;
 
     /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
-    protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature);
+    protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature) && (feature != ProxyFeature.IPv6 || _hasIPv6);
 
     /// <summary>Ends the test as not supported where the proxy under test does not declare a feature that it alone of its fixture needs.</summary>
     protected void Demand(ProxyFeature feature) => Demand(Cluster.Proxy, feature);
@@ -237,8 +237,10 @@ public abstract class ClusterFixture
         return Task.FromResult(address);
     }
 
-    private static void Demand(Proxy proxy, ProxyFeature feature)
+    private void Demand(Proxy proxy, ProxyFeature feature)
     {
+        if (feature == ProxyFeature.IPv6 && !_hasIPv6)
+            Not.Testable($"ip6tables does not work on the kernel {KernelFeatures.Current.Release}");
         if (!proxy.Features.Contains(feature))
             Not.Supported($"{proxy.Name} does not declare the feature {feature}");
     }

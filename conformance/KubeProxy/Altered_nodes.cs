@@ -64,6 +64,7 @@ public sealed class Altered_nodes : ClusterFixture
         {
             await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7129"), answers => !answers);
             await ProgrammedAsync("pods of node1 are served", () => AnswersAsync(PodA, "node2:80"), answers => answers);
+            await ProgrammedAsync("node2 serves it too", () => Task.FromResult(Node2.IpvsTable()), table => table.VirtualServers.Any(s => s.EndPoint!.ToString() == $"{Node2.Address}:80"));
 
             (await Client.AskAsync("node2:80")).ShouldNotBeAnswered();
         }

@@ -2,6 +2,7 @@ using System.Net;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
+using Conformance.Kernel;
 
 namespace Conformance.Suite.Services;
 
@@ -47,7 +48,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
         (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
     }
 
-    [Test, Claim("SM-91")]
+    [Test, Claim("SM-91"), Requires(Feature.Sctp)]
     public async Task Outside_reaches_a_node_port_over_sctp()
     {
         Demand(ProxyFeature.Sctp);
@@ -100,6 +101,7 @@ public sealed class Younger_devices : ClusterFixture
         }
         try
         {
+            await Cluster.SettleAsync(); // a proxy may have something to do about it
             foreach (var address in Lab["web-a"].Spec.Interfaces[0].Addresses)
                 (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
         }

@@ -8,8 +8,8 @@ public static class FileKind
     private const int StructSize = 256;
     private const int ModeOffset = 28;
 
-    /// <returns>Whether the path leads to a file that has a content and an end; false where there is nothing.</returns>
-    public static bool IsRegular(string path) => TypeOf(path) == Libc.S_IFREG;
+    /// <returns>Whether the path leads to a pipe, a device or a socket; false for a file, and where that cannot be told: opening it tells why.</returns>
+    public static bool IsSpecial(string path) => TypeOf(path) is not (0 or Libc.S_IFREG or Libc.S_IFDIR);
 
     /// <returns>Whether the path leads to a pipe.</returns>
     public static bool IsPipe(string path) => TypeOf(path) == Libc.S_IFIFO;

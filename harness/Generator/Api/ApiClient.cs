@@ -94,9 +94,9 @@ internal sealed class ApiClient : IDisposable
             using var status = JsonDocument.Parse(await response.Content.ReadAsByteArrayAsync(cancellationToken));
             return status.RootElement.TryGetProperty("message", out var message) ? $": {message}" : "";
         }
-        catch (Exception e) when (e is JsonException or HttpRequestException or InvalidOperationException)
+        catch (Exception e) when (e is not OutOfMemoryException)
         {
-            return "";
+            return ""; // broken or stalled, say: the status counts
         }
     }
 

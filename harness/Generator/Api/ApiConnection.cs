@@ -137,7 +137,7 @@ internal sealed partial record ApiConnection
             if (user["token"].Text is { Length: > 0 } token)
             {
                 if (!IsToken(token))
-                    throw user["token"].Invalid(NoToken);
+                    throw user["token"].InvalidSecret(NoToken);
                 return () => new AuthenticationHeaderValue("Bearer", token);
             }
             if (user["tokenFile"].Text is { Length: > 0 } file)
@@ -206,6 +206,6 @@ internal sealed partial record ApiConnection
         return () => header;
     }
 
-    [GeneratedRegex("[^/@]*@", RegexOptions.None, 1000)]
+    [GeneratedRegex("(?<=//).*@", RegexOptions.None, 1000)]
     private static partial Regex Credentials();
 }

@@ -187,7 +187,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         using var response = await AskAsync(string.Create(CultureInfo.InvariantCulture,
             $"{resource.Path}?{resource.Selector}&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={Uri.EscapeDataString(_resourceVersion!)}"), limit.Token);
         await using var stream = await response.Content.ReadAsStreamAsync(limit.Token);
-        var (started, told) = (Environment.TickCount64, false);
+        var (started, told, isWrong) = (Environment.TickCount64, false, false);
         var framer = new EventFramer();
         var buffer = new ArrayBufferWriter<byte>(64 << 10);
         try
@@ -208,10 +208,15 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 }
             }
         }
+        catch (Exception e) when (e is SyntaxException or ApiException or JsonException)
+        {
+            isWrong = true; // what it said, not how it ended
+            throw;
+        }
         finally
         {
             // A watch that worked and was cut (a load balancer ends what is idle) says nothing of how the next will go.
-            if (told || Lasted() >= s_shortWatch)
+            if (Lasted() >= s_shortWatch || (told && !isWrong))
                 _pause = s_firstPause;
         }
         if (Lasted() >= s_shortWatch)

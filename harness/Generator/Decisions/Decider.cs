@@ -65,7 +65,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
                 members.Add(Member(Sets.LoopBack, new IpsetEntry(endpoint.Server.Address, port.Protocol, endpoint.Server.Port, endpoint.Server.Address)));
 
             var cluster = ClusterServers();
-            foreach (var address in service.ClusterIPs.Where(IsOurs))
+            foreach (var address in service.ClusterIPs.Where(a => a.AddressFamily == family))
                 claims.Add(Claim(address, port.Port, cluster, binds: true, [Member(Sets.ClusterIp, Triple(address))]));
 
             var (external, isClosedOutside) = ExternalServers();
@@ -165,6 +165,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
 
         private SetMember Member(SetDefinition set, IpsetEntry entry) => new(new SetKey(set, _ipv6), entry);
 
+        /// <summary>Of addresses for the outside: those of this family, but for what is another Node's where that is refused.</summary>
         private bool IsOurs(IPAddress address) => address.AddressFamily == family && !(_options.RefuseNodeAddresses && decider.Node.OtherNodes.ContainsKey(address));
     }
 

@@ -63,6 +63,9 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
         return new InvalidFieldException(tree?.Line ?? parentLine, path, message);
     }
 
+    /// <summary>As <see cref="Invalid"/>, without the value.</summary>
+    internal InvalidFieldException InvalidSecret(string message) => new(tree?.Line ?? parentLine, path, message);
+
     /// <summary>One of some words, the first where the field is not there.</summary>
     internal string OneOf(params ReadOnlySpan<string> words)
     {
@@ -170,7 +173,7 @@ internal static class Addresses
     /// <summary>Whether a Service or an endpoint can have the address (API validation: ValidateNonSpecialIP).</summary>
     internal static bool CanBeServed(IPAddress address) =>
         !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast && !address.Equals(IPAddress.IPv6Any)
-        && !(address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224, ..]);
+        && !(address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255]);
 
     /// <summary>A network; bits beyond its prefix are dropped, as the API server does.</summary>
     internal static IPNetwork? ParseNetwork(string text)

@@ -79,7 +79,7 @@ internal static class ObjectReader
         var metadata = tree.Kind == TreeKind.Mapping ? tree["metadata"] : null;
         if (metadata?["name"] is not { Text.Length: > 0 } name)
             return null;
-        return new ObjectKey(kind, new ObjectName(kind == ObjectKind.Node ? "" : metadata["namespace"]?.Text ?? "default", name.Text));
+        return new ObjectKey(kind, new ObjectName(kind == ObjectKind.Node ? "" : metadata["namespace"] is { Text.Length: > 0 } ns ? ns.Text : "default", name.Text));
     }
 
     /// <summary>The kind and name of an object that may be invalid, for messages.</summary>
@@ -254,7 +254,7 @@ internal static class ObjectReader
         var name = NameOf(root);
         return new EndpointSlice(
             name, name with { Name = serviceName }, family == "IPv6",
-            [.. root["ports"].Items.Where(p => p["port"].IsThere).Select(p => new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!))],
+            [.. root["ports"].Each(p => p["port"].IsThere ? new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!) : null, problems).OfType<SlicePort>()],
             [.. root["endpoints"].Each(e => Endpoints(e, addressFamily).ToList(), problems).SelectMany(e => e)]);
     }
 

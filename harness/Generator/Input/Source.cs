@@ -41,7 +41,7 @@ public static class Source
         var named = paths.ToHashSet(StringComparer.Ordinal);
         foreach (var file in FilesOf(named))
         {
-            if (!named.Contains(file) && !FileKind.IsRegular(file))
+            if (!named.Contains(file) && FileKind.IsSpecial(file))
             {
                 report(new InputProblem(file, 0, "this entry of the folder", "", NoRegularFile));
                 continue;
@@ -64,7 +64,7 @@ public static class Source
     /// <exception cref="GeneratorException">It cannot be read, or is a device.</exception>
     public static Manifest ReadFile(string file)
     {
-        if (file != "-" && File.Exists(file) && !FileKind.IsRegular(file) && !FileKind.IsPipe(file))
+        if (file != "-" && FileKind.IsSpecial(file) && !FileKind.IsPipe(file))
             throw new GeneratorException($"{file} cannot be read.", NoRegularFile, "Nothing was done.", "Give a regular file, a pipe, or - for standard input.");
         try
         {

@@ -105,7 +105,7 @@ internal static class ConfigFile
                     others.Add(field == "mode" ? $"mode ({value.Text}; this program has ipvs alone)" : field);
             }
             else if (TextOf(field, value) is var text && !(s_defaultedAtZero.Contains(field) && text is "0s" or "0"))
-                values[flag] = s_ports.TryGetValue(field, out var port) && System.Net.IPAddress.TryParse(text, out var address) ? new System.Net.IPEndPoint(address, port).ToString() : text;
+                values[flag] = s_ports.TryGetValue(field, out var port) && Addresses.Parse(text) is { } address ? new System.Net.IPEndPoint(address, port).ToString() : text;
         }
         if (others.Count > 0)
             Console.Error.WriteLine(Printable.Of($"{path}: without a meaning here: {string.Join(", ", others)}"));

@@ -86,6 +86,7 @@ internal sealed partial class Flags
         {
             { DetectLocalMode: DetectLocalMode.BridgeInterface, PodBridgeInterface: "" } => ("--detect-local-mode BridgeInterface needs --pod-bridge-interface.", "Without it nothing says which bridge.", "Such as --pod-bridge-interface cni0"),
             { DetectLocalMode: DetectLocalMode.InterfaceNamePrefix, PodInterfaceNamePrefix: "" } => ("--detect-local-mode InterfaceNamePrefix needs --pod-interface-name-prefix.", "Without it nothing says how the names begin.", "Such as --pod-interface-name-prefix veth"),
+            _ when options.IpvsMinSyncPeriod > options.IpvsSyncPeriod => ("--ipvs-min-sync-period is longer than --ipvs-sync-period.", $"{options.IpvsMinSyncPeriod.TotalSeconds} s and {options.IpvsSyncPeriod.TotalSeconds} s", "The look for drift would always come late; make the one shorter or the other longer"),
             _ when options.ClusterCidr.CountBy(c => c.BaseAddress.AddressFamily).Any(f => f.Value > 1) => ("--cluster-cidr has two networks of one family.", string.Join(", ", options.ClusterCidr), "One network for each family, that all pods are in"),
             _ => ((string What, string Evidence, string Fix)?)null,
         };

@@ -44,15 +44,14 @@ internal sealed class InputFlags
     {
         var (kubeconfig, master) = (parsed.GetValue(_kubeconfig), parsed.GetValue(_master));
         var isServer = kubeconfig is not null || master is not null;
+        kubeconfig ??= options.Kubeconfig; // --master replaces its server alone
         if (parsed.GetValue(_files) is { Length: > 0 })
         {
             return isServer
                 ? throw new GeneratorException("Files and an API server cannot be followed together.", "-f was given with --kubeconfig or --master.", "Nothing was done.", "Give one of them.", ExitCodes.Usage)
                 : null;
         }
-        if (!isServer && options.Kubeconfig is { } configured)
-            return ApiConnection.Of(configured, null);
-        if (!isServer && !ApiConnection.IsInCluster)
+        if (kubeconfig is null && !isServer && !ApiConnection.IsInCluster)
             throw new GeneratorException("Nothing says where the objects are.", "Neither -f nor --kubeconfig nor --master was given, and this is no pod with a service account.", "Nothing was done.", "Such as -f services.yaml", ExitCodes.Usage);
         return ApiConnection.Of(kubeconfig, master);
     }

@@ -96,8 +96,12 @@ internal sealed class Session : IDisposable
 
     internal static int Report(SyncResult result)
     {
-        foreach (var error in result.Errors)
-            Console.Error.WriteLine(error);
+        if (!result.IsGood)
+        {
+            Console.Error.WriteLine($"Not everything could be made.\n  evidence: {string.Join("\n            ", result.Errors.Select(e => e.ReplaceLineEndings(" | ")))}\n  consequence: "
+                + (result.IsBroken ? "nothing is served that was not before" : "what is named is not served, everything else is")
+                + "\n  fix: see what each line says; a scheduler or a type of set may need a module of the kernel (modprobe ip_vs_NAME); then run it again");
+        }
         return result.IsGood ? ExitCodes.Ok : ExitCodes.Failed;
     }
 }

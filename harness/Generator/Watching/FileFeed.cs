@@ -43,7 +43,7 @@ internal sealed class FileFeed : IFeed
         {
             if (!Directory.Exists(path) && !File.Exists(path))
                 throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Make it first: what is not there cannot be watched.");
-            if (File.Exists(path) && !FileKind.IsRegular(path))
+            if (FileKind.IsSpecial(path))
                 throw new GeneratorException($"{path} cannot be watched.", Source.NoRegularFile, "Nothing was done.", "Give a regular file or a folder; apply takes a pipe.", ExitCodes.Usage);
             WatchParent(path);
             WatchFolder(path);
@@ -215,7 +215,7 @@ internal sealed class FileFeed : IFeed
             taken.Reasons.Add(Path.GetFileName(file));
             return;
         }
-        if (!FileKind.IsRegular(file))
+        if (FileKind.IsSpecial(file))
         {
             _report(new InputProblem(file, 0, "this file", "", Source.NoRegularFile));
             return;

@@ -147,14 +147,15 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         var taken = feed.Take(_cluster);
         foreach (var service in taken.Services)
             _world?.Decide(service, _touched);
-        if (taken.Services.Count > 0 || taken.NodeChanged)
+        // What a Node's object tells of its health every few seconds is no change for us.
+        var isOtherNode = taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
+        if (taken.Services.Count > 0 || isOtherNode)
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
         _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
         _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
         if (taken.NodeChanged)
             LookAtNode();
-        // What a Node's object tells of its health every few seconds is no change for us.
-        isFull |= taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
+        isFull |= isOtherNode;
         return (reasons, isFull);
     }
 

@@ -21,6 +21,9 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>The node whose clients shall use it (hints.forNodes); null for no hint.</summary>
     public string? ForNode { get; init; }
 
+    /// <summary>The pod's name in the endpoint's targetRef; another than the lab's where an earlier pod had its address.</summary>
+    public string PodName { get; init; } = Pod;
+
     /// <summary>Which of the Service's slices it stands in; an API server divides a Service's endpoints as it likes.</summary>
     public int Slice { get; init; }
 
@@ -119,6 +122,7 @@ public sealed record ServiceSpec(string Name)
             ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
             ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing, ["terminating"] = endpoint.IsTerminating },
             ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
+            ["targetRef"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = endpoint.PodName, ["uid"] = $"uid-{endpoint.PodName}" },
         };
         if (endpoint.ForZone is { } zone)
             item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = zone }) };

@@ -106,7 +106,7 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>The node that owns an address of the topology, or has been given it; null when none has.</summary>
     public Node? OwnerOf(IPAddress address) =>
-        _nodes.Values.FirstOrDefault(n => n.Spec.Interfaces.Any(i => i.Addresses.Contains(address)))
+        _nodes.Values.FirstOrDefault(n => n.Spec.Interfaces.Any(i => i.Addresses.Contains(address)) || n.Spec.Loopback.Contains(address))
         ?? _nodes.Values.FirstOrDefault(n => n.AddedAddresses.Contains(address));
 
     /// <summary>Ends servers and captures, lets the namespaces go, and makes sure that nothing of this process is left in them.</summary>

@@ -51,7 +51,7 @@ public sealed class Node : IAsyncDisposable
     /// <summary>The addresses that the topology gives it: of its links, its bridge and its end of an overlay.</summary>
     public IReadOnlyList<IPAddress> Addresses =>
     [
-        .. Spec.Interfaces.SelectMany(i => i.Addresses),
+        .. Spec.Interfaces.SelectMany(i => i.Addresses).Union(Spec.Loopback),
         .. Lab.Topology.Overlays.SelectMany(o => o.Joins).Where(n => n.Host == Name).SelectMany(n => new[] { n.Subnet.BaseAddress, n.Subnet6?.BaseAddress }).OfType<IPAddress>(),
     ];
 

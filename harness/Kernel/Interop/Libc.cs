@@ -33,6 +33,7 @@ internal static partial class Libc
     internal const uint STATX_TYPE = 1;
     internal const int S_IFMT = 0xF000;
     internal const int S_IFREG = 0x8000;
+    internal const int S_IFDIR = 0x4000;
     internal const int S_IFIFO = 0x1000;
 
     [LibraryImport("libc", SetLastError = true)]

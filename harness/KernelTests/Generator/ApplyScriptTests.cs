@@ -120,7 +120,8 @@ public sealed class ApplyScriptTests : ProgramFixture
         var program = await Generator("apply", "-f", Path.Combine(Folder, "one.yaml")).TryAsync();
 
         program.ExitCode.ShouldBe(1);
-        program.StandardError.ShouldContain("add the virtual server tcp 10.96.0.2:80");
+        program.StandardError.ShouldSatisfyAllConditions(
+            e => e.ShouldContain("evidence: "), e => e.ShouldContain("add the virtual server tcp 10.96.0.2:80"), e => e.ShouldContain("consequence: what is named is not served, everything else is"), e => e.ShouldContain("fix: "));
         program.StandardOutput.ShouldNotContain("+ virtual server tcp 10.96.0.2:80", Case.Sensitive, "it was not made");
         Servers().ShouldBe(["10.96.0.1:80"]);
         (await Passing()).ShouldBe(["10.96.0.1,tcp:80"], "the program withholds the same");

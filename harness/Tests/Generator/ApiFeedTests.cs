@@ -262,6 +262,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
         var e = Should.Throw<GeneratorException>(() => ApiConnection.Of(file, null));
 
         e.Message.ShouldContain(evidence);
+        e.Message.ShouldNotContain("two", Case.Sensitive, "half a token is a secret too");
         e.ExitCode.ShouldBe(64);
     }
 

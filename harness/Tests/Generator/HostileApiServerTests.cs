@@ -142,6 +142,29 @@ public sealed class HostileApiServerTests : IDisposable
     }
 
     [Test]
+    public async Task A_server_whose_watches_go_wrong_after_an_event_is_asked_less_and_less()
+    {
+        Follow(stream => stream.AnswerAsync(200, OneService), async stream =>
+        {
+            await stream.WriteAsync(Head() + Added + "\n");
+            await Task.Delay(50);
+            await stream.WriteAsync("nonsense");
+        });
+
+        var told = await Eventually.Async("it goes wrong three times", () => _log.Where(l => l.Contains("/services: the stream of events", StringComparison.Ordinal)).ToList(), found => found.Count >= 3, Timeouts.Answer);
+
+        told.Take(3).Select(l => l.Split(" in ")[^1]).ShouldBe(["0.8 s", "1.6 s", "3.2 s"]);
+    }
+
+    [Test]
+    public async Task A_refusal_whose_body_is_broken_is_a_refusal_all_the_same()
+    {
+        _server.Script = (_, stream) => stream.WriteAsync("HTTP/1.1 410 Gone\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope");
+
+        (await Should.ThrowAsync<GeneratorException>(ReadOnceAsync)).Message.ShouldContain("410 Gone");
+    }
+
+    [Test]
     public async Task A_head_that_does_not_come_is_told()
     {
         Follow(stream => stream.AnswerAsync(200, OneService), _ => Task.Delay(TimeSpan.FromSeconds(30)));
@@ -165,6 +188,7 @@ public sealed class HostileApiServerTests : IDisposable
         e.Message.ShouldNotContain("ecret");
         authorization.ShouldBe($"Authorization: Basic {Convert.ToBase64String("me:s ecret"u8)}");
         Should.Throw<GeneratorException>(() => ApiConnection.Of(null, "ftp://me:secret@host")).Message.ShouldNotContain("secret");
+        Should.Throw<GeneratorException>(() => ApiConnection.Of(null, "https://me:sec/ret@host")).Message.ShouldNotContain("sec");
         Should.Throw<GeneratorException>(() => ApiConnection.Of(null, "http://me:secret@host?x=1")).Message.ShouldNotContain("secret");
     }
 

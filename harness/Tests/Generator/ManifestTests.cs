@@ -259,6 +259,25 @@ public sealed class ManifestTests
     }
 
     [Test]
+    public void An_alias_of_what_is_too_large_takes_no_sibling_with_it()
+    {
+        var note = new string('n', 1_800_000);
+        var manifest = Read($"kind: List\nitems:\n- &a {{ kind: Service, apiVersion: v1, note: \"{note}\", x: [{string.Join(',', Enumerable.Repeat("1", 400_001))}] }}\n- *a\n- {{ kind: Service, apiVersion: v1, metadata: {{ name: good, namespace: }}, spec: {{ clusterIP: 240.10.0.1, ports: [ {{ port: 80 }} ] }} }}\n");
+
+        ((Service)manifest.Objects.ShouldHaveSingleItem()).Name.ShouldBe(new ObjectName("default", "good"));
+        manifest.Problems.Count.ShouldBe(2);
+    }
+
+    [Test]
+    public void A_port_of_a_slice_that_is_none_is_skipped_and_a_null_namespace_is_the_default()
+    {
+        var manifest = Read("""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a"}},"addressType":"IPv4","ports":[{"name":"x","port":0},{"name":"y","port":80}],"endpoints":[{"addresses":["240.1.1.1"]}]}""");
+        ((EndpointSlice)manifest.Objects.ShouldHaveSingleItem()).ShouldSatisfyAllConditions(e => e.Ports.Select(p => p.Name).ShouldBe(["y"]), e => e.Endpoints.Count.ShouldBe(1));
+
+        Read("kind: Service\napiVersion: v1\nmetadata: { name: a, namespace: }\nspec: { clusterIP: 10.96.0.300, ports: [ { port: 80 } ] }\n").Invalid.ShouldBe([new ObjectKey(ObjectKind.Service, new ObjectName("default", "a"))]);
+    }
+
+    [Test]
     public void What_begins_with_a_bracket_may_be_yaml_and_keys_may_be_long()
     {
         var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 5000)}: x}}}}, spec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";

@@ -41,6 +41,10 @@ public sealed class WarningTests
         addresses.Count.ShouldBe(2);
     }
 
+    [Test]
+    public void A_cluster_ip_is_served_whatever_a_node_says_of_its_addresses() =>
+        Decide("type: ClusterIP", "", refuses: true, Nodes.Replace("192.168.113.102", "10.96.0.1", StringComparison.Ordinal)).Addresses.ShouldBe(["10.96.0.1"]);
+
     [TestCase("10.0.0.0/8", "IPv6")]
     [TestCase("\"fd00::/8\"", "IPv4")]
     [TestCase("10.0.0.0/8, \"fd00::/8\"", null)]
@@ -54,10 +58,10 @@ public sealed class WarningTests
             warnings.ShouldHaveSingleItem().ShouldBe($"Service shop/web: loadBalancerSourceRanges has no range of {open}: its load-balancer addresses of {open} are open to everybody");
     }
 
-    private static (IReadOnlyList<string> Warnings, IReadOnlyList<string> Addresses) Decide(string spec, string ingress, bool refuses)
+    private static (IReadOnlyList<string> Warnings, IReadOnlyList<string> Addresses) Decide(string spec, string ingress, bool refuses, string nodes = Nodes)
     {
         var manifest = ManifestReader.Read("test", Encoding.UTF8.GetBytes($$"""
-            {{Nodes}}
+            {{nodes}}
             ---
             kind: Service
             apiVersion: v1

@@ -1,0 +1,147 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+
+namespace Conformance.Suite.Services;
+
+/// <summary>Settings that are switched on and off on a Service in use, and Services that share an address.</summary>
+public sealed class Live_changes : ClusterFixture
+{
+    [Test, Claim("SM-129")]
+    public async Task Affinity_that_is_switched_on_and_off_takes_effect()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b", "web-c"));
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(3);
+
+        await ApplyAsync(service with { HasAffinity = true, AffinitySeconds = 60 });
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(1);
+
+        await ApplyAsync(service);
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(3);
+    }
+
+    [Test, Claim("SM-130")]
+    public async Task A_policy_that_is_local_no_longer_is_masqueraded_again()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b")) with { ExternalTrafficPolicy = "Local" });
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("client");
+
+        await ApplyAsync(service with { ExternalTrafficPolicy = "Cluster", Endpoints = ["web-b"] }); // of an endpoint here the client's address may stay
+
+        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+    }
+
+    [Test, Claim("SM-131")]
+    public async Task A_source_range_that_is_taken_away_opens_the_load_balancer()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ["198.51.100.0/24"] }, "LoadBalancer"));
+        var address = await ReachableAsync(OutsideAddress(service), via: Node1);
+        (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilence();
+
+        await ApplyAsync(service with { SourceRanges = [] });
+
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-132")]
+    public async Task Of_two_services_with_one_address_and_port_the_older_one_is_served()
+    {
+        var younger = await ApplyAsync(NewService("web-a") with { CreatedAt = "2026-01-02T00:00:00Z" });
+        (await PodA.AskAsync(younger.Target())).ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(NewService("web-b") with { ClusterIPs = younger.ClusterIPs, CreatedAt = "2026-01-01T00:00:00Z" });
+
+        (await PodA.AskManyAsync(younger.Target(), 10)).Keys.ShouldBe(["web-b"]);
+    }
+
+    [Test, Claim("SM-133")]
+    public async Task When_one_of_two_services_with_one_load_balancer_s_address_goes_the_other_is_served_throughout()
+    {
+        var kept = NewService("web-a");
+        kept = await ApplyAsync(WithNodePort(kept with { LoadBalancerIPs = [OutsideAddress(kept)] }, "LoadBalancer"));
+        var other = WithNodePort(NewService("web-b") with { LoadBalancerIPs = kept.LoadBalancerIPs, Ports = [new PortSpec(81)] }, "LoadBalancer");
+        var address = await ReachableAsync(kept.LoadBalancerIPs[0], via: Node1);
+
+        var asked = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"{address}:80", 5), async () =>
+        {
+            await ApplyAsync(other);
+            (await Client.AskAsync($"{address}:81")).ShouldBeAnsweredBy("web-b");
+            await DeleteAsync(other);
+        });
+
+        asked.Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
+        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+    }
+
+    [Test, Claim("SM-135")]
+    public async Task A_connection_from_outside_to_a_local_node_port_goes_on_when_its_endpoint_is_removed()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b")) with { ExternalTrafficPolicy = "Local" });
+        await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+        flow.ShouldBeAnsweredBy("web-a");
+
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+
+        await flow.ExchangeAsync(1000);
+    }
+
+    [Test, Claim("SM-136")]
+    public async Task A_removed_endpoint_leaves_the_table_when_its_last_connection_has_ended()
+    {
+        Demand(ProxyFeature.Ipvs);
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+        var flow = await PodA.ConnectAsync(service.Target());
+        for (var i = 0; i < 50 && flow.Answer?.Server != "web-a"; i++)
+        {
+            await flow.ResetAsync();
+            flow = await PodA.ConnectAsync(service.Target());
+        }
+        flow.ShouldBeAnsweredBy("web-a");
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+        VirtualServerAt(service.Target()).RealServers.Count.ShouldBe(2, "while the connection goes on");
+
+        await flow.ResetAsync();
+
+        // A reset connection stays for ten seconds, and kube-proxy looks once a minute.
+        await Harness.Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
+    }
+
+    [Test, Claim("SM-137")]
+    public async Task A_service_that_comes_changes_and_goes_lets_no_packet_to_the_node_and_none_out_unmasqueraded()
+    {
+        const int port = 9137;
+        Lab["web-a"].Serve(Topologies.TransportProtocol.Tcp, port);
+        Lab["web-b"].Serve(Topologies.TransportProtocol.Tcp, port);
+        Node1.Serve(Topologies.TransportProtocol.Tcp, port); // on every address, the Service's too if it is the node's
+        var service = NewService("web-a");
+        service = service with { Ports = [new PortSpec(port, TargetPort: port)], ExternalIPs = [OutsideAddress(service)] };
+        var target = $"{await ReachableAsync(OutsideAddress(service), via: Node1)}:{port}";
+        var servers = new System.Collections.Concurrent.ConcurrentBag<(string Client, string Server)>();
+
+        await Load.WhileAsync(Cluster, async () =>
+        {
+            foreach (var connecting in new[] { Client.ConnectAsync(target), PodA.ConnectAsync(service.Target(port)) })
+            {
+                await using var flow = await connecting; // it may be cut off at any moment, and is not asked to close well
+                if (flow.Answer is { } answer)
+                    servers.Add((flow.From.Name, answer.Server));
+            }
+            return new Dictionary<string, int>(StringComparer.Ordinal);
+        }, async () =>
+        {
+            for (var i = 0; i < 3; i++)
+            {
+                await ApplyAsync(service);
+                await ApplyAsync(service with { Endpoints = ["web-b"] });
+                Cluster.Delete(service);
+                await Cluster.SettleAsync(service);
+            }
+        });
+
+        servers.Select(s => s.Client).Distinct(StringComparer.Ordinal).ShouldBe(["client", "pod-a"], ignoreOrder: true, "both were served");
+        servers.Select(s => s.Server).Distinct(StringComparer.Ordinal).ShouldBeSubsetOf(["web-a", "web-b"]);
+        // What stays on the node may keep its client's address.
+        Lab.Wire.Packets(Since).Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: Harness.Observation.TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+    }
+}
