@@ -70,6 +70,9 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>Tells who is asking; a suite whose tests share a lab sets it.</summary>
     public static Func<string> CurrentScope { get; set; } = () => "";
 
+    /// <summary>When the client began to ask (UTC).</summary>
+    public DateTime StartedAt => _since;
+
     public bool IsOpen => _socket is not null;
 
     /// <summary>The flow's packets on every interface of the lab, until now or until a later flow has its source port.</summary>
