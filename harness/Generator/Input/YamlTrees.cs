@@ -10,7 +10,7 @@ internal static class YamlTrees
     /// Characters of a key. YAML's own limit of 1,024 is for keys in blocks, and no parser of Kubernetes' has one in brackets; ours looks
     /// so far ahead at each bracket, and takes the square of it in time.
     /// </summary>
-    private const int MaxKeyLength = 8 << 10;
+    private const int MaxKeyLength = 4 << 10;
 
     /// <summary>The documents of a text with the line that each starts at. A broken one does not take the others with it.</summary>
     internal static IEnumerable<(int Line, string Text)> Documents(string text)
@@ -90,8 +90,8 @@ internal static class YamlTrees
     {
         private const int FreeEvents = 1000;
 
-        /// <summary>Levels, beyond those that an object may have, that make an event cost as much as another one.</summary>
-        private const int CostlyLevels = 50;
+        /// <summary>Levels that make an event cost as much as another one: the parser looks at each level's brackets for each of them.</summary>
+        private const int CostlyLevels = 40;
 
         private readonly int _maxCost = FreeEvents + (length / Limits.BytesOfValue);
         private int _cost;
@@ -106,7 +106,7 @@ internal static class YamlTrees
             if (!parser.MoveNext())
                 return false;
             Depth += parser.Current!.NestingIncrease;
-            _cost += 1 + (Math.Max(0, Depth - Limits.Depth) / CostlyLevels);
+            _cost += 1 + (Depth / CostlyLevels);
             if (_cost > _maxCost)
                 throw new YamlException(parser.Current.Start, parser.Current.End, "is nested deeper, or has more values, than any manifest of its size");
             return true;

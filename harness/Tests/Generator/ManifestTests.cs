@@ -280,7 +280,7 @@ public sealed class ManifestTests
     [Test]
     public void What_begins_with_a_bracket_may_be_yaml_and_keys_may_be_long()
     {
-        var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 5000)}: x}}}}, spec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";
+        var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 3000)}: x}}}}, spec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";
 
         Read(text).ShouldSatisfyAllConditions(m => m.Problems.ShouldBeEmpty(), m => m.Objects.Count.ShouldBe(1));
         Read($"{text}---\n{text}").Objects.Count.ShouldBe(2);
