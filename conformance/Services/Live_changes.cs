@@ -117,7 +117,7 @@ public sealed class Live_changes : ClusterFixture
         var service = NewService("web-a");
         service = service with { Ports = [new PortSpec(port, TargetPort: port)], ExternalIPs = [OutsideAddress(service)] };
         var target = $"{await ReachableAsync(OutsideAddress(service), via: Node1)}:{port}";
-        var servers = new System.Collections.Concurrent.ConcurrentBag<(string Client, string Server)>();
+        var servers = new System.Collections.Concurrent.ConcurrentBag<string>();
 
         await Load.WhileAsync(Cluster, async () =>
         {
@@ -125,7 +125,7 @@ public sealed class Live_changes : ClusterFixture
             {
                 await using var flow = await connecting; // it may be cut off at any moment, and is not asked to close well
                 if (flow.Answer is { } answer)
-                    servers.Add((flow.From.Name, answer.Server));
+                    servers.Add(answer.Server);
             }
             return new Dictionary<string, int>(StringComparer.Ordinal);
         }, async () =>
@@ -133,14 +133,16 @@ public sealed class Live_changes : ClusterFixture
             for (var i = 0; i < 3; i++)
             {
                 await ApplyAsync(service);
+                (await Client.AskAsync(target)).ShouldBeAnsweredBy("web-a");
+                (await PodA.AskAsync(service.Target(port))).ShouldBeAnsweredBy("web-a");
                 await ApplyAsync(service with { Endpoints = ["web-b"] });
+                (await Client.AskAsync(target)).ShouldBeSeenByServerAsAddressOf("node1");
                 Cluster.Delete(service);
                 await Cluster.SettleAsync(service);
             }
         });
 
-        servers.Select(s => s.Client).Distinct(StringComparer.Ordinal).ShouldBe(["client", "pod-a"], ignoreOrder: true, "both were served");
-        servers.Select(s => s.Server).Distinct(StringComparer.Ordinal).ShouldBeSubsetOf(["web-a", "web-b"]);
+        servers.Distinct(StringComparer.Ordinal).ShouldBeSubsetOf(["web-a", "web-b"]);
         // What stays on the node may keep its client's address.
         Lab.Wire.Packets(Since).Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: Harness.Observation.TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
