@@ -198,6 +198,15 @@ public abstract class ClusterFixture
     protected static ServiceSpec WithNodePort(ServiceSpec service, string type = "NodePort") =>
         service with { Type = type, Ports = [.. service.Ports.Select((p, i) => p with { NodePort = NodePortOf(service) + i })] };
 
+    /// <summary>Makes a Service one of a load balancer, with node ports and an address that belongs to it alone.</summary>
+    protected static ServiceSpec WithLoadBalancer(ServiceSpec service) => WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer");
+
+    /// <summary>Makes a Service one of IPv6 alone.</summary>
+    protected static ServiceSpec OverIPv6(ServiceSpec service) => service with { ClusterIPs = [AddressV6(service)] };
+
+    /// <summary>Makes a Service one of both families.</summary>
+    protected static ServiceSpec OverBoth(ServiceSpec service) => service with { ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] };
+
     /// <summary>Puts Services into the cluster and waits until every node has them.</summary>
     protected async Task<ServiceSpec> ApplyAsync(ServiceSpec service)
     {

@@ -6,20 +6,20 @@ namespace Conformance.Suite;
 internal static class Load
 {
     /// <summary>Asks again and again while something is done.</summary>
-    /// <returns>Who answered, each time.</returns>
-    internal static async Task<IReadOnlyList<string>> WhileAsync(Cluster cluster, Func<Task<IReadOnlyDictionary<string, int>>> ask, Func<Task> act)
+    /// <returns>What each question came to.</returns>
+    internal static async Task<IReadOnlyList<T>> WhileAsync<T>(Cluster cluster, Func<Task<T>> ask, Func<Task> act)
     {
         using var end = new CancellationTokenSource();
         var load = Task.Run(async () =>
         {
-            var answered = new List<string>();
+            var answers = new List<T>();
             while (!end.IsCancellationRequested)
             {
-                foreach (var (server, count) in await ask())
-                    answered.AddRange(Enumerable.Repeat(server, count));
-                await Task.Delay(TimeSpan.FromMilliseconds(cluster.Proxy.IsSlow ? 500 : 50)); // minutes of it would overflow the captures
+                answers.Add(await ask());
+                // Minutes of it would overflow the captures.
+                await Task.Delay(TimeSpan.FromMilliseconds(cluster.Proxy.IsSlow ? 500 : 50));
             }
-            return answered;
+            return answers;
         });
         try
         {

@@ -55,7 +55,7 @@ public sealed class Altered_nodes : ClusterFixture
     }
 
     [Test, Claim("KP-29")]
-    public async Task A_load_balancer_s_address_that_is_a_node_s_own_is_dead_through_that_node_without_an_endpoint_there()
+    public async Task A_load_balancer_s_address_that_is_a_node_s_is_dead_through_that_node()
     {
         var service = WithNodePort(NewService("web-a") with { LoadBalancerIPs = [Node2.Address.ToString()] }, "LoadBalancer");
         Node2.Serve(Topologies.TransportProtocol.Tcp, 7129);

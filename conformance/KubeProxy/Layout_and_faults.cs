@@ -43,7 +43,7 @@ public sealed class Layout_and_faults : ClusterFixture
     public async Task A_source_range_of_everybody_closes_the_service()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ["0.0.0.0/0"] }, "LoadBalancer"));
+        await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ["0.0.0.0/0"] });
 
         (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilence();
     }

@@ -35,9 +35,7 @@ public sealed class Restarted_nodes : ClusterFixture
         await Node1.RunAsync($"ip route add local {ForeignAddress} dev lo"); // no address of a device: node ports would be served there too
         await Node1.Ipvs.AddAsync(VirtualServer.Tcp(Foreign).Masquerading("web-a:8080"));
 
-        await Cluster.StopProxyAsync(Node1);
-        await Cluster.StartProxyAsync(Node1);
-        await Cluster.SettleAsync();
+        await Cluster.RestartProxyAsync(Node1);
 
         VirtualServerAt(Foreign).RealServers.ShouldHaveSingleItem();
         (await PodA.AskAsync(Foreign)).ShouldBeAnsweredBy("web-a");
@@ -76,7 +74,7 @@ public sealed class Restarted_nodes : ClusterFixture
         left.ShouldBeEmpty();
     }
     [Test, Claim("KP-28")]
-    public async Task After_a_cleanup_nothing_of_it_is_left_though_somebody_s_rule_leads_into_its_chains()
+    public async Task A_cleanup_leaves_nothing_though_a_foreign_rule_leads_into_its_chains()
     {
         Demand(ProxyFeature.CleanUp);
         await ApplyAsync(WithNodePort(NewService("web-a")));

@@ -61,7 +61,7 @@ public sealed class Both_families : ClusterFixture
     public async Task A_service_of_both_families_is_served_in_both()
     {
         var service = NewService("web-b");
-        service = await ApplyAsync(service with { ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] });
+        service = await ApplyAsync(OverBoth(service));
 
         (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
         (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80")).ShouldBeSeenByServerAs("fd00:10:244::11");
@@ -131,7 +131,7 @@ public sealed class Both_families : ClusterFixture
     }
 
     [Test, Claim("SM-123")]
-    public async Task A_client_that_sent_datagrams_over_ipv6_before_there_was_an_endpoint_reaches_it_from_the_same_port()
+    public async Task Ipv6_datagrams_before_there_was_an_endpoint_do_not_keep_later_ones_from_it()
     {
         var service = WithNodePort(V6("web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
         (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldNotBeAnswered();
@@ -142,7 +142,7 @@ public sealed class Both_families : ClusterFixture
     }
 
     [Test, Claim("SM-124")]
-    public async Task A_client_that_goes_on_with_datagrams_over_ipv6_reaches_another_endpoint_when_its_own_is_removed()
+    public async Task Ipv6_datagrams_reach_another_endpoint_when_theirs_is_removed()
     {
         var service = await ApplyAsync(V6("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
         (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredBy("web-a");
@@ -164,7 +164,7 @@ public sealed class Both_families : ClusterFixture
     private ServiceSpec V6(params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);
-        return service with { ClusterIPs = [AddressV6(service)] };
+        return OverIPv6(service);
     }
 
     private Task<ServiceSpec> V6Async(params EndpointSpec[] endpoints) => ApplyAsync(V6(endpoints));

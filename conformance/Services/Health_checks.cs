@@ -72,7 +72,7 @@ public sealed class Health_checks : ClusterFixture
     private async Task<ServiceSpec> LoadBalancerAsync(int port, params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);
-        return await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ExternalTrafficPolicy = "Local", HealthCheckNodePort = port }, "LoadBalancer"));
+        return await ApplyAsync(WithLoadBalancer(service) with { ExternalTrafficPolicy = "Local", HealthCheckNodePort = port });
     }
 
     /// <summary>A proxy may open the port a moment after the Service serves, and before it knows the endpoints.</summary>

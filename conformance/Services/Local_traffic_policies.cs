@@ -142,7 +142,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     }
 
     [Test, Claim("SM-142")]
-    public async Task A_node_reaches_a_local_load_balancer_with_an_endpoint_here_under_an_address_of_the_node()
+    public async Task A_node_reaches_a_local_load_balancer_with_an_endpoint_under_its_own_address()
     {
         var (_, address) = await LoadBalancerAsync("web-a");
 
@@ -150,7 +150,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     }
 
     [Test, Claim("SM-143")]
-    public async Task A_node_reaches_a_local_external_ip_with_an_endpoint_here_under_an_address_of_the_node()
+    public async Task A_node_reaches_a_local_external_ip_with_an_endpoint_under_its_own_address()
     {
         var address = await ExternalIPAsync("web-a");
 
@@ -170,7 +170,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     private async Task<(ServiceSpec Service, string Address)> LoadBalancerAsync(string pod)
     {
         var service = NewService(pod);
-        return (await ApplyAsync(Local(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"))), OutsideAddress(service));
+        return (await ApplyAsync(Local(WithLoadBalancer(service))), OutsideAddress(service));
     }
 
     private async Task<string> ExternalIPAsync(string pod)

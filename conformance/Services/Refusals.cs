@@ -34,7 +34,7 @@ public sealed class Refusals : ClusterFixture
     public async Task Outside_is_refused_by_a_load_balancer_without_endpoints()
     {
         var service = NewService();
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithLoadBalancer(service));
 
         (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeRefused();
     }
@@ -78,7 +78,7 @@ public sealed class Refusals : ClusterFixture
     public async Task A_socket_of_the_node_cannot_be_reached_through_a_load_balancer_s_address()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithLoadBalancer(service));
         Node1.Serve(Topologies.TransportProtocol.Tcp, 7048);
         (await Client.AskAsync("node1:7048")).ShouldBeAnsweredBy("node1");
         (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");

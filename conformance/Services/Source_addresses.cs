@@ -155,7 +155,7 @@ public sealed class Source_addresses : ClusterFixture
     }
 
     [Test, Claim("SM-128")]
-    public async Task A_node_reaches_a_pod_itself_under_an_address_of_the_node_whatever_services_there_are()
+    public async Task A_node_reaches_a_pod_under_its_own_address_whatever_services_there_are()
     {
         var service = NewService("web-a");
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }, "LoadBalancer"));

@@ -43,7 +43,7 @@ public sealed class Source_ranges : ClusterFixture
     public async Task Ranges_do_not_close_the_cluster_ip_or_the_node_port()
     {
         var service = NewService("web-a");
-        service = await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ["198.51.100.0/24"] }, "LoadBalancer"));
+        service = await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ["198.51.100.0/24"] });
 
         (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
         (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
@@ -85,7 +85,7 @@ public sealed class Source_ranges : ClusterFixture
     private async Task<string> LoadBalancerAsync(params string[] ranges)
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], SourceRanges = ranges }, "LoadBalancer"));
+        await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ranges });
         return await ReachableAsync(OutsideAddress(service), via: Node1);
     }
 }

@@ -22,7 +22,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
     public async Task Outside_reaches_a_load_balancer_s_address()
     {
         var service = NewService("web-b");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithLoadBalancer(service));
 
         (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeSeenByServerAsAddressOf("node1");
     }
@@ -33,7 +33,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
         foreach (var pod in new[] { "web-a", "web-b" })
         {
             var service = NewService(pod);
-            service = await ApplyAsync(service with { ClusterIPs = [AddressV6(service)] });
+            service = await ApplyAsync(OverIPv6(service));
 
             (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
         }
@@ -43,7 +43,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
     public async Task Outside_reaches_an_ipv6_node_port()
     {
         var service = NewService("web-b");
-        service = await ApplyAsync(WithNodePort(service with { ClusterIPs = [AddressV6(service)] }));
+        service = await ApplyAsync(WithNodePort(OverIPv6(service)));
 
         (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
     }

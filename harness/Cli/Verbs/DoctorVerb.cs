@@ -55,7 +55,7 @@ internal static class DoctorVerb
         return checks;
     }
 
-    /// <summary>A native program lies alone; one for .NET has its runtime configuration beside it. Both have the same name.</summary>
+    /// <summary>The native program and the one that needs .NET have the same name; only the native one is megabytes large.</summary>
     private static Check GeneratorCheck()
     {
         var isNative = new FileInfo(Path.Combine(AppContext.BaseDirectory, "ipvs-generator")) is { Exists: true, Length: > 1 << 20 };

@@ -4,13 +4,11 @@ using System.Net.Security;
 using System.Net.Sockets;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
-using Conformance.Generator.Input;
 
 namespace Conformance.Generator.Api;
 
 /// <summary>An API server said no.</summary>
-/// <param name="message">May be the server's words: they are made printable.</param>
-internal sealed class ApiException(HttpStatusCode status, string message) : Exception(Printable.Of(message))
+internal sealed class ApiException(HttpStatusCode status, string message) : Exception(message)
 {
     /// <summary>How long the server asks us to wait (RFC 9110, 10.2.3); zero where it does not.</summary>
     internal TimeSpan RetryAfter { get; init; }

@@ -25,7 +25,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
     private static readonly TimeSpan s_longestRetryAfter = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_listLimit = TimeSpan.FromMinutes(2);
 
-    /// <summary>An answer that takes longer to begin is told of.</summary>
+    /// <summary>A longer wait for the head of an answer is logged.</summary>
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
 
     /// <summary>A watch that ends sooner is not resumed at once, whatever it brought.</summary>
@@ -67,7 +67,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 if (e is ApiException { IsGone: true } && !hasForgotten)
                 {
                     hasForgotten = true; // at once, but only the first time
-                    log($"{_uri}: {e.Message}; listing it anew");
+                    log($"{_uri}: {Describe(e)}; listing it anew");
                     continue;
                 }
                 pause = _pause;
@@ -98,13 +98,14 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         }
     }
 
-    internal static string Describe(Exception e) => e switch
+    /// <summary>Why a request failed, in words that may be the server's: they are made printable here, and nowhere before.</summary>
+    internal static string Describe(Exception e) => Printable.Of(e switch
     {
         OperationCanceledException => "no answer in time",
-        HttpRequestException { InnerException: { } inner } => Printable.Of($"{e.Message} {inner.Message}"),
-        InvalidFieldException field => Printable.Of($"{field.Field} {field.Message}"),
-        _ => Printable.Of(e.Message),
-    };
+        HttpRequestException { InnerException: { } inner } => $"{e.Message} {inner.Message}",
+        InvalidFieldException field => $"{field.Field} {field.Message}",
+        _ => e.Message,
+    });
 
     private async Task<(List<ApiItem> Items, string ResourceVersion)> ReadAsync(int pageSize, CancellationToken cancellationToken)
     {
@@ -122,7 +123,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             JsonTrees.Read(body, (tree, size) =>
             {
                 if (tree["kind"]?.Text == "Status")
-                    throw new SyntaxException(1, $"the answer is a Status: {Printable.Of(tree["message"]?.Text ?? "")}");
+                    throw new SyntaxException(1, $"the answer is a Status: {tree["message"]?.Text}");
                 if (resource.Decode(tree, size, _uri, report) is not { } item)
                     return;
                 if (!keys.Add(item.Key))
@@ -130,7 +131,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 items.Add(item);
             }, found => list = found);
             if (list is null || !resource.Is(list, "List"))
-                throw new SyntaxException(1, $"the answer is {(list is null ? "no list" : Printable.Of(ApiResource.KindOf(list)))} instead of a {resource.Kind}List of {resource.ApiVersion}");
+                throw new SyntaxException(1, $"the answer is {(list is null ? "no list" : ApiResource.KindOf(list))} instead of a {resource.Kind}List of {resource.ApiVersion}");
             var metadata = new Field(list, "", 1)["metadata"];
             var version = metadata["resourceVersion"].RequiredText;
             next = metadata["continue"].Text ?? "";
@@ -141,19 +142,18 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         }
     }
 
+    /// <param name="limit">Bytes after decompression.</param>
     private static async Task<byte[]> ReadBodyAsync(HttpResponseMessage response, int limit, CancellationToken cancellationToken)
     {
-        await using var stream = await response.Content.ReadAsStreamAsync(cancellationToken);
-        using var body = new MemoryStream();
-        var buffer = new byte[64 << 10];
-        int count;
-        while ((count = await stream.ReadAsync(buffer, cancellationToken)) > 0)
+        try
         {
-            body.Write(buffer, 0, count);
-            if (body.Length > limit)
-                throw new SyntaxException(1, $"the list is larger than {MaxList >> 20} MiB");
+            await response.Content.LoadIntoBufferAsync(limit, cancellationToken);
         }
-        return body.ToArray();
+        catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ConfigurationLimitExceeded)
+        {
+            throw new SyntaxException(1, $"the list is larger than {MaxList >> 20} MiB");
+        }
+        return await response.Content.ReadAsByteArrayAsync(cancellationToken);
     }
 
     private async Task<HttpResponseMessage> AskAsync(string path, CancellationToken cancellationToken)
@@ -245,14 +245,14 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             throw new SyntaxException(1, "an event has no object");
         var type = happened["type"]?.Text;
         if (type is not ("ADDED" or "MODIFIED" or "DELETED" or "BOOKMARK" or "ERROR"))
-            throw new SyntaxException(1, $"an event is of the unknown type '{Printable.Of(type ?? "")}'");
+            throw new SyntaxException(1, $"an event is of the unknown type '{type}'");
         if (type == "ERROR")
         {
             _ = int.TryParse(tree["code"]?.Text, NumberStyles.None, CultureInfo.InvariantCulture, out var code);
             throw new ApiException(tree["reason"]?.Text is "Expired" or "Gone" ? HttpStatusCode.Gone : (HttpStatusCode)code, $"{tree["code"]?.Text} {tree["reason"]?.Text}: {tree["message"]?.Text}");
         }
         if (!resource.Is(tree))
-            throw new SyntaxException(1, $"an event is about {Printable.Of(ApiResource.KindOf(tree))} instead of a {resource.Kind} of {resource.ApiVersion}");
+            throw new SyntaxException(1, $"an event is about {ApiResource.KindOf(tree)} instead of a {resource.Kind} of {resource.ApiVersion}");
         if (type != "BOOKMARK" && resource.Decode(tree, size, _uri, report) is { } item)
         {
             if (type == "DELETED")

@@ -3,7 +3,7 @@ using Conformance.Generator.Objects;
 
 namespace Conformance.Generator.Decisions;
 
-/// <summary>What a valid Service does to a node that nobody will have meant; kube-proxy does the same without a word.</summary>
+/// <summary>Effects of a valid Service on the node that its author probably did not intend. kube-proxy has the same effects and does not warn.</summary>
 internal static class Warnings
 {
     internal static IReadOnlyList<string> Of(Service service, GeneratorOptions options, NodeState node) =>

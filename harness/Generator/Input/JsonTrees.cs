@@ -86,7 +86,7 @@ internal static class JsonTrees
         if (++values > Limits.Values)
         {
             reader.Skip();
-            return new TooManyValuesException(line).Refused;
+            return Limits.TooManyValues(line);
         }
         switch (reader.TokenType)
         {

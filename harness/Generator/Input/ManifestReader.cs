@@ -12,7 +12,7 @@ public enum ProblemEffect
     /// <summary>Only the value of the field is skipped; the object is used without it.</summary>
     WithoutValue,
 
-    /// <summary>The object is none of a service proxy's: no mistake, but it is told, since a word may be misspelt.</summary>
+    /// <summary>A service proxy does not need the object. It is reported all the same, because its kind may be misspelt.</summary>
     NotOurs,
 }
 

@@ -6,7 +6,7 @@ using Conformance.Kernel;
 
 namespace Conformance.Generator.Input;
 
-/// <summary>An object that is valid, and none of a service proxy's affair.</summary>
+/// <summary>A valid object that a service proxy does not need.</summary>
 internal sealed record NotOurs(string Reason);
 
 /// <summary>Turns a tree into the object that it describes, with the API's defaults.</summary>

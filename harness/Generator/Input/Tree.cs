@@ -115,6 +115,9 @@ internal static class Limits
     /// <summary>Values of one object, aliases expanded.</summary>
     internal const int Values = 400_000;
 
+    /// <summary>What stands for values that were not read, because the object has too many.</summary>
+    internal static Tree TooManyValues(int line) => new(TreeKind.Refused, line, $"has more than {Values} values, aliases expanded");
+
     /// <summary>Values that the aliases of a whole document stand for.</summary>
     internal const int AliasValues = 1_000_000;
 }
@@ -122,7 +125,7 @@ internal static class Limits
 /// <summary>An object has more values than <see cref="Limits.Values"/>: the rest of it is passed over.</summary>
 internal sealed class TooManyValuesException(int line) : Exception
 {
-    internal Tree Refused { get; } = new(TreeKind.Refused, line, $"has more than {Limits.Values} values, aliases expanded");
+    internal Tree Refused { get; } = Limits.TooManyValues(line);
 }
 
 /// <summary>A document that cannot be read on from here.</summary>

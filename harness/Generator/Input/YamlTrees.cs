@@ -185,7 +185,7 @@ internal static class YamlTrees
                 if (_aliasValues > Limits.AliasValues)
                     return new Tree(TreeKind.Refused, line, $"the document's aliases stand for more than {Limits.AliasValues} values");
                 if (depth == 0 && target.Values > Limits.Values)
-                    return new TooManyValuesException(line).Refused; // an item of a list by itself, which takes no sibling with it
+                    return Limits.TooManyValues(line); // an item of a list by itself, which takes no sibling with it
                 Count(target.Values, line);
                 return depth + target.Tree.Height > Limits.Depth ? TooDeep(line) : target.Tree;
             }

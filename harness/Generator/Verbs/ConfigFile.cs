@@ -41,8 +41,8 @@ internal static class ConfigFile
         ["clientConnection.kubeconfig"] = Kubeconfig,
     };
 
-    /// <summary>Fields whose zero asks for kube-proxy's default (SetDefaults_KubeProxyConfiguration).</summary>
-    private static readonly HashSet<string> s_defaultedAtZero = ["ipvs.syncPeriod", "ipvs.minSyncPeriod"];
+    /// <summary>The field whose zero asks for kube-proxy's default (SetDefaults_KubeProxyConfiguration).</summary>
+    private const string DefaultedAtZero = "ipvs.syncPeriod";
 
     /// <summary>The ports of addresses that are given without one.</summary>
     private static readonly Dictionary<string, int> s_ports = new(StringComparer.Ordinal) { ["healthzBindAddress"] = 10256, ["metricsBindAddress"] = 10249 };
@@ -104,7 +104,7 @@ internal static class ConfigFile
                 if (!IsZero(value))
                     others.Add(field == "mode" ? $"mode ({value.Text}; this program has ipvs alone)" : field);
             }
-            else if (TextOf(field, value) is var text && !(s_defaultedAtZero.Contains(field) && text is "0s" or "0"))
+            else if (TextOf(field, value) is var text && !(field == DefaultedAtZero && text is "0s" or "0"))
                 values[flag] = s_ports.TryGetValue(field, out var port) && Addresses.Parse(text) is { } address ? new System.Net.IPEndPoint(address, port).ToString() : text;
         }
         if (others.Count > 0)

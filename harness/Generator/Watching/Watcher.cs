@@ -148,14 +148,14 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         foreach (var service in taken.Services)
             _world?.Decide(service, _touched);
         // What a Node's object tells of its health every few seconds is no change for us.
-        var isOtherNode = taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
-        if (taken.Services.Count > 0 || isOtherNode)
+        var isNodeDifferent = taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
+        if (taken.Services.Count > 0 || isNodeDifferent)
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
         _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
         _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
         if (taken.NodeChanged)
             LookAtNode();
-        isFull |= isOtherNode;
+        isFull |= isNodeDifferent;
         return (reasons, isFull);
     }
 
@@ -237,7 +237,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         TellWarnings();
     }
 
-    /// <summary>What is wrong with valid objects is told once.</summary>
+    /// <summary>Logs each warning once.</summary>
     private void TellWarnings()
     {
         var warnings = (_world?.Warnings ?? []).ToHashSet(StringComparer.Ordinal);

@@ -18,7 +18,7 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>The zone whose clients shall use it (a topology hint); null for no hint.</summary>
     public string? ForZone { get; init; }
 
-    /// <summary>The node whose clients shall use it (hints.forNodes); null for no hint.</summary>
+    /// <summary>The node whose clients should use it (hints.forNodes); null for no hint.</summary>
     public string? ForNode { get; init; }
 
     /// <summary>The pod's name in the endpoint's targetRef; another than the lab's where an earlier pod had its address.</summary>

@@ -116,6 +116,14 @@ public sealed class Cluster : IAsyncDisposable
             _running.Add(started);
     }
 
+    /// <summary>Kills the proxy of a node, starts another, and waits until it has everything.</summary>
+    public async Task RestartProxyAsync(Node node, ProxySettings? settings = null)
+    {
+        await StopProxyAsync(node);
+        await StartProxyAsync(node, settings);
+        await SettleAsync();
+    }
+
     /// <summary>Creates or changes Services with their endpoints, and waits until every node has them.</summary>
     public async Task ApplyAsync(params IReadOnlyList<ServiceSpec> services)
     {

@@ -100,7 +100,7 @@ public abstract partial class Proxy
     public abstract Task<string> VersionAsync();
 
     /// <summary>Starts it on a node; it goes on until it is disposed.</summary>
-    /// <param name="settings">What a proxy that declares <see cref="ProxyFeature.Settings"/> is told besides; null for nothing.</param>
+    /// <param name="settings">Further settings for a proxy that declares <see cref="ProxyFeature.Settings"/>; null for none.</param>
     public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null);
 
     /// <summary>Removes from a node, on which it does not run, all that it has made there. What is left tells whether it succeeded.</summary>
