@@ -1,9 +1,11 @@
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Features;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Conntrack;
 

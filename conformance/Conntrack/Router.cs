@@ -1,4 +1,6 @@
 using Conformance.Harness.Assertions;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 using Conformance.Topologies;
 
 namespace Conformance.Suite.Conntrack;

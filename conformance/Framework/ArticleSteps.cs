@@ -1,5 +1,6 @@
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
 
 namespace Conformance.Suite;
 

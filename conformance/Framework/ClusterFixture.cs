@@ -6,9 +6,11 @@ using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Linux.Ipvs;
 using Conformance.Reports;
+using Conformance.Topologies;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 

@@ -2,7 +2,9 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
 using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite;
 

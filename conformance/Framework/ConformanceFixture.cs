@@ -1,6 +1,7 @@
 using Allure.NUnit;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 

@@ -5,6 +5,7 @@ using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
 using Conformance.Harness.Proxies;
 using Conformance.Harness.Traffic;
+using Conformance.Linux;
 using Conformance.Reports;
 using NUnit.Framework.Interfaces;
 

@@ -1,6 +1,6 @@
 using System.Diagnostics;
 using Conformance.Harness;
-using Conformance.Kernel;
+using Conformance.Linux.Features;
 using Conformance.Reports;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;

@@ -1,4 +1,4 @@
-using Conformance.Kernel;
+using Conformance.Linux.Features;
 using NUnit.Framework.Interfaces;
 
 namespace Conformance.Suite;

@@ -2,7 +2,7 @@ using System.Text.Json;
 using Conformance.Harness;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Traffic;
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
 using NUnit.Framework.Internal;
 
 namespace Conformance.Suite;

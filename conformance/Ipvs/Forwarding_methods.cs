@@ -1,6 +1,9 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Ipvs;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Ipvs;
 

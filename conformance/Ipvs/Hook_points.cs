@@ -1,4 +1,7 @@
 using Conformance.Harness.Assertions;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Ipvs;
 

@@ -1,6 +1,11 @@
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Sockets;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Ipvs;
 

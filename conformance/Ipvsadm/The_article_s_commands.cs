@@ -1,7 +1,10 @@
-using Conformance.Harness.Assertions;
-using Conformance.Kernel;
-using Conformance.Kernel.Tables;
 using System.Text.RegularExpressions;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Linux.Ipvs;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Ipvsadm;
 

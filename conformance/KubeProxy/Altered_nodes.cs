@@ -1,8 +1,9 @@
-using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Sysctls;
+using Conformance.Reports;
 
 namespace Conformance.Suite.KubeProxy;
 

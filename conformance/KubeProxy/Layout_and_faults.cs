@@ -2,8 +2,10 @@ using System.Globalization;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Sysctls;
+using Conformance.Reports;
 
 namespace Conformance.Suite.KubeProxy;
 

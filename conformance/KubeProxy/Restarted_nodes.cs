@@ -1,7 +1,8 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 
 namespace Conformance.Suite.KubeProxy;
 

@@ -1,7 +1,10 @@
 using System.Globalization;
 using System.Text.Json;
 using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

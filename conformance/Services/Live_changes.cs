@@ -1,6 +1,10 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Observation;
 using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

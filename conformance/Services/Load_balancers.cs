@@ -1,7 +1,9 @@
 using System.Net;
 using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

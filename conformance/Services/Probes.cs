@@ -1,7 +1,10 @@
-using Conformance.Harness.Assertions;
 using System.Globalization;
+using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Sysctls;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 
@@ -55,7 +58,7 @@ public sealed class Probes : ClusterFixture
 
         var entry = Node1.Conntrack().Where(e => e is { Protocol: "tcp", State: "ESTABLISHED" } && e.Original.SourcePort == flow.Local.Port && e.Original.Source.Equals(PodA.Address)).ShouldHaveSingleItem();
         entry.SecondsLeft.ShouldBeInRange(86_400 - 60, 86_400, "24 hours without a packet");
-        Conformance.Kernel.Sysctl.Read(Node1.Namespace, "net.netfilter.nf_conntrack_tcp_timeout_close_wait").ShouldBe("3600", "an hour after the other side's FIN");
+        Sysctl.Read(Node1.Namespace, "net.netfilter.nf_conntrack_tcp_timeout_close_wait").ShouldBe("3600", "an hour after the other side's FIN");
     }
 
     protected override Task RestoreAsync()

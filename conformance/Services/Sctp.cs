@@ -1,7 +1,10 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Reports;
 using Conformance.Topologies;
 
 namespace Conformance.Suite.Services;

@@ -1,6 +1,7 @@
-using Conformance.Harness.Proxies;
 using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

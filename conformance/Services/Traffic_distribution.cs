@@ -1,5 +1,6 @@
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Proxies;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

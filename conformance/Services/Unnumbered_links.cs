@@ -1,8 +1,11 @@
 using System.Net;
 using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
 using Conformance.Harness.Proxies;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Services;
 

@@ -1,5 +1,6 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Kubernetes;
+using Conformance.Reports;
 
 namespace Conformance.Suite.Services;
 

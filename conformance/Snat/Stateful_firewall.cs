@@ -1,5 +1,8 @@
 using Conformance.Harness.Assertions;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Snat;
 

@@ -1,9 +1,11 @@
 using System.Diagnostics;
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Kernel;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Features;
+using Conformance.Linux.Ipvs;
+using Conformance.Reports;
+using Conformance.Topologies;
 
 namespace Conformance.Suite.Timers;
 

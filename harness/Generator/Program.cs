@@ -1,7 +1,7 @@
 using System.CommandLine;
 using Conformance.Generator;
 using Conformance.Generator.Verbs;
-using Conformance.Kernel;
+using Conformance.Linux;
 
 // A watching generator that serves health checks has connections besides its files and netlink sockets.
 CrashReport.RequireFileDescriptors(minimum: 128, ExitCodes.CannotRunHere);

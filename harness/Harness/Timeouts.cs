@@ -1,4 +1,5 @@
 using System.Text;
+using Conformance.Harness.Traffic;
 using Shouldly;
 
 namespace Conformance.Harness;

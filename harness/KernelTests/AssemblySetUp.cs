@@ -1,4 +1,4 @@
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
 
 // The lab kernel has one processor: more than a few at a time gain nothing, and starve the programs that the tests wait for.
 [assembly: LevelOfParallelism(3)]

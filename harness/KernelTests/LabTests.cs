@@ -2,7 +2,8 @@ using System.Net.Sockets;
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests;

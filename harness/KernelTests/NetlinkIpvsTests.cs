@@ -1,9 +1,10 @@
 using System.Net;
-using Conformance.Harness;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Harness.Traffic;
+using Conformance.Linux;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests;

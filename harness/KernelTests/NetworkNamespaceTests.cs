@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
-using Conformance.Kernel;
+using Conformance.Linux.Links;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.KernelTests;
 
@@ -56,7 +57,7 @@ public sealed class NetworkNamespaceTests
     public async Task A_socket_keeps_its_namespace_when_it_is_awaited_outside()
     {
         using var ns = NetworkNamespace.Create("test");
-        using (var route = new Kernel.Netlink.RouteSocket(ns))
+        using (var route = new RouteSocket(ns))
             route.SetLink("lo");
         using var listener = ns.Run(() =>
         {

@@ -3,8 +3,9 @@ using System.Net.NetworkInformation;
 using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Links;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.KernelTests;
 

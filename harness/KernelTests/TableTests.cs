@@ -1,6 +1,7 @@
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Sockets;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests;

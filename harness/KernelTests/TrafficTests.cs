@@ -2,6 +2,7 @@ using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests;

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using Conformance.Generator.Objects;
 using Conformance.Harness.Kubernetes;
 
 namespace Conformance.Tests;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using Conformance.Generator.Objects;
 using Conformance.Harness;
 using Conformance.Harness.Kubernetes;
 using k8s;

@@ -8,7 +8,7 @@ internal static class LabProgram
 {
     /// <summary>Lets the script ./lab use that program.</summary>
     internal static IReadOnlyDictionary<string, string?> Variables { get; } =
-        new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Cli.dll") };
+        new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Launcher.dll") };
 
     internal static Command Command(params string[] arguments) =>
         CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab"))

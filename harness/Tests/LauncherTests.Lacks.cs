@@ -1,8 +1,9 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Cli.Kernels;
 using Conformance.Harness;
-using Conformance.Kernel;
+using Conformance.Harness.Labs;
+using Conformance.Launcher.LabKernels;
+using Conformance.Linux.Features;
 
 namespace Conformance.Tests;
 

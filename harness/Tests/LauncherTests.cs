@@ -2,9 +2,11 @@ using System.Globalization;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Cli.Kernels;
 using Conformance.Harness;
-using Conformance.Kernel;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
+using Conformance.Launcher.LabKernels;
+using Conformance.Linux.Features;
 using Conformance.Reports;
 
 namespace Conformance.Tests;
@@ -362,7 +364,7 @@ public sealed partial class LauncherTests
     private static Dictionary<string, string> ProcessesOf(string marker)
     {
         var all = CommandLines();
-        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal) && p.Line.Contains("Conformance.Cli.dll", StringComparison.Ordinal));
+        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal) && p.Line.Contains("Conformance.Launcher.dll", StringComparison.Ordinal));
         if (launcher.Pid is null)
             return [];
         var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal) && p.Line.Contains("guard.sh", StringComparison.Ordinal) && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));

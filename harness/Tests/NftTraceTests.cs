@@ -2,9 +2,10 @@ using CliWrap;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Features;
+using Conformance.Linux.Iptables;
 using Conformance.Reports;
+using Conformance.Suite;
 using Conformance.Topologies;
 
 namespace Conformance.Tests;

@@ -1,5 +1,10 @@
 using System.Net;
 using System.Net.NetworkInformation;
+using Conformance.Generator.Input;
+using Conformance.Generator.Verbs;
+using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
+using Conformance.Launcher.LabKernels;
 using FsCheck;
 using FsCheck.Fluent;
 using PacketDotNet;

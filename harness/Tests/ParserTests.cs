@@ -1,8 +1,9 @@
 using System.Net;
 using Conformance.Harness.Observation;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Linux;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Iptables;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Tests;
 

@@ -1,6 +1,6 @@
 using Conformance.Generator.Sync;
 using Conformance.Harness.Observation;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Iptables;
 
 namespace Conformance.Tests;
 

@@ -1,8 +1,8 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Cli;
 using Conformance.Harness;
-using Conformance.Kernel;
+using Conformance.Launcher;
+using Conformance.Linux.Features;
 
 namespace Conformance.Tests;
 

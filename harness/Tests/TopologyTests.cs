@@ -1,3 +1,5 @@
+using Conformance.Suite;
+using Conformance.Suite.ClusterIP;
 using Conformance.Topologies;
 
 namespace Conformance.Tests;

@@ -5,6 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
 using Conformance.Generator.Input;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Api;
 

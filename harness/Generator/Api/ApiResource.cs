@@ -1,5 +1,6 @@
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Api;
 

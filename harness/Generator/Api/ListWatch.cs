@@ -4,6 +4,7 @@ using System.Net;
 using System.Text.Json;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Api;
 

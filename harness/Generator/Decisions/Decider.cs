@@ -1,8 +1,9 @@
 using System.Net;
 using System.Net.Sockets;
 using Conformance.Generator.Objects;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 

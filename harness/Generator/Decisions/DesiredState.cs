@@ -1,6 +1,9 @@
 using System.Net;
+using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Kernel.Netlink;
+using Conformance.Generator.Watching;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using Conformance.Kernel;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Decisions;
 

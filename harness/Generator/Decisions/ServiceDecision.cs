@@ -1,7 +1,8 @@
 using System.Net;
 using Conformance.Generator.Objects;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 

@@ -1,5 +1,5 @@
 using System.Collections.Immutable;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Ipset;
 
 namespace Conformance.Generator.Decisions;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 

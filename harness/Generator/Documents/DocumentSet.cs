@@ -2,8 +2,9 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using Conformance.Generator.Decisions;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Generator.Input;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
 
 namespace Conformance.Generator.Documents;
 

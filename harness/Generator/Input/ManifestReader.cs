@@ -1,5 +1,7 @@
 using System.Globalization;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
+using Conformance.Linux.Features;
 
 namespace Conformance.Generator.Input;
 

@@ -1,5 +1,5 @@
 using Conformance.Generator.Objects;
-using Conformance.Kernel;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Input;
 

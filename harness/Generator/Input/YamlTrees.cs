@@ -1,3 +1,4 @@
+using Conformance.Linux;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 

@@ -1,5 +1,5 @@
 using System.Net;
-using Conformance.Kernel;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Objects;
 

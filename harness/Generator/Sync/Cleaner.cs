@@ -1,8 +1,9 @@
 using System.Text;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
 

@@ -1,6 +1,6 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.Generator.Sync;
 

@@ -3,9 +3,13 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Linux;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Links;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sysctls;
 
 namespace Conformance.Generator.Sync;
 

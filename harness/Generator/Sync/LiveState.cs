@@ -1,7 +1,8 @@
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Generator.Objects;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
 

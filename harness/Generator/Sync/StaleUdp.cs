@@ -1,7 +1,8 @@
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Generator.Objects;
+using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
 

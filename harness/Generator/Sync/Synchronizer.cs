@@ -1,7 +1,9 @@
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Netlink;
 
 namespace Conformance.Generator.Sync;
 

@@ -1,4 +1,5 @@
 using Conformance.Generator.Input;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Verbs;
 

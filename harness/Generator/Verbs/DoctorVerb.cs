@@ -1,7 +1,7 @@
 using System.CommandLine;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Kernel;
+using Conformance.Linux.Features;
 
 namespace Conformance.Generator.Verbs;
 

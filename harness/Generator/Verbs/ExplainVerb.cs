@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.Net;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Input;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Verbs;
 

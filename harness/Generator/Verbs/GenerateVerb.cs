@@ -2,7 +2,6 @@ using System.CommandLine;
 using System.Net;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
 
 namespace Conformance.Generator.Verbs;
 

@@ -5,7 +5,9 @@ using System.Text.Json;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
-using Conformance.Kernel;
+using Conformance.Linux;
+using Conformance.Linux.Features;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.Generator.Verbs;
 

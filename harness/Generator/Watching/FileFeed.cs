@@ -3,7 +3,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Kernel;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Watching;
 

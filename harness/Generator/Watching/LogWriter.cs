@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Threading.Channels;
 using Conformance.Generator.Input;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Watching;
 

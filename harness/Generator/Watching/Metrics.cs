@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Conformance.Generator.Sync;
 
 namespace Conformance.Generator.Watching;
 

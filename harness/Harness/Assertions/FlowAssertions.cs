@@ -2,6 +2,7 @@ using System.Net;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
 using Conformance.Harness.Traffic;
+using Conformance.Linux;
 using Shouldly;
 
 namespace Conformance.Harness.Assertions;

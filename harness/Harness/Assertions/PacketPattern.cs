@@ -1,5 +1,6 @@
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
+using Conformance.Harness.Traffic;
 
 namespace Conformance.Harness.Assertions;
 

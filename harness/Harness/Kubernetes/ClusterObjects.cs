@@ -1,7 +1,7 @@
 using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json.Nodes;
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.Harness.Kubernetes;
 

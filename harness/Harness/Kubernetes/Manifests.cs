@@ -3,6 +3,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Conformance.Generator.Input;
+using Conformance.Linux;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Kubernetes;

@@ -1,3 +1,5 @@
+using Conformance.Generator.Input;
+
 namespace Conformance.Harness.Kubernetes;
 
 /// <summary>Label and field selectors (Kubernetes documentation, "Labels and Selectors"): what proxies ask with, not sets of values.</summary>

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
+using Conformance.Generator.Input;
+using Conformance.Generator.Objects;
 using Conformance.Harness.Labs;
 
 namespace Conformance.Harness.Kubernetes;

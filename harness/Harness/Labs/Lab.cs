@@ -3,8 +3,10 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.NetworkInformation;
 using Conformance.Harness.Observation;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Links;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Labs;

@@ -1,10 +1,14 @@
 using System.Net;
+using Conformance.Generator.Input;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Observation;
 using Conformance.Harness.Traffic;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Links;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sockets;
+using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Labs;
@@ -180,7 +184,7 @@ public sealed class Node : IAsyncDisposable
     /// <summary>Starts a DNS server that knows these Services.</summary>
     public async Task<ServerProgram> StartDnsAsync(IEnumerable<ServiceSpec> services) => Own(await ClusterDns.StartAsync(this, services));
 
-    public IpvsTable IpvsTable() => Kernel.Tables.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
+    public IpvsTable IpvsTable() => Linux.Ipvs.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
 
     public IReadOnlyList<IpvsConnection> IpvsConnections() => IpvsConnection.Read(Namespace);
 

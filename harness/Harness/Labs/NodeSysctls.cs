@@ -1,4 +1,5 @@
-using Conformance.Kernel;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sysctls;
 
 namespace Conformance.Harness.Labs;
 

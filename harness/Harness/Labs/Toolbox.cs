@@ -1,6 +1,6 @@
 using CliWrap.Buffered;
 using Conformance.Generator.Sync;
-using Conformance.Kernel;
+using Conformance.Linux.Sysctls;
 
 namespace Conformance.Harness.Labs;
 

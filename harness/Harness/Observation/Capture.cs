@@ -1,4 +1,6 @@
-using Conformance.Kernel;
+using Conformance.Harness.Labs;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Sockets;
 
 namespace Conformance.Harness.Observation;
 

@@ -1,6 +1,9 @@
 using System.Buffers.Binary;
 using System.Net;
 using System.Net.NetworkInformation;
+using Conformance.Generator.Input;
+using Conformance.Generator.Verbs;
+using Conformance.Harness.Traffic;
 
 namespace Conformance.Harness.Observation;
 

@@ -1,5 +1,5 @@
 using Conformance.Generator.Sync;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Iptables;
 
 namespace Conformance.Harness.Observation;
 

@@ -3,9 +3,10 @@ using System.Net;
 using System.Text;
 using System.Text.RegularExpressions;
 using CliWrap;
+using Conformance.Generator.Input;
 using Conformance.Generator.Sync;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux.Iptables;
 
 namespace Conformance.Harness.Observation;
 

@@ -2,9 +2,11 @@ using System.Globalization;
 using System.Text;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Traffic;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
-using Conformance.Kernel.Tables;
+using Conformance.Linux;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Features;
+using Conformance.Linux.Iptables;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Harness.Observation;
 

@@ -2,6 +2,9 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Generator.Input;
+using Conformance.Generator.Sync;
+using Conformance.Harness.Labs;
 
 namespace Conformance.Harness.Observation;
 

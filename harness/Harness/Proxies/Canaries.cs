@@ -3,7 +3,6 @@ using System.Net.Sockets;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Traffic;
-using Conformance.Topologies;
 
 namespace Conformance.Harness.Proxies;
 

@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Proxies;

@@ -1,8 +1,10 @@
 using System.Text;
 using System.Text.RegularExpressions;
 using CliWrap;
+using Conformance.Generator.Verbs;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
+using Conformance.Linux.Features;
 
 namespace Conformance.Harness.Proxies;
 

@@ -1,6 +1,6 @@
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Sockets;
 
 namespace Conformance.Harness.Traffic;
 

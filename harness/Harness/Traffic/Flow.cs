@@ -4,7 +4,7 @@ using System.Text;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
 using Conformance.Harness.Observation;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Sockets;
 using Shouldly;
 
 namespace Conformance.Harness.Traffic;

@@ -1,5 +1,5 @@
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Sockets;
 
 namespace Conformance.Harness.Traffic;
 

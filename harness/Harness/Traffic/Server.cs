@@ -4,7 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Linux.Sockets;
 using Conformance.Topologies;
 
 namespace Conformance.Harness.Traffic;

@@ -1,3 +1,4 @@
+using Conformance.Generator.Objects;
 using Conformance.Harness.Labs;
 using Conformance.Topologies;
 

@@ -6,7 +6,9 @@ using Conformance.Generator.Sync;
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Harness.Traffic;
+using Conformance.Linux;
+using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;

@@ -2,7 +2,7 @@ using Conformance.Generator;
 using Conformance.Generator.Documents;
 using Conformance.Harness;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Linux.Features;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;

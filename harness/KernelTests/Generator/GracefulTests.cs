@@ -5,6 +5,7 @@ using Conformance.Generator.Sync;
 using Conformance.Harness;
 using Conformance.Harness.Assertions;
 using Conformance.Harness.Labs;
+using Conformance.Linux;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;

@@ -1,9 +1,10 @@
 using System.Globalization;
 using System.Text;
 using CliWrap;
+using Conformance.Generator.Objects;
 using Conformance.Harness;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Ipvs;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using CliWrap;
+using Conformance.Generator.Objects;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
 

@@ -4,8 +4,6 @@ using Conformance.Generator.Documents;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
 using Conformance.Harness;
-using Conformance.Harness.Labs;
-using Conformance.Topologies;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -1,6 +1,8 @@
 using System.Net;
+using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Kernel;
+using Conformance.Harness.Labs;
+using Conformance.Linux;
 using FsCheck;
 using FsCheck.Fluent;
 

@@ -5,6 +5,7 @@ using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Verbs;
 using Conformance.Harness;
+using Conformance.Harness.Labs;
 
 namespace Conformance.KernelTests.Generator;
 

@@ -1,10 +1,9 @@
 using System.Net;
 using Conformance.Generator;
-using Conformance.Generator.Decisions;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
 using Conformance.Harness.Labs;
-using Conformance.Kernel;
+using Conformance.Linux;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;

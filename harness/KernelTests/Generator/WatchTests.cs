@@ -2,10 +2,11 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using CliWrap;
+using Conformance.Generator.Objects;
 using Conformance.Harness;
 using Conformance.Harness.Kubernetes;
 using Conformance.Harness.Labs;
-using Conformance.Kernel.Tables;
+using Conformance.Linux.Sockets;
 
 namespace Conformance.KernelTests.Generator;
 

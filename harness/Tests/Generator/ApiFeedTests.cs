@@ -6,9 +6,12 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Conformance.Generator;
 using Conformance.Generator.Api;
+using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Harness;
 using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Labs;
+using Conformance.Harness.Traffic;
 
 namespace Conformance.Tests.Generator;
 

@@ -7,6 +7,7 @@ using Conformance.Generator;
 using Conformance.Generator.Api;
 using Conformance.Generator.Objects;
 using Conformance.Harness;
+using Conformance.Harness.Traffic;
 
 namespace Conformance.Tests.Generator;
 

@@ -2,6 +2,7 @@ using System.Text;
 using Conformance.Generator;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;
 

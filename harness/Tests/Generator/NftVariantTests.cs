@@ -5,7 +5,6 @@ using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
 using Conformance.Harness;
 

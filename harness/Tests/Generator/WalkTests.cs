@@ -3,8 +3,8 @@ using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Input;
 using Conformance.Harness;
-using Conformance.Kernel;
-using Conformance.Kernel.Netlink;
+using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Tests.Generator;
 

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text;
 using Conformance.Generator;
+using Conformance.Generator.Decisions;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 

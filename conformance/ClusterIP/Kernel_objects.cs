@@ -1,0 +1,75 @@
+using System.Globalization;
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Kubernetes;
+using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Sockets;
+using Conformance.Reports;
+
+namespace Conformance.Suite.ClusterIP;
+
+/// <summary>What kube-proxy's IPVS mode keeps in the kernel for a Service (article 2.1 and 2.2).</summary>
+public sealed class Kernel_objects : ClusterFixture
+{
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.KubeProxyLayout];
+
+    [Test, Claim("K-3")]
+    public async Task A_cluster_ip_is_a_host_address_on_a_device_that_is_down_and_answers_no_arp()
+    {
+        var service = await ApplyAsync(NewService("web-b"));
+
+        var shown = await Node1.RunAsync("ip address show dev kube-ipvs0");
+        shown.ShouldContain($"inet {service.ClusterIPs[0]}/32 scope global kube-ipvs0");
+        shown.ShouldContain("<BROADCAST,NOARP>");
+        shown.ShouldContain("state DOWN");
+    }
+
+    [Test, Claim("K-4")]
+    public async Task Kube_cluster_ip_holds_address_protocol_and_port()
+    {
+        var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(80), new PortSpec(53, Protocol: "UDP")] });
+
+        var set = await ListSetAsync("KUBE-CLUSTER-IP");
+        set.ShouldContain("Type: hash:ip,port");
+        set.ShouldContain($"{service.ClusterIPs[0]},tcp:80\n");
+        set.ShouldContain($"{service.ClusterIPs[0]},udp:53\n");
+    }
+
+    [Test, Claim("K-5")]
+    public async Task A_cluster_ip_is_a_virtual_server_with_round_robin_and_masquerading()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b"));
+
+        var server = VirtualServerAt(service.Target());
+        server.Scheduler.ShouldBe("rr");
+        server.RealServers.Select(r => (r.EndPoint.ToString(), r.Forward, r.Weight)).ShouldBe(
+            [("10.244.0.12:8080", ForwardingMethod.Masq, 1), ("10.244.1.143:8080", ForwardingMethod.Masq, 1)], ignoreOrder: true);
+    }
+
+    [Test, Claim("NP-1")]
+    public async Task No_socket_listens_on_a_node_port()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+
+        foreach (var node in Cluster.Nodes)
+        {
+            (await Client.AskAsync($"{node.Name}:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            ListeningSockets.Tcp(node.Namespace).ShouldNotContain(service.NodePort, node.Name);
+            node.IpvsTable().VirtualServers.ShouldContain(s => s.EndPoint!.Equals(new System.Net.IPEndPoint(node.Address, service.NodePort)));
+        }
+    }
+
+    [Test, Claim("NP-3")]
+    public async Task Node_ports_stand_in_a_bitmap_of_all_ports()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+
+        var lines = (await ListSetAsync("KUBE-NODE-PORT-TCP")).Split('\n');
+        lines.ShouldContain("Type: bitmap:port");
+        lines.ShouldContain("Header: range 0-65535");
+        lines.ShouldContain(service.NodePort.ToString(CultureInfo.InvariantCulture));
+        var size = lines.Single(l => l.StartsWith("Size in memory: ", StringComparison.Ordinal)).Split(' ')[^1];
+        int.Parse(size, CultureInfo.InvariantCulture).ShouldBeInRange(8192, 8400, "one bit for each port, and the head");
+    }
+}

@@ -1,0 +1,28 @@
+using Conformance.Harness.Assertions;
+using Conformance.Harness.Proxies;
+using Conformance.Reports;
+
+namespace Conformance.Suite.ClusterIP;
+
+/// <summary>Where a proxy learns what to do.</summary>
+public sealed class The_api_server : ClusterFixture
+{
+    protected override IReadOnlyList<ProxyFeature> Needs => [ProxyFeature.ApiServer];
+
+    [Test, Claim("K-1")]
+    public async Task A_proxy_watches_the_api_server_and_changes_the_kernel()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await ApplyAsync(service with { Endpoints = ["web-b"] });
+        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+
+        Cluster.Objects.Servers.Count.ShouldBe(Cluster.Nodes.Count, "one for each node");
+        foreach (var server in Cluster.Objects.Servers)
+        {
+            foreach (var resource in new[] { "/api/v1/services?", "/apis/discovery.k8s.io/v1/endpointslices?" })
+                server.Requests.ShouldContain(r => r.StartsWith($"GET {resource}", StringComparison.Ordinal) && r.Contains("watch=true", StringComparison.Ordinal), resource);
+        }
+    }
+}

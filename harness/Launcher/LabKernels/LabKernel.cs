@@ -1,0 +1,56 @@
+using Conformance.Harness;
+using Conformance.Launcher.Labs;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>A command to be run on a lab kernel as if it ran here.</summary>
+/// <param name="RunFolder">The one folder that the command can write to for good.</param>
+public sealed record LabCommand(IReadOnlyList<string> Argv, string RunFolder)
+{
+    public string WorkingDirectory { get; init; } = Environment.CurrentDirectory;
+
+    /// <summary>Set in addition to this process's own environment.</summary>
+    public IReadOnlyDictionary<string, string> Variables { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
+    public Stream Input { get; init; } = Stream.Null;
+
+    public Stream Output { get; init; } = Stream.Null;
+
+    public Stream Error { get; init; } = Stream.Null;
+
+    /// <summary>Gives the command a terminal instead of pipes.</summary>
+    public bool Terminal { get; init; }
+
+    /// <summary>A TCP port of 127.0.0.1 here to which the command can make one connection; 0 for none.</summary>
+    public int RelayPort { get; init; }
+}
+
+/// <summary>Where the time of a run went.</summary>
+/// <param name="Boot">From the start to the first instruction of the command; zero on the host.</param>
+/// <param name="Halt">From the command's end to the kernel's; zero on the host.</param>
+public sealed record LabTimes(TimeSpan Boot, TimeSpan Command, TimeSpan Halt);
+
+public sealed record LabResult(int ExitCode, LabTimes Times);
+
+/// <summary>
+/// A kernel that labs can run on. Each has a folder-less life of its own: <see cref="RunAsync"/> brings it up where
+/// that is needed, runs one command, and leaves nothing. A further kind (QEMU) is a further subclass and a name in
+/// <see cref="LabKernels"/>.
+/// </summary>
+public abstract class LabKernel
+{
+    /// <summary>The name by which <c>--kernel</c> chooses it and by which reports call it.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>Runs a command as root with IPVS. Cancelling interrupts it and then ends the kernel.</summary>
+    /// <exception cref="LabKernelException">The kernel did not come up, or died.</exception>
+    public abstract Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken);
+}
+
+/// <summary>A lab kernel that failed: what, evidence, consequence, fix.</summary>
+/// <param name="beforeBoot">Whether the command was never started: then this machine cannot run the kernel.</param>
+public sealed class LabKernelException(string what, string evidence, string consequence, string fix, bool beforeBoot)
+    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+{
+    public bool BeforeBoot { get; } = beforeBoot;
+}

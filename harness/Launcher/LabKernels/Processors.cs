@@ -1,0 +1,45 @@
+using System.Globalization;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>Chooses the processor for a user-mode kernel, which uses exactly one.</summary>
+internal static class Processors
+{
+    private const string AllowedField = "Cpus_allowed_list:";
+
+    /// <summary>The processor, of those that this process may use, to which the fewest user-mode kernels are bound.</summary>
+    internal static string LeastUsedByKernels()
+    {
+        var mine = Expand(AllowedTo("self"));
+        var taken = Directory.GetDirectories("/proc")
+            .Select(Path.GetFileName)
+            .Where(pid => char.IsAsciiDigit(pid![0]) && CommandOf(pid).StartsWith("linux", StringComparison.Ordinal))
+            .SelectMany(pid => Expand(AllowedTo(pid!)))
+            .ToLookup(cpu => cpu);
+        return mine.OrderBy(cpu => taken[cpu].Count()).ThenByDescending(cpu => cpu).First().ToString(CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Numbers of a list such as <c>0-3,8</c> (cpuset(7)).</summary>
+    internal static IReadOnlyList<int> Expand(string list) =>
+        [.. from range in list.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+            let ends = range.Split('-').Select(n => int.Parse(n, CultureInfo.InvariantCulture)).ToArray()
+            from cpu in Enumerable.Range(ends[0], ends[^1] - ends[0] + 1)
+            select cpu];
+
+    private static string AllowedTo(string pid) =>
+        Read($"/proc/{pid}/status").Split('\n').FirstOrDefault(l => l.StartsWith(AllowedField, StringComparison.Ordinal))?[AllowedField.Length..] ?? "";
+
+    private static string CommandOf(string? pid) => Read($"/proc/{pid}/comm");
+
+    private static string Read(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (IOException)
+        {
+            return ""; // the process has ended
+        }
+    }
+}

@@ -1,0 +1,48 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using Conformance.Launcher.Runner;
+using Conformance.Linux;
+using Spectre.Console;
+
+namespace Conformance.Launcher;
+
+/// <summary>How results are printed: standard output is data, standard error is talk.</summary>
+internal static class Output
+{
+    internal const string Json = "json";
+
+    private const int WidthWhenPiped = 160;
+
+    internal static readonly JsonSerializerOptions JsonOptions = new()
+    {
+        WriteIndented = true,
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+        Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+    };
+
+    private static readonly Lazy<IAnsiConsole> s_console = new(() =>
+    {
+        var piped = System.Console.IsOutputRedirected;
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = piped ? AnsiSupport.No : AnsiSupport.Detect });
+        if (piped)
+            console.Profile.Width = WidthWhenPiped;
+        return console;
+    });
+
+    internal static IAnsiConsole Console => s_console.Value;
+
+    internal static Option<string> CreateOption()
+    {
+        var option = new Option<string>("--format") { Description = "text or json.", DefaultValueFactory = _ => "text" };
+        option.AcceptOnlyFromAmong("text", Json);
+        return option;
+    }
+
+    internal static string Unmatched(string word) => $"The filter's word '{word}' selects no test.";
+
+    internal static string Times(LabRun run) => run.Result is { Times: var t }
+        ? string.Create(CultureInfo.InvariantCulture,
+            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {run.RunnerStart.TotalSeconds:0.0} s, tests {(t.Command - run.RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
+        : "";
+}

@@ -1,0 +1,155 @@
+using System.Diagnostics;
+using System.Reflection;
+using System.Runtime.Loader;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Conformance.Harness;
+using Conformance.Harness.Proxies;
+using Conformance.Harness.Traffic;
+using Conformance.Reports;
+using NUnit;
+using NUnit.Framework.Api;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Conformance.Launcher.Runner;
+
+/// <summary>One line of the runner's output: a test that has ended, or the end of an assembly.</summary>
+/// <param name="Kind">
+/// "start" of an assembly (with the number of tests and the claims selected), "test", "wait" (a test waits for something that
+/// has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
+/// </param>
+/// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
+public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims)
+{
+    /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
+    [JsonIgnore]
+    public bool IsGood => Outcome is "passed" or "skipped";
+}
+
+/// <summary>
+/// Runs NUnit in this process, without VSTest's two processes and their protocol: in the lab kernel that saves three
+/// seconds of every run. Writes a <see cref="RunnerEvent"/> as JSON for every test on standard output.
+/// </summary>
+internal static class TestRunner
+{
+    internal const string Verb = "run-tests";
+
+    private const int WorkersOfSlowProxies = 64;
+    private static readonly TimeSpan s_betweenWaits = TimeSpan.FromSeconds(5);
+
+    /// <summary>Runs <c>run-tests FILTER ASSEMBLY...</c>; an empty filter selects everything.</summary>
+    /// <returns>0 when all passed, 1 when not, 2 when nothing was selected.</returns>
+    internal static int Run(string[] args)
+    {
+        var filter = SelectionFilter.Parse(args[0]);
+        using var output = new StreamWriter(Console.OpenStandardOutput()) { AutoFlush = true };
+        Console.SetOut(Console.Error); // standard output is for events
+        ReportWaits(output);
+        var total = 0;
+        var good = true;
+        foreach (var path in args[1..])
+        {
+            var (count, isGood) = RunAssembly(path, filter, output);
+            total += count;
+            good &= isGood;
+        }
+        foreach (var word in (filter as SelectionFilter)?.UnmatchedWords ?? [])
+            Write(output, new RunnerEvent("unmatched", word, "", 0, null, 0, []));
+        if (!good)
+            return ExitCodes.Violated;
+        return total == 0 ? ExitCodes.NothingRan : ExitCodes.Ok;
+    }
+
+    /// <summary>Writes an event at most every five seconds while tests wait.</summary>
+    private static void ReportWaits(StreamWriter output)
+    {
+        var last = 0L;
+        Heartbeat.Beaten = () =>
+        {
+            var (now, before) = (Environment.TickCount64, Interlocked.Read(ref last));
+            if (now - before >= s_betweenWaits.TotalMilliseconds && Interlocked.CompareExchange(ref last, now, before) == before)
+                Write(output, new RunnerEvent("wait", "", "", 0, null, 0, []));
+        };
+    }
+
+    private static (int Count, bool IsGood) RunAssembly(string path, ITestFilter filter, StreamWriter output)
+    {
+        var resolver = new AssemblyDependencyResolver(path);
+        AssemblyLoadContext.Default.Resolving += (context, name) =>
+            resolver.ResolveAssemblyToPath(name) is { } file ? context.LoadFromAssemblyPath(file) : null;
+        var assembly = AssemblyLoadContext.Default.LoadFromAssemblyPath(path);
+        var runner = new NUnitTestAssemblyRunner(new DefaultTestAssemblyBuilder());
+        var settings = new Dictionary<string, object>(StringComparer.Ordinal);
+        if (Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow)
+            settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
+        var root = runner.Load(assembly, settings);
+        var selected = Leaves(root).Where(t => filter.Pass(t)).ToList();
+        Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0, root.Properties.Get("_SKIPREASON") as string,
+            selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
+        if (selected.Count == 0)
+            return (0, root.RunState != RunState.NotRunnable);
+
+        var watch = Stopwatch.StartNew();
+        var listener = new Listener(output);
+        var result = runner.Run(listener, filter);
+        var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
+        Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
+            result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, []));
+        return (selected.Count, good);
+    }
+
+    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
+
+    private static IEnumerable<string> ClaimsOf(ITest test) => test.Properties["Claim"].Cast<string>();
+
+    private static void Write(StreamWriter output, RunnerEvent line)
+    {
+        lock (output)
+            output.WriteLine(JsonSerializer.Serialize(line, RunnerJson.Default.RunnerEvent));
+    }
+
+    private sealed class Listener(StreamWriter output) : ITestListener
+    {
+        internal bool IsGood { get; private set; } = true;
+
+        public void TestFinished(ITestResult result)
+        {
+            if (result.Test.IsSuite)
+            {
+                // A fixture's own set-up or tear-down failed: its tests may never have started, so it must be told.
+                if (result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown && result.ResultState.Status == TestStatus.Failed)
+                {
+                    IsGood = false;
+                    Write(output, new RunnerEvent("test", result.FullName, "broken", result.Duration * 1000, result.Message, 0, []));
+                }
+                return;
+            }
+            var outcome = OutcomeOf(result);
+            IsGood &= outcome is "passed" or "skipped";
+            Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
+                outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1, [.. ClaimsOf(result.Test)]));
+        }
+
+        public void TestStarted(ITest test)
+        {
+        }
+
+        public void TestOutput(TestOutput output)
+        {
+        }
+
+        public void SendMessage(TestMessage message)
+        {
+        }
+
+        /// <summary>A skip must say that the claim is not testable or not supported; any other hides something.</summary>
+        private static string OutcomeOf(ITestResult result) => result.ResultState.Status switch
+        {
+            TestStatus.Passed => "passed",
+            TestStatus.Skipped => Verdicts.OfSkip(result.Message) is null ? "broken" : "skipped",
+            TestStatus.Failed when result.ResultState.Label is null or "" => "failed",
+            _ => "broken",
+        };
+    }
+}

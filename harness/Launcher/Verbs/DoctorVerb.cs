@@ -1,0 +1,99 @@
+using System.CommandLine;
+using System.Text;
+using System.Text.Json;
+using Conformance.Harness.Labs;
+using Conformance.Launcher.LabKernels;
+using Conformance.Launcher.Runner;
+using Conformance.Linux.Features;
+using Conformance.Topologies;
+
+namespace Conformance.Launcher.Verbs;
+
+/// <summary><c>./lab doctor</c>: what this machine has, proved by use, and what mends what it lacks.</summary>
+internal static class DoctorVerb
+{
+    /// <summary>Hidden: the part that needs root and IPVS, run on the lab kernel where this one lacks them.</summary>
+    private const string ProbeOption = "--probe";
+
+    internal static Command Create()
+    {
+        var format = Output.CreateOption();
+        var probe = new Option<bool>(ProbeOption) { Hidden = true };
+        var verb = new Command("doctor", "Say for each need whether it is met, and which command mends it.") { format, probe };
+        verb.SetAction(async parsed =>
+        {
+            using var interrupt = new Interrupt();
+            if (parsed.GetValue(probe))
+                return await ProbeAsync();
+            var checks = await CheckAsync(interrupt.Token);
+            if (parsed.GetValue(format) == Output.Json)
+                Console.WriteLine(JsonSerializer.Serialize(checks, Output.JsonOptions));
+            else
+                foreach (var check in checks)
+                    Console.WriteLine($"{(check.Ok ? '✔' : '✘')} {check.Name}: {check.Found}{(check.Ok || check.Fix is null ? "" : $"\n    mend: {check.Fix}")}");
+            return checks.All(c => c.Ok || !c.Required) ? ExitCodes.Ok : ExitCodes.CannotRunHere;
+        });
+        return verb;
+    }
+
+    private sealed record Check(string Name, bool Ok, bool Required, string Found, string? Fix);
+
+    private static async Task<IReadOnlyList<Check>> CheckAsync(CancellationToken cancellationToken)
+    {
+        var features = KernelFeatures.Current;
+        var needs = features.CanRunLabs ? Need.ForLabs : [.. Need.ForUml, .. Need.ForLabs];
+        var checks = new List<Check>
+        {
+            new(".NET", true, true, Environment.Version.ToString(), null),
+            new("this kernel", features.Has(Feature.Ipvs), false, $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}", "sudo modprobe ip_vs, where the kernel's modules are installed"),
+            new("root", features.IsRoot, false, features.IsRoot ? "yes" : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
+        };
+        checks.Add(GeneratorCheck());
+        checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}", $"sudo apt-get install {n.Package}")));
+        if (needs.All(n => n.IsMet))
+            checks.Add(await ProveAsync(cancellationToken));
+        return checks;
+    }
+
+    /// <summary>The native program and the one that needs .NET have the same name; only the native one is megabytes large.</summary>
+    private static Check GeneratorCheck()
+    {
+        var isNative = new FileInfo(Path.Combine(AppContext.BaseDirectory, "ipvs-generator")) is { Exists: true, Length: > 1 << 20 };
+        return new Check("ipvs-generator", isNative, false, isNative ? "a native program" : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
+            "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
+    }
+
+    private static async Task<Check> ProveAsync(CancellationToken cancellationToken)
+    {
+        var kernel = await KernelOption.ChooseAsync("auto", cancellationToken);
+        var folder = Runs.Start();
+        using var said = new MemoryStream();
+        try
+        {
+            var result = await kernel.RunAsync(
+                new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption], folder) { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
+                cancellationToken);
+            var text = Encoding.UTF8.GetString(said.ToArray()).Trim();
+            return new Check($"a lab on {kernel.Name}", result.ExitCode == ExitCodes.Ok, true, text, "read what it says; ./lab shell lets you try by hand");
+        }
+        catch (LabKernelException e)
+        {
+            return new Check($"a lab on {kernel.Name}", false, true, e.Message, "see the console named above");
+        }
+    }
+
+    /// <summary>Namespaces, veth pairs, a virtual server, and a connection through it.</summary>
+    private static async Task<int> ProbeAsync()
+    {
+        await using var lab = await Lab.StartAsync(Topology.Load("routed-nat"));
+        var director = lab["director"];
+        await director.AddAddressAsync("10.10.0.1/24");
+        await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        var flow = await lab["client"].AskAsync("10.10.0.1:80");
+        var missing = Enum.GetValues<Feature>().Where(f => !KernelFeatures.Current.Has(f)).Select(f => f.Describe()).ToList();
+        Console.WriteLine($"{KernelFeatures.Current.Release}: namespaces, veth and a virtual server were made; a connection through it was {flow.Outcome}");
+        if (missing.Count > 0)
+            Console.WriteLine($"claims that need one of these are not testable on it: {string.Join(", ", missing)}");
+        return flow.Answer is null ? ExitCodes.Violated : ExitCodes.Ok;
+    }
+}

@@ -1,0 +1,27 @@
+using System.CommandLine;
+using Conformance.Harness;
+using Conformance.Harness.Proxies;
+
+namespace Conformance.Launcher.Verbs;
+
+/// <summary>The option <c>--proxy</c>; a proxy that there is not is a mistake in the command line.</summary>
+internal static class ProxyOption
+{
+    internal static Option<string?> Create(string description)
+    {
+        var option = new Option<string?>("--proxy") { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
+        option.Validators.Add(result =>
+        {
+            try
+            {
+                if (result.GetValueOrDefault<string?>() is { } text)
+                    _ = Proxy.Parse(text);
+            }
+            catch (HarnessException e)
+            {
+                result.AddError(e.Message);
+            }
+        });
+        return option;
+    }
+}

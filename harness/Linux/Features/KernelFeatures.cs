@@ -1,0 +1,196 @@
+using System.Text;
+using Conformance.Linux.Interop;
+using Conformance.Linux.Namespaces;
+using Conformance.Linux.Netlink;
+using Conformance.Linux.Sockets;
+
+namespace Conformance.Linux.Features;
+
+/// <summary>A part of the kernel that a claim can need, and that some kernels are built without.</summary>
+public enum Feature
+{
+    /// <summary>IPVS itself (CONFIG_IP_VS).</summary>
+    Ipvs,
+
+    /// <summary>The sysctl net.ipv4.vs.conntrack (CONFIG_IP_VS_NFCT).</summary>
+    IpvsConntrack,
+
+    /// <summary>The match <c>ipvs</c> of iptables (CONFIG_NETFILTER_XT_MATCH_IPVS).</summary>
+    IpvsMatch,
+
+    /// <summary>Sets of addresses and the match <c>set</c> of iptables (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET).</summary>
+    Ipset,
+
+    /// <summary>The file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS).</summary>
+    ConntrackTable,
+
+    /// <summary>The protocol SCTP (CONFIG_IP_SCTP).</summary>
+    Sctp,
+}
+
+public static class FeatureNames
+{
+    /// <summary>The feature in words, with the kernel's option.</summary>
+    public static string Describe(this Feature feature) => feature switch
+    {
+        Feature.Ipvs => "IPVS (CONFIG_IP_VS)",
+        Feature.IpvsConntrack => "sysctl net.ipv4.vs.conntrack (CONFIG_IP_VS_NFCT)",
+        Feature.IpvsMatch => "iptables match 'ipvs' (CONFIG_NETFILTER_XT_MATCH_IPVS)",
+        Feature.Ipset => "ipset (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET)",
+        Feature.ConntrackTable => "file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS)",
+        Feature.Sctp => "SCTP (CONFIG_IP_SCTP)",
+        _ => throw new ArgumentOutOfRangeException(nameof(feature)),
+    };
+}
+
+/// <summary>What this kernel and this user can do, each thing probed once for each process, when it is first asked for.</summary>
+public sealed class KernelFeatures
+{
+    private const int SOL_IP = 0;
+    private const int IPT_SO_GET_REVISION_MATCH = 66; // linux/netfilter_ipv4/ip_tables.h
+    private const ushort IPSET_CMD_PROTOCOL = (6 << 8) | 1; // linux/netfilter/nfnetlink.h, ipset/ip_set.h
+    private const ushort NFNL_MSG_COMPAT_GET = 11 << 8; // linux/netfilter/nf_tables_compat.h
+
+    private readonly Lazy<bool> _hasNamespaces;
+    private readonly Dictionary<Feature, Lazy<bool>> _features;
+
+    private KernelFeatures()
+    {
+        Release = File.ReadAllText("/proc/sys/kernel/osrelease").Trim();
+        IsRoot = Libc.geteuid() == 0;
+        _hasNamespaces = new(() => IsRoot && CanCreateNamespace());
+        _features = Enum.GetValues<Feature>().ToDictionary(f => f, f => new Lazy<bool>(() => Probe(f)));
+    }
+
+    public static KernelFeatures Current { get; } = new();
+
+    public string Release { get; }
+
+    public bool IsRoot { get; }
+
+    public bool HasNamespaces => _hasNamespaces.Value;
+
+    /// <summary>True when labs with IPVS can be built right here.</summary>
+    public bool CanRunLabs => IsRoot && HasNamespaces && Has(Feature.Ipvs);
+
+    /// <summary>Whether the kernel has the feature. Without root only IPVS itself can be told. Probing makes the kernel load what it has as a module.</summary>
+    public bool Has(Feature feature) => _features[feature].Value;
+
+    private bool Probe(Feature feature)
+    {
+        if (!HasNamespaces)
+            return feature == Feature.Ipvs && (File.Exists("/proc/net/ip_vs") || ModuleExists("ip_vs"));
+        if (feature != Feature.Ipvs)
+            _ = Has(Feature.Ipvs); // loads the modules ip_vs and nf_conntrack, which make the files below
+        using var probe = NetworkNamespace.Create("probe");
+        return feature switch
+        {
+            Feature.Ipvs => HasIpvs(probe),
+            Feature.IpvsConntrack => probe.Run(() => File.Exists("/proc/sys/net/ipv4/vs/conntrack")),
+            Feature.ConntrackTable => probe.Run(() => File.Exists("/proc/thread-self/net/nf_conntrack")),
+            Feature.IpvsMatch => HasMatch(probe, "ipvs", revision: 0),
+            Feature.Ipset => HasIpset(probe) && HasMatch(probe, "set", revision: 4),
+            Feature.Sctp => HasSctp(probe),
+            _ => throw new ArgumentOutOfRangeException(nameof(feature)),
+        };
+    }
+
+    private static bool CanCreateNamespace()
+    {
+        try
+        {
+            NetworkNamespace.Create("probe").Dispose();
+            return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>A module that is loaded, built in, or can be loaded by modprobe(8).</summary>
+    private bool ModuleExists(string name)
+    {
+        if (Directory.Exists($"/sys/module/{name}"))
+            return true;
+        return new[] { "modules.dep", "modules.builtin" }
+            .Select(index => $"/lib/modules/{Release}/{index}")
+            .Where(File.Exists)
+            .Any(index => File.ReadLines(index).Any(line => line.Contains($"/{name}.ko", StringComparison.Ordinal)));
+    }
+
+    private static bool HasIpvs(NetworkNamespace ns)
+    {
+        try
+        {
+            using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
+            _ = GenericNetlink.ResolveFamily(netlink, "IPVS");
+            return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+
+    private static bool HasSctp(NetworkNamespace ns)
+    {
+        try
+        {
+            ns.Run(SctpSocket.Create).Dispose();
+            return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+
+    private static bool HasIpset(NetworkNamespace ns) => IsAccepted(ns,
+        new NetlinkRequest(IPSET_CMD_PROTOCOL).Fixed(0u).Attribute(1, (byte)6));
+
+    /// <summary>
+    /// Asks as iptables does: the legacy variant by getsockopt(2), the nft one over netlink. Whichever module answers
+    /// must have been loaded, as any use of iptables does.
+    /// </summary>
+    private static unsafe bool HasMatch(NetworkNamespace ns, string name, byte revision)
+    {
+        var asked = stackalloc byte[30]; // struct xt_get_revision: the name, zero-terminated, and the revision
+        new Span<byte>(asked, 30).Clear();
+        Encoding.ASCII.GetBytes(name, new Span<byte>(asked, 29));
+        asked[29] = revision;
+        var length = 30u;
+        var found = IsSupported((nint)asked, (nint)(&length), ns);
+        return found || IsAccepted(ns, new NetlinkRequest(NFNL_MSG_COMPAT_GET).Fixed(0u)
+            .Attribute(1, name).Attribute(2, [0, 0, 0, revision]).Attribute(3, [0, 0, 0, 0]));
+    }
+
+    private static unsafe bool IsSupported(nint asked, nint length, NetworkNamespace ns) => ns.Run(() =>
+    {
+        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 255);
+        if (fd < 0)
+            return false;
+        try
+        {
+            return Libc.getsockopt(fd, SOL_IP, IPT_SO_GET_REVISION_MATCH, (void*)asked, (uint*)length) == 0;
+        }
+        finally
+        {
+            _ = Libc.close(fd);
+        }
+    });
+
+    private static bool IsAccepted(NetworkNamespace ns, NetlinkRequest request)
+    {
+        try
+        {
+            using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
+            netlink.Execute(("probe", request));
+            return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+}

@@ -1,0 +1,29 @@
+using System.Globalization;
+using System.Net;
+using Conformance.Linux.Namespaces;
+
+namespace Conformance.Linux.Ipvs;
+
+/// <summary>
+/// One entry of the IPVS connection table, from <c>/proc/net/ip_vs_conn</c>: client, virtual address, real server.
+/// The kernel does not tell entries of one namespace's client from a persistence template by state alone: a
+/// template has client port 0.
+/// </summary>
+public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoint Virtual, IPEndPoint Destination, string State, int ExpiresInSeconds)
+{
+    private const string File = "/proc/thread-self/net/ip_vs_conn";
+
+    /// <summary>Reads the connections of a namespace; empty where the kernel has no IPVS.</summary>
+    public static IReadOnlyList<IpvsConnection> Read(NetworkNamespace ns) =>
+        Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
+
+    public static IReadOnlyList<IpvsConnection> Parse(string text) =>
+        [.. from line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            let w = HexAddress.Words(line)
+            where w.Length >= 9 && w[0] != "Pro"
+            select new IpvsConnection(w[0], At(w[1], w[2]), At(w[3], w[4]), At(w[5], w[6]), w[7], int.Parse(w[8], CultureInfo.InvariantCulture))];
+
+    public override string ToString() => $"{Protocol} {Client} -> {Virtual} -> {Destination} {State} {ExpiresInSeconds} s";
+
+    private static IPEndPoint At(string address, string port) => new(HexAddress.Address(address), HexAddress.Port(port));
+}

@@ -1,0 +1,21 @@
+using System.Globalization;
+using Conformance.Linux.Namespaces;
+
+namespace Conformance.Linux.Ipvs;
+
+/// <summary>IPVS totals of a namespace, from the first block of <c>/proc/net/ip_vs_stats</c>. Incoming is client to real server.</summary>
+/// <remarks>The kernel brings these totals up to date every two seconds (ip_vs_est.c): wait for what you expect.</remarks>
+public sealed record IpvsStats(long Connections, long PacketsIn, long PacketsOut, long BytesIn, long BytesOut)
+{
+    public static IpvsStats Read(NetworkNamespace ns) => Parse(ns.Run(() => File.ReadAllText("/proc/thread-self/net/ip_vs_stats")));
+
+    public static IpvsStats Parse(string text)
+    {
+        var line = text.Split('\n').FirstOrDefault(l => HexAddress.Words(l) is { Length: 5 } words && words.All(IsHex))
+            ?? throw new FormatException($"No line of totals in ip_vs_stats:\n{text}");
+        var n = HexAddress.Words(line).Select(w => long.Parse(w, NumberStyles.HexNumber, CultureInfo.InvariantCulture)).ToArray();
+        return new IpvsStats(n[0], n[1], n[2], n[3], n[4]);
+    }
+
+    private static bool IsHex(string word) => word.All(char.IsAsciiHexDigit);
+}

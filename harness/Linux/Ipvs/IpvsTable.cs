@@ -1,0 +1,153 @@
+using System.Globalization;
+using System.Net;
+using Conformance.Linux.Namespaces;
+
+namespace Conformance.Linux.Ipvs;
+
+/// <summary>How a packet gets to a real server, in the words of ip_vs.h; Masq is NAT.</summary>
+public enum ForwardingMethod
+{
+    Masq,
+    Local,
+    Tunnel,
+    Route,
+    Bypass,
+}
+
+/// <summary>A real server of a virtual server with its counts of connections.</summary>
+public sealed record RealServerEntry(IPEndPoint EndPoint, ForwardingMethod Forward, int Weight, int ActiveConnections, int InactiveConnections)
+{
+    public override string ToString() =>
+        $"  -> {EndPoint}  {Forward}  weight {Weight}  active {ActiveConnections}  inactive {InactiveConnections}";
+}
+
+/// <summary>A virtual server: an address service, or a firewall-mark service (then there is a mark and no end point).</summary>
+public sealed record VirtualServerEntry(
+    string Protocol, IPEndPoint? EndPoint, uint? FirewallMark, string Scheduler, string Flags, IReadOnlyList<RealServerEntry> RealServers)
+{
+    /// <summary>By what the kernel knows the server over netlink; null for one by firewall mark.</summary>
+    public IpvsKey? Key => EndPoint is null ? null : new IpvsKey(
+        Protocol switch
+        {
+            "TCP" => IpProtocol.Tcp,
+            "UDP" => IpProtocol.Udp,
+            _ => IpProtocol.Sctp,
+        },
+        EndPoint.Address, (ushort)EndPoint.Port);
+
+    public override string ToString() =>
+        string.Join('\n', [$"{Protocol}  {EndPoint?.ToString() ?? FirewallMark?.ToString(CultureInfo.InvariantCulture)} {Scheduler} {Flags}".TrimEnd(), .. RealServers]);
+}
+
+/// <summary>The table of virtual servers, from <c>/proc/net/ip_vs</c> (net/netfilter/ipvs/ip_vs_ctl.c).</summary>
+public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> VirtualServers)
+{
+    private const string File = "/proc/thread-self/net/ip_vs";
+
+    /// <summary>
+    /// Reads the table of a namespace; null where the kernel has no IPVS (or has not loaded it). The file is made a page at
+    /// a time, and the kernel finds its place again by a count over the servers of all namespaces (ip_vs_info_seq_next):
+    /// where another namespace has servers too, some come twice and some not at all. What is missing is asked for singly.
+    /// </summary>
+    public static IpvsTable? Read(NetworkNamespace ns)
+    {
+        if (!ns.Run(() => System.IO.File.Exists(File)))
+            return null;
+        using var socket = new IpvsSocket(ns);
+        return Read(ns, socket, socket.Services());
+    }
+
+    /// <summary>The same for one who has the list of virtual servers already.</summary>
+    /// <param name="services">All virtual servers of the namespace.</param>
+    public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<IpvsService> services)
+    {
+        var table = Parse(ns.Run(() => System.IO.File.ReadAllText(File)));
+        var servers = table.VirtualServers.DistinctBy(s => (s.Protocol, s.EndPoint, s.FirewallMark)).ToList();
+        var known = servers.Select(s => s.Key).ToHashSet();
+        foreach (var service in services)
+        {
+            if (service.Key is not { } key || known.Contains(key))
+                continue;
+            servers.Add(new VirtualServerEntry(
+                key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
+                service.PersistenceSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $"persistent {service.PersistenceSeconds}") : "",
+                [.. socket.Destinations(key).Select(d => new RealServerEntry(new IPEndPoint(d.Address, d.Port), d.Method, d.Weight, d.ActiveConnections, d.InactiveConnections))]));
+        }
+        return table with { VirtualServers = servers };
+    }
+
+    /// <summary>
+    /// The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.
+    /// (What Read has to ask for singly is not in it.)
+    /// </summary>
+    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns)
+    {
+        var bytes = ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []);
+        var kept = 0;
+        for (var start = 0; start < bytes.Length;)
+        {
+            var length = bytes.AsSpan(start).IndexOf((byte)'\n') + 1;
+            if (length == 0)
+                length = bytes.Length - start;
+            var line = bytes.AsSpan(start, length).TrimEnd(" \n"u8);
+            if (line.StartsWith("  ->"u8))
+                line = WithoutLastWord(WithoutLastWord(line));
+            line.CopyTo(bytes.AsSpan(kept));
+            kept += line.Length;
+            bytes[kept++] = (byte)'\n';
+            start += length;
+        }
+        return bytes.AsMemory(0, kept);
+
+        static Span<byte> WithoutLastWord(Span<byte> line) => line[..(line.LastIndexOf((byte)' ') + 1)].TrimEnd((byte)' ');
+    }
+
+    public static IpvsTable Parse(string text)
+    {
+        string? header = null;
+        var servers = new List<VirtualServerEntry>();
+        var realServers = new List<RealServerEntry>();
+        Span<Range> words = stackalloc Range[8];
+        foreach (var line in text.AsSpan().EnumerateLines())
+        {
+            var count = line.Split(words, ' ', StringSplitOptions.RemoveEmptyEntries);
+            if (header is null || count == 0)
+            {
+                header ??= line.ToString();
+                continue;
+            }
+            var first = line[words[0]];
+            if (first.SequenceEqual("Prot") || (count > 1 && line[words[1]].StartsWith("RemoteAddress")))
+                continue;
+            if (first.SequenceEqual("->") && count == 6)
+            {
+                // Without a string for each word: there may be a hundred thousand of these lines.
+                realServers.Add(new RealServerEntry(
+                    HexAddress.EndPoint(line[words[1]]), Method(line[words[2]]), Number(line[words[3]]), Number(line[words[4]]), Number(line[words[5]])));
+                continue;
+            }
+            if (count < 3)
+                throw new FormatException($"Unknown line in ip_vs: '{line}'");
+            realServers = [];
+            var flags = string.Join(' ', HexAddress.Words(line.ToString()).Skip(3));
+            var isMark = first.SequenceEqual("FWM");
+            servers.Add(new VirtualServerEntry(
+                first.ToString(), isMark ? null : HexAddress.EndPoint(line[words[1]]),
+                isMark ? uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture) : null, line[words[2]].ToString(), flags, realServers));
+        }
+        return new IpvsTable(header ?? "", servers);
+    }
+
+    private static ForwardingMethod Method(ReadOnlySpan<char> word) => word switch
+    {
+        "Masq" => ForwardingMethod.Masq,
+        "Route" => ForwardingMethod.Route,
+        "Local" => ForwardingMethod.Local,
+        "Tunnel" => ForwardingMethod.Tunnel,
+        _ => Enum.Parse<ForwardingMethod>(word),
+    };
+
+    public override string ToString() => VirtualServers.Count == 0 ? "(no virtual server)" : string.Join('\n', VirtualServers);
+
+    private static int Number(ReadOnlySpan<char> text) => int.Parse(text, CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,104 @@
+using System.Globalization;
+using Conformance.Linux.Interop;
+
+namespace Conformance.Linux.Namespaces;
+
+/// <summary>Finds what still holds a network namespace: the threads and sockets of this process, and other processes.</summary>
+public static class NamespaceUse
+{
+    private static readonly string[] s_socketTables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"];
+
+    /// <summary>One line for each thread, socket or process that is in one of the namespaces (inode numbers).</summary>
+    public static IReadOnlyList<string> HoldersOf(IReadOnlySet<ulong> inodes) =>
+        [.. ThreadsWhere(inodes.Contains), .. SocketsIn(inodes), .. ProcessesIn(inodes)];
+
+    /// <summary>One line for each thread of this process that is outside the root namespace.</summary>
+    public static IReadOnlyList<string> StrayThreads() => [.. ThreadsWhere(inode => inode != NetworkNamespace.RootInode)];
+
+    private static IEnumerable<string> ThreadsWhere(Func<ulong, bool> matches)
+    {
+        foreach (var task in Entries("/proc/self/task"))
+        {
+            var inode = NetworkNamespace.InodeOf($"{task}/ns/net");
+            if (inode == 0 || !matches(inode))
+                continue;
+            // The door's own thread passes through; a thread that stays is seen twice.
+            Thread.Yield();
+            if (NetworkNamespace.InodeOf($"{task}/ns/net") == inode && Name(task) is var name && name != "namespaces")
+                yield return $"thread {Path.GetFileName(task)} ({name}) is in net:[{inode}]";
+        }
+    }
+
+    private static IEnumerable<string> SocketsIn(IReadOnlySet<ulong> inodes)
+    {
+        foreach (var file in Entries("/proc/self/fd", files: true))
+        {
+            string? target;
+            try
+            {
+                target = new FileInfo(file).LinkTarget;
+            }
+            catch (IOException)
+            {
+                continue; // closed meanwhile
+            }
+            if (target is null || !target.StartsWith("socket:", StringComparison.Ordinal))
+                continue;
+            var fd = int.Parse(Path.GetFileName(file), CultureInfo.InvariantCulture);
+            var ns = Libc.ioctl(fd, Libc.SIOCGSKNS, 0);
+            if (ns < 0)
+                continue;
+            var inode = NetworkNamespace.InodeOf($"/proc/self/fd/{ns}");
+            var line = inodes.Contains(inode) ? $"socket {fd} ({Describe(target, $"/proc/self/fd/{ns}")}) is in net:[{inode}]" : null;
+            _ = Libc.close(ns);
+            if (line is not null)
+                yield return line;
+        }
+    }
+
+    /// <summary>The socket's line in the table of its kind (proc(5)): there are its addresses and its state.</summary>
+    private static string Describe(string socket, string nsPath)
+    {
+        var inode = socket["socket:[".Length..^1];
+        using var ns = NetworkNamespace.Open(nsPath, nsPath);
+        return ns.Run(() => s_socketTables.Select(t => $"/proc/thread-self/net/{t}").Where(File.Exists)
+            .SelectMany(t => File.ReadAllLines(t).Where(l => l.Split(' ').Contains(inode, StringComparer.Ordinal)).Select(l => $"{Path.GetFileName(t)} {l.Trim()}"))
+            .FirstOrDefault()) ?? socket;
+    }
+
+    private static IEnumerable<string> ProcessesIn(IReadOnlySet<ulong> inodes)
+    {
+        foreach (var process in Entries("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(process), CultureInfo.InvariantCulture, out var pid) || pid == Environment.ProcessId)
+                continue;
+            var inode = NetworkNamespace.InodeOf($"{process}/ns/net");
+            if (inodes.Contains(inode))
+                yield return $"process {pid} ({Name(process)}) is in net:[{inode}]";
+        }
+    }
+
+    private static string Name(string process)
+    {
+        try
+        {
+            return File.ReadAllText($"{process}/comm").Trim();
+        }
+        catch (IOException)
+        {
+            return "ended";
+        }
+    }
+
+    private static string[] Entries(string folder, bool files = false)
+    {
+        try
+        {
+            return files ? Directory.GetFiles(folder) : Directory.GetDirectories(folder);
+        }
+        catch (IOException)
+        {
+            return [];
+        }
+    }
+}

@@ -1,0 +1,66 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Conformance.Linux.Netlink;
+
+/// <summary>One message that the kernel sent.</summary>
+public sealed record NetlinkMessage(ushort Type, NetlinkFlags Flags, uint Sequence, ReadOnlyMemory<byte> Payload)
+{
+    /// <summary>The fixed part at the head of the payload.</summary>
+    public T Fixed<T>() where T : unmanaged => MemoryMarshal.Read<T>(Payload.Span);
+
+    /// <summary>The attributes behind a fixed part of the given length.</summary>
+    public NetlinkAttributes Attributes(int fixedLength) => new(Payload[((fixedLength + 3) & ~3)..]);
+}
+
+/// <summary>The attributes of a message or of a nest. An attribute that occurs twice is found by its first occurrence.</summary>
+public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
+{
+    private const ushort TypeMask = 0x3fff; // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+
+    public IEnumerable<(ushort Type, ReadOnlyMemory<byte> Value)> All()
+    {
+        var rest = bytes;
+        while (rest.Length >= 4)
+        {
+            var length = BinaryPrimitives.ReadUInt16LittleEndian(rest.Span);
+            if (length < 4 || length > rest.Length)
+                yield break;
+            yield return ((ushort)(BinaryPrimitives.ReadUInt16LittleEndian(rest.Span[2..]) & TypeMask), rest[4..length]);
+            rest = rest[Math.Min((length + 3) & ~3, rest.Length)..];
+        }
+    }
+
+    public ReadOnlyMemory<byte>? Find(ushort type)
+    {
+        // Without the iterator of All(): lists of ten thousand objects are read by this.
+        var rest = bytes;
+        while (rest.Length >= 4)
+        {
+            var length = BinaryPrimitives.ReadUInt16LittleEndian(rest.Span);
+            if (length < 4 || length > rest.Length)
+                return null;
+            if ((BinaryPrimitives.ReadUInt16LittleEndian(rest.Span[2..]) & TypeMask) == type)
+                return rest[4..length];
+            rest = rest[Math.Min((length + 3) & ~3, rest.Length)..];
+        }
+        return null;
+    }
+
+    /// <summary>The attributes inside a nest; empty when the nest is absent.</summary>
+    public NetlinkAttributes Nest(ushort type) => new(Find(type) ?? ReadOnlyMemory<byte>.Empty);
+
+    public uint? UInt32(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : null;
+
+    public uint? UInt32BigEndian(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32BigEndian(value.Span) : null;
+
+    public ushort? UInt16BigEndian(ushort type) => Find(type) is { Length: >= 2 } value ? BinaryPrimitives.ReadUInt16BigEndian(value.Span) : null;
+
+    public byte? Byte(ushort type) => Find(type) is { Length: >= 1 } value ? value.Span[0] : null;
+
+    public string? Text(ushort type) => Find(type) is { } value ? Encoding.UTF8.GetString(value.Span).TrimEnd('\0') : null;
+
+    public System.Net.IPAddress? Address(ushort type) =>
+        Find(type) is { Length: 4 or 16 } value ? new System.Net.IPAddress(value.Span) : null;
+}

@@ -1,0 +1,109 @@
+using System.Runtime.InteropServices;
+using Conformance.Linux.Interop;
+using Conformance.Linux.Namespaces;
+
+namespace Conformance.Linux.Sockets;
+
+/// <summary>One frame that a packet socket received.</summary>
+/// <param name="IsLeaving">True for frames that this host sends.</param>
+public readonly record struct ReceivedFrame(int CapturedLength, int WireLength, bool IsLeaving, DateTime Time);
+
+/// <summary>A raw AF_PACKET socket on one interface: every frame in both directions, with the kernel's time stamp. Source: packet(7).</summary>
+public sealed class PacketSocket : IDisposable
+{
+    private const ushort ETH_P_ALL = 3;
+    private const byte PACKET_OUTGOING = 4;
+    private const int SockaddrLength = 20; // struct sockaddr_ll
+    private const int ControlLength = 64;
+    private int _fd;
+
+    /// <exception cref="KernelException">No such interface, or CAP_NET_RAW is lacking.</exception>
+    public PacketSocket(NetworkNamespace ns, string device, int bufferBytes)
+    {
+        _fd = ns.Run(() => Open(ns, device, bufferBytes));
+    }
+
+    /// <summary>Takes the next frame without waiting; what does not fit into the buffer is cut.</summary>
+    public unsafe bool TryReceive(Span<byte> buffer, out ReceivedFrame frame)
+    {
+        frame = default;
+        fixed (byte* data = buffer)
+        {
+            var address = stackalloc byte[SockaddrLength];
+            var control = stackalloc byte[ControlLength];
+            var vector = new Libc.iovec { iov_base = data, iov_len = (nuint)buffer.Length };
+            var message = new Libc.msghdr
+            {
+                msg_name = address,
+                msg_namelen = SockaddrLength,
+                msg_iov = &vector,
+                msg_iovlen = 1,
+                msg_control = control,
+                msg_controllen = ControlLength,
+            };
+            var length = Libc.recvmsg(_fd, &message, Libc.MSG_DONTWAIT | Libc.MSG_TRUNC);
+            if (length < 0)
+                return false;
+            frame = new ReceivedFrame(
+                (int)Math.Min(length, buffer.Length), (int)length, address[10] == PACKET_OUTGOING, TimeOf(control, message.msg_controllen));
+            return true;
+        }
+    }
+
+    public unsafe bool Wait(TimeSpan timeout)
+    {
+        var poll = new Libc.pollfd { fd = _fd, events = Libc.POLLIN };
+        return Libc.poll(&poll, 1, (int)timeout.TotalMilliseconds) > 0;
+    }
+
+    /// <summary>Frames lost for want of buffer since the last call.</summary>
+    public unsafe long TakeDropped()
+    {
+        var statistics = stackalloc uint[2]; // struct tpacket_stats
+        uint size = 8;
+        return Libc.getsockopt(_fd, Libc.SOL_PACKET, Libc.PACKET_STATISTICS, statistics, &size) == 0 ? statistics[1] : 0;
+    }
+
+    public void Dispose()
+    {
+        var fd = Interlocked.Exchange(ref _fd, -1);
+        if (fd >= 0)
+            _ = Libc.close(fd);
+    }
+
+    /// <summary>The struct timespec in the SCM_TIMESTAMPNS control message, the only one that was asked for.</summary>
+    private static unsafe DateTime TimeOf(byte* control, nuint length)
+    {
+        const int headerLength = 16; // struct cmsghdr
+        if (length < headerLength + 16)
+            return DateTime.UtcNow;
+        var seconds = *(long*)(control + headerLength);
+        var nanoseconds = *(long*)(control + headerLength + 8);
+        return DateTime.UnixEpoch.AddTicks((seconds * TimeSpan.TicksPerSecond) + (nanoseconds / 100));
+    }
+
+    private static unsafe int Open(NetworkNamespace ns, string device, int bufferBytes)
+    {
+        var index = Libc.if_nametoindex(device);
+        if (index == 0)
+            throw KernelException.FromErrno($"find the interface {device} in {ns}");
+        // Protocol 0: nothing arrives before bind names the interface.
+        var fd = Libc.socket(Libc.AF_PACKET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            throw KernelException.FromErrno($"open a packet socket in {ns}");
+        var one = 1;
+        _ = Libc.setsockopt(fd, Libc.SOL_SOCKET, Libc.SO_RCVBUFFORCE, &bufferBytes, sizeof(int));
+        _ = Libc.setsockopt(fd, Libc.SOL_SOCKET, Libc.SO_TIMESTAMPNS, &one, sizeof(int));
+        var address = stackalloc byte[SockaddrLength];
+        new Span<byte>(address, SockaddrLength).Clear();
+        *(ushort*)address = Libc.AF_PACKET;
+        address[2] = 0;
+        address[3] = (byte)ETH_P_ALL; // network byte order
+        *(int*)(address + 4) = (int)index;
+        if (Libc.bind(fd, address, SockaddrLength) == 0)
+            return fd;
+        var failure = KernelException.FromErrno($"capture {device} in {ns}");
+        _ = Libc.close(fd);
+        throw failure;
+    }
+}
