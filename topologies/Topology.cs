@@ -1,13 +1,7 @@
 using System.Net;
+using Conformance.Linux;
 
 namespace Conformance.Topologies;
-
-public enum TransportProtocol
-{
-    Tcp,
-    Udp,
-    Sctp,
-}
 
 /// <summary>
 /// A switch: what its subnet is and what the interface on it is called in every node. It stands by itself, or it is a

@@ -1,9 +1,9 @@
 using System.Net;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -19,26 +19,26 @@ public sealed class By_hand : ArticleFixture
         var node = await ServeAsync(Lab, "web-a:8080");
 
         var here = await node.AskAsync($"{ClusterIP}:80");
-        here.ShouldBeAnsweredBy("web-a");
-        here.ShouldBeSeenByServerAs(ClusterIP);
+        await here.ShouldBeAnsweredByAsync("web-a");
+        await here.ShouldBeSeenByServerAsAsync(ClusterIP);
 
         await node.Ipvs.AddAsync(VirtualServer.Tcp($"{ClusterIP}:81").Masquerading("web-b:8080"));
         var elsewhere = await node.AskAsync($"{ClusterIP}:81");
-        elsewhere.ShouldTimeOut();
-        elsewhere.ShouldBeSeenAs(On("web-b").Arriving.Syn(from: ClusterIP, to: "web-b:8080"));
+        await elsewhere.ShouldTimeOutAsync();
+        await elsewhere.ShouldBeSeenAsAsync(On("web-b").Arriving.Syn(from: ClusterIP, to: "web-b:8080"));
     }
 
     [Test, Claim("BRIDGE-1")]
     public async Task Pods_of_one_node_reach_each_other_through_a_cluster_ip_only_where_bridged_frames_pass_iptables()
     {
         var node = await ServeAsync(Lab, "web-a:8080");
-        (await Lab["pod-a"].AskAsync($"{ClusterIP}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Lab["pod-a"].AskAsync($"{ClusterIP}:80")).ShouldBeAnsweredByAsync("web-a");
 
         await node.SetSysctlAsync("net.bridge.bridge-nf-call-iptables", "0");
 
         var flow = await Lab["pod-a"].AskAsync($"{ClusterIP}:80");
-        flow.ShouldTimeOut();
-        flow.ShouldBeSeenAs(
+        await flow.ShouldTimeOutAsync();
+        await flow.ShouldBeSeenAsAsync(
             On("web-a").Arriving.Syn(from: "pod-a", to: "web-a:8080"),
             On("pod-a").Arriving.SynAck(from: "web-a:8080", to: "pod-a"),
             On("pod-a").Leaving.Reset(from: "pod-a", to: "web-a:8080"));
@@ -50,8 +50,8 @@ public sealed class By_hand : ArticleFixture
         await ServeAsync(Lab, "web-b:8080");
         await Client.AddRouteAsync($"{ClusterIP}/32", via: Lab["node1"]);
         var bare = await Client.AskAsync($"{ClusterIP}:80");
-        bare.ShouldTimeOut();
-        bare.ShouldBeSeenAs(On("client").Arriving.SynAck(from: "web-b:8080", to: "client"));
+        await bare.ShouldTimeOutAsync();
+        await bare.ShouldBeSeenAsAsync(On("client").Arriving.SynAck(from: "web-b:8080", to: "client"));
 
         var overlay = Lab.Topology.Overlays[0] with { Masquerade = IPNetwork.Parse("10.244.0.0/16") };
         await using var flannel = await Lab.StartAsync(Lab.Topology with { Overlays = [overlay] });
@@ -60,8 +60,8 @@ public sealed class By_hand : ArticleFixture
         await flannel["client"].AddRouteAsync($"{ClusterIP}/32", via: flannel["node1"]);
         var hidden = await flannel["client"].AskAsync($"{ClusterIP}:80");
 
-        hidden.ShouldBeAnsweredBy("web-b");
-        hidden.ShouldBeSeenByServerAs("10.244.0.0");
+        await hidden.ShouldBeAnsweredByAsync("web-b");
+        await hidden.ShouldBeSeenByServerAsAsync("10.244.0.0");
     }
 
     /// <summary>The ClusterIP on node1, as kube-proxy has it: an address on kube-ipvs0 and a virtual server, but no rules.</summary>

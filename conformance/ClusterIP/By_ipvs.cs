@@ -1,9 +1,11 @@
 using System.Globalization;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Linux;
 using Conformance.Linux.Sysctls;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -26,15 +28,15 @@ public sealed class By_ipvs : ClusterFixture
     public async Task What_connection_tracking_is_told_to_ignore_is_not_masqueraded()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        (await Client.AskAsync($"node2:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node2");
+        await (await Client.AskAsync($"node2:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node2");
         var rule = string.Create(CultureInfo.InvariantCulture, $"PREROUTING -i eth0 -p tcp --dport {service.NodePort} -j CT --notrack");
         await Node2.RunAsync($"iptables -w -t raw -A {rule}");
         try
         {
             var flow = await Client.AskAsync($"node2:{service.NodePort}");
 
-            flow.ShouldNotBeAnswered();
-            flow.ShouldBeSeenAs(On("web-a").Arriving.Syn(from: "client", to: "web-a:8080"));
+            await flow.ShouldNotBeAnsweredAsync();
+            await flow.ShouldBeSeenAsAsync(On("web-a").Arriving.Syn(from: "client", to: "web-a:8080"));
         }
         finally
         {
@@ -46,8 +48,8 @@ public sealed class By_ipvs : ClusterFixture
     public async Task A_node_port_is_not_served_on_loopback()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        (await Node1.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Node1.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
-        (await Node1.AskAsync($"127.0.0.1:{service.NodePort}")).ShouldNotBeAnswered();
+        await (await Node1.AskAsync($"127.0.0.1:{service.NodePort}")).ShouldNotBeAnsweredAsync();
     }
 }

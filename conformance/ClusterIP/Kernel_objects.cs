@@ -1,11 +1,13 @@
 using System.Globalization;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sockets;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -28,7 +30,7 @@ public sealed class Kernel_objects : ClusterFixture
     [Test, Claim("K-4")]
     public async Task Kube_cluster_ip_holds_address_protocol_and_port()
     {
-        var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(80), new PortSpec(53, Protocol: "UDP")] });
+        var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(80), new PortSpec(53, Protocol: TransportProtocol.Udp)] });
 
         var set = await ListSetAsync("KUBE-CLUSTER-IP");
         set.ShouldContain("Type: hash:ip,port");
@@ -54,7 +56,7 @@ public sealed class Kernel_objects : ClusterFixture
 
         foreach (var node in Cluster.Nodes)
         {
-            (await Client.AskAsync($"{node.Name}:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            await (await Client.AskAsync($"{node.Name}:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
             ListeningSockets.Tcp(node.Namespace).ShouldNotContain(service.NodePort, node.Name);
             node.IpvsTable().VirtualServers.ShouldContain(s => s.EndPoint!.Equals(new System.Net.IPEndPoint(node.Address, service.NodePort)));
         }

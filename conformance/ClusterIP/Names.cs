@@ -1,6 +1,7 @@
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
 
 namespace Conformance.Suite.ClusterIP;

@@ -1,6 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -14,9 +16,9 @@ public sealed class The_api_server : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
         await ApplyAsync(service with { Endpoints = ["web-b"] });
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
 
         Cluster.Objects.Servers.Count.ShouldBe(Cluster.Nodes.Count, "one for each node");
         foreach (var server in Cluster.Objects.Servers)

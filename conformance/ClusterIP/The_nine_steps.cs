@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
+using Conformance.Traffic.Tracing;
 
 namespace Conformance.Suite.ClusterIP;
 
@@ -33,7 +35,7 @@ public sealed class The_nine_steps : ClusterFixture
         (await FromNodeAsync()).Path.ShouldContain("nat KUBE-SERVICES -> KUBE-MARK-MASQ");
         var pod = await FromPodAsync();
         pod.Path.ShouldNotContain("nat KUBE-SERVICES -> KUBE-MARK-MASQ");
-        pod.Flow.ShouldBeSeenByServerAs("pod-a");
+        await pod.Flow.ShouldBeSeenByServerAsAsync("pod-a");
     }
 
     [Test, Claim("F-3")]
@@ -86,7 +88,7 @@ public sealed class The_nine_steps : ClusterFixture
     {
         var marked = await FromOutsideAsync();
         marked.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING").ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> MARK", "nat KUBE-POSTROUTING -> MASQUERADE"]);
-        marked.Flow.ShouldBeSeenByServerAs("10.244.0.0");
+        await marked.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
         var entry = marked.Conntrack.ShouldHaveSingleItem();
         (entry.Original.Destination.ToString(), entry.Reply.Source.ToString(), entry.Reply.Destination.ToString()).ShouldBe(("10.108.113.237", "10.244.1.143", "10.244.0.0"), "both rewritings, in one entry");
         var pod = await FromPodAsync();
@@ -104,7 +106,7 @@ public sealed class The_nine_steps : ClusterFixture
     {
         var walk = await FromOutsideAsync();
 
-        var inner = walk.Flow.Story.Steps.FirstOrDefault(s => s.Captured is { Node: "node1", Device: "flannel.1", IsLeaving: true })?.Captured;
+        var inner = walk.Flow.ReadStory().Steps.FirstOrDefault(s => s.Captured is { Node: "node1", Device: "flannel.1", IsLeaving: true })?.Captured;
         inner.ShouldNotBeNull("node1 sends it through its overlay device");
         Lab.Wire.Packets().ShouldContain(p => p.Node == "node1" && p.Device == "eth0" && p.IsLeaving && p.Packet.DestinationPort == 8472
             && p.Packet.DestinationAddress!.Equals(Node2.Address) && p.Time >= inner.Time && (p.Time - inner.Time).TotalMilliseconds < 1000 && p.Packet.Payload.Length > 8
@@ -119,7 +121,7 @@ public sealed class The_nine_steps : ClusterFixture
         var walk = await RuleWalk.FollowAsync(Node1, 21071, port => Client.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
         walk.Path.TakeWhile(p => p.StartsWith("nat", StringComparison.Ordinal)).ShouldBe(["nat PREROUTING -> KUBE-SERVICES", "nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-NODE-PORT -> KUBE-MARK-MASQ", "nat KUBE-MARK-MASQ -> MARK"]);
-        walk.Flow.ShouldBeSeenByServerAs("10.244.0.0");
+        await walk.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
     }
 
     [Test, Claim("NP-6")]
@@ -130,7 +132,7 @@ public sealed class The_nine_steps : ClusterFixture
         var walk = await RuleWalk.FollowAsync(Node1, 21081, port => Node1.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
         walk.Path.ShouldContain("nat OUTPUT -> KUBE-SERVICES");
-        walk.Flow.ShouldBeAnsweredBy("web-b");
+        await walk.Flow.ShouldBeAnsweredByAsync("web-b");
     }
 
     private Task<RuleWalk> FromOutsideAsync() => WalkAsync(Client, 21000);
@@ -146,7 +148,7 @@ public sealed class The_nine_steps : ClusterFixture
         if (client == Client)
             await ReachableAsync(ArticleServices.MyNginx.ClusterIPs[0], via: Node1);
         var walk = await RuleWalk.FollowAsync(Node1, sourcePort, port => client.AskHttpAsync(ArticleServices.MyNginx.Target(), port));
-        walk.Flow.ShouldBeAnsweredBy("web-b");
+        await walk.Flow.ShouldBeAnsweredByAsync("web-b");
         return walk;
     })).Value;
 }

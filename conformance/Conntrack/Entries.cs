@@ -1,11 +1,12 @@
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Conntrack;
 
@@ -21,7 +22,7 @@ public sealed class Entries : ArticleFixture
     {
         await SetUpServiceWithSnatAsync("rs1:8080");
         var events = Director.ListenToConntrack();
-        (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
         events.Take().ShouldContain(e => e.Type == ConntrackEventType.New && e.Original.SourcePort == 35562, "the listener sees what happens");
 
         // The connection is over and its entry is there.
@@ -38,7 +39,7 @@ public sealed class Entries : ArticleFixture
 
         var listening = Director.Command("timeout", "2", "conntrack", "-E").TryAsync();
         for (var port = 40000; !listening.IsCompleted; port++)
-            (await Client.AskAsync(Service, sourcePort: port)).ShouldBeAnsweredBy("rs1");
+            await (await Client.AskAsync(Service, sourcePort: port)).ShouldBeAnsweredByAsync("rs1");
         (await listening).ExitCode.ShouldBe(124);
         (await listening).StandardOutput.ShouldContain("[NEW]", Case.Sensitive, "what happens is an event, and says so");
         (await listening).StandardOutput.ShouldContain("dst=10.10.0.1");
@@ -47,7 +48,7 @@ public sealed class Entries : ArticleFixture
     [Test, Claim("CT-3")]
     public async Task The_director_s_entry_has_client_to_virtual_and_real_server_to_director()
     {
-        await Rs1.StopServingAsync(Topologies.TransportProtocol.Tcp, 8080);
+        await Rs1.StopServingAsync(TransportProtocol.Tcp, 8080);
         await Rs1.StartNginxAsync(8080);
         await SetUpServiceWithSnatAsync("rs1:8080");
 
@@ -67,8 +68,8 @@ public sealed class Entries : ArticleFixture
 
         var flow = await Client.AskAsync(Service, sourcePort: 35562);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenAs(
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenAsAsync(
             On("director").Arriving.SynAck(from: "rs1:8080", to: "192.168.113.101:35562"),
             On("director").Leaving.SynAck(from: Service, to: "192.168.113.102:35562"));
     }
@@ -78,7 +79,7 @@ public sealed class Entries : ArticleFixture
     {
         await SetUpServiceWithSnatAsync("rs1:8080");
         await using var flow = await Client.ConnectAsync(Service);
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
 
         var entry = Director.Conntrack().ShouldHaveSingleItem();
         entry.NetworkProtocol.ShouldBe("ipv4");
@@ -100,12 +101,12 @@ public sealed class Entries : ArticleFixture
 
         await using (var closedByClient = await Client.ConnectAsync(Service, sourcePort: 35562))
         {
-            closedByClient.ShouldBeAnsweredBy("rs1");
+            await closedByClient.ShouldBeAnsweredByAsync("rs1");
             await closedByClient.CloseAsync();
         }
         await using (var closedByServer = await Client.ConnectAsync(Service, sourcePort: 35563))
         {
-            closedByServer.ShouldBeAnsweredBy("rs1");
+            await closedByServer.ShouldBeAnsweredByAsync("rs1");
             await closedByServer.CloseByServerAsync();
         }
 
@@ -122,9 +123,9 @@ public sealed class Entries : ArticleFixture
         await Client.Iptables.AddAsync(s_trackingOn);
         await Rs1.Iptables.AddAsync(("filter", "-A INPUT -p udp --dport 9999 -j DROP"));
 
-        (await Client.AskUdpAsync("rs1:8080", sourcePort: 40001)).ShouldBeAnsweredBy("rs1");
-        (await Client.AskUdpAsync("rs1:9999", sourcePort: 40002)).ShouldBeMetWithSilence();
-        (await Client.AskAsync("rs1:8080", sourcePort: 40003)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskUdpAsync("rs1:8080", sourcePort: 40001)).ShouldBeAnsweredByAsync("rs1");
+        await (await Client.AskUdpAsync("rs1:9999", sourcePort: 40002)).ShouldBeMetWithSilenceAsync();
+        await (await Client.AskAsync("rs1:8080", sourcePort: 40003)).ShouldBeAnsweredByAsync("rs1");
 
         var answered = Of(Client, 40001);
         answered.IsUnreplied.ShouldBeFalse();
@@ -140,13 +141,13 @@ public sealed class Entries : ArticleFixture
     {
         await SetUpServiceWithSnatAsync("rs1:8080");
 
-        (await Client.AskAsync(Service, sourcePort: 35561)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35561)).ShouldBeAnsweredByAsync("rs1");
         Client.Conntrack().ShouldBeEmpty();
         Director.Conntrack().ShouldContain(e => e.Original.SourcePort == 35561);
 
         await Client.Iptables.AddAsync(s_trackingOn);
 
-        (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
         var entry = Of(Client, 35562);
         entry.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
         entry.Reply.ToString().ShouldBe("src=10.10.0.1 dst=192.168.113.102 sport=8410 dport=35562", "the client's own machine rewrites nothing");

@@ -1,7 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
+using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Conntrack;
 
@@ -20,15 +21,15 @@ public sealed class Router : ConformanceFixture
 
         foreach (var flow in new[] { first, second })
         {
-            flow.ShouldBeAnsweredBy("client");
-            flow.ShouldBeSeenByServerAs("director");
+            await flow.ShouldBeAnsweredByAsync("client");
+            await flow.ShouldBeSeenByServerAsAsync("director");
         }
         first.Answer!.SeenPeer.ShouldNotBe(second.Answer!.SeenPeer, "both are open, and only the router's port tells them apart");
-        first.ShouldBeSeenAs(
+        await first.ShouldBeSeenAsAsync(
             On("director").Leaving.Syn(from: "192.168.113.101", to: "client:80"),
             On("director").Arriving.SynAck(from: "client:80", to: "192.168.113.101"),
             On("director").Leaving.SynAck(from: "client:80", to: "rs1:40000"),
             On("rs1").Arriving.SynAck(from: "client:80", to: "rs1:40000"));
-        second.ShouldBeSeenAs(On("rs2").Arriving.SynAck(from: "client:80", to: "rs2:40000"));
+        await second.ShouldBeSeenAsAsync(On("rs2").Arriving.SynAck(from: "client:80", to: "rs2:40000"));
     }
 }

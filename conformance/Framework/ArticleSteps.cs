@@ -1,6 +1,7 @@
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Features;
+using Conformance.Traffic;
 
 namespace Conformance.Suite;
 
@@ -59,6 +60,6 @@ public abstract class ArticleFixture : ConformanceFixture
     {
         var counters = await node.Iptables.CountersAsync();
         return [.. new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }
-            .Where(chain => counters.Any(c => c.Packets > 0 && c.Rule.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
+            .Where(chain => counters.Any(c => c.Packets > 0 && c.Text.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
     }
 }

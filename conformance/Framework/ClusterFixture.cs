@@ -1,16 +1,18 @@
 using System.Globalization;
 using System.Net;
 using Allure.NUnit;
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 

@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
 using System.Globalization;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Topologies;
 
@@ -54,7 +56,7 @@ internal static class ArticleServices
     internal static ServiceSpec MyService { get; } = new("my-service") { Type = "NodePort", ClusterIPs = ["10.111.174.22"], Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)], Endpoints = ["web-b"] };
 
     /// <summary>The cluster's DNS.</summary>
-    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"], Ports = [new PortSpec(53, TargetPort: 53, Protocol: "UDP"), new PortSpec(53, TargetPort: 53)], Endpoints = ["web-a", "web-c"] };
+    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"], Ports = [new PortSpec(53, TargetPort: 53, Protocol: TransportProtocol.Udp), new PortSpec(53, TargetPort: 53)], Endpoints = ["web-a", "web-c"] };
 
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
@@ -168,7 +170,7 @@ internal static class Clusters
             {
                 Name = $"{kind.Name}-{text}",
                 ClusterIPs = [$"10.96.0.{100 + number}", $"fd00:10:96:ffff::{text}"],
-                Ports = [new PortSpec(80, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number), new PortSpec(80, Protocol: "UDP", NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number)],
+                Ports = [new PortSpec(80, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number), new PortSpec(80, Protocol: TransportProtocol.Udp, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number)],
                 LoadBalancerIPs = kind.Type == "LoadBalancer" ? outside : [],
                 ExternalIPs = kind.Type == "ClusterIP" ? outside : [],
                 ExternalTrafficPolicy = policy,

@@ -1,7 +1,7 @@
 using Allure.NUnit;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -45,7 +45,7 @@ public abstract class ConformanceFixture
             await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
             if (_lab.Wire.Dropped > 0)
                 throw new InvalidOperationException($"{_lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
-            if (_lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Answer is not null && f.Story.Steps.Count == 0) is { } unseen)
+            if (_lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Answer is not null && f.ReadStory().Steps.Count == 0) is { } unseen)
                 throw new InvalidOperationException($"No capture saw a packet of a flow that was answered: {unseen}");
         }
         finally

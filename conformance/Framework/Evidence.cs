@@ -1,12 +1,11 @@
 using System.Collections.Concurrent;
 using Allure.Net.Commons;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Labs;
 using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Traffic;
 using NUnit.Framework.Interfaces;
 
 namespace Conformance.Suite;
@@ -60,7 +59,7 @@ internal sealed record Evidence(
             tables.AddRange(cluster.Started.Select(proxy => new TableRecord(proxy.Node.Name, "what the proxy said", proxy.Log)));
         }
         // Before its first flow a test of a slow proxy waits for minutes, in which everybody else's packets pass.
-        var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since) : flows.SelectMany(f => f.Story.Steps).Select(s => s.Captured);
+        var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since) : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
         Keep(test, new Evidence(implementation, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
     }
 
@@ -80,9 +79,9 @@ internal sealed record Evidence(
 
     private static FlowRecord FlowOf(Flow flow)
     {
-        var packets = flow.Story.Steps;
+        var packets = flow.ReadStory().Steps;
         return new FlowRecord(
-            flow.From.Name, flow.ProtocolName, flow.Local.ToString(), flow.Target.ToString(),
+            flow.From.Name, flow.Protocol.Name(), flow.Local.ToString(), flow.Target.ToString(),
             flow.Outcome.ToString(), flow.Answer?.ToString(),
             [.. packets.Select(p => new PacketRecord(
                 Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),

@@ -1,4 +1,4 @@
-using Conformance.Harness.Proxies;
+using Conformance.Clusters;
 
 namespace Conformance.Suite;
 

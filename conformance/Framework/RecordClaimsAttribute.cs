@@ -1,7 +1,8 @@
 using System.Diagnostics;
-using Conformance.Harness;
+using Conformance.Labs;
 using Conformance.Linux.Features;
 using Conformance.Reports;
+using Conformance.Traffic;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 

@@ -1,7 +1,5 @@
 using System.Text.Json;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
 using Conformance.Linux.Namespaces;
 using NUnit.Framework.Internal;
 
@@ -16,7 +14,7 @@ public sealed class SuiteSetUp
     {
         // Finds the iptables that works, and so loads its modules: without them no kernel tells which matches it has.
         await Toolbox.PrepareAsync();
-        Flow.CurrentScope = () => TestExecutionContext.CurrentContext.CurrentTest?.Id ?? "";
+        Lab.CurrentScope = () => TestExecutionContext.CurrentContext.CurrentTest?.Id ?? "";
         // Allure's own way to say where its results go: a configuration file, named in the environment.
         const string variable = "ALLURE_CONFIG";
         if (Environment.GetEnvironmentVariable(variable) is { Length: > 0 })

@@ -1,9 +1,9 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvs;
 
@@ -33,8 +33,8 @@ public sealed class Forwarding_methods : ArticleFixture
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenByServerAs("client");
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenByServerAsAsync("client");
         Director.Spec.Interfaces.ShouldNotContain(i => i.Network.Subnet.Contains(Rs1.Address), "the director is in no network of the real server");
         Director.Spec.Interfaces.ShouldNotContain(i => i.Address.Equals(Rs1.Spec.Gateway), "the real server's gateway is not the director");
     }
@@ -47,11 +47,11 @@ public sealed class Forwarding_methods : ArticleFixture
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldTimeOut();
-        flow.ShouldBeSeenAs(
+        await flow.ShouldTimeOutAsync();
+        await flow.ShouldBeSeenAsAsync(
             On("rs1").Leaving.SynAck(from: "rs1:8080", to: "client"),
             On("client").Arriving.SynAck(from: "rs1:8080", to: "client"));
-        flow.ShouldNotBeSeen(On("director").SynAck());
+        await flow.ShouldNotBeSeenAsync(On("director").SynAck());
     }
 
     [Test, Claim("VS-16")]

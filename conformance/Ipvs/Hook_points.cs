@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvs;
 
@@ -15,7 +15,7 @@ public sealed class Hook_points : ArticleFixture
         await SetUpServiceAsync("rs1:8080");
         await CountChainsAsync(Director);
 
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
 
         (await ChainsPassedAsync(Director, "request")).ShouldBe(["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]);
         (await ChainsPassedAsync(Director, "reply")).ShouldBe(["PREROUTING", "FORWARD", "POSTROUTING"]);
@@ -25,12 +25,12 @@ public sealed class Hook_points : ArticleFixture
     public async Task What_filter_input_drops_never_reaches_ipvs()
     {
         await SetUpServiceAsync("rs1:8080");
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
         await Director.Iptables.AddAsync(("filter", "-A INPUT -p tcp --dport 8410 -m comment --comment input -j DROP"));
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldBeMetWithSilence();
+        await flow.ShouldBeMetWithSilenceAsync();
         (await Director.Iptables.PacketsAsync("input")).ShouldBePositive();
         Director.IpvsConnections().ShouldNotContain(c => c.Client.Port == flow.Local.Port);
     }
@@ -44,8 +44,8 @@ public sealed class Hook_points : ArticleFixture
 
         var flow = await Director.AskAsync(Service);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenAs(On("rs1").Arriving.Syn(to: "rs1:8080"));
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(to: "rs1:8080"));
     }
 
     [Test, Claim("VS-3")]
@@ -56,9 +56,9 @@ public sealed class Hook_points : ArticleFixture
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldBeMetWithSilence();
-        flow.ShouldBeSeenAs(On("director").Arriving.Syn(to: Service));
-        flow.ShouldNotBeSeen(On("director").Leaving.Syn());
+        await flow.ShouldBeMetWithSilenceAsync();
+        await flow.ShouldBeSeenAsAsync(On("director").Arriving.Syn(to: Service));
+        await flow.ShouldNotBeSeenAsync(On("director").Leaving.Syn());
         (await Director.Iptables.PacketsAsync("output")).ShouldBePositive("IPVS sends what it has rewritten through LOCAL_OUT");
     }
 
@@ -66,15 +66,15 @@ public sealed class Hook_points : ArticleFixture
     public async Task Without_a_local_virtual_address_the_packet_never_reaches_ipvs()
     {
         await SetUpServiceAsync("rs1:8080");
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
 
         await Director.DeleteAddressAsync($"{Vip}/24");
         var without = await Client.AskAsync(Service);
-        without.ShouldMeetIcmp(type: 3, code: 0, by: "director");
-        without.ShouldNotBeSeen(On("rs1").Syn());
+        await without.ShouldMeetIcmpAsync(type: 3, code: 0, by: "director");
+        await without.ShouldNotBeSeenAsync(On("rs1").Syn());
 
         await Director.AddAddressAsync($"{Vip}/24");
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
     }
 
     [Test, Claim("VS-4")]
@@ -86,6 +86,6 @@ public sealed class Hook_points : ArticleFixture
         await Director.RunAsync($"ip route add local {Vip}/32 dev lo");
 
         Director.Route.Addresses().ShouldNotContain(a => a.Address.ToString() == Vip);
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
     }
 }

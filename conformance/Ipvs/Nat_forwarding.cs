@@ -1,11 +1,12 @@
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sockets;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvs;
 
@@ -18,7 +19,7 @@ public sealed class Nat_forwarding : ArticleFixture
     {
         await SetUpServiceAsync("rs1:8080");
 
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
 
         ListeningSockets.Tcp(Director.Namespace).ShouldBeEmpty();
     }
@@ -30,12 +31,12 @@ public sealed class Nat_forwarding : ArticleFixture
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenAs(
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenAsAsync(
             On("director").Arriving.Syn(from: "client", to: Service),
             On("director").Leaving.Syn(from: "client", to: "rs1:8080"),
             On("rs1").Arriving.Syn(from: "client", to: "rs1:8080"));
-        flow.ShouldNotBeSeen(On("rs1").Syn(to: Service));
+        await flow.ShouldNotBeSeenAsync(On("rs1").Syn(to: Service));
     }
 
     [Test, Claim("VS-6")]
@@ -45,8 +46,8 @@ public sealed class Nat_forwarding : ArticleFixture
 
         var flow = await Client.AskAsync(Service, sourcePort: 35562);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenByServerAs("192.168.113.102:35562");
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenByServerAsAsync("192.168.113.102:35562");
     }
 
     [Test, Claim("VS-9")]
@@ -56,15 +57,15 @@ public sealed class Nat_forwarding : ArticleFixture
 
         var flow = await Client.AskAsync(Service);
 
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenAs(
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenAsAsync(
             On("rs1").Leaving.SynAck(from: "rs1:8080", to: "client"),
             On("director").Arriving.SynAck(from: "rs1:8080", to: "client"),
             On("director").Leaving.SynAck(from: Service, to: "client"),
             On("client").Arriving.SynAck(from: Service, to: "client"));
-        flow.ShouldNotBeSeen(On("rs1").SynAck(from: "director"));
+        await flow.ShouldNotBeSeenAsync(On("rs1").SynAck(from: "director"));
         var directorsMac = Director.Route.Links().Single(l => l.Name == "ens34").Address;
-        flow.Story.Steps.First(s => s.Captured is { Node: "rs1", IsLeaving: true }).Packet.DestinationMac
+        flow.ReadStory().Steps.First(s => s.Captured is { Node: "rs1", IsLeaving: true }).Packet.DestinationMac
             .ShouldBe(directorsMac, "the reply is addressed to the client and only carried to the director");
     }
 
@@ -75,7 +76,7 @@ public sealed class Nat_forwarding : ArticleFixture
         await SetUpServiceAsync("rs1:8080");
 
         await using var flow = await Client.ConnectAsync(Service);
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ExchangeAsync(bytes);
 
         var stats = await Eventually.Async("the kernel has counted the connection", () => IpvsStats.Read(Director.Namespace), s => s.Connections == 1 && s.BytesOut > bytes);

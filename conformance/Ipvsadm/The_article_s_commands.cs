@@ -1,10 +1,10 @@
 using System.Text.RegularExpressions;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvsadm;
 
@@ -36,7 +36,7 @@ public sealed partial class The_article_s_commands : ArticleFixture
         Director.Route.Addresses().ShouldContain(a => a.LinkIndex == device && a.Address.ToString() == Vip && a.PrefixLength == 24);
         Director.Route.Routes().ShouldContain(r => r.LinkIndex == device && r.Gateway == null && r.Destination.ToString() == "10.10.0.0/24");
         await Client.AddRouteAsync("10.10.0.0/16", via: Director);
-        (await Client.PingAsync(Vip)).ShouldBeAnswered();
+        await (await Client.PingAsync(Vip)).ShouldBeAnsweredAsync();
     }
 
     [Test, Claim("ADM-3")]
@@ -75,13 +75,13 @@ public sealed partial class The_article_s_commands : ArticleFixture
     {
         await SetUpServiceWithSnatAsync("rs1:8080");
         await Client.DeleteRouteAsync("10.10.0.0/16");
-        (await Client.AskAsync(Service)).ShouldNotLeaveTheClient();
+        await (await Client.AskAsync(Service)).ShouldNotLeaveTheClientAsync();
 
         await RunAsInTheArticleAsync(Client, "route add -net 10.10.0.0/16 gw 192.168.113.101");
 
         var flow = await Client.AskAsync(Service);
-        flow.ShouldBeAnsweredBy("rs1");
-        flow.ShouldBeSeenAs(On("director").Arriving.Syn(from: "client", to: Service));
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ShouldBeSeenAsAsync(On("director").Arriving.Syn(from: "client", to: Service));
     }
 
     private static string[] Words(string line) => line.Split(' ', StringSplitOptions.RemoveEmptyEntries);

@@ -1,9 +1,11 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Sysctls;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.KubeProxy;
 
@@ -22,11 +24,11 @@ public sealed class Altered_nodes : ClusterFixture
     public async Task An_input_policy_of_drop_drops_what_is_for_node_ports()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
         await Node1.RunAsync("iptables -w -P INPUT DROP");
         try
         {
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeMetWithSilence();
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeMetWithSilenceAsync();
         }
         finally
         {
@@ -37,8 +39,8 @@ public sealed class Altered_nodes : ClusterFixture
     [Test, Claim("KP-15")]
     public async Task An_external_ip_that_is_another_node_s_address_cuts_this_node_off_from_it()
     {
-        Node2.Serve(Topologies.TransportProtocol.Tcp, 7115);
-        (await Node1.AskAsync("node2:7115")).ShouldBeAnsweredBy("node2");
+        Node2.Serve(TransportProtocol.Tcp, 7115);
+        await (await Node1.AskAsync("node2:7115")).ShouldBeAnsweredByAsync("node2");
         var service = NewService("web-a") with { ExternalIPs = [Node2.Address.ToString()] };
 
         // Not waited for by the canary: it is cut off too.
@@ -46,7 +48,7 @@ public sealed class Altered_nodes : ClusterFixture
         try
         {
             await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7115"), answers => !answers);
-            (await Client.AskAsync("node2:7115")).ShouldBeAnsweredBy("node2"); // the node that has the address is not locked out of it
+            await (await Client.AskAsync("node2:7115")).ShouldBeAnsweredByAsync("node2"); // the node that has the address is not locked out of it
         }
         finally
         {
@@ -59,7 +61,7 @@ public sealed class Altered_nodes : ClusterFixture
     public async Task A_load_balancer_s_address_that_is_a_node_s_is_dead_through_that_node()
     {
         var service = WithNodePort(NewService("web-a") with { LoadBalancerIPs = [Node2.Address.ToString()] }, "LoadBalancer");
-        Node2.Serve(Topologies.TransportProtocol.Tcp, 7129);
+        Node2.Serve(TransportProtocol.Tcp, 7129);
         Cluster.Put(service); // not waited for by the canary: node1 is cut off
         try
         {
@@ -67,7 +69,7 @@ public sealed class Altered_nodes : ClusterFixture
             await ProgrammedAsync("pods of node1 are served", () => AnswersAsync(PodA, "node2:80"), answers => answers);
             await ProgrammedAsync("node2 serves it too", () => Task.FromResult(Node2.IpvsTable()), table => table.VirtualServers.Any(s => s.EndPoint!.ToString() == $"{Node2.Address}:80"));
 
-            (await Client.AskAsync("node2:80")).ShouldNotBeAnswered();
+            await (await Client.AskAsync("node2:80")).ShouldNotBeAnsweredAsync();
         }
         finally
         {
@@ -86,12 +88,12 @@ public sealed class Altered_nodes : ClusterFixture
         try
         {
             await SetArpAsync("0", "0"); // a proxy may have set them itself
-            (await AskAfreshAsync()).ShouldBeAnsweredBy("web-a");
+            await (await AskAfreshAsync()).ShouldBeAnsweredByAsync("web-a");
 
             await SetArpAsync("1", "2"); // what --ipvs-strict-arp sets
-            (await AskAfreshAsync()).ShouldNotBeAnswered();
+            await (await AskAfreshAsync()).ShouldNotBeAnsweredAsync();
 
-            (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a"); // inside nothing has changed
+            await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a"); // inside nothing has changed
         }
         finally
         {
@@ -111,7 +113,7 @@ public sealed class Altered_nodes : ClusterFixture
             }
         }
 
-        async Task<Harness.Traffic.Flow> AskAfreshAsync()
+        async Task<Flow> AskAfreshAsync()
         {
             await Client.RunAsync("ip neighbour flush dev eth0");
             return await Client.AskAsync($"{address}:80");
@@ -121,6 +123,6 @@ public sealed class Altered_nodes : ClusterFixture
     private static Task<bool> AnswersAsync(Node from, string target)
     {
         var remote = from.Lab.Resolve(target);
-        return Harness.Proxies.Cluster.AnswersAsync(from, remote.Address.ToString(), remote.Port);
+        return Cluster.AnswersAsync(from, remote.Address.ToString(), remote.Port);
     }
 }

@@ -1,11 +1,12 @@
 using System.Globalization;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sysctls;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.KubeProxy;
 
@@ -20,7 +21,7 @@ public sealed class Layout_and_faults : ClusterFixture
         var ported = await ApplyAsync(WithNodePort(NewService("web-a")));
         var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(ported.NodePort)] });
 
-        (await PodA.AskAsync(service.Target(ported.NodePort))).ShouldBeSeenByServerAs("10.244.0.0");
+        await (await PodA.AskAsync(service.Target(ported.NodePort))).ShouldBeSeenByServerAsAsync("10.244.0.0");
     }
 
     [Test, Claim("KP-2")]
@@ -30,7 +31,7 @@ public sealed class Layout_and_faults : ClusterFixture
 
         VirtualServerAt(string.Create(CultureInfo.InvariantCulture, $"{Node1.Address}:{service.NodePort}")).RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
         var flow = await Client.AskAsync($"node1:{service.NodePort}");
-        flow.ShouldBeSeenAs(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080")); // it gets there, unmasqueraded, and cannot be answered
+        await flow.ShouldBeSeenAsAsync(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080")); // it gets there, unmasqueraded, and cannot be answered
     }
 
     [Test, Claim("KP-3")]
@@ -38,7 +39,7 @@ public sealed class Layout_and_faults : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { InternalTrafficPolicy = "Local" }));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("KP-4")]
@@ -47,7 +48,7 @@ public sealed class Layout_and_faults : ClusterFixture
         var service = NewService("web-a");
         await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ["0.0.0.0/0"] });
 
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilenceAsync();
     }
 
     [Test, Claim("KP-5")]
@@ -56,7 +57,7 @@ public sealed class Layout_and_faults : ClusterFixture
         Demand(ProxyFeature.CurrentChains);
         var service = await ApplyAsync(NewService("web-a"));
 
-        (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1))).ShouldMeetIcmp(type: 3, code: 3, by: "node1");
+        await (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1))).ShouldMeetIcmpAsync(type: 3, code: 3, by: "node1");
     }
 
     [Test, Claim("KP-6")]
@@ -66,7 +67,7 @@ public sealed class Layout_and_faults : ClusterFixture
         var address = NeighbourAddress(service, first: 200);
         await ApplyAsync(service with { ExternalIPs = [address] });
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("KP-7")]
@@ -84,7 +85,7 @@ public sealed class Layout_and_faults : ClusterFixture
         var service = await ApplyAsync(NewService("web-a", "web-b"));
         await using var first = await PodA.ConnectAsync(service.Target());
         await using var second = await PodA.ConnectAsync(service.Target());
-        first.ShouldBeAnswered();
+        await first.ShouldBeAnsweredAsync();
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
@@ -119,19 +120,19 @@ public sealed class Layout_and_faults : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
         await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
-        flow.ShouldBeAnsweredBy("web-a");
+        await flow.ShouldBeAnsweredByAsync("web-a");
 
         await DeleteAsync(service);
 
         await flow.ShouldCarryNothingAsync();
-        flow.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"node1:{service.NodePort}", to: "client"));
+        await flow.ShouldBeSeenAsAsync(On("client").Arriving.Reset(from: $"node1:{service.NodePort}", to: "client"));
     }
 
     [Test, Claim("KP-12")]
     public async Task Node_ports_of_sctp_stand_in_a_set_with_the_node_s_addresses()
     {
         var service = WithNodePort(NewService("web-b"));
-        await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = "SCTP" }] });
+        await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = TransportProtocol.Sctp }] });
 
         var set = await ListSetAsync("KUBE-NODE-PORT-SCTP-HASH");
         set.ShouldContain("Type: hash:ip,port");

@@ -1,10 +1,10 @@
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.KubeProxy;
 
@@ -28,8 +28,8 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
         await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 20107);
         await using var second = await Client.ConnectAsync($"{OtherVip}:80", sourcePort: 20107);
-        first.ShouldBeAnsweredBy("rs1");
-        second.ShouldBeAnsweredBy("rs1");
+        await first.ShouldBeAnsweredByAsync("rs1");
+        await second.ShouldBeAnsweredByAsync("rs1");
         second.Answer!.SeenPeer.Port.ShouldNotBe(first.Answer!.SeenPeer.Port, "connection tracking keeps them apart towards the real server");
 
         await second.ExchangeAsync(100);
@@ -42,11 +42,11 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
         await using var silent = await ConnectAndRemoveAsync(expireNodest: "0");
         await silent.ShouldCarryNothingAsync();
-        silent.ShouldNotBeSeen(On("client").Arriving.Reset());
+        await silent.ShouldNotBeSeenAsync(On("client").Arriving.Reset());
 
         await using var reset = await ConnectAndRemoveAsync(expireNodest: "1");
         await reset.ShouldCarryNothingAsync();
-        reset.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
+        await reset.ShouldBeSeenAsAsync(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
     }
 
     [Test, Claim("KP-18")]
@@ -55,14 +55,14 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await ServeAsync(VirtualServer.Udp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "0");
         var first = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118);
-        first.ShouldBeAnswered();
+        await first.ShouldBeAnsweredAsync();
         await RemoveAsync("-u", first.Answer!.Server);
 
-        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118)).ShouldBeMetWithSilence();
+        await (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118)).ShouldBeMetWithSilenceAsync();
 
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "1");
         var again = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118);
-        again.ShouldBeAnsweredBy(first.Answer.Server == "rs1" ? "rs2" : "rs1");
+        await again.ShouldBeAnsweredByAsync(first.Answer.Server == "rs1" ? "rs2" : "rs1");
     }
 
     [Test, Claim("KP-19")]
@@ -73,15 +73,15 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         foreach (var server in new[] { Rs1, Rs2 })
             await Director.RunAsync($"ipvsadm -a -t {Vip}:80 -r {server.Address}:8080 -m");
         var first = await Client.AskAsync($"{Vip}:80");
-        first.ShouldBeAnswered();
+        await first.ShouldBeAnsweredAsync();
         var chosen = first.Answer!.Server;
         await Director.RunAsync($"ipvsadm -e -t {Vip}:80 -r {Lab[chosen].Address}:8080 -m -w 0");
 
         await Director.SetSysctlAsync("net.ipv4.vs.expire_quiescent_template", "0");
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy(chosen);
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync(chosen);
 
         await Director.SetSysctlAsync("net.ipv4.vs.expire_quiescent_template", "1");
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy(chosen == "rs1" ? "rs2" : "rs1");
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync(chosen == "rs1" ? "rs2" : "rs1");
     }
 
     [Test, Claim("KP-20")]
@@ -90,12 +90,12 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"));
         await Director.RunAsync("ipvsadm --set 2 0 0"); // 900 s by default, less than the keep-alives of Linux (kubernetes/kubernetes#84041)
         await using var flow = await Client.ConnectAsync($"{Vip}:80");
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
 
         await Eventually.Async("IPVS has forgotten the connection", Director.IpvsConnections, connections => connections.Count == 0);
 
         await flow.ShouldCarryNothingAsync();
-        flow.ShouldBeSeenAs(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
+        await flow.ShouldBeSeenAsAsync(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
     }
 
     private async Task ServeAsync(params VirtualServer[] servers)
@@ -104,11 +104,11 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await Director.Ipvs.AddAsync(servers);
     }
 
-    private async Task<Harness.Traffic.Flow> ConnectAndRemoveAsync(string expireNodest)
+    private async Task<Flow> ConnectAndRemoveAsync(string expireNodest)
     {
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", expireNodest);
         var flow = await Client.ConnectAsync($"{Vip}:80");
-        flow.ShouldBeAnswered();
+        await flow.ShouldBeAnsweredAsync();
         await RemoveAsync("-t", flow.Answer!.Server);
         return flow;
     }

@@ -1,8 +1,10 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.KubeProxy;
 
@@ -39,7 +41,7 @@ public sealed class Restarted_nodes : ClusterFixture
         await Cluster.RestartProxyAsync(Node1);
 
         VirtualServerAt(Foreign).RealServers.ShouldHaveSingleItem();
-        (await PodA.AskAsync(Foreign)).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(Foreign)).ShouldBeAnsweredByAsync("web-a");
         Node1.IpvsTable().VirtualServers.ShouldNotContain(s => s.EndPoint!.Address.ToString() == StaleAddress, "what nobody asks for goes");
     }
 
@@ -62,7 +64,7 @@ public sealed class Restarted_nodes : ClusterFixture
     {
         Demand(ProxyFeature.CleanUp);
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
         await Cluster.StopProxyAsync(Node1);
 
         await Cluster.Proxy.CleanUpAsync(Node1);

@@ -1,9 +1,10 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -17,7 +18,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async("web-b");
 
-        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("fd00:10:244::11");
+        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
     }
 
     [Test, Claim("SM-72")]
@@ -25,7 +26,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async("web-a");
 
-        (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-73")]
@@ -33,7 +34,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async("pod-b");
 
-        (await Lab["pod-b"].AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Lab["pod-b"].AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-74")]
@@ -41,7 +42,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(V6("web-b")));
 
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-75")]
@@ -49,7 +50,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(V6("web-a")) with { ExternalTrafficPolicy = "Local" });
 
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAs("fd00:113::50");
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAsync("fd00:113::50");
     }
 
     [Test, Claim("SM-76")]
@@ -57,7 +58,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await V6Async();
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-77")]
@@ -66,8 +67,8 @@ public sealed class Both_families : ClusterFixture
         var service = NewService("web-b");
         service = await ApplyAsync(OverBoth(service));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
-        (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80")).ShouldBeSeenByServerAs("fd00:10:244::11");
+        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("pod-a");
+        await (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80")).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
     }
 
     [Test, Claim("SM-78")]
@@ -75,7 +76,7 @@ public sealed class Both_families : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(V6("web-b")) with { ExternalTrafficPolicy = "Local" });
 
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeMetWithSilenceAsync();
     }
 
     [Test, Claim("SM-112")]
@@ -84,9 +85,9 @@ public sealed class Both_families : ClusterFixture
         var open = await LoadBalancerAsync("fd00:113::/64");
         var closed = await LoadBalancerAsync("2001:db8:ffff::/64");
 
-        (await Client.AskAsync($"[{await ReachableAsync(open.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeAnsweredBy("web-a");
-        (await Client.AskAsync($"[{await ReachableAsync(closed.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeMetWithSilence();
-        (await Client.AskAsync($"[fd00:113::101]:{closed.NodePort}")).ShouldBeAnsweredBy("web-a"); // ranges are the load balancer's
+        await (await Client.AskAsync($"[{await ReachableAsync(open.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"[{await ReachableAsync(closed.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeMetWithSilenceAsync();
+        await (await Client.AskAsync($"[fd00:113::101]:{closed.NodePort}")).ShouldBeAnsweredByAsync("web-a"); // ranges are the load balancer's
 
         async Task<ServiceSpec> LoadBalancerAsync(string range)
         {
@@ -99,22 +100,22 @@ public sealed class Both_families : ClusterFixture
     public async Task A_socket_of_the_node_cannot_be_reached_through_an_ipv6_cluster_ip()
     {
         var service = await V6Async("web-a");
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7119);
-        (await PodA.AskAsync("[fd00:113::101]:7119")).ShouldBeAnsweredBy("node1");
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        Node1.Serve(TransportProtocol.Tcp, 7119);
+        await (await PodA.AskAsync("[fd00:113::101]:7119")).ShouldBeAnsweredByAsync("node1");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
-        (await PodA.AskAsync(service.Target(7119))).ShouldNotBeAnswered();
+        await (await PodA.AskAsync(service.Target(7119))).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-120")]
     public async Task A_socket_of_the_node_cannot_be_reached_through_a_load_balancer_s_ipv6_address()
     {
         var address = await OutsideV6Async(isLoadBalancer: true, "web-a");
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7120);
-        (await Client.AskAsync("[fd00:113::101]:7120")).ShouldBeAnsweredBy("node1");
-        (await Client.AskAsync($"[{address}]:80")).ShouldBeAnsweredBy("web-a");
+        Node1.Serve(TransportProtocol.Tcp, 7120);
+        await (await Client.AskAsync("[fd00:113::101]:7120")).ShouldBeAnsweredByAsync("node1");
+        await (await Client.AskAsync($"[{address}]:80")).ShouldBeAnsweredByAsync("web-a");
 
-        (await Client.AskAsync($"[{address}]:7120")).ShouldNotBeAnswered();
+        await (await Client.AskAsync($"[{address}]:7120")).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-121")]
@@ -122,7 +123,7 @@ public sealed class Both_families : ClusterFixture
     {
         var address = await OutsideV6Async(isLoadBalancer: false, "web-b");
 
-        (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-122")]
@@ -130,29 +131,29 @@ public sealed class Both_families : ClusterFixture
     {
         var address = await OutsideV6Async(isLoadBalancer: true, "web-b");
 
-        (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"[{address}]:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-123")]
     public async Task Ipv6_datagrams_before_there_was_an_endpoint_do_not_keep_later_ones_from_it()
     {
-        var service = WithNodePort(V6("web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldNotBeAnswered();
+        var service = WithNodePort(V6("web-b") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });
+        await (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldNotBeAnsweredAsync();
 
         await ApplyAsync(service);
 
-        (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskUdpAsync($"[fd00:113::101]:{service.NodePort}", sourcePort: 20123)).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-124")]
     public async Task Ipv6_datagrams_reach_another_endpoint_when_theirs_is_removed()
     {
-        var service = await ApplyAsync(V6("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredBy("web-a");
+        var service = await ApplyAsync(V6("web-a") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });
+        await (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskUdpAsync(service.Target(), sourcePort: 20124)).ShouldBeAnsweredByAsync("web-b");
     }
 
     /// <summary>Makes a Service with an address for the outside, to which the client's way is node1.</summary>

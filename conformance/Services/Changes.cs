@@ -1,10 +1,12 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -16,7 +18,7 @@ public sealed class Changes : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
         await using var flow = await PodA.ConnectAsync(service.Target());
-        flow.ShouldBeAnsweredBy("web-a");
+        await flow.ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
@@ -30,7 +32,7 @@ public sealed class Changes : ClusterFixture
         var service = await ApplyAsync(NewService("web-a", "web-b"));
         await using var first = await PodA.ConnectAsync(service.Target());
         await using var second = await PodA.ConnectAsync(service.Target());
-        first.ShouldBeAnswered();
+        await first.ShouldBeAnsweredAsync();
         var remaining = first.Answer!.Server == "web-a" ? "web-b" : "web-a";
         await ApplyAsync(service with { Endpoints = [remaining] });
 
@@ -46,11 +48,11 @@ public sealed class Changes : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
         await using var flow = await PodA.ConnectAsync(service.Target());
-        flow.ShouldBeAnsweredBy("web-a");
+        await flow.ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Endpoints = [] });
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
         await flow.ExchangeAsync(1000);
     }
 
@@ -62,70 +64,70 @@ public sealed class Changes : ClusterFixture
         {
             var flow = await PodA.AskAsync(service.Target(), sourcePort: 20099);
 
-            flow.ShouldBeAnswered();
-            flow.Story.Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: Harness.Observation.TcpFlags.Syn }).ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
+            await flow.ShouldBeAnsweredAsync();
+            flow.ReadStory().Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: TcpFlags.Syn }).ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
         }
     }
 
     [Test, Claim("SM-57")]
     public async Task A_client_that_goes_on_with_datagrams_reaches_another_endpoint_when_its_own_is_removed()
     {
-        var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredBy("web-a");
+        var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });
+        await (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-58")]
     public async Task A_client_that_sent_datagrams_before_there_was_an_endpoint_reaches_it_from_the_same_port()
     {
-        var service = WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, Protocol: "UDP")] });
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).ShouldNotBeAnswered();
+        var service = WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });
+        await (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).ShouldNotBeAnsweredAsync();
         if (Has(ProxyFeature.Ipvs))
             Node1.Conntrack().ShouldContain(e => e.Original.SourcePort == 20058, "connection tracking remembers the way to nowhere");
 
         await ApplyAsync(service);
 
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20058)).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-59")]
     public async Task A_client_outside_that_goes_on_with_datagrams_to_a_node_port_reaches_another_endpoint()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: "UDP")] }));
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredBy("web-a");
+        var service = await ApplyAsync(WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] }));
+        await (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredByAsync("web-a");
         if (Has(ProxyFeature.Ipvs))
             Node1.IpvsConnections().ShouldContain(c => c.Client.Port == 20059, "the connection that must not be followed any more");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-60")]
     public async Task A_deleted_service_is_not_answered_any_more()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await DeleteAsync(service);
 
-        (await PodA.AskAsync(service.Target())).ShouldNotBeAnswered();
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldNotBeAnswered();
+        await (await PodA.AskAsync(service.Target())).ShouldNotBeAnsweredAsync();
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-61")]
     public async Task A_changed_port_is_served_and_the_old_one_refused()
     {
         var service = await ApplyAsync(NewService("web-a"));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Ports = [new PortSpec(8081)] });
 
-        (await PodA.AskAsync(service.Target(8081))).ShouldBeAnsweredBy("web-a");
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target(8081))).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-62")]
@@ -133,24 +135,24 @@ public sealed class Changes : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
         var withPort = WithNodePort(service);
-        (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldNotBeAnswered();
+        await (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldNotBeAnsweredAsync();
 
         await ApplyAsync(withPort);
-        (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service);
-        (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldNotBeAnswered();
+        await (await Client.AskAsync($"node1:{withPort.NodePort}")).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-63")]
     public async Task A_change_of_policy_takes_effect()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
 
         await ApplyAsync(service with { ExternalTrafficPolicy = "Local", Endpoints = ["web-a"] });
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("client");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
     }
 
     [Test, Claim("SM-64")]
@@ -159,8 +161,8 @@ public sealed class Changes : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
         await using var inside = await PodA.ConnectAsync(service.Target());
         await using var outside = await Client.ConnectAsync($"node1:{service.NodePort}");
-        inside.ShouldBeAnswered();
-        outside.ShouldBeAnswered();
+        await inside.ShouldBeAnsweredAsync();
+        await outside.ShouldBeAnsweredAsync();
 
         var other = NewService("web-a");
         await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)] }));
@@ -174,7 +176,7 @@ public sealed class Changes : ClusterFixture
     [Test, Claim("SM-65")]
     public async Task While_services_change_no_connection_to_another_is_lost_misrouted_or_unmasqueraded()
     {
-        Lab["web-b"].Serve(Topologies.TransportProtocol.Tcp, 9065); // by this port its packets are told from other tests'
+        Lab["web-b"].Serve(TransportProtocol.Tcp, 9065); // by this port its packets are told from other tests'
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, TargetPort: 9065)] }));
         var answers = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"node1:{service.NodePort}", 5), async () => // throws when one was not answered
         {
@@ -189,6 +191,6 @@ public sealed class Changes : ClusterFixture
         answers.Sum(a => a.Values.Sum()).ShouldBeGreaterThan(50);
         answers.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-b"]);
         // A late ACK or RST of a connection that was reset is invalid for connection tracking, and so never masqueraded: it opens nothing.
-        Lab.Wire.Packets().Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: Harness.Observation.TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        Lab.Wire.Packets().Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
 }

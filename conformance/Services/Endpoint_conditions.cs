@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -37,7 +37,7 @@ public sealed class Endpoint_conditions : ClusterFixture
     {
         var service = await ApplyAsync(NewService(new EndpointSpec("web-a", IsReady: false, IsServing: false, IsTerminating: true)));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-53")]
@@ -45,7 +45,7 @@ public sealed class Endpoint_conditions : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService(EndpointSpec.Terminating("web-a"), "web-b")) with { ExternalTrafficPolicy = "Local" });
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-54")]
@@ -79,7 +79,7 @@ public sealed class Endpoint_conditions : ClusterFixture
         {
             var service = await ApplyAsync(WithNodePort(NewService(endpoints)) with { ExternalTrafficPolicy = "Local" });
 
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
         }
     }
 

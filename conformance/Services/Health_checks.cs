@@ -1,10 +1,10 @@
 using System.Globalization;
 using System.Text.Json;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 using Conformance.Reports;
+using Conformance.Traffic;
 
 namespace Conformance.Suite.Services;
 

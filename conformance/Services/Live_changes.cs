@@ -1,10 +1,13 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -28,11 +31,11 @@ public sealed class Live_changes : ClusterFixture
     public async Task A_policy_that_is_local_no_longer_is_masqueraded_again()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b")) with { ExternalTrafficPolicy = "Local" });
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("client");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
 
         await ApplyAsync(service with { ExternalTrafficPolicy = "Cluster", Endpoints = ["web-b"] }); // of an endpoint here the client's address may stay
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-131")]
@@ -41,18 +44,18 @@ public sealed class Live_changes : ClusterFixture
         var service = NewService("web-a");
         service = await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ["198.51.100.0/24"] });
         var address = await ReachableAsync(OutsideAddress(service), via: Node1);
-        (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilenceAsync();
 
         await ApplyAsync(service with { SourceRanges = [] });
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-132")]
     public async Task Of_two_services_with_one_address_and_port_the_older_one_is_served()
     {
         var younger = await ApplyAsync(NewService("web-a") with { CreatedAt = "2026-01-02T00:00:00Z" });
-        (await PodA.AskAsync(younger.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(younger.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(NewService("web-b") with { ClusterIPs = younger.ClusterIPs, CreatedAt = "2026-01-01T00:00:00Z" });
 
@@ -70,12 +73,12 @@ public sealed class Live_changes : ClusterFixture
         var asked = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"{address}:80", 5), async () =>
         {
             await ApplyAsync(other);
-            (await Client.AskAsync($"{address}:81")).ShouldBeAnsweredBy("web-b");
+            await (await Client.AskAsync($"{address}:81")).ShouldBeAnsweredByAsync("web-b");
             await DeleteAsync(other);
         });
 
         asked.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-135")]
@@ -83,7 +86,7 @@ public sealed class Live_changes : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b")) with { ExternalTrafficPolicy = "Local" });
         await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
-        flow.ShouldBeAnsweredBy("web-a");
+        await flow.ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
@@ -101,23 +104,23 @@ public sealed class Live_changes : ClusterFixture
             await flow.ResetAsync();
             flow = await PodA.ConnectAsync(service.Target());
         }
-        flow.ShouldBeAnsweredBy("web-a");
+        await flow.ShouldBeAnsweredByAsync("web-a");
         await ApplyAsync(service with { Endpoints = ["web-b"] });
         VirtualServerAt(service.Target()).RealServers.Count.ShouldBe(2, "while the connection goes on");
 
         await flow.ResetAsync();
 
         // A reset connection stays for ten seconds, and kube-proxy looks once a minute.
-        await Harness.Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
+        await Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
     }
 
     [Test, Claim("SM-137")]
     public async Task A_service_that_comes_and_goes_lets_no_packet_in_or_out_unmasqueraded()
     {
         const int port = 9137;
-        Lab["web-a"].Serve(Topologies.TransportProtocol.Tcp, port);
-        Lab["web-b"].Serve(Topologies.TransportProtocol.Tcp, port);
-        Node1.Serve(Topologies.TransportProtocol.Tcp, port); // on every address, the Service's too if it is the node's
+        Lab["web-a"].Serve(TransportProtocol.Tcp, port);
+        Lab["web-b"].Serve(TransportProtocol.Tcp, port);
+        Node1.Serve(TransportProtocol.Tcp, port); // on every address, the Service's too if it is the node's
         var service = NewService("web-a");
         service = service with { Ports = [new PortSpec(port, TargetPort: port)], ExternalIPs = [OutsideAddress(service)] };
         var target = $"{await ReachableAsync(OutsideAddress(service), via: Node1)}:{port}";
@@ -136,10 +139,10 @@ public sealed class Live_changes : ClusterFixture
             for (var i = 0; i < 3; i++)
             {
                 await ApplyAsync(service);
-                (await Client.AskAsync(target)).ShouldBeAnsweredBy("web-a");
-                (await PodA.AskAsync(service.Target(port))).ShouldBeAnsweredBy("web-a");
+                await (await Client.AskAsync(target)).ShouldBeAnsweredByAsync("web-a");
+                await (await PodA.AskAsync(service.Target(port))).ShouldBeAnsweredByAsync("web-a");
                 await ApplyAsync(service with { Endpoints = ["web-b"] });
-                (await Client.AskAsync(target)).ShouldBeSeenByServerAsAddressOf("node1");
+                await (await Client.AskAsync(target)).ShouldBeSeenByServerAsAddressOfAsync("node1");
                 Cluster.Delete(service);
                 await Cluster.SettleAsync(service);
             }
@@ -147,6 +150,6 @@ public sealed class Live_changes : ClusterFixture
 
         answers.SelectMany(a => a).Distinct(StringComparer.Ordinal).ShouldBeSubsetOf(["web-a", "web-b"]);
         // What stays on the node may keep its client's address.
-        Lab.Wire.Packets(Since).Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: Harness.Observation.TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        Lab.Wire.Packets(Since).Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
 }

@@ -1,9 +1,9 @@
 using System.Net;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -17,9 +17,9 @@ public sealed class Load_balancers : ClusterFixture
     {
         var service = NewService("web-a");
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], LoadBalancerMode = "Proxy" }, "LoadBalancer"));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
-        (await PodA.AskAsync($"{OutsideAddress(service)}:80")).ShouldNotBeAnswered();
+        await (await PodA.AskAsync($"{OutsideAddress(service)}:80")).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-113")]
@@ -29,8 +29,8 @@ public sealed class Load_balancers : ClusterFixture
 
         await ApplyAsync(service);
 
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-96")]
@@ -40,7 +40,7 @@ public sealed class Load_balancers : ClusterFixture
         var address = NeighbourAddress(service, first: 150);
 
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer"));
-        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
 
         Lab.Wire.Packets(Since).Where(p => p.Node == "client" && !p.IsLeaving && SaysWhoHas(p, IPAddress.Parse(address))).ShouldBeEmpty();
     }

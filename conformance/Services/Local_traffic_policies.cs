@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -17,7 +17,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(Local(WithNodePort(NewService("web-a"))));
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAs("client");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
     }
 
     [Test, Claim("SM-19")]
@@ -25,7 +25,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var (_, address) = await LoadBalancerAsync("web-a");
 
-        (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeSeenByServerAs("client");
+        await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeSeenByServerAsAsync("client");
     }
 
     [Test, Claim("SM-20")]
@@ -33,7 +33,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var address = await ExternalIPAsync("web-a");
 
-        (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeSeenByServerAs("client");
+        await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeSeenByServerAsAsync("client");
     }
 
     [Test, Claim("SM-21")]
@@ -49,7 +49,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var (_, address) = await LoadBalancerAsync("web-b");
 
-        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-23")]
@@ -57,7 +57,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var (_, address) = await LoadBalancerAsync("web-b");
 
-        (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-b");
+        await (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-24")]
@@ -65,7 +65,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var address = await ExternalIPAsync("web-b");
 
-        (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-25")]
@@ -73,7 +73,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(Local(WithNodePort(NewService("web-b"))));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("pod-a");
     }
 
     [Test, Claim("SM-26")]
@@ -81,8 +81,8 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(Local(WithNodePort(NewService("web-b"))));
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeMetWithSilence();
-        (await Client.AskAsync($"node2:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeMetWithSilenceAsync();
+        await (await Client.AskAsync($"node2:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-27")]
@@ -90,7 +90,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var (_, address) = await LoadBalancerAsync("web-b");
 
-        (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeMetWithSilenceAsync();
     }
 
     [Test, Claim("SM-28")]
@@ -98,7 +98,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var address = await ExternalIPAsync("web-b");
 
-        (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeMetWithSilenceAsync();
     }
 
     [Test, Claim("SM-29")]
@@ -115,8 +115,8 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-b") with { InternalTrafficPolicy = "Local" });
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
-        (await PodC.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
+        await (await PodC.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-31")]
@@ -124,7 +124,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-b") with { InternalTrafficPolicy = "Local" });
 
-        (await Node1.AskAsync(service.Target())).ShouldBeRefused();
+        await (await Node1.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-32")]
@@ -132,7 +132,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { InternalTrafficPolicy = "Local" }));
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-33")]
@@ -140,7 +140,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { InternalTrafficPolicy = "Local" }));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-142")]
@@ -148,7 +148,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var (_, address) = await LoadBalancerAsync("web-a");
 
-        (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-143")]
@@ -156,7 +156,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var address = await ExternalIPAsync("web-a");
 
-        (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Node1.AskAsync($"{address}:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-144")]
@@ -164,7 +164,7 @@ public sealed class Local_traffic_policies : ClusterFixture
     {
         var address = await ExternalIPAsync("web-b");
 
-        (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-b");
+        await (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-b");
     }
 
     private static ServiceSpec Local(ServiceSpec service) => service with { ExternalTrafficPolicy = "Local" };

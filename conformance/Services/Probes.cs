@@ -1,10 +1,11 @@
 using System.Globalization;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
 using Conformance.Linux.Sysctls;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -54,7 +55,7 @@ public sealed class Probes : ClusterFixture
         Demand(ProxyFeature.ConntrackTimeouts);
         var service = await ApplyAsync(NewService("web-b"));
         await using var flow = await PodA.ConnectAsync(service.Target());
-        flow.ShouldBeAnsweredBy("web-b");
+        await flow.ShouldBeAnsweredByAsync("web-b");
 
         var entry = Node1.Conntrack().Where(e => e is { Protocol: "tcp", State: "ESTABLISHED" } && e.Original.SourcePort == flow.Local.Port && e.Original.Source.Equals(PodA.Address)).ShouldHaveSingleItem();
         entry.SecondsLeft.ShouldBeInRange(86_400 - 60, 86_400, "24 hours without a packet");

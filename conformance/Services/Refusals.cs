@@ -1,7 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -13,7 +14,7 @@ public sealed class Refusals : ClusterFixture
     {
         var service = await ApplyAsync(NewService());
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-41")]
@@ -21,7 +22,7 @@ public sealed class Refusals : ClusterFixture
     {
         var service = await ApplyAsync(NewService());
 
-        (await Node1.AskAsync(service.Target())).ShouldBeRefused();
+        await (await Node1.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-42")]
@@ -29,7 +30,7 @@ public sealed class Refusals : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService()));
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeRefused();
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-43")]
@@ -38,15 +39,15 @@ public sealed class Refusals : ClusterFixture
         var service = NewService();
         await ApplyAsync(WithLoadBalancer(service));
 
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeRefused();
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-44")]
     public async Task A_datagram_to_a_service_without_endpoints_is_answered_by_icmp()
     {
-        var service = await ApplyAsync(NewService() with { Ports = [new PortSpec(80, Protocol: "UDP")] });
+        var service = await ApplyAsync(NewService() with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });
 
-        (await PodA.AskUdpAsync(service.Target())).ShouldMeetIcmp(type: 3, code: 3, by: "node1");
+        await (await PodA.AskUdpAsync(service.Target())).ShouldMeetIcmpAsync(type: 3, code: 3, by: "node1");
     }
 
     [Test, Claim("SM-45")]
@@ -54,7 +55,7 @@ public sealed class Refusals : ClusterFixture
     {
         var service = await ApplyAsync(NewService(EndpointSpec.NotReady("web-a")));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-46")]
@@ -62,18 +63,18 @@ public sealed class Refusals : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
 
-        (await PodA.AskAsync(service.Target(81))).ShouldBeRefused();
-        (await Node1.AskAsync(service.Target(81))).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target(81))).ShouldBeRefusedAsync();
+        await (await Node1.AskAsync(service.Target(81))).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-47")]
     public async Task A_socket_of_the_node_cannot_be_reached_through_a_cluster_ip()
     {
         var service = await ApplyAsync(NewService("web-a"));
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7047);
-        (await PodA.AskAsync("node1:7047")).ShouldBeAnsweredBy("node1");
+        Node1.Serve(TransportProtocol.Tcp, 7047);
+        await (await PodA.AskAsync("node1:7047")).ShouldBeAnsweredByAsync("node1");
 
-        (await PodA.AskAsync(service.Target(7047))).ShouldBeRefused();
+        await (await PodA.AskAsync(service.Target(7047))).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-48")]
@@ -81,10 +82,10 @@ public sealed class Refusals : ClusterFixture
     {
         var service = NewService("web-a");
         await ApplyAsync(WithLoadBalancer(service));
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7048);
-        (await Client.AskAsync("node1:7048")).ShouldBeAnsweredBy("node1");
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
+        Node1.Serve(TransportProtocol.Tcp, 7048);
+        await (await Client.AskAsync("node1:7048")).ShouldBeAnsweredByAsync("node1");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
 
-        (await Client.AskAsync($"{OutsideAddress(service)}:7048")).ShouldNotBeAnswered();
+        await (await Client.AskAsync($"{OutsideAddress(service)}:7048")).ShouldNotBeAnsweredAsync();
     }
 }

@@ -1,8 +1,11 @@
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -23,7 +26,7 @@ public sealed class Restarts : ClusterFixture
 
         (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(2);
         var outside = await Client.AskAsync($"node1:{service.NodePort}");
-        outside.ShouldBeAnswered();
+        await outside.ShouldBeAnsweredAsync();
         outside.Answer!.SeenPeer.Address.ShouldNotBe(Client.Address, "masqueraded as before");
     }
 
@@ -33,8 +36,8 @@ public sealed class Restarts : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
         await using var inside = await PodA.ConnectAsync(service.Target());
         await using var outside = await Client.ConnectAsync($"node1:{service.NodePort}");
-        inside.ShouldBeAnswered();
-        outside.ShouldBeAnswered();
+        await inside.ShouldBeAnsweredAsync();
+        await outside.ShouldBeAnsweredAsync();
 
         await Cluster.StopProxyAsync(Node1);
         await inside.ExchangeAsync(1000);
@@ -50,7 +53,7 @@ public sealed class Restarts : ClusterFixture
     {
         var changed = await ApplyAsync(NewService("web-a"));
         var deleted = await ApplyAsync(NewService("web-a"));
-        (await PodA.AskAsync(changed.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(changed.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await Cluster.StopProxyAsync(Node1);
         Cluster.Put(changed with { Endpoints = ["web-b"] });
@@ -59,7 +62,7 @@ public sealed class Restarts : ClusterFixture
         await Cluster.SettleAsync();
 
         (await PodA.AskManyAsync(changed.Target(), 5)).Keys.ShouldBe(["web-b"]);
-        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Harness.Proxies.Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
+        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
     }
     [Test, Claim("SM-151")]
     public async Task Rules_that_a_proxy_in_iptables_mode_has_left_do_not_reject_a_node_port()
@@ -74,12 +77,12 @@ public sealed class Restarts : ClusterFixture
             await Node1.RunAsync($"iptables -w -I {chain} 1 -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES");
         try
         {
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeRefused();
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeRefusedAsync();
 
             await Cluster.StartProxyAsync(Node1);
             await Cluster.SettleAsync();
 
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
         }
         finally
         {
@@ -99,8 +102,8 @@ public sealed class Restarts : ClusterFixture
 
         await RestartAsync(new ProxySettings(NodePortAddresses: "192.168.113.0/24"));
 
-        await ProgrammedAsync("node1 answers on its node-port address", () => Harness.Proxies.Cluster.AnswersAsync(Client, "192.168.113.101", 32748), answers => answers);
-        (await PodA.AskAsync("10.244.0.1:32748")).ShouldBeRefused();
+        await ProgrammedAsync("node1 answers on its node-port address", () => Cluster.AnswersAsync(Client, "192.168.113.101", 32748), answers => answers);
+        await (await PodA.AskAsync("10.244.0.1:32748")).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("SM-153")]
@@ -112,10 +115,10 @@ public sealed class Restarts : ClusterFixture
 
         await RestartAsync(new ProxySettings(NodePortAddresses: "192.168.113.0/24"));
 
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
-        (await PodA.AskAsync($"10.244.0.1:{service.NodePort}")).ShouldNotBeAnswered();
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
-        (await PodA.AskAsync($"[fd00:10:244::1]:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync($"10.244.0.1:{service.NodePort}")).ShouldNotBeAnsweredAsync();
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync($"[fd00:10:244::1]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-154")]
@@ -141,17 +144,17 @@ public sealed class Restarts : ClusterFixture
         Demand(ProxyFeature.ExcludedNetworks);
         const string excluded = "198.18.0.22";
         await Node1.AddAddressAsync($"{excluded}/32", "lo");
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7155);
+        Node1.Serve(TransportProtocol.Tcp, 7155);
         try
         {
             await Cluster.RestartProxyAsync(Node1);
-            (await Client.AskAsync($"{await ReachableAsync(excluded, via: Node1)}:7155")).ShouldBeAnsweredBy("node1");
+            await (await Client.AskAsync($"{await ReachableAsync(excluded, via: Node1)}:7155")).ShouldBeAnsweredByAsync("node1");
             var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
             await DeleteAsync(service);
 
-            (await Client.AskAsync($"{excluded}:{service.NodePort}")).ShouldNotBeAnswered();
+            await (await Client.AskAsync($"{excluded}:{service.NodePort}")).ShouldNotBeAnsweredAsync();
         }
         finally
         {
@@ -169,12 +172,12 @@ public sealed class Restarts : ClusterFixture
         await Node1.SetSysctlAsync("net.ipv4.ip_forward", "0");
         try
         {
-            (await PodA.AskAsync(service.Target())).ShouldNotBeAnswered();
+            await (await PodA.AskAsync(service.Target())).ShouldNotBeAnsweredAsync();
 
             await Cluster.StartProxyAsync(Node1); // no canary answers on a node that does not forward
 
             await ProgrammedAsync("the ClusterIP is served", async () => (await PodA.AskAsync(service.Target())).Answer?.Server, server => server == "web-b");
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
         }
         finally
         {
@@ -193,7 +196,7 @@ public sealed class Restarts : ClusterFixture
         await Node1.SetSysctlAsync("net.ipv6.conf.all.forwarding", "0");
         try
         {
-            (await PodA.AskAsync(service.Target())).ShouldNotBeAnswered();
+            await (await PodA.AskAsync(service.Target())).ShouldNotBeAnsweredAsync();
 
             await Cluster.StartProxyAsync(Node1);
             await Cluster.SettleAsync(NewService()); // over IPv4: over IPv6 no canary would answer on a node that does not forward

@@ -1,11 +1,11 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Reports;
-using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -20,7 +20,7 @@ public sealed class Sctp : ClusterFixture
     {
         var service = await ServiceAsync(9090, NewService("web-b"));
 
-        (await PodA.AskSctpAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
+        await (await PodA.AskSctpAsync(service.Target())).ShouldBeSeenByServerAsAsync("pod-a");
     }
 
     [Test, Claim("SM-91")]
@@ -28,21 +28,21 @@ public sealed class Sctp : ClusterFixture
     {
         var service = await ServiceAsync(9091, WithNodePort(NewService("web-b")));
 
-        (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-92")]
     public async Task A_port_of_tcp_is_not_served_for_sctp()
     {
         var service = await ApplyAsync(NewService("web-b"));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
 
-        (await PodA.AskSctpAsync(service.Target())).ShouldBeRefused();
+        await (await PodA.AskSctpAsync(service.Target())).ShouldBeRefusedAsync();
     }
 
     private Task<ServiceSpec> ServiceAsync(int targetPort, ServiceSpec service)
     {
         Lab["web-b"].Serve(TransportProtocol.Sctp, targetPort);
-        return ApplyAsync(service with { Ports = [.. service.Ports.Select(p => p with { Protocol = "SCTP", TargetPort = targetPort })] });
+        return ApplyAsync(service with { Ports = [.. service.Ports.Select(p => p with { Protocol = TransportProtocol.Sctp, TargetPort = targetPort })] });
     }
 }

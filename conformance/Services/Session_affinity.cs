@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Proxies;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -43,8 +43,8 @@ public sealed class Session_affinity : ClusterFixture
         var timed = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true, AffinitySeconds = 1234 }));
         foreach (var (service, seconds) in new[] { (plain, 10_800), (timed, 1234) })
         {
-            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+            await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
             var templates = Node1.IpvsConnections().Where(c => c.Client.Port == 0 && (c.Virtual.ToString() == service.Target() || c.Virtual.Port == service.NodePort)).ToList();
             templates.Count.ShouldBe(2, "one for the ClusterIP, one for the node port");
             templates.ShouldAllBe(c => c.ExpiresInSeconds <= seconds && c.ExpiresInSeconds > seconds - 60);

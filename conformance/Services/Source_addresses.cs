@@ -1,8 +1,9 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -34,9 +35,9 @@ public sealed class Source_addresses : ClusterFixture
 
         var flow = await Lab["pod-b"].AskAsync(service.Target());
 
-        flow.ShouldBeAnsweredBy("pod-b");
-        flow.ShouldBeSeenByServerAsAddressOf("node1");
-        flow.ShouldBeSeenAs(
+        await flow.ShouldBeAnsweredByAsync("pod-b");
+        await flow.ShouldBeSeenByServerAsAddressOfAsync("node1");
+        await flow.ShouldBeSeenAsAsync(
             On("pod-b").Leaving.Syn(from: "pod-b", to: service.Target()),
             On("pod-b").Arriving.Syn(from: flow.Answer!.SeenPeer.Address.ToString(), to: "pod-b:8080"));
     }
@@ -49,8 +50,8 @@ public sealed class Source_addresses : ClusterFixture
 
         var flow = await Client.AskAsync(service.Target());
 
-        flow.ShouldBeAnsweredBy("web-b");
-        flow.ShouldBeSeenByServerAsAddressOf("node1");
+        await flow.ShouldBeAnsweredByAsync("web-b");
+        await flow.ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-5")]
@@ -112,7 +113,7 @@ public sealed class Source_addresses : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
 
-        (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAs("pod-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("pod-a");
     }
 
     [Test, Claim("SM-125")]
@@ -122,7 +123,7 @@ public sealed class Source_addresses : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
 
         foreach (var address in Node1.Addresses.Where(a => a.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork))
-            (await PodA.AskAsync($"{address}:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            await (await PodA.AskAsync($"{address}:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("SM-126")]
@@ -134,7 +135,7 @@ public sealed class Source_addresses : ClusterFixture
         for (var port = 21260; port < 21260 + count; port++)
         {
             var flow = await Client.AskAsync($"node1:{service.NodePort}", sourcePort: port);
-            flow.ShouldBeSeenByServerAsAddressOf("node1");
+            await flow.ShouldBeSeenByServerAsAddressOfAsync("node1");
             kept += flow.Answer!.SeenPeer.Port == port ? 1 : 0;
         }
 
@@ -146,7 +147,7 @@ public sealed class Source_addresses : ClusterFixture
     public async Task The_outer_packet_of_a_masqueraded_connection_is_not_masqueraded_again()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
 
         // Its mark comes with it through the tunnel (kubernetes/kubernetes#88986).
         var outer = Node1.Conntrack().Where(e => e.Protocol == "udp" && e.Original.DestinationPort == VxlanPort && e.Original.Source.Equals(Node1.Address)).ToList();
@@ -164,7 +165,7 @@ public sealed class Source_addresses : ClusterFixture
         foreach (var pod in new[] { Lab["web-a"], Lab["web-b"] })
         {
             foreach (var address in pod.Spec.Interfaces[0].Addresses)
-                (await Node1.AskAsync(new System.Net.IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+                await (await Node1.AskAsync(new System.Net.IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOfAsync("node1");
         }
     }
 
@@ -174,8 +175,8 @@ public sealed class Source_addresses : ClusterFixture
 
         var flow = await client.AskAsync(service.Target());
 
-        flow.ShouldBeAnsweredBy(pod);
-        flow.ShouldBeSeenByServerAsAddressOf(seenAs);
+        await flow.ShouldBeAnsweredByAsync(pod);
+        await flow.ShouldBeSeenByServerAsAddressOfAsync(seenAs);
     }
 
     /// <param name="seenAs">The node or pod whose address the endpoint sees; null where the specification leaves room: that it is answered is what counts, and the record has the address.</param>
@@ -185,9 +186,9 @@ public sealed class Source_addresses : ClusterFixture
 
         var flow = await client.AskAsync($"{asked.Name}:{service.NodePort}");
 
-        flow.ShouldBeAnsweredBy(pod);
+        await flow.ShouldBeAnsweredByAsync(pod);
         if (seenAs is not null)
-            flow.ShouldBeSeenByServerAsAddressOf(seenAs);
+            await flow.ShouldBeSeenByServerAsAddressOfAsync(seenAs);
     }
 
     private async Task ThroughOutsideAddressAsync(Node client, bool isLoadBalancer, string pod, string? seenAs = null)
@@ -200,9 +201,9 @@ public sealed class Source_addresses : ClusterFixture
 
         var flow = await client.AskAsync($"{address}:80");
 
-        flow.ShouldBeAnsweredBy(pod);
+        await flow.ShouldBeAnsweredByAsync(pod);
         if (seenAs is not null)
-            flow.ShouldBeSeenByServerAsAddressOf(seenAs);
-        flow.ShouldNotBeSeen(On("node1").Leaving.Syn(to: $"{address}:80"));
+            await flow.ShouldBeSeenByServerAsAddressOfAsync(seenAs);
+        await flow.ShouldNotBeSeenAsync(On("node1").Leaving.Syn(to: $"{address}:80"));
     }
 }

@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Proxies;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -13,7 +13,7 @@ public sealed class Source_ranges : ClusterFixture
     {
         var address = await LoadBalancerAsync("192.168.113.0/24");
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-35")]
@@ -21,7 +21,7 @@ public sealed class Source_ranges : ClusterFixture
     {
         var address = await LoadBalancerAsync("198.51.100.0/24");
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync($"{address}:80")).ShouldBeMetWithSilenceAsync();
     }
 
     [Test, Claim("SM-36")]
@@ -29,7 +29,7 @@ public sealed class Source_ranges : ClusterFixture
     {
         var address = await LoadBalancerAsync("0.0.0.0/0");
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-37")]
@@ -37,7 +37,7 @@ public sealed class Source_ranges : ClusterFixture
     {
         var address = await LoadBalancerAsync("198.51.100.0/24", "192.168.113.50/32");
 
-        (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-38")]
@@ -46,8 +46,8 @@ public sealed class Source_ranges : ClusterFixture
         var service = NewService("web-a");
         service = await ApplyAsync(WithLoadBalancer(service) with { SourceRanges = ["198.51.100.0/24"] });
 
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-39")]
@@ -55,8 +55,8 @@ public sealed class Source_ranges : ClusterFixture
     {
         var (closed, open) = (await LoadBalancerAsync("198.51.100.0/24"), await LoadBalancerAsync("192.168.113.0/24"));
 
-        (await Node1.AskAsync($"{closed}:80")).ShouldNotBeAnswered();
-        (await Node1.AskAsync($"{open}:80")).ShouldBeAnsweredBy("web-a");
+        await (await Node1.AskAsync($"{closed}:80")).ShouldNotBeAnsweredAsync();
+        await (await Node1.AskAsync($"{open}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("SM-111")]
@@ -64,10 +64,10 @@ public sealed class Source_ranges : ClusterFixture
     {
         var (first, second) = (await LoadBalancerAsync("10.244.0.0/24"), await LoadBalancerAsync("10.244.1.0/24"));
 
-        (await PodA.AskAsync($"{first}:80")).ShouldBeAnsweredBy("web-a");
-        (await PodC.AskAsync($"{second}:80")).ShouldBeAnsweredBy("web-a");
-        (await PodA.AskAsync($"{second}:80")).ShouldNotBeAnswered();
-        (await PodC.AskAsync($"{first}:80")).ShouldNotBeAnswered();
+        await (await PodA.AskAsync($"{first}:80")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodC.AskAsync($"{second}:80")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync($"{second}:80")).ShouldNotBeAnsweredAsync();
+        await (await PodC.AskAsync($"{first}:80")).ShouldNotBeAnsweredAsync();
     }
 
     [Test, Claim("SM-158")]
@@ -79,8 +79,8 @@ public sealed class Source_ranges : ClusterFixture
         var address = $"2001:db8:8::{service.Name["test-".Length..]}";
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service), address] }, "LoadBalancer"));
 
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilence();
-        (await Client.AskAsync($"[{await ReachableAsync(address, via: Node1)}]:80")).ShouldBeAnsweredBy("web-a");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilenceAsync();
+        await (await Client.AskAsync($"[{await ReachableAsync(address, via: Node1)}]:80")).ShouldBeAnsweredByAsync("web-a");
     }
 
     private async Task<string> LoadBalancerAsync(params string[] ranges)

@@ -1,8 +1,10 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
+using Conformance.Linux;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -17,7 +19,7 @@ public sealed class Surroundings : ClusterFixture
     {
         // A scheduler that chooses at random chooses the same of four again in one of four cases: five times in a row in one of a thousand.
         // UDP, with a time-out shorter than the affinity: while a connection is there, the kernel prolongs the affinity by a minute.
-        var service = await ApplyAsync(NewService("web-a", "web-b", "web-c", "pod-b") with { Ports = [new PortSpec(80, Protocol: "UDP")], HasAffinity = true, AffinitySeconds = 3 });
+        var service = await ApplyAsync(NewService("web-a", "web-b", "web-c", "pod-b") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)], HasAffinity = true, AffinitySeconds = 3 });
         var servers = new HashSet<string>(StringComparer.Ordinal);
         await Node1.RunAsync("ipvsadm --set 0 0 1");
         try
@@ -29,7 +31,7 @@ public sealed class Surroundings : ClusterFixture
             {
                 await Task.Delay(TimeSpan.FromSeconds(5));
                 var flow = await PodA.AskUdpAsync(service.Target());
-                flow.ShouldBeAnswered();
+                await flow.ShouldBeAnsweredAsync();
                 servers.Add(flow.Answer!.Server);
             }
         }
@@ -49,9 +51,9 @@ public sealed class Surroundings : ClusterFixture
         await Node1.RunAsync("iptables -w -P FORWARD DROP");
         try
         {
-            (await PodA.AskAsync("web-b:8080")).ShouldBeMetWithSilence();
-            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
-            (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            await (await PodA.AskAsync("web-b:8080")).ShouldBeMetWithSilenceAsync();
+            await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
         }
         finally
         {
@@ -72,10 +74,10 @@ public sealed class Surroundings : ClusterFixture
         await Node1.RunAsync($"iptables -w -t nat -A {rule}");
         try
         {
-            (await Client.AskAsync("node1:80")).ShouldBeAnsweredBy("pod-b");
-            (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredBy("web-a");
+            await (await Client.AskAsync("node1:80")).ShouldBeAnsweredByAsync("pod-b");
+            await (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredByAsync("web-a");
             foreach (var address in new[] { OutsideAddress(outside), OutsideAddress(balanced) })
-                (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
+                await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
         }
         finally
         {
@@ -91,11 +93,11 @@ public sealed class Surroundings : ClusterFixture
         try
         {
             await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
-            flow.ShouldBeAnsweredBy("web-b");
+            await flow.ShouldBeAnsweredByAsync("web-b");
 
             await flow.ExchangeAsync(100_000);
 
-            flow.ShouldBeSeenAs(On("web-b").Arriving.Icmp(type: 3, code: 4));
+            await flow.ShouldBeSeenAsAsync(On("web-b").Arriving.Icmp(type: 3, code: 4));
         }
         finally
         {
@@ -112,9 +114,9 @@ public sealed class Surroundings : ClusterFixture
         await Node1.RunAsync("ip6tables -w -P FORWARD DROP");
         try
         {
-            (await PodA.AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeMetWithSilence();
-            (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-b");
-            (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredBy("web-b");
+            await (await PodA.AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeMetWithSilenceAsync();
+            await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
+            await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
         }
         finally
         {
@@ -127,13 +129,13 @@ public sealed class Surroundings : ClusterFixture
     {
         Demand(ProxyFeature.HealthCheckNodePort);
         Demand(ProxyFeature.Ipvs); // a rule in another table could not let in what this policy drops
-        Node1.Serve(Topologies.TransportProtocol.Tcp, 7149);
+        Node1.Serve(TransportProtocol.Tcp, 7149);
         var service = NewService("web-a");
         service = await ApplyAsync(WithLoadBalancer(service) with { ExternalTrafficPolicy = "Local", HealthCheckNodePort = 32749 });
         await Node1.RunAsync("iptables -w -P INPUT DROP");
         try
         {
-            (await Client.AskAsync("node1:7149")).ShouldBeMetWithSilence();
+            await (await Client.AskAsync("node1:7149")).ShouldBeMetWithSilenceAsync();
             await ProgrammedAsync("node1 says 200", async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Node1.Address}:32749/").TryAsync()).StandardOutput,
                 answer => answer.StartsWith("HTTP/1.1 200", StringComparison.Ordinal));
         }
@@ -174,11 +176,11 @@ public sealed class Surroundings : ClusterFixture
         var asked = await Load.WhileAsync(Cluster, () => PodA.AskManyAsync(service.Target(), 5), () => ApplyAsync(odd));
 
         asked.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredBy("web-a");
-        (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
         var fromTheStart = await ApplyAsync(WithNodePort(NewService("web-a") with { LoadBalancerIPs = ["127.0.0.1"] }, "LoadBalancer"));
-        (await PodA.AskAsync(fromTheStart.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(fromTheStart.Target())).ShouldBeAnsweredByAsync("web-a");
     }
 }

@@ -1,6 +1,7 @@
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
 using Conformance.Reports;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 

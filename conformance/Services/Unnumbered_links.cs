@@ -1,11 +1,13 @@
 using System.Net;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -27,7 +29,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
         var service = NewService("web-b");
         await ApplyAsync(WithLoadBalancer(service));
 
-        (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-72")]
@@ -38,7 +40,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
             var service = NewService(pod);
             service = await ApplyAsync(OverIPv6(service));
 
-            (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOf("node1");
+            await (await Node1.AskAsync(service.Target())).ShouldBeSeenByServerAsAddressOfAsync("node1");
         }
     }
 
@@ -48,18 +50,18 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
         var service = NewService("web-b");
         service = await ApplyAsync(WithNodePort(OverIPv6(service)));
 
-        (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-91"), Requires(Feature.Sctp)]
     public async Task Outside_reaches_a_node_port_over_sctp()
     {
         Demand(ProxyFeature.Sctp);
-        Lab["web-b"].Serve(Topologies.TransportProtocol.Sctp, 9191);
+        Lab["web-b"].Serve(TransportProtocol.Sctp, 9191);
         var service = WithNodePort(NewService("web-b"));
-        service = await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = "SCTP", TargetPort = 9191 }] });
+        service = await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = TransportProtocol.Sctp, TargetPort = 9191 }] });
 
-        (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOf("node1");
+        await (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("SM-128")]
@@ -74,7 +76,7 @@ public sealed class Unnumbered_links(string topology) : ClusterFixture
     private async Task ReachesPodsAsync()
     {
         foreach (var address in new[] { Lab["web-a"], Lab["web-b"] }.SelectMany(p => p.Spec.Interfaces[0].Addresses))
-            (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+            await (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 }
 
@@ -106,7 +108,7 @@ public sealed class Younger_devices : ClusterFixture
         {
             await Cluster.SettleAsync(); // a proxy may have something to do about it
             foreach (var address in Lab["web-a"].Spec.Interfaces[0].Addresses)
-                (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOf("node1");
+                await (await Node1.AskAsync(new IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOfAsync("node1");
         }
         finally
         {

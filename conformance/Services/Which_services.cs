@@ -1,6 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Kubernetes;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Services;
 
@@ -17,7 +18,7 @@ public sealed class Which_services : ClusterFixture
     public async Task A_service_that_becomes_an_external_name_is_not_served_any_more()
     {
         var service = await ApplyAsync(NewService("web-a"));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await NotServedAsync(service with { Type = "ExternalName" });
     }
@@ -26,7 +27,7 @@ public sealed class Which_services : ClusterFixture
     public async Task A_label_that_gives_a_service_to_another_proxy_takes_it_from_this_one()
     {
         var service = await ApplyAsync(NewService("web-a"));
-        (await PodA.AskAsync(service.Target())).ShouldBeAnsweredBy("web-a");
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await NotServedAsync(service with { Labels = Label("service.kubernetes.io/service-proxy-name") });
     }
@@ -36,6 +37,6 @@ public sealed class Which_services : ClusterFixture
     private async Task NotServedAsync(ServiceSpec service)
     {
         await ApplyAsync(service);
-        (await PodA.AskAsync(service.Target())).ShouldNotBeAnswered();
+        await (await PodA.AskAsync(service.Target())).ShouldNotBeAnsweredAsync();
     }
 }

@@ -1,8 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Snat;
 
@@ -17,13 +17,13 @@ public sealed class Stateful_firewall : ArticleFixture
         await Director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID -m comment --comment invalid -j DROP"));
 
         var before = await Client.AskAsync(Service);
-        before.ShouldBeMetWithSilence();
-        before.ShouldBeSeenAs(On("director").Arriving.SynAck(from: "rs1:8080", to: "client"));
-        before.ShouldNotBeSeen(On("director").Leaving.SynAck());
+        await before.ShouldBeMetWithSilenceAsync();
+        await before.ShouldBeSeenAsAsync(On("director").Arriving.SynAck(from: "rs1:8080", to: "client"));
+        await before.ShouldNotBeSeenAsync(On("director").Leaving.SynAck());
         (await Director.Iptables.PacketsAsync("invalid")).ShouldBePositive();
 
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
 
-        (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1");
     }
 }

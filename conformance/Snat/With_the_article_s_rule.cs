@@ -1,8 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Snat;
 
@@ -19,13 +19,13 @@ public sealed class With_the_article_s_rule : ArticleFixture
         var throughIpvs = await Client.AskAsync(Service);
         var fromDirector = await Director.AskAsync("rs2:8080");
 
-        throughIpvs.ShouldBeAnsweredBy("rs1");
-        throughIpvs.ShouldBeSeenByServerAs("director");
-        throughIpvs.ShouldBeSeenAs(
+        await throughIpvs.ShouldBeAnsweredByAsync("rs1");
+        await throughIpvs.ShouldBeSeenByServerAsAsync("director");
+        await throughIpvs.ShouldBeSeenAsAsync(
             On("director").Leaving.Syn(from: "director", to: "rs1:8080"),
             On("director").Arriving.SynAck(from: "rs1:8080", to: "director"),
             On("client").Arriving.SynAck(from: Service, to: "client"));
-        fromDirector.ShouldBeAnsweredBy("rs2");
+        await fromDirector.ShouldBeAnsweredByAsync("rs2");
         (await MasqueradedAsync()).ShouldBe(1, "the first packet of the one connection through IPVS");
         (await Director.Iptables.PacketsAsync("after-the-rule")).ShouldBe(1, "the director's own connection does not match the rule");
     }
@@ -37,15 +37,15 @@ public sealed class With_the_article_s_rule : ArticleFixture
         await RunAsInTheArticleAsync(Director, SnatRule);
 
         var before = await Client.AskAsync(Service, sourcePort: 35561);
-        before.ShouldTimeOut();
-        before.ShouldBeSeenAs(On("rs1").Arriving.Syn(from: "client", to: "rs1:8080"));
+        await before.ShouldTimeOutAsync();
+        await before.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(from: "client", to: "rs1:8080"));
         (await MasqueradedAsync()).ShouldBe(0, "with net.ipv4.vs.conntrack=0 IPVS marks its packets untracked, and these never enter the nat table");
 
         await RunAsInTheArticleAsync(Director, "sysctl net.ipv4.vs.conntrack=1");
 
         var after = await Client.AskAsync(Service, sourcePort: 35562);
-        after.ShouldBeAnsweredBy("rs1");
-        after.ShouldBeSeenByServerAs("192.168.113.101:35562");
+        await after.ShouldBeAnsweredByAsync("rs1");
+        await after.ShouldBeSeenByServerAsAsync("192.168.113.101:35562");
         (await MasqueradedAsync()).ShouldBe(1);
     }
 
@@ -55,7 +55,7 @@ public sealed class With_the_article_s_rule : ArticleFixture
         await SetUpServiceWithSnatAsync("rs1:8080", "rs2:8080");
 
         for (var i = 0; i < 4; i++)
-            (await Client.AskAsync(Service)).ShouldBeAnsweredBy("rs1", "rs2");
+            await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("rs1", "rs2");
 
         var peers = Rs1.Servers.Concat(Rs2.Servers).SelectMany(s => s.Peers).Select(p => p.Address).ToList();
         peers.Count.ShouldBe(4);
@@ -63,5 +63,5 @@ public sealed class With_the_article_s_rule : ArticleFixture
     }
 
     private async Task<long> MasqueradedAsync() =>
-        (await Director.Iptables.CountersAsync()).Where(r => r.Rule.Contains("-j MASQUERADE", StringComparison.Ordinal)).ShouldHaveSingleItem().Packets;
+        (await Director.Iptables.CountersAsync()).Where(r => r.Target == "MASQUERADE").ShouldHaveSingleItem().Packets;
 }

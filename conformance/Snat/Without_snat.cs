@@ -1,7 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Snat;
 
@@ -16,14 +16,14 @@ public sealed class Without_snat : ArticleFixture
 
         var flow = await Client.ConnectAsync(Service);
 
-        flow.ShouldTimeOut();
-        flow.ShouldBeSeenAs(
+        await flow.ShouldTimeOutAsync();
+        await flow.ShouldBeSeenAsAsync(
             On("client").Leaving.Syn(from: "client", to: Service),
             On("director").Leaving.Syn(from: "client", to: "rs1:8080"),
             On("client").Arriving.SynAck(from: "rs1:8080", to: "client"),
             On("client").Leaving.Reset(from: "client", to: "rs1:8080"),
             On("client").Leaving.Syn(from: "client", to: Service));
-        flow.ShouldNotBeSeen(On("client").SynAck(from: Service));
+        await flow.ShouldNotBeSeenAsync(On("client").SynAck(from: Service));
         Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("SYN_RECV");
     }
 }

@@ -1,11 +1,11 @@
 using System.Diagnostics;
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
+using Conformance.Labs.Waiting;
 using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Timers;
 
@@ -24,7 +24,7 @@ public sealed class Kernel_timers : ConformanceFixture
     public async Task A_connection_that_was_closed_is_remembered_in_time_wait_for_120_s()
     {
         await ServeAsync();
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
 
         Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("TIME_WAIT");
         (await SecondsUntilForgottenAsync(_ => true, atMost: 150)).ShouldBeInRange(110, 135);
@@ -35,7 +35,7 @@ public sealed class Kernel_timers : ConformanceFixture
     {
         await ServeAsync();
         await Rs1.Iptables.AddAsync(("filter", "-A INPUT -p tcp --dport 8080 -j DROP"));
-        (await Client.AskAsync($"{Vip}:80")).ShouldTimeOut();
+        await (await Client.AskAsync($"{Vip}:80")).ShouldTimeOutAsync();
 
         Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("SYN_RECV");
         (await SecondsUntilForgottenAsync(_ => true, atMost: 90)).ShouldBeInRange(50, 75);
@@ -46,7 +46,7 @@ public sealed class Kernel_timers : ConformanceFixture
     {
         await ServeAsync();
         var flow = await Client.ConnectAsync($"{Vip}:80");
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ResetAsync();
 
         Director.IpvsConnections().ShouldHaveSingleItem().State.ShouldBe("CLOSE");
@@ -59,7 +59,7 @@ public sealed class Kernel_timers : ConformanceFixture
         await ServeAsync();
         await Director.RunAsync("ipvsadm --set 20 21 22");
         await using var open = await Client.ConnectAsync($"{Vip}:80");
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
 
         Of("ESTABLISHED").ExpiresInSeconds.ShouldBeInRange(15, 20);
         Of("TIME_WAIT").ExpiresInSeconds.ShouldBeInRange(110, 120);
@@ -72,7 +72,7 @@ public sealed class Kernel_timers : ConformanceFixture
     {
         await ServeAsync(persistence: " -p 5");
         var flow = await Client.ConnectAsync($"{Vip}:80");
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ResetAsync();
 
         (await SecondsUntilForgottenAsync(c => c.Client.Port == 0, atMost: 90)).ShouldBeInRange(50, 80);

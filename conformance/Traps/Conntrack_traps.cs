@@ -1,8 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Traps;
 
@@ -16,12 +16,12 @@ public sealed class Conntrack_traps : ArticleFixture
         await SetUpServiceAsync("rs1:8080");
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
 
-        (await Client.AskAsync(Service, sourcePort: 35561)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35561)).ShouldBeAnsweredByAsync("rs1");
         Director.Conntrack().ShouldBeEmpty();
 
         await Director.Iptables.AddAsync(("filter", "-A INPUT -s 203.0.113.1 -m conntrack --ctstate INVALID -j DROP"));
 
-        (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
         Director.Conntrack().ShouldHaveSingleItem().Original.SourcePort.ShouldBe(35562);
     }
 
@@ -30,14 +30,14 @@ public sealed class Conntrack_traps : ArticleFixture
     {
         await SetUpServiceAsync("rs1:8080");
         await RunAsInTheArticleAsync(Director, SnatRule);
-        (await Client.AskAsync(Service, sourcePort: 35561)).ShouldTimeOut();
+        await (await Client.AskAsync(Service, sourcePort: 35561)).ShouldTimeOutAsync();
 
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
 
         var samePort = await Client.AskAsync(Service, sourcePort: 35561);
-        samePort.ShouldTimeOut();
-        samePort.ShouldBeSeenAs(On("rs1").Arriving.Syn(from: "192.168.113.102:35561", to: "rs1:8080"));
+        await samePort.ShouldTimeOutAsync();
+        await samePort.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(from: "192.168.113.102:35561", to: "rs1:8080"));
         Director.IpvsConnections().ShouldHaveSingleItem().ExpiresInSeconds.ShouldBeInRange(1, 60, "the entry keeps the sysctl's value of its creation until it expires");
-        (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
     }
 }

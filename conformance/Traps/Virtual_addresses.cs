@@ -1,8 +1,8 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Traffic;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Traps;
 
@@ -17,13 +17,13 @@ public sealed class Virtual_addresses : ArticleFixture
         await Director.AddAddressAsync("10.10.0.1/32", "kube-ipvs0");
         await Client.AddRouteAsync("10.10.0.0/16", via: Director);
 
-        (await Client.PingAsync(Vip)).ShouldBeAnswered();
+        await (await Client.PingAsync(Vip)).ShouldBeAnsweredAsync();
 
         await Director.RunAsync("ipset create KUBE-IPVS-IPS hash:ip");
         await Director.RunAsync($"ipset add KUBE-IPVS-IPS {Vip}");
         await Director.RunAsync("iptables -A INPUT -m conntrack --ctstate NEW -m set --match-set KUBE-IPVS-IPS dst -j REJECT");
 
-        (await Client.PingAsync(Vip)).ShouldMeetIcmp(type: 3, code: 3, by: "director");
-        (await Client.PingAsync("director")).ShouldBeAnswered();
+        await (await Client.PingAsync(Vip)).ShouldMeetIcmpAsync(type: 3, code: 3, by: "director");
+        await (await Client.PingAsync("director")).ShouldBeAnsweredAsync();
     }
 }

@@ -3,6 +3,7 @@ using System.Net.NetworkInformation;
 using System.Net.Sockets;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Generator;
 

@@ -1,6 +1,7 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests;
 
@@ -12,15 +13,15 @@ public sealed class ClusterLabTests
     {
         await using var lab = await Lab.StartAsync(Topology.Load("cluster"));
 
-        (await lab["pod-a"].AskAsync("web-a:8080")).ShouldBeSeenByServerAs("pod-a");
+        await (await lab["pod-a"].AskAsync("web-a:8080")).ShouldBeSeenByServerAsAsync("pod-a");
         var across = await lab["pod-a"].AskAsync("web-b:8080");
-        across.ShouldBeSeenByServerAs("pod-a");
-        across.ShouldBeSeenAs(
+        await across.ShouldBeSeenByServerAsAsync("pod-a");
+        await across.ShouldBeSeenAsAsync(
             PacketPattern.On("node1").Leaving.Syn(from: "pod-a", to: "web-b:8080"),
             PacketPattern.On("node2").Leaving.Syn(from: "pod-a", to: "web-b:8080"),
             PacketPattern.On("web-b").Arriving.Syn(from: "pod-a", to: "web-b:8080"));
-        (await lab["pod-a"].AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeSeenByServerAs("fd00:10:244::11");
-        (await lab["node1"].AskAsync("web-b:8080")).ShouldBeSeenByServerAs("10.244.0.0"); // flannel.1's own address
+        await (await lab["pod-a"].AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
+        await (await lab["node1"].AskAsync("web-b:8080")).ShouldBeSeenByServerAsAsync("10.244.0.0"); // flannel.1's own address
         lab.Wire.Packets().ShouldContain(p => p.Node == "node2" && p.Device == "eth0" && p.Packet.DestinationPort == 8472, "VXLAN on the wire");
     }
 }

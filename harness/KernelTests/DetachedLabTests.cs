@@ -1,7 +1,8 @@
 using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Tests;
 
 namespace Conformance.KernelTests;
@@ -82,7 +83,7 @@ public sealed class DetachedLabTests
     public async Task The_record_of_a_lab_whose_process_was_killed_is_swept()
     {
         var id = await UpAsync();
-        var record = Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs", $"{id}.json");
+        var record = Path.Combine(ProjectFolder.Root, "artifacts", "labs", $"{id}.json");
         var pid = JsonDocument.Parse(await File.ReadAllTextAsync(record)).RootElement.GetProperty("processId").GetInt32();
 
         await Cli.Wrap("kill").WithArguments(["-KILL", $"{pid}"]).ExecuteAsync();

@@ -1,10 +1,12 @@
 using System.Net.Sockets;
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests;
 
@@ -17,8 +19,8 @@ public sealed class LabTests
         await using var second = await Lab.StartAsync(Topology.Load("article-nat"));
         await second["rs1"].StopServingAsync(TransportProtocol.Tcp, 8080);
 
-        (await first["client"].AskAsync("rs1:8080")).ShouldBeAnsweredBy("rs1");
-        (await second["client"].AskAsync("rs1:8080")).ShouldBeRefused(by: "rs1");
+        await (await first["client"].AskAsync("rs1:8080")).ShouldBeAnsweredByAsync("rs1");
+        await (await second["client"].AskAsync("rs1:8080")).ShouldBeRefusedAsync(by: "rs1");
     }
 
     [Test, NonParallelizable]

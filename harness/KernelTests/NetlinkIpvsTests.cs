@@ -1,11 +1,11 @@
 using System.Net;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;
 using Conformance.Topologies;
+using Conformance.Traffic;
 
 namespace Conformance.KernelTests;
 
@@ -27,7 +27,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async Task What_is_set_is_what_ipvsadm_lists_and_what_ipvsadm_sets_is_what_is_listed()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
-        var (web, dns, six) = (Key(IpProtocol.Tcp, "10.0.0.1", 80), Key(IpProtocol.Udp, "10.0.0.1", 53), Key(IpProtocol.Sctp, "fd00::1", 443));
+        var (web, dns, six) = (Key(TransportProtocol.Tcp, "10.0.0.1", 80), Key(TransportProtocol.Udp, "10.0.0.1", 53), Key(TransportProtocol.Sctp, "fd00::1", 443));
         ipvs.Execute([
             ipvs.Add(new IpvsService(web, 0, "mh", IpvsServiceFlags.Sched2, 300)), ipvs.Add(new IpvsService(dns, 0, "rr", IpvsServiceFlags.None, 0)), ipvs.Add(new IpvsService(six, 0, "wlc", IpvsServiceFlags.None, 0)),
             ipvs.Add(web, Real("10.1.0.1", 8080, ForwardingMethod.Masq, 3)), ipvs.Add(web, Real("10.1.0.2", 80, ForwardingMethod.Route, 0)), ipvs.Add(six, Real("fd00::9", 8443, ForwardingMethod.Masq, 1)),
@@ -50,7 +50,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async Task A_request_that_fails_is_named_and_the_others_are_carried_out()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
-        var servers = Enumerable.Range(1, 250).Select(i => new IpvsService(Key(IpProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr", IpvsServiceFlags.None, 0)).ToList();
+        var servers = Enumerable.Range(1, 250).Select(i => new IpvsService(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr", IpvsServiceFlags.None, 0)).ToList();
 
         var failures = ipvs.Execute(servers.Select(ipvs.Add));
 
@@ -96,7 +96,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     {
         using var ipset = new IpsetSocket(Node.Namespace);
         ipset.Create("MANY", IpsetType.HashIpPort, isIPv6: false);
-        var entries = Enumerable.Range(0, 20_000).Select(i => new IpsetEntry(new IPAddress(new byte[] { 10, 0, (byte)(i >> 8), (byte)i }), IpProtocol.Tcp, 80)).ToList();
+        var entries = Enumerable.Range(0, 20_000).Select(i => new IpsetEntry(new IPAddress(new byte[] { 10, 0, (byte)(i >> 8), (byte)i }), TransportProtocol.Tcp, 80)).ToList();
 
         ipset.Add("MANY", IpsetType.HashIpPort, entries).ShouldBe(40);
 
@@ -121,17 +121,17 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         using var conntrack = new ConntrackSocket(node.Namespace);
         await node.RunAsync($"{(isIPv6 ? "ip6tables" : "iptables")} -A OUTPUT -m conntrack --ctstate INVALID -j DROP");
         foreach (var port in new[] { 5001, 5002 })
-            lab["client"].Serve(Topologies.TransportProtocol.Udp, port);
-        lab["client"].Serve(Topologies.TransportProtocol.Tcp, 5001);
+            lab["client"].Serve(TransportProtocol.Udp, port);
+        lab["client"].Serve(TransportProtocol.Tcp, 5001);
         foreach (var port in new[] { 5001, 5002 })
             (await node.AskUdpAsync(new IPEndPoint(IPAddress.Parse(client), port).ToString())).Answer.ShouldNotBeNull();
         (await node.AskAsync(new IPEndPoint(IPAddress.Parse(client), 5001).ToString())).Answer.ShouldNotBeNull();
         var told = new List<IpvsKey>();
 
         Delete(true, (client, 5001)).ShouldBe(1);
-        told.ShouldBe([Key(IpProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
+        told.ShouldBe([Key(TransportProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
         Delete(false, (client, 5001), (client, 5003)).ShouldBe(0);
-        told.ShouldBe([Key(IpProtocol.Udp, client, 5002)], "of several ports all of the protocol are told, and judged");
+        told.ShouldBe([Key(TransportProtocol.Udp, client, 5002)], "of several ports all of the protocol are told, and judged");
         Delete(true, (other, 5002)).ShouldBe(0, "another address");
         Delete(true, (client, 5002)).ShouldBe(1);
         node.Conntrack().ShouldHaveSingleItem().Protocol.ShouldBe("tcp");
@@ -139,7 +139,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         int Delete(bool isStale, params (string Address, int Port)[] servers)
         {
             told.Clear();
-            var keys = servers.Select(s => Key(IpProtocol.Udp, s.Address, (ushort)s.Port)).ToHashSet();
+            var keys = servers.Select(s => Key(TransportProtocol.Udp, s.Address, (ushort)s.Port)).ToHashSet();
             return conntrack.Delete(keys, (key, answering) =>
             {
                 told.Add(key);
@@ -148,7 +148,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         }
     }
 
-    private static IpvsKey Key(IpProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);
+    private static IpvsKey Key(TransportProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);
 
     private static IpvsDestination Real(string address, ushort port, ForwardingMethod method, int weight) => new(IPAddress.Parse(address), port, method, weight);
 
@@ -161,7 +161,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         if (parts.Length == 1)
             return IpsetEntry.OfAddress(address);
         var port = parts[1].Split(':');
-        var entry = new IpsetEntry(address, Enum.Parse<IpProtocol>(port[0], ignoreCase: true), ushort.Parse(port[1], System.Globalization.CultureInfo.InvariantCulture));
+        var entry = new IpsetEntry(address, Enum.Parse<TransportProtocol>(port[0], ignoreCase: true), ushort.Parse(port[1], System.Globalization.CultureInfo.InvariantCulture));
         if (parts.Length == 2)
             return entry;
         var second = parts[2].Split('/');

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
+using Conformance.Traffic;
 
 namespace Conformance.KernelTests;
 

@@ -1,5 +1,8 @@
-using Conformance.Harness;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests;

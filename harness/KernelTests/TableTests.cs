@@ -1,8 +1,9 @@
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sockets;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests;
 
@@ -51,7 +52,7 @@ public sealed class TableTests
         var events = director.ListenToConntrack();
 
         await using var flow = await client.ConnectAsync("10.10.0.1:80", sourcePort: 40001);
-        flow.ShouldBeAnsweredBy("rs1");
+        await flow.ShouldBeAnsweredByAsync("rs1");
 
         var connection = director.IpvsConnections().ShouldHaveSingleItem();
         connection.ToString().ShouldStartWith("TCP 192.168.113.102:40001 -> 10.10.0.1:80 -> 172.16.0.99:8080 ESTABLISHED");

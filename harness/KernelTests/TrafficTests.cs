@@ -1,9 +1,9 @@
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests;
 
@@ -30,7 +30,7 @@ public sealed class TrafficTests
     {
         var flow = await Client.AskAsync("rs1:1");
 
-        flow.ShouldBeRefused(by: "rs1");
+        await flow.ShouldBeRefusedAsync(by: "rs1");
         flow.Outcome.From.ShouldBe(Rs1.Address);
     }
 
@@ -39,7 +39,7 @@ public sealed class TrafficTests
     {
         await Director.Iptables.AddAsync(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with icmp-host-prohibited"));
 
-        (await Client.AskAsync("rs1:8080")).ShouldMeetIcmp(type: 3, code: 10, by: "director");
+        await (await Client.AskAsync("rs1:8080")).ShouldMeetIcmpAsync(type: 3, code: 10, by: "director");
     }
 
     [Test]
@@ -49,7 +49,7 @@ public sealed class TrafficTests
 
         var flow = await Client.AskAsync("rs1:8080");
 
-        flow.ShouldBeRefused(by: "director");
+        await flow.ShouldBeRefusedAsync(by: "director");
         flow.Outcome.From.ShouldBe(Rs1.Address, "it pretends to be the real server");
     }
 
@@ -72,18 +72,18 @@ public sealed class TrafficTests
     }
 
     [Test]
-    public async Task A_udp_port_without_a_socket_meets_icmp() => (await Client.AskUdpAsync("rs1:9")).ShouldMeetIcmp(type: 3, code: 3, by: "rs1");
+    public async Task A_udp_port_without_a_socket_meets_icmp() => await (await Client.AskUdpAsync("rs1:9")).ShouldMeetIcmpAsync(type: 3, code: 3, by: "rs1");
 
     [Test]
     public async Task A_host_that_does_not_exist_is_unreachable_to_the_router_s_knowledge() =>
-        (await Client.AskUdpAsync("10.99.99.99:80")).ShouldMeetIcmp(type: 3, code: 0, by: "director");
+        await (await Client.AskUdpAsync("10.99.99.99:80")).ShouldMeetIcmpAsync(type: 3, code: 0, by: "director");
 
     [Test]
     public async Task Without_a_route_nothing_leaves()
     {
         await Client.DeleteRouteAsync("0.0.0.0/0");
 
-        (await Client.AskAsync("rs1:8080")).ShouldNotLeaveTheClient();
+        await (await Client.AskAsync("rs1:8080")).ShouldNotLeaveTheClientAsync();
     }
 
     [Test]
@@ -93,21 +93,21 @@ public sealed class TrafficTests
         {
             await byClient.ExchangeAsync(200_000);
             await byClient.CloseAsync();
-            byClient.ShouldBeSeenAs(PacketPattern.On("client").Leaving.Fin(), PacketPattern.On("client").Arriving.Fin());
+            await byClient.ShouldBeSeenAsAsync(PacketPattern.On("client").Leaving.Fin(), PacketPattern.On("client").Arriving.Fin());
         }
         await using (var byServer = await Client.ConnectAsync("rs1:8080", sourcePort: 40002))
         {
             await byServer.CloseByServerAsync();
-            byServer.ShouldBeSeenAs(PacketPattern.On("client").Arriving.Fin(), PacketPattern.On("client").Leaving.Fin());
+            await byServer.ShouldBeSeenAsAsync(PacketPattern.On("client").Arriving.Fin(), PacketPattern.On("client").Leaving.Fin());
         }
         await using (var reset = await Client.ConnectAsync("rs1:8080", sourcePort: 40003))
         {
             await reset.ResetAsync();
-            reset.ShouldBeSeenAs(PacketPattern.On("rs1").Arriving.Reset());
+            await reset.ShouldBeSeenAsAsync(PacketPattern.On("rs1").Arriving.Reset());
         }
         await using var resetByServer = await Client.ConnectAsync("rs1:8080", sourcePort: 40004);
         await resetByServer.CloseByServerAsync(reset: true);
-        resetByServer.ShouldBeSeenAs(PacketPattern.On("client").Arriving.Reset(from: "rs1:8080"));
+        await resetByServer.ShouldBeSeenAsAsync(PacketPattern.On("client").Arriving.Reset(from: "rs1:8080"));
     }
 
     [Test]
@@ -144,9 +144,9 @@ public sealed class TrafficTests
 
         var flow = await Client.AskAsync("10.10.0.1:80", sourcePort: 40001);
 
-        var rewrites = flow.Story.Steps.Where(s => s.Rewrite is not null).Select(s => $"{s.Captured.Node}: {s.Rewrite}").Distinct().ToList();
+        var rewrites = flow.ReadStory().Steps.Where(s => s.Rewrite is not null).Select(s => $"{s.Captured.Node}: {s.Rewrite}").Distinct().ToList();
         rewrites.ShouldBe(["director: destination 10.10.0.1:80 -> 172.16.0.99:8080", "director: source 172.16.0.99:8080 -> 10.10.0.1:80"]);
-        flow.Story.ToString().ShouldContain("<- director rewrote destination 10.10.0.1:80 -> 172.16.0.99:8080");
+        flow.ReadStory().ToString().ShouldContain("<- director rewrote destination 10.10.0.1:80 -> 172.16.0.99:8080");
     }
 
     [Test]
@@ -157,7 +157,7 @@ public sealed class TrafficTests
         await Director.Iptables.AddAsync(("filter", "-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT"), ("filter", "-A OUTPUT -p udp -j DROP"));
         var flow = await Client.AskAsync("10.10.0.1:80");
 
-        var failure = Should.Throw<ShouldAssertException>(() => flow.ShouldTimeOut());
+        var failure = Should.Throw<ShouldAssertException>(() => flow.ShouldTimeOutAsync());
 
         failure.Message.ShouldContain("The flow should time out.");
         failure.Message.ShouldContain("answered by rs1");
@@ -166,7 +166,7 @@ public sealed class TrafficTests
         failure.Message.ShouldContain("A REPEAT of the flow, traced: client (192.168.113.102:23");
         failure.Message.ShouldContain("filter INPUT                    -p tcp -m tcp --dport 80 -j ACCEPT   [192.168.113.102:23");
         failure.Message.ShouldContain("rules of director whose counters grew meanwhile:\n  filter: +");
-        (await Director.Iptables.CountersAsync()).ShouldNotContain(r => r.Rule.Contains("TRACE", StringComparison.Ordinal), "observing leaves no mark");
+        (await Director.Iptables.ReadAsync()).All.ShouldNotContain(r => r.Target == "TRACE", "observing leaves no mark");
     }
 
     [Test]
@@ -174,7 +174,7 @@ public sealed class TrafficTests
     {
         var events = Director.ListenToConntrack();
 
-        (await Client.AskAsync("rs1:8080")).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync("rs1:8080")).ShouldBeAnsweredByAsync("rs1");
 
         Director.Conntrack().ShouldBeEmpty("nothing needed connection tracking");
         events.Take().ShouldBeEmpty();
@@ -184,7 +184,7 @@ public sealed class TrafficTests
     [Test]
     public async Task Captures_are_pcap_that_tcpdump_reads()
     {
-        (await Client.AskAsync("rs1:8080", sourcePort: 40001)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync("rs1:8080", sourcePort: 40001)).ShouldBeAnsweredByAsync("rs1");
         var packets = _lab.Wire.Packets().Where(p => p.Node == "client").ToList();
         var file = Path.Combine(RunFolder.Current, "tcpdump-test.pcap");
         await File.WriteAllBytesAsync(file, PcapWriter.ToBytes(packets));
@@ -208,6 +208,6 @@ public sealed class TrafficTests
     {
         await Director.Iptables.AddAsync(("filter", rule));
 
-        (await Client.AskAsync("rs1:8080")).ShouldBeMetWithSilence();
+        await (await Client.AskAsync("rs1:8080")).ShouldBeMetWithSilenceAsync();
     }
 }

@@ -1,8 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Labs;
 using Conformance.Launcher.Verbs;
@@ -17,7 +16,7 @@ namespace Conformance.Launcher;
 internal static class CommandLine
 {
     /// <summary>Stores faults of the launcher itself below <c>artifacts/</c>.</summary>
-    internal static CrashReport Faults { get; } = new("lab", () => Path.Combine(RunFolder.ProjectRoot(), "artifacts"));
+    internal static CrashReport Faults { get; } = new("lab", () => Path.Combine(ProjectFolder.Root, "artifacts"));
 
     internal static async Task<int> RunAsync(string[] args)
     {

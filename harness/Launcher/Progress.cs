@@ -1,5 +1,6 @@
 using System.Globalization;
 using Conformance.Launcher.Runner;
+using Conformance.Linux;
 
 namespace Conformance.Launcher;
 

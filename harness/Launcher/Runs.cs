@@ -1,4 +1,4 @@
-using Conformance.Harness;
+using Conformance.Labs;
 
 namespace Conformance.Launcher;
 
@@ -13,7 +13,7 @@ internal static class Runs
     /// <summary>Makes the folder of a new run. All but the newest runs, and those marked, are deleted.</summary>
     internal static string Start(string? suffix = null)
     {
-        var root = RunFolder.ProjectRoot();
+        var root = ProjectFolder.Root;
         var folder = RunFolder.Create(root, suffix);
         foreach (var old in Directory.GetDirectories(Path.Combine(root, "artifacts"), "2*-*-*").OrderDescending(StringComparer.Ordinal).Skip(Kept))
         {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Runner;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 
 namespace Conformance.Launcher;

@@ -1,6 +1,7 @@
 using System.Reflection;
 using System.Text.Json;
-using Conformance.Harness;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Suite;
 
@@ -9,7 +10,7 @@ namespace Conformance.Tests;
 /// <summary>The catalogue, the suite, and the records fit together.</summary>
 public sealed class CatalogueTests
 {
-    private static readonly string s_root = RunFolder.ProjectRoot();
+    private static readonly string s_root = ProjectFolder.Root;
 
     private static Catalogue Claims => Catalogue.Parse(File.ReadAllText(Path.Combine(s_root, "conformance", "claims.yaml")));
 

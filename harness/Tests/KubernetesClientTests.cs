@@ -1,8 +1,9 @@
 using System.Globalization;
 using System.Net;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Generator.Objects;
-using Conformance.Harness;
-using Conformance.Harness.Kubernetes;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 using k8s;
 using k8s.Models;
 

@@ -1,5 +1,5 @@
 using CliWrap;
-using Conformance.Harness;
+using Conformance.Labs;
 
 namespace Conformance.Tests;
 
@@ -11,7 +11,7 @@ internal static class LabProgram
         new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = Path.Combine(Folder(), "Conformance.Launcher.dll") };
 
     internal static Command Command(params string[] arguments) =>
-        CliWrap.Cli.Wrap(Path.Combine(RunFolder.ProjectRoot(), "lab"))
+        CliWrap.Cli.Wrap(Path.Combine(ProjectFolder.Root, "lab"))
             .WithArguments(arguments)
             .WithEnvironmentVariables(Variables)
             .WithValidation(CommandResultValidation.None);
@@ -19,7 +19,7 @@ internal static class LabProgram
     /// <summary>Under our own runner this process is the program; under VSTest it is beside the test project's output.</summary>
     private static string Folder()
     {
-        var harness = Path.Combine(RunFolder.ProjectRoot(), "harness");
+        var harness = Path.Combine(ProjectFolder.Root, "harness");
         var parts = Path.GetRelativePath(harness, AppContext.BaseDirectory).Split('/');
         return Path.Combine([harness, "Cli", .. parts[1..]]);
     }

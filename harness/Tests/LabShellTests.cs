@@ -1,6 +1,6 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
+using Conformance.Labs;
 
 namespace Conformance.Tests;
 
@@ -82,6 +82,6 @@ public sealed class LabShellTests
     }
 
     private static Task<BufferedCommandResult> ShellAsync(string[] arguments, string script) => LabProgram.Command(arguments)
-        .WithWorkingDirectory(RunFolder.ProjectRoot()).WithStandardInputPipe(PipeSource.FromString(script))
+        .WithWorkingDirectory(ProjectFolder.Root).WithStandardInputPipe(PipeSource.FromString(script))
         .ExecuteBufferedAsync(new CancellationTokenSource(TimeSpan.FromMinutes(2)).Token);
 }

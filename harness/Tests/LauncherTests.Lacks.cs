@@ -1,7 +1,6 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Linux.Features;
 
@@ -69,7 +68,7 @@ public sealed partial class LauncherTests
             ? "dpkg --purge --force-depends net-tools >/dev/null 2>&1; rm -rf /etc/apt/sources.list* /var/lib/apt/lists; ./lab kernel -- true"
             : "rm -f /sbin/route /usr/sbin/route; exec setpriv --reuid 65534 --regid 65534 --clear-groups ./lab kernel -- true";
 
-        var result = await Lab("kernel", "--", "sh", "-c", script).WithWorkingDirectory(RunFolder.ProjectRoot()).ExecuteBufferedAsync(Limit());
+        var result = await Lab("kernel", "--", "sh", "-c", script).WithWorkingDirectory(ProjectFolder.Root).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(3, result.StandardError);
         result.StandardError.ShouldContain(isRoot ? "Installing net-tools" : "evidence: net-tools (sets the client's route with the article's command)");
@@ -88,7 +87,7 @@ public sealed partial class LauncherTests
     /// <summary>The launcher with another, empty file system on artifacts/, in a mount namespace of its own.</summary>
     private static Command OnArtifacts(string mountOptions, bool asNobody, params string[] arguments)
     {
-        var root = RunFolder.ProjectRoot();
+        var root = ProjectFolder.Root;
         string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-root-user"];
         var become = asNobody && KernelFeatures.Current.IsRoot ? "setpriv --reuid 65534 --regid 65534 --clear-groups " : "";
         return CliWrap.Cli.Wrap("unshare")

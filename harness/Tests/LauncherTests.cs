@@ -2,9 +2,8 @@ using System.Globalization;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Launcher.LabKernels;
 using Conformance.Linux.Features;
 using Conformance.Reports;
@@ -32,7 +31,7 @@ public sealed partial class LauncherTests
     [Test]
     public async Task The_guest_is_root_in_our_folder_and_changes_nothing_of_ours()
     {
-        var folder = RunFolder.ProjectRoot();
+        var folder = ProjectFolder.Root;
 
         var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind; mount -t hostfs none /mnt -o /; touch /mnt/usr/left-behind /mnt$HOME/left-behind /mnt/dev/shm/left-behind /mnt$PWD/left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
 
@@ -117,7 +116,7 @@ public sealed partial class LauncherTests
     [TestCase(100)]
     public async Task Too_few_file_descriptors_are_reported(int limit)
     {
-        var result = await CliWrap.Cli.Wrap("sh").WithArguments(["-c", $"ulimit -n {limit}; exec \"$0\" kernel -- true", Path.Combine(RunFolder.ProjectRoot(), "lab")])
+        var result = await CliWrap.Cli.Wrap("sh").WithArguments(["-c", $"ulimit -n {limit}; exec \"$0\" kernel -- true", Path.Combine(ProjectFolder.Root, "lab")])
             .WithEnvironmentVariables(LabProgram.Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(3, result.StandardError);
@@ -127,7 +126,7 @@ public sealed partial class LauncherTests
     [Test]
     public async Task A_record_of_a_lab_that_is_none_is_named_and_skipped([Values("{", "{}", "[]", "null", "")] string text)
     {
-        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs")).FullName, $"broken-{Guid.NewGuid():N}.json");
+        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName, $"broken-{Guid.NewGuid():N}.json");
         await File.WriteAllTextAsync(file, text);
         try
         {
@@ -164,7 +163,7 @@ public sealed partial class LauncherTests
     [TestCase("--filename needs --proxy", "up", "cluster", "-f", "lab")]
     public async Task Wrong_calls_name_what_was_probably_meant(string words, params string[] arguments)
     {
-        var result = await Lab(arguments).WithWorkingDirectory(RunFolder.ProjectRoot()).ExecuteBufferedAsync(Limit());
+        var result = await Lab(arguments).WithWorkingDirectory(ProjectFolder.Root).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(64, result.StandardError);
         result.StandardError.ShouldContain(words);
@@ -269,7 +268,7 @@ public sealed partial class LauncherTests
     {
         var result = await CliWrap.Cli.Wrap("dotnet")
             .WithArguments(["test", "conformance", "--configuration", "Release", "--no-build", "--filter", "TestCategory=VS-16"])
-            .WithWorkingDirectory(RunFolder.ProjectRoot()).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
+            .WithWorkingDirectory(ProjectFolder.Root).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
         result.StandardOutput.ShouldContain("Passed:     1, Skipped:     0, Total:     1");
@@ -280,7 +279,7 @@ public sealed partial class LauncherTests
     [Test]
     public async Task What_a_crash_left_behind_is_swept_by_the_next_run_and_nothing_else()
     {
-        var artifacts = Path.Combine(RunFolder.ProjectRoot(), "artifacts");
+        var artifacts = Path.Combine(ProjectFolder.Root, "artifacts");
         // The folder of a run whose process is gone, older than any, with the socket folder of a kernel in it; and one of a process that lives.
         var dead = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{int.MaxValue}", "kernel", "uml")).Parent!.Parent!.FullName;
         var living = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{Environment.ProcessId}")).FullName;
@@ -322,7 +321,7 @@ public sealed partial class LauncherTests
         return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? KernelsIn(run).FirstOrDefault() : null;
     }
 
-    private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(RunFolder.ProjectRoot(), "artifacts"), $"*-{launcher}").FirstOrDefault();
+    private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "artifacts"), $"*-{launcher}").FirstOrDefault();
 
     [Test]
     public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()

@@ -1,12 +1,13 @@
 using CliWrap;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
+using Conformance.Labs;
 using Conformance.Linux.Features;
 using Conformance.Linux.Iptables;
 using Conformance.Reports;
 using Conformance.Suite;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
+using Conformance.Traffic.Tracing;
 
 namespace Conformance.Tests;
 
@@ -35,10 +36,10 @@ public sealed class NftTraceTests
 
         var walk = await RuleWalk.FollowAsync(director, 21300, port => client.AskAsync("192.168.113.101:80", port));
 
-        walk.Flow.ShouldBeAnsweredBy("rs1");
+        await walk.Flow.ShouldBeAnsweredByAsync("rs1");
         walk.Path.ShouldBe(["mangle PREROUTING -> MARK", "nat PREROUTING -> PORTALS", "nat PORTALS -> DNAT", "filter FORWARD -> ACCEPT"]);
         var forwarded = walk.Steps.Single(s => s is { Table: "filter", Kind: TraceKind.Rule });
         (forwarded.Packet.Destination!.ToString(), forwarded.Mark, forwarded.Rule).ShouldBe(("172.16.0.99:8080", 0x4000u, "-p tcp -j ACCEPT"));
-        (await director.Iptables.CountersAsync()).ShouldNotContain(r => r.Rule.Contains("TRACE", StringComparison.Ordinal), "observing leaves no mark");
+        (await director.Iptables.ReadAsync()).All.ShouldNotContain(r => r.Target == "TRACE", "observing leaves no mark");
     }
 }

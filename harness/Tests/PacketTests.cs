@@ -2,15 +2,14 @@ using System.Net;
 using System.Net.NetworkInformation;
 using Conformance.Generator.Input;
 using Conformance.Generator.Verbs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Traffic;
 using Conformance.Launcher.LabKernels;
+using Conformance.Packets;
 using FsCheck;
 using FsCheck.Fluent;
 using PacketDotNet;
 using PacketDotNet.Utils;
-using Packet = Conformance.Harness.Observation.Packet;
-using TcpFlags = Conformance.Harness.Observation.TcpFlags;
+using Packet = Conformance.Packets.Packet;
+using TcpFlags = Conformance.Packets.TcpFlags;
 
 namespace Conformance.Tests;
 

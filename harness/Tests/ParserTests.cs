@@ -1,9 +1,10 @@
 using System.Net;
-using Conformance.Harness.Observation;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
+using Conformance.Packets;
+using Conformance.Traffic.Tracing;
 
 namespace Conformance.Tests;
 

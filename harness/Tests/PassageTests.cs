@@ -1,6 +1,7 @@
-using Conformance.Generator.Sync;
-using Conformance.Harness.Observation;
+using Conformance.Linux;
 using Conformance.Linux.Iptables;
+using Conformance.Packets;
+using Conformance.Traffic.Tracing;
 
 namespace Conformance.Tests;
 
@@ -36,10 +37,10 @@ public sealed class PassageTests
     [TestCase(":", 0)]
     public void Odd_lines_of_iptables_save_are_read_as_far_as_they_go(string odd, int rules)
     {
-        var live = LiveRules.Parse($"*filter\n:INPUT ACCEPT [0:0]\n{odd}\n-A INPUT -j DROP\nCOMMIT\n");
+        var live = SavedRules.Parse($"*filter\n:INPUT ACCEPT [0:0]\n{odd}\n-A INPUT -j DROP\nCOMMIT\n");
 
         live.Of("filter", "INPUT").Count.ShouldBe(rules + 1);
-        live.Of("filter", "INPUT")[^1].ShouldBe("-j DROP");
+        live.Of("filter", "INPUT")[^1].Text.ShouldBe("-j DROP");
     }
 
     [Test]
@@ -57,7 +58,7 @@ public sealed class PassageTests
     [Test]
     public void A_node_that_the_packet_does_not_pass_reports_nothing() => (Passed() with { IsFollowed = false }).Missing([]).ShouldBeNull();
 
-    private static Passage Passed() => new(IsFollowed: true, HasLeft: true, IsTracked: true, LiveRules.Parse(Rules));
+    private static Passage Passed() => new(IsFollowed: true, HasLeft: true, IsTracked: true, SavedRules.Parse(Rules));
 
     private static WalkStep Step(string table, string chain, TraceKind kind, string rule = "") => new(table, chain, kind, rule, 0, new Packet());
 }

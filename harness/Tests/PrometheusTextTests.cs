@@ -1,4 +1,4 @@
-using Conformance.Harness.Kubernetes;
+using Conformance.Clusters.Kubernetes;
 
 namespace Conformance.Tests;
 

@@ -1,6 +1,6 @@
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
+using Conformance.Labs;
 using Conformance.Launcher;
 using Conformance.Linux.Features;
 
@@ -10,7 +10,7 @@ namespace Conformance.Tests;
 [NonParallelizable]
 public sealed class ScriptTests
 {
-    private static readonly string s_root = RunFolder.ProjectRoot();
+    private static readonly string s_root = ProjectFolder.Root;
 
     [OneTimeSetUp]
     public Task InstallJudges() => Need.EnsureAsync(Need.ForTests, CancellationToken.None);
@@ -18,7 +18,7 @@ public sealed class ScriptTests
     [Test]
     public async Task Shell_scripts_pass_shellcheck()
     {
-        string[] scripts = ["lab", ".ci/run", "harness/provision.sh", "harness/Generator/Documents/apply.sh", .. Directory.GetFiles(Path.Combine(s_root, "harness", "Cli", "Kernels"), "*.sh")];
+        string[] scripts = ["lab", ".ci/run", "harness/provision.sh", "harness/Generator/Documents/apply.sh", .. Directory.GetFiles(Path.Combine(s_root, "harness", "Launcher", "LabKernels"), "*.sh")];
 
         var result = await RunAsync("shellcheck", scripts);
 

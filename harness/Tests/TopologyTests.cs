@@ -1,3 +1,5 @@
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Suite;
 using Conformance.Suite.ClusterIP;
 using Conformance.Topologies;
@@ -18,7 +20,7 @@ public sealed class TopologyTests
     [Test]
     public void Every_topology_of_the_project_keeps_the_schema([ValueSource(nameof(Names))] string name)
     {
-        var schema = Path.Combine(Conformance.Harness.RunFolder.ProjectRoot(), "topologies", "topology.schema.json");
+        var schema = Path.Combine(ProjectFolder.Root, "topologies", "topology.schema.json");
         var text = File.ReadAllText(Path.Combine(Topology.Folder, $"{name}.yaml"));
 
         Schemas.Validate(schema, Schemas.ToJson(text)).ShouldBeEmpty();

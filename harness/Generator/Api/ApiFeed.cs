@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Watching;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 
 namespace Conformance.Generator.Api;

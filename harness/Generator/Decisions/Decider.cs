@@ -138,8 +138,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             var (all, local) = (_options.CompatKubeProxy, port.Protocol) switch
             {
                 (false, _) => (Sets.NodePort, Sets.NodePortLocal),
-                (_, IpProtocol.Tcp) => (Sets.NodePortTcp, Sets.NodePortLocalTcp),
-                (_, IpProtocol.Udp) => (Sets.NodePortUdp, Sets.NodePortLocalUdp),
+                (_, TransportProtocol.Tcp) => (Sets.NodePortTcp, Sets.NodePortLocalTcp),
+                (_, TransportProtocol.Udp) => (Sets.NodePortUdp, Sets.NodePortLocalUdp),
                 _ => (Sets.NodePortSctp, Sets.NodePortLocalSctp),
             };
             var entry = all.Type == IpsetType.BitmapPort ? IpsetEntry.OfPort(port.NodePort) : triple;

@@ -2,6 +2,7 @@ using System.Net;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Watching;
+using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;
 

@@ -1,12 +1,10 @@
-using System.Text.RegularExpressions;
-
 namespace Conformance.Generator.Decisions;
 
 /// <summary>
 /// Chains that kube-proxy's iptables mode leaves on a node (pkg/proxy/iptables/proxier.go) and that nothing of ours uses. Their rules
 /// come before ours: a REJECT of KUBE-EXTERNAL-SERVICES, say, beats every virtual server (kubernetes/kubernetes#102314).
 /// </summary>
-public static partial class Leftovers
+public static class Leftovers
 {
     private static readonly string[] s_prefixes = ["KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-FW-", "KUBE-XLB-"];
 
@@ -18,10 +16,4 @@ public static partial class Leftovers
 
     /// <summary>Whether a chain is one of these. KUBE-FIREWALL and KUBE-MARK-DROP are not: a kubelet has them as well.</summary>
     public static bool Has(string table, string chain) => s_chains.Contains((table, chain)) || Array.Exists(s_prefixes, p => chain.StartsWith(p, StringComparison.Ordinal));
-
-    /// <summary>The chain that a rule jumps or goes to; null for a target that is none.</summary>
-    public static string? TargetOf(string rule) => Target().Match(rule) is { Success: true } match ? match.Groups["chain"].Value : null;
-
-    [GeneratedRegex(@"(^| )-[jg] (?<chain>\S+)", RegexOptions.ExplicitCapture | RegexOptions.RightToLeft, 1000)]
-    private static partial Regex Target();
 }

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Conformance.Linux;
+using Conformance.Linux.Iptables;
 
 namespace Conformance.Generator.Decisions;
 
@@ -197,9 +198,9 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
             WhereNotEmpty(Sets.NodePort, "KUBE-NODE-PORT", "Kubernetes nodeport for masquerade purpose", "dst,dst", "-j KUBE-MARK-MASQ");
             return;
         }
-        foreach (var (protocol, local, all) in new[] { (IpProtocol.Tcp, Sets.NodePortLocalTcp, Sets.NodePortTcp), (IpProtocol.Udp, Sets.NodePortLocalUdp, Sets.NodePortUdp), (IpProtocol.Sctp, Sets.NodePortLocalSctp, Sets.NodePortSctp) })
+        foreach (var (protocol, local, all) in new[] { (TransportProtocol.Tcp, Sets.NodePortLocalTcp, Sets.NodePortTcp), (TransportProtocol.Udp, Sets.NodePortLocalUdp, Sets.NodePortUdp), (TransportProtocol.Sctp, Sets.NodePortLocalSctp, Sets.NodePortSctp) })
         {
-            var (directions, type) = protocol == IpProtocol.Sctp ? ("dst,dst", " with type \\'hash ip:port\\'") : ("dst", "");
+            var (directions, type) = protocol == TransportProtocol.Sctp ? ("dst,dst", " with type \\'hash ip:port\\'") : ("dst", "");
             var name = protocol.ToString().ToUpperInvariant();
             WhereNotEmpty(local, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port with externalTrafficPolicy=local{type}", directions, "-j RETURN", NatTable, $"-p {name.ToLowerInvariant()} ");
             WhereNotEmpty(all, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port for masquerade purpose{type}", directions, "-j KUBE-MARK-MASQ", NatTable, $"-p {name.ToLowerInvariant()} ");

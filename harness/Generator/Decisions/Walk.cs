@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;
 

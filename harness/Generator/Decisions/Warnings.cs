@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Decisions;
 

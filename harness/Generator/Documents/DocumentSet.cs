@@ -77,8 +77,8 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
         {
             var option = server.Key.Protocol switch
             {
-                IpProtocol.Udp => "-u",
-                IpProtocol.Sctp => "--sctp-service",
+                TransportProtocol.Udp => "-u",
+                TransportProtocol.Sctp => "--sctp-service",
                 _ => "-t",
             };
             var address = server.Key.Address.Text(server.Key.Port);

@@ -200,7 +200,7 @@ internal static class ObjectReader
     private static List<ServicePort> Ports(Field field)
     {
         var ports = new List<ServicePort>();
-        var (names, numbers, nodePorts) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<(IpProtocol, ushort)>(), new HashSet<(IpProtocol, ushort)>());
+        var (names, numbers, nodePorts) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<(TransportProtocol, ushort)>(), new HashSet<(TransportProtocol, ushort)>());
         foreach (var item in field.Items)
         {
             var port = new ServicePort(
@@ -219,11 +219,11 @@ internal static class ObjectReader
         return ports;
     }
 
-    private static IpProtocol ProtocolOf(Field field) => field.OneOf("TCP", "UDP", "SCTP") switch
+    private static TransportProtocol ProtocolOf(Field field) => field.OneOf("TCP", "UDP", "SCTP") switch
     {
-        "UDP" => IpProtocol.Udp,
-        "SCTP" => IpProtocol.Sctp,
-        _ => IpProtocol.Tcp,
+        "UDP" => TransportProtocol.Udp,
+        "SCTP" => TransportProtocol.Sctp,
+        _ => TransportProtocol.Tcp,
     };
 
     private static string? SchedulerOf(Field field) =>

@@ -1,3 +1,5 @@
+using Conformance.Linux;
+
 namespace Conformance.Generator.Objects;
 
 /// <summary>The objects of a cluster as they are now. A change to one tells which Services it concerns.</summary>

@@ -4,7 +4,7 @@ using Conformance.Linux;
 namespace Conformance.Generator.Objects;
 
 /// <summary>A port of an EndpointSlice, found by the name of the Service's port. No number means all ports, which a proxy cannot serve.</summary>
-public sealed record SlicePort(string Name, IpProtocol Protocol, ushort Port);
+public sealed record SlicePort(string Name, TransportProtocol Protocol, ushort Port);
 
 /// <summary>One endpoint; conditions that the object leaves out have the API's defaults.</summary>
 /// <param name="HintedZones">The zones of hints.forZones; null where there are no hints.</param>

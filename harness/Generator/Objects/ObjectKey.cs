@@ -1,3 +1,5 @@
+using Conformance.Linux;
+
 namespace Conformance.Generator.Objects;
 
 /// <summary>The kinds of objects that a proxy needs.</summary>

@@ -14,7 +14,7 @@ public readonly record struct ObjectName(string Namespace, string Name)
 }
 
 /// <summary>A port of a Service. NodePort is 0 where there is none; the name finds the endpoints' port.</summary>
-public sealed record ServicePort(string Name, IpProtocol Protocol, ushort Port, ushort NodePort);
+public sealed record ServicePort(string Name, TransportProtocol Protocol, ushort Port, ushort NodePort);
 
 /// <summary>
 /// What a proxy needs of a v1 Service (Kubernetes API reference, Service). What it must not touch (headless,

@@ -2,6 +2,7 @@ using System.Net;
 using Conformance.Generator.Decisions;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
+using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
@@ -232,7 +233,7 @@ public sealed class Difference
         {
             if (wanted.RealServers.Contains(real))
                 continue;
-            if (key.Protocol == IpProtocol.Tcp && live!.RealServers[real] is { Weight: 0, ActiveConnections: var active, InactiveConnections: var inactive } && active + inactive > 0)
+            if (key.Protocol == TransportProtocol.Tcp && live!.RealServers[real] is { Weight: 0, ActiveConnections: var active, InactiveConnections: var inactive } && active + inactive > 0)
                 Draining.Add((key, real));
             else
                 RemovedReals.Add((key, real));

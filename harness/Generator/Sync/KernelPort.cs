@@ -6,6 +6,7 @@ using Conformance.Generator.Documents;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Ipset;
+using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;

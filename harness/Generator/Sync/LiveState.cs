@@ -1,7 +1,9 @@
 using System.Net;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 using Conformance.Linux.Ipset;
+using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
@@ -78,7 +80,7 @@ public sealed class LiveRules
 
     /// <summary>Rules that lead from chains outside a group into the group.</summary>
     public IEnumerable<(string Table, string From, string Rule)> JumpsInto(Func<string, string, bool> isOfGroup) => _chains.Where(c => !isOfGroup(c.Key.Table, c.Key.Chain))
-        .SelectMany(c => c.Value.Where(r => Leftovers.TargetOf(r) is { } target && isOfGroup(c.Key.Table, target)).Select(r => (c.Key.Table, c.Key.Chain, r)));
+        .SelectMany(c => c.Value.Where(r => isOfGroup(c.Key.Table, Rule.TargetOf(r))).Select(r => (c.Key.Table, c.Key.Chain, r)));
 
     /// <summary>What the kernel has after a rule set has been written, its jumps included.</summary>
     /// <param name="removesLeftovers">Whether the document has also removed chains of kube-proxy's iptables mode.</param>
@@ -102,47 +104,13 @@ public sealed class LiveRules
         }
     }
 
+    /// <summary>Parses the output of iptables-save or ip6tables-save.</summary>
     public static LiveRules Parse(string save)
     {
+        var saved = SavedRules.Parse(save);
         var rules = new LiveRules();
-        var table = "";
-        foreach (var line in Lines(save))
-        {
-            if (line.StartsWith('*'))
-            {
-                table = line[1..];
-            }
-            else if (line.StartsWith(':'))
-            {
-                rules._chains[(table, line[1..].Split(' ')[0])] = [];
-            }
-            else if (line.StartsWith("-A ", StringComparison.Ordinal))
-            {
-                var end = line.IndexOf(' ', 3) is var space and > 0 ? space : line.Length;
-                if (rules._chains.TryGetValue((table, line[3..end]), out var chain))
-                    chain.Add(line[Math.Min(end + 1, line.Length)..]);
-            }
-        }
+        foreach (var (table, chain) in saved.Chains)
+            rules._chains[(table, chain)] = [.. saved.Of(table, chain).Select(r => r.Text)];
         return rules;
-    }
-
-    /// <summary>The lines of iptables-save. A comment in quotes may itself have line breaks.</summary>
-    private static IEnumerable<string> Lines(string save)
-    {
-        var (start, isQuoted) = (0, false);
-        for (var i = 0; i < save.Length; i++)
-        {
-            if (save[i] == '\\' && isQuoted)
-                i++;
-            else if (save[i] == '"' && save[start] == '-')
-                isQuoted = !isQuoted;
-            else if (save[i] == '\n' && !isQuoted)
-            {
-                yield return save[start..i];
-                start = i + 1;
-            }
-        }
-        if (start < save.Length)
-            yield return save[start..];
     }
 }

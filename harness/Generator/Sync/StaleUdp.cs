@@ -35,8 +35,8 @@ internal sealed class StaleUdp
         // What has come back since is no longer gone.
         _servers.ExceptWith(difference.AddedServers.Select(s => s.Key).OfType<IpvsKey>());
         _gone.ExceptWith(difference.AddedReals.Select(r => (r.Key, r.Destination.Address)));
-        _gone.UnionWith(difference.RemovedReals.Where(r => r.Key.Protocol == IpProtocol.Udp).Select(r => (r.Key, r.Real.Address)));
-        _servers.UnionWith(difference.DeletedServers.Where(k => k.Protocol == IpProtocol.Udp));
+        _gone.UnionWith(difference.RemovedReals.Where(r => r.Key.Protocol == TransportProtocol.Udp).Select(r => (r.Key, r.Real.Address)));
+        _servers.UnionWith(difference.DeletedServers.Where(k => k.Protocol == TransportProtocol.Udp));
         Judge(difference.AddedReals.Select(r => r.Key));
     }
 
@@ -53,5 +53,5 @@ internal sealed class StaleUdp
         _judged.RemoveWhere(k => k.IsIPv6 == ipv6);
     }
 
-    private void Judge(IEnumerable<IpvsKey> servers) => _judged.UnionWith(servers.Where(k => k.Protocol == IpProtocol.Udp));
+    private void Judge(IEnumerable<IpvsKey> servers) => _judged.UnionWith(servers.Where(k => k.Protocol == TransportProtocol.Udp));
 }

@@ -244,7 +244,7 @@ public sealed class Synchronizer(KernelPort kernel)
         var draining = new List<((FormattableString, NetlinkRequest), Action)>();
         foreach (var group in removed.GroupBy(r => r.Key))
         {
-            var there = group.Key.Protocol == IpProtocol.Tcp ? DestinationsOf(group.Key) : [];
+            var there = group.Key.Protocol == TransportProtocol.Tcp ? DestinationsOf(group.Key) : [];
             foreach (var (key, real) in group)
             {
                 if (!there.TryGetValue(real, out var found) || found.ActiveConnections + found.InactiveConnections == 0)

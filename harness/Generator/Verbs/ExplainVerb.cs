@@ -51,7 +51,7 @@ internal static class ExplainVerb
     private static IpvsKey ParseTarget(string text)
     {
         var slash = text.IndexOf('/', StringComparison.Ordinal);
-        var protocol = IpProtocol.Tcp;
+        var protocol = TransportProtocol.Tcp;
         if ((slash < 0 || (Enum.TryParse(text[..slash], ignoreCase: true, out protocol) && Enum.IsDefined(protocol)))
             && IPEndPoint.TryParse(text[(slash + 1)..], out var endPoint) && endPoint.Port > 0)
         {

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Verbs;
 

@@ -7,6 +7,7 @@ using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
 using Conformance.Linux;
 using Conformance.Linux.Features;
+using Conformance.Linux.Iptables;
 using Conformance.Linux.Namespaces;
 
 namespace Conformance.Generator.Verbs;

@@ -4,6 +4,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
 using Conformance.Generator.Decisions;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Watching;
 

@@ -1,6 +1,7 @@
 using Conformance.Generator.Objects;
-using Conformance.Harness.Labs;
-using Conformance.Topologies;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Traffic;
 
 namespace Conformance.KernelTests.Generator;
 

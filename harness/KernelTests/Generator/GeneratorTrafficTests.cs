@@ -3,13 +3,13 @@ using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests.Generator;
 
@@ -20,7 +20,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 {
     private const string Vip = "10.10.0.1";
     private static readonly ObjectName s_name = new("default", "web");
-    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", IpProtocol.Tcp, 80, 0), new ServicePort("udp", IpProtocol.Udp, 80, 0)] };
+    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 80, 0), new ServicePort("udp", TransportProtocol.Udp, 80, 0)] };
     private static readonly GeneratorOptions s_options = new() { HostnameOverride = "director", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
     private readonly Cluster _cluster = new();
     private Lab _lab = null!;
@@ -54,14 +54,14 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         await using var first = await Client.ConnectAsync($"{Vip}:80");
         await using var second = await Client.ConnectAsync($"{Vip}:80");
         var (going, staying) = first.Answer!.Server == "rs1" ? (first, second) : (second, first);
-        staying.ShouldBeAnsweredBy("rs2");
+        await staying.ShouldBeAnsweredByAsync("rs2");
 
         await ChangeAsync("rs2");
 
         Weights().ShouldBe(["rs1:8080 0", "rs2:8080 1"]);
         await going.ExchangeAsync(1000);
         for (var i = 0; i < 4; i++)
-            (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs2");
+            await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs2");
         _synchronizer.RemoveDrained().Changes.ShouldBeEmpty("its connection is still there");
 
         await ChangeAsync("rs1", "rs2");
@@ -82,11 +82,11 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     public async Task A_client_that_goes_on_sending_datagrams_reaches_an_endpoint_that_is_there()
     {
         await StartAsync("rs1");
-        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredByAsync("rs1");
 
         await ChangeAsync("rs2");
 
-        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredBy("rs2");
+        await (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40000)).ShouldBeAnsweredByAsync("rs2");
     }
 
     [Test]
@@ -105,7 +105,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await new Synchronizer(_kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
 
         Director.Conntrack().ShouldNotContain(e => e.Original.SourcePort == 40001);
-        (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40001)).ShouldBeAnsweredBy("rs2");
+        await (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40001)).ShouldBeAnsweredByAsync("rs2");
     }
 
     [Test]
@@ -137,7 +137,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 
         await StartAsync("rs1");
 
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
     }
 
     [Test]
@@ -189,10 +189,10 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await Client.AskAsync($"{Vip}:80")).Answer.ShouldBeNull();
 
         // With another port served the address is bound: the refused one's is closed to the node's own sockets all the same.
-        _cluster.Put(s_service with { Name = new ObjectName("default", "other"), Ports = [new ServicePort("tcp", IpProtocol.Tcp, 81, 0)] });
+        _cluster.Put(s_service with { Name = new ObjectName("default", "other"), Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 81, 0)] });
         await DecideAsync(new ObjectName("default", "other"));
-        (await Client.AskAsync($"{Vip}:81")).ShouldBeRefused();
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeRefused();
+        await (await Client.AskAsync($"{Vip}:81")).ShouldBeRefusedAsync();
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeRefusedAsync();
     }
 
     [Test]
@@ -205,7 +205,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 
         (await new Synchronizer(kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
 
-        (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredBy("rs1");
+        await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
         Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)), "an IPv6 virtual server without its rules is worse than none");
     }
 
@@ -232,7 +232,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     private World NewWorld() => new(s_options, new NodeState("director", [Director.Address], null, [], []), _cluster);
 
     private void Put(params string[] endpoints) => _cluster.Put(new EndpointSlice(
-        new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", IpProtocol.Tcp, 8080), new SlicePort("udp", IpProtocol.Udp, 8080)],
+        new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", TransportProtocol.Tcp, 8080), new SlicePort("udp", TransportProtocol.Udp, 8080)],
         [.. endpoints.Select(e => new Endpoint(_lab[e].Address, IsReady: true, IsServing: true, IsTerminating: false, e, HintedZones: null))]));
 
     private string[] Weights() => [.. Director.IpvsTable().VirtualServers.Single(s => s.Protocol == "TCP").RealServers

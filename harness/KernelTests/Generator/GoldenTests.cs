@@ -1,7 +1,6 @@
 using Conformance.Generator;
 using Conformance.Generator.Documents;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Linux.Features;
 using Conformance.Topologies;
 

@@ -2,11 +2,12 @@ using System.Text.RegularExpressions;
 using Conformance.Generator;
 using Conformance.Generator.Input;
 using Conformance.Generator.Sync;
-using Conformance.Harness;
-using Conformance.Harness.Assertions;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests.Generator;
 
@@ -34,9 +35,9 @@ public sealed class GracefulTests
         await using var first = await client.ConnectAsync(Tcp);
         await using var second = await client.ConnectAsync(Tcp);
         var (going, staying) = first.Answer!.Server == "pod-a" ? (first, second) : (second, first);
-        staying.ShouldBeAnsweredBy("web-a");
-        (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnswered();
-        (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnswered();
+        await staying.ShouldBeAnsweredByAsync("web-a");
+        await (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnsweredAsync();
+        await (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnsweredAsync();
 
         foreach (var step in new[] { "2-pod11-removed", "3-pod11-readded", "4-pod11-removed-again" })
         {
@@ -46,8 +47,8 @@ public sealed class GracefulTests
                 Source.Put(cluster, item);
             await SyncAsync();
             await CompareAsync(step);
-            (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnsweredBy("web-a");
-            (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnsweredBy("web-a");
+            await (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnsweredByAsync("web-a");
+            await (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnsweredByAsync("web-a");
             await going.ExchangeAsync(1000);
             await staying.ExchangeAsync(1000);
         }

@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 
 namespace Conformance.KernelTests.Generator;
 

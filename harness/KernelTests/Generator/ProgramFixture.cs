@@ -2,8 +2,8 @@ using System.Globalization;
 using System.Text;
 using CliWrap;
 using Conformance.Generator.Objects;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Linux.Ipvs;
 using Conformance.Topologies;
 

@@ -1,9 +1,9 @@
 using System.Globalization;
 using System.Net;
 using CliWrap;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Generator.Objects;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 
 namespace Conformance.KernelTests.Generator;
 

@@ -3,7 +3,8 @@ using Conformance.Generator;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
-using Conformance.Harness;
+using Conformance.Labs;
+using Conformance.Linux;
 using FsCheck;
 using FsCheck.Fluent;
 

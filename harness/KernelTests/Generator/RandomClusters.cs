@@ -1,7 +1,7 @@
 using System.Net;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Linux;
 using FsCheck;
 using FsCheck.Fluent;
@@ -59,9 +59,9 @@ internal static class RandomClusters
 
     private static ServicePort Port(string name, int nodePort) => name switch
     {
-        "dns" => new ServicePort(name, IpProtocol.Udp, 53, (ushort)nodePort),
-        "sctp" => new ServicePort(name, IpProtocol.Sctp, 80, (ushort)nodePort),
-        _ => new ServicePort(name, IpProtocol.Tcp, 80, (ushort)nodePort),
+        "dns" => new ServicePort(name, TransportProtocol.Udp, 53, (ushort)nodePort),
+        "sctp" => new ServicePort(name, TransportProtocol.Sctp, 80, (ushort)nodePort),
+        _ => new ServicePort(name, TransportProtocol.Tcp, 80, (ushort)nodePort),
     };
 
     private static Gen<EndpointSlice> Slice(string service, bool ipv6) =>
@@ -69,7 +69,7 @@ internal static class RandomClusters
         from conditions in Gen.ArrayOf(Gen.Elements("ready", "ready", "terminating", "unready"), s_endpoints.Length)
         select new EndpointSlice(
             new ObjectName("default", $"{service}-{(ipv6 ? 6 : 4)}"), new ObjectName("default", service), ipv6,
-            [new SlicePort("http", IpProtocol.Tcp, 8080), new SlicePort("dns", IpProtocol.Udp, 5353), new SlicePort("sctp", IpProtocol.Sctp, 8081)],
+            [new SlicePort("http", TransportProtocol.Tcp, 8080), new SlicePort("dns", TransportProtocol.Udp, 5353), new SlicePort("sctp", TransportProtocol.Sctp, 8081)],
             [.. addresses.Select((a, i) => new Endpoint(a, conditions[i] == "ready", conditions[i] != "unready", conditions[i] == "terminating", a.ToString().Contains("244.0", StringComparison.Ordinal) ? "node1" : "node2", null))]);
 
     private static Cluster Of(IEnumerable<Service> services, IEnumerable<EndpointSlice> slices)

@@ -4,8 +4,7 @@ using Conformance.Generator;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Verbs;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 
 namespace Conformance.KernelTests.Generator;
 
@@ -19,7 +18,7 @@ internal sealed class Scenario
 
     private Scenario(string folder) => _folder = folder;
 
-    internal static string Root { get; } = Path.Combine(RunFolder.ProjectRoot(), "harness", "KernelTests", "Generator", "golden");
+    internal static string Root { get; } = Path.Combine(ProjectFolder.Root, "harness", "KernelTests", "Generator", "golden");
 
     internal static IEnumerable<string> Names => Directory.GetDirectories(Root).Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal);
 

@@ -2,8 +2,9 @@ using System.Net;
 using Conformance.Generator;
 using Conformance.Generator.Objects;
 using Conformance.Generator.Sync;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Linux;
+using Conformance.Linux.Iptables;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;
@@ -122,10 +123,10 @@ public sealed class SyncTests
         var cluster = new Cluster();
         // Many Services, since adding to one virtual server takes the longer the more it has.
         for (var i = 0; i < 66; i++)
-            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
+            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])], Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
         for (var i = 0; i < 66; i++)
-            cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", IpProtocol.Tcp, 8080)], [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
+            cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", TransportProtocol.Tcp, 8080)], [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
 
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
 
@@ -252,7 +253,7 @@ public sealed class SyncTests
     private static Cluster Cluster()
     {
         var cluster = new Cluster();
-        cluster.Put(new Service { Name = new ObjectName("default", "both"), ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")], Ports = [new ServicePort("", IpProtocol.Tcp, 80, 0)] });
+        cluster.Put(new Service { Name = new ObjectName("default", "both"), ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")], Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
         return cluster;
     }
 

@@ -2,10 +2,10 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using CliWrap;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Generator.Objects;
-using Conformance.Harness;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Linux.Sockets;
 
 namespace Conformance.KernelTests.Generator;

@@ -1,3 +1,5 @@
+using Conformance.Linux;
+
 namespace Conformance.Launcher.LabKernels;
 
 /// <summary>The environment variables of this process that a command in a guest needs. No other enters it, since it may hold a secret.</summary>

@@ -2,7 +2,6 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Text;
 using System.Threading.Channels;
-using Conformance.Harness.Traffic;
 using Conformance.Linux;
 
 namespace Conformance.Launcher.LabKernels;

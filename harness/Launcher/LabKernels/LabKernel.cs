@@ -1,4 +1,4 @@
-using Conformance.Harness;
+using Conformance.Labs;
 using Conformance.Launcher.Labs;
 
 namespace Conformance.Launcher.LabKernels;

@@ -5,8 +5,8 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using CliWrap;
-using Conformance.Harness.Traffic;
 using Conformance.Linux;
+using Conformance.Traffic;
 
 namespace Conformance.Launcher.LabKernels;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Topologies;
 
 namespace Conformance.Launcher.Labs;
@@ -23,7 +23,7 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     /// <summary>Names the lab's record in the shell that <c>./lab up</c> opens.</summary>
     internal const string Variable = "CONFORMANCE_LAB";
 
-    private static string Folder => System.IO.Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs");
+    private static string Folder => System.IO.Path.Combine(ProjectFolder.Root, "artifacts", "labs");
 
     internal string File => System.IO.Path.Combine(Folder, $"{Id}.json");
 

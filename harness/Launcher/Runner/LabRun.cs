@@ -1,8 +1,9 @@
 using System.Text;
 using System.Text.Json;
-using Conformance.Harness;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
+using Conformance.Linux;
 
 namespace Conformance.Launcher.Runner;
 
@@ -95,7 +96,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         kernel.RunAsync(
             new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
             {
-                WorkingDirectory = RunFolder.ProjectRoot(),
+                WorkingDirectory = ProjectFolder.Root,
                 Variables = RunVariables(kernel, runFolder, Proxy),
                 Output = output,
                 Error = error,
@@ -106,7 +107,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
     internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) => new(StringComparer.Ordinal)
     {
-        [Harness.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Harness.Proxies.Proxy.Variable) ?? "",
+        [Clusters.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable) ?? "",
         [RunFolder.Variable] = runFolder,
         [RunFolder.KernelVariable] = kernel.Name,
         ["DOTNET_EnableDiagnostics"] = "0",

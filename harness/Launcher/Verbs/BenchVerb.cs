@@ -4,12 +4,11 @@ using System.Globalization;
 using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
+using Conformance.Benchmarks;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Runner;
 using Conformance.Linux;
-using Conformance.Topologies;
 using Spectre.Console;
 
 namespace Conformance.Launcher.Verbs;
@@ -20,8 +19,7 @@ internal static class BenchVerb
     /// <summary>Hidden: the measurements that are made inside the lab kernel.</summary>
     private const string InsideOption = "--inside";
 
-    private const int Connections = 1000;
-    private static readonly string s_lab = Path.Combine(RunFolder.ProjectRoot(), "lab");
+    private static readonly string s_lab = Path.Combine(ProjectFolder.Root, "lab");
 
     internal static System.CommandLine.Command Create()
     {
@@ -34,17 +32,14 @@ internal static class BenchVerb
         {
             using var interrupt = new Interrupt();
             if (parsed.GetValue(inside))
-                return await MeasureInsideAsync();
+            {
+                Console.WriteLine(JsonSerializer.Serialize(await InsideBench.MeasureAsync(), Output.JsonOptions));
+                return ExitCodes.Ok;
+            }
             var kernelName = parsed.GetValue(kernel)!;
             return await RunAsync(kernelName, await KernelOption.ChooseAsync(kernelName, interrupt.Token), parsed.GetValue(runs), parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
-    }
-
-    /// <summary>Samples in the unit named.</summary>
-    internal sealed record Figure(string Name, string Unit, IReadOnlyList<double> Samples)
-    {
-        internal double Median => Samples.Order().ElementAt(Samples.Count / 2);
     }
 
     private static async Task<int> RunAsync(string kernelName, LabKernel kernel, int runs, string format, CancellationToken cancellationToken)
@@ -91,7 +86,7 @@ internal static class BenchVerb
         var samples = new List<double>();
         for (var i = 0; i < runs; i++)
         {
-            var result = await CliWrap.Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(RunFolder.ProjectRoot())
+            var result = await CliWrap.Cli.Wrap(program).WithArguments(arguments).WithWorkingDirectory(ProjectFolder.Root)
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
             if (!result.IsSuccess)
             {
@@ -101,69 +96,5 @@ internal static class BenchVerb
             samples.Add(result.RunTime.TotalSeconds);
         }
         return new Figure(name, "s", samples);
-    }
-
-    private static async Task<int> MeasureInsideAsync()
-    {
-        var figures = new List<Figure>
-        {
-            await RepeatAsync("article-nat up and down", "ms", 20, async () =>
-            {
-                await using var lab = await Lab.StartAsync(Topology.Load("article-nat"));
-            }),
-        };
-        figures.Add(await UpAsync("cluster up (bar 300)", "cluster", 20));
-        await using var routed = await Lab.StartAsync(Topology.Load("routed-nat"), capture: false);
-        var (client, director) = (routed["client"], routed["director"]);
-        await director.AddAddressAsync("10.10.0.1/24");
-        await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
-        figures.Add(await RateAsync("TCP connections through the virtual server", client, "10.10.0.1:80"));
-        // Another server: while IPVS remembers a client's port, it also rewrites that port's direct replies of rs1.
-        figures.Add(await RateAsync("TCP connections to a server directly, for comparison", client, "rs2:8080"));
-        figures.Add(await RepeatAsync("a command in a node (true)", "ms", 20, () => client.RunAsync("true")));
-        figures.AddRange(await GeneratorBench.MeasureAsync());
-        Console.WriteLine(JsonSerializer.Serialize(figures, Output.JsonOptions));
-        return ExitCodes.Ok;
-    }
-
-    private static async Task<Figure> RateAsync(string name, Node client, string target)
-    {
-        await client.AskManyAsync(target, Connections); // warm up
-        var samples = new List<double>();
-        for (var i = 0; i < 5; i++)
-        {
-            var watch = Stopwatch.StartNew();
-            await client.AskManyAsync(target, Connections);
-            samples.Add(Connections / watch.Elapsed.TotalSeconds);
-        }
-        return new Figure(name, "1/s", samples);
-    }
-
-    /// <summary>A lab until it stands, servers and captures included; its end is not counted.</summary>
-    private static async Task<Figure> UpAsync(string name, string topology, int runs)
-    {
-        var parsed = Topology.Load(topology);
-        var samples = new List<double>();
-        for (var i = 0; i <= runs; i++)
-        {
-            var watch = Stopwatch.StartNew();
-            await using var lab = await Lab.StartAsync(parsed);
-            if (i > 0) // the first one warms up
-                samples.Add(watch.Elapsed.TotalMilliseconds);
-        }
-        return new Figure(name, "ms", samples);
-    }
-
-    private static async Task<Figure> RepeatAsync(string name, string unit, int runs, Func<Task> action)
-    {
-        await action(); // warm up
-        var samples = new List<double>();
-        for (var i = 0; i < runs; i++)
-        {
-            var watch = Stopwatch.StartNew();
-            await action();
-            samples.Add(watch.Elapsed.TotalMilliseconds);
-        }
-        return new Figure(name, unit, samples);
     }
 }

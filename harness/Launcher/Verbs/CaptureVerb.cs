@@ -1,8 +1,9 @@
 using System.CommandLine;
-using Conformance.Harness.Observation;
 using Conformance.Launcher.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
+using Conformance.Packets;
 
 namespace Conformance.Launcher.Verbs;
 

@@ -1,11 +1,13 @@
 using System.CommandLine;
 using System.Text;
 using System.Text.Json;
-using Conformance.Harness.Labs;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Runner;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Topologies;
+using Conformance.Traffic;
 
 namespace Conformance.Launcher.Verbs;
 
@@ -58,7 +60,7 @@ internal static class DoctorVerb
     /// <summary>The native program and the one that needs .NET have the same name; only the native one is megabytes large.</summary>
     private static Check GeneratorCheck()
     {
-        var isNative = new FileInfo(Path.Combine(AppContext.BaseDirectory, "ipvs-generator")) is { Exists: true, Length: > 1 << 20 };
+        var isNative = new FileInfo(Programs.Generator) is { Exists: true, Length: > 1 << 20 };
         return new Check("ipvs-generator", isNative, false, isNative ? "a native program" : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
             "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
     }

@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using CliWrap;
-using Conformance.Harness;
+using Conformance.Labs.Waiting;
 using Conformance.Launcher.Labs;
 using Command = System.CommandLine.Command;
 

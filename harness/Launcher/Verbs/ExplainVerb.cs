@@ -1,10 +1,10 @@
 using System.CommandLine;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Observation;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
 using Conformance.Launcher.Labs;
 using Conformance.Linux.Features;
 using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Tracing;
 
 namespace Conformance.Launcher.Verbs;
 
@@ -39,7 +39,7 @@ internal static class ExplainVerb
         Console.WriteLine(flow);
         foreach (var walk in walks)
             Console.Write(walk.Describe());
-        Console.WriteLine(flow.Story);
+        Console.WriteLine(flow.ReadStory());
         return interrupt.Token.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Ok;
 
         Task<Flow> AskAsync(int port) => isUdp ? client.AskUdpAsync(target, port) : isHttp ? client.AskHttpAsync(target, port) : client.AskAsync(target, port);

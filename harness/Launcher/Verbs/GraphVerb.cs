@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
+using Conformance.Linux;
 using Conformance.Topologies;
 using Command = System.CommandLine.Command;
 

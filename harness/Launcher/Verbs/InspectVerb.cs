@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
-using Conformance.Generator.Input;
 using Conformance.Launcher.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Links;

@@ -1,6 +1,6 @@
 using System.CommandLine;
-using Conformance.Harness;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 
 namespace Conformance.Launcher.Verbs;
 

@@ -1,12 +1,13 @@
 using System.CommandLine;
 using System.Text.Json;
-using Conformance.Harness;
-using Conformance.Harness.Proxies;
-using Conformance.Harness.Traffic;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Runner;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Reports;
+using Conformance.Traffic;
 using Spectre.Console;
 
 namespace Conformance.Launcher.Verbs;
@@ -41,7 +42,7 @@ internal static class RunVerb
         if (keep)
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
 
-        var catalogue = Catalogue.Parse(await File.ReadAllTextAsync(Path.Combine(RunFolder.ProjectRoot(), "conformance", "claims.yaml"), cancellationToken));
+        var catalogue = Catalogue.Parse(await File.ReadAllTextAsync(Path.Combine(ProjectFolder.Root, "conformance", "claims.yaml"), cancellationToken));
         var run = new LabRun(kernel, folder) { Proxy = proxy };
         using var progress = new Progress($"Proving claims on {kernel.Name}");
         var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Runner;
+using Conformance.Linux;
 
 namespace Conformance.Launcher.Verbs;
 

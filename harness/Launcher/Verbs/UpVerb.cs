@@ -2,12 +2,13 @@ using System.CommandLine;
 using System.Globalization;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Generator.Input;
-using Conformance.Harness;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Proxies;
+using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Labs;
+using Conformance.Linux;
 using Conformance.Topologies;
 using Command = System.CommandLine.Command;
 
@@ -96,7 +97,7 @@ internal static class UpVerb
             {
                 [LabRecord.Variable] = record.File,
                 ["CONFORMANCE_PROGRAM"] = Programs.Cli,
-                ["PATH"] = $"{RunFolder.ProjectRoot()}:{record.Path}:{Environment.GetEnvironmentVariable("PATH")}",
+                ["PATH"] = $"{ProjectFolder.Root}:{record.Path}:{Environment.GetEnvironmentVariable("PATH")}",
             });
         }
         finally
@@ -132,7 +133,7 @@ internal static class UpVerb
             throw new CannotRunHereException("A detached lab is not possible here.", $"The labs run on {kernel.Name}, which ends with the command that it runs.",
                 "Nothing was built.", "Use './lab up TOPOLOGY' and its shell, or a machine whose kernel has IPVS.");
         }
-        var log = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.ProjectRoot(), "artifacts", "labs")).FullName, $"{Environment.ProcessId}.log");
+        var log = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName, $"{Environment.ProcessId}.log");
         // A session of its own: it must not get this terminal's Ctrl-C, and its streams must not keep our caller waiting.
         var started = await CliWrap.Cli.Wrap("sh")
             .WithArguments(["-c", "setsid \"$@\" </dev/null >/dev/null 2>\"$0\" & echo $!", log, Programs.Dotnet, Programs.Cli, "up", .. wanted.Arguments, HoldOption])

@@ -72,6 +72,6 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
         var destination = original.Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_DST : IP_V4_DST);
         var answering = entry.Nest(TUPLE_REPLY).Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_SRC : IP_V4_SRC);
         var port = original.Nest(TUPLE_PROTO).UInt16BigEndian(PROTO_DST_PORT);
-        return protocol is { } code && destination is not null && answering is not null && port is { } number && isStale(new IpvsKey((IpProtocol)code, destination, number), answering);
+        return protocol is { } code && destination is not null && answering is not null && port is { } number && isStale(new IpvsKey((TransportProtocol)code, destination, number), answering);
     }
 }

@@ -20,28 +20,21 @@ public enum IpsetType
 /// <param name="Address">Null in a bitmap of ports.</param>
 /// <param name="Second">The second address or network of a triple.</param>
 /// <param name="SecondPrefix">The length of the second network.</param>
-public readonly record struct IpsetEntry(IPAddress? Address, IpProtocol Protocol, ushort Port, IPAddress? Second = null, byte SecondPrefix = 0)
+public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol Protocol, ushort Port, IPAddress? Second = null, byte SecondPrefix = 0)
 {
-    public static IpsetEntry OfAddress(IPAddress address) => new(address, IpProtocol.None, 0);
+    public static IpsetEntry OfAddress(IPAddress address) => new(address, TransportProtocol.None, 0);
 
-    public static IpsetEntry OfPort(ushort port) => new(null, IpProtocol.None, port);
+    public static IpsetEntry OfPort(ushort port) => new(null, TransportProtocol.None, port);
 
     /// <summary>The entry as <c>ipset save</c> writes it.</summary>
     public string Format(IpsetType type) => type switch
     {
         IpsetType.BitmapPort => Port.ToString(CultureInfo.InvariantCulture),
         IpsetType.HashIp => Address!.Text(),
-        IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port}"),
-        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port},{Second!.Text()}"),
+        IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port}"),
+        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}"),
         // A host is listed without its prefix.
-        _ => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Name(Protocol)}:{Port},{Second!.Text()}{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
-    };
-
-    private static string Name(IpProtocol protocol) => protocol switch
-    {
-        IpProtocol.Tcp => "tcp",
-        IpProtocol.Udp => "udp",
-        _ => "sctp",
+        _ => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
     };
 }
 
@@ -218,7 +211,7 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         var second = ParseAddress(data.Nest(IP2));
         // A host comes without its prefix.
         var prefix = type != IpsetType.HashIpPortNet ? (byte)0 : data.Byte(CIDR2) ?? (byte)(second!.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
-        return new IpsetEntry(address, (IpProtocol)(data.Byte(PROTO) ?? 0), data.UInt16BigEndian(PORT) ?? 0, second, prefix);
+        return new IpsetEntry(address, (TransportProtocol)(data.Byte(PROTO) ?? 0), data.UInt16BigEndian(PORT) ?? 0, second, prefix);
     }
 
     private static IPAddress? ParseAddress(NetlinkAttributes nest) => nest.Address(IPADDR_IPV4) ?? nest.Address(IPADDR_IPV6);

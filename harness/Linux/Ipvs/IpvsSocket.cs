@@ -23,11 +23,11 @@ public enum IpvsServiceFlags : uint
 }
 
 /// <summary>What names a virtual server by address.</summary>
-public readonly record struct IpvsKey(IpProtocol Protocol, IPAddress Address, ushort Port)
+public readonly record struct IpvsKey(TransportProtocol Protocol, IPAddress Address, ushort Port)
 {
     public bool IsIPv6 => Address.AddressFamily == AddressFamily.InterNetworkV6;
 
-    public override string ToString() => $"{Protocol.ToString().ToLowerInvariant()} {new IPEndPoint(Address, Port)}";
+    public override string ToString() => $"{Protocol.Name()} {new IPEndPoint(Address, Port)}";
 }
 
 /// <summary>A virtual server: by address, or by firewall mark (then there is no key).</summary>
@@ -174,7 +174,7 @@ public sealed class IpvsSocket : IDisposable
         var flags = attributes.Find(SVC_FLAGS) is { } value ? (IpvsServiceFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : IpvsServiceFlags.None;
         var isPersistent = flags.HasFlag(IpvsServiceFlags.Persistent);
         IpvsKey? key = mark != 0 ? null : new IpvsKey(
-            (IpProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
+            (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
             ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span, BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
             attributes.UInt16BigEndian(SVC_PORT) ?? 0);
         return new IpvsService(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "", flags & ~(IpvsServiceFlags.Persistent | IpvsServiceFlags.Hashed), isPersistent ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);

@@ -27,13 +27,7 @@ public sealed record VirtualServerEntry(
 {
     /// <summary>By what the kernel knows the server over netlink; null for one by firewall mark.</summary>
     public IpvsKey? Key => EndPoint is null ? null : new IpvsKey(
-        Protocol switch
-        {
-            "TCP" => IpProtocol.Tcp,
-            "UDP" => IpProtocol.Udp,
-            _ => IpProtocol.Sctp,
-        },
-        EndPoint.Address, (ushort)EndPoint.Port);
+        TransportProtocols.Parse(Protocol) ?? TransportProtocol.None, EndPoint.Address, (ushort)EndPoint.Port);
 
     public override string ToString() =>
         string.Join('\n', [$"{Protocol}  {EndPoint?.ToString() ?? FirewallMark?.ToString(CultureInfo.InvariantCulture)} {Scheduler} {Flags}".TrimEnd(), .. RealServers]);
@@ -69,7 +63,7 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
             if (service.Key is not { } key || known.Contains(key))
                 continue;
             servers.Add(new VirtualServerEntry(
-                key.Protocol.ToString().ToUpperInvariant(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
+                key.Protocol.UpperName(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
                 service.PersistenceSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $"persistent {service.PersistenceSeconds}") : "",
                 [.. socket.Destinations(key).Select(d => new RealServerEntry(new IPEndPoint(d.Address, d.Port), d.Method, d.Weight, d.ActiveConnections, d.InactiveConnections))]));
         }

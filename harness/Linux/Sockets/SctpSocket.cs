@@ -6,14 +6,11 @@ namespace Conformance.Linux.Sockets;
 /// <summary>Sockets of SCTP in its one-to-one style, which are used like those of TCP; .NET has no name for the protocol. Source: sctp(7).</summary>
 public static class SctpSocket
 {
-    /// <summary>IPPROTO_SCTP of netinet/in.h.</summary>
-    public const ProtocolType Protocol = (ProtocolType)IpProtocol.Sctp;
-
     /// <summary>Makes one for IPv4 in the namespace of the calling thread.</summary>
     /// <exception cref="KernelException">The kernel has no SCTP (CONFIG_IP_SCTP).</exception>
     public static Socket Create()
     {
-        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, (int)Protocol);
+        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, (int)TransportProtocol.Sctp);
         return fd >= 0 ? new Socket(new SafeSocketHandle(fd, ownsHandle: true)) : throw KernelException.FromErrno("open an SCTP socket");
     }
 }

@@ -4,14 +4,13 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Generator;
 using Conformance.Generator.Api;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Harness;
-using Conformance.Harness.Kubernetes;
-using Conformance.Harness.Labs;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 
 namespace Conformance.Tests.Generator;
 

@@ -5,6 +5,7 @@ using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
+using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;
 

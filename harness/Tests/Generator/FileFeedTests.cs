@@ -1,6 +1,7 @@
 using Conformance.Generator.Objects;
 using Conformance.Generator.Watching;
-using Conformance.Harness;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;
 

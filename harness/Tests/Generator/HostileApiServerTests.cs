@@ -6,8 +6,8 @@ using System.Text;
 using Conformance.Generator;
 using Conformance.Generator.Api;
 using Conformance.Generator.Objects;
-using Conformance.Harness;
-using Conformance.Harness.Traffic;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
 
 namespace Conformance.Tests.Generator;
 

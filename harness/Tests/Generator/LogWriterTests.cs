@@ -1,6 +1,6 @@
 using System.Text;
 using Conformance.Generator.Watching;
-using Conformance.Harness;
+using Conformance.Labs.Waiting;
 
 namespace Conformance.Tests.Generator;
 

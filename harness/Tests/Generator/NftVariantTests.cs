@@ -6,7 +6,7 @@ using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Input;
 using Conformance.Generator.Sync;
-using Conformance.Harness;
+using Conformance.Labs;
 
 namespace Conformance.Tests.Generator;
 
@@ -17,7 +17,7 @@ namespace Conformance.Tests.Generator;
 /// </summary>
 public sealed class NftVariantTests
 {
-    private static readonly string s_golden = Path.Combine(RunFolder.ProjectRoot(), "harness", "KernelTests", "Generator", "golden");
+    private static readonly string s_golden = Path.Combine(ProjectFolder.Root, "harness", "KernelTests", "Generator", "golden");
     private static readonly IPAddress[] s_addresses = [IPAddress.Parse("192.168.113.101"), IPAddress.Parse("fd00:113::101")];
     private string _folder = null!;
 

@@ -2,7 +2,7 @@ using System.Net;
 using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Input;
-using Conformance.Harness;
+using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 
@@ -33,8 +33,8 @@ public sealed class WalkTests
     {
         var world = WorldOf(scenario);
         var key = world.Desired.Servers.Select(s => s.Key).OrderBy(k => k.ToString(), StringComparer.Ordinal)
-            .First(k => (address is null ? world.Desired.IsBound(k.Address) : true) && k.Protocol == IpProtocol.Tcp && (port ?? k.Port) >= 30000 == k.Port >= 30000);
-        var target = new IpvsKey(IpProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address), (ushort)(port ?? key.Port));
+            .First(k => (address is null ? world.Desired.IsBound(k.Address) : true) && k.Protocol == TransportProtocol.Tcp && (port ?? k.Port) >= 30000 == k.Port >= 30000);
+        var target = new IpvsKey(TransportProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address), (ushort)(port ?? key.Port));
 
         var walk = Walk.Of(world, target, IPAddress.Parse(from));
 
@@ -53,7 +53,7 @@ public sealed class WalkTests
         }
     }
 
-    private static string Golden => Path.Combine(RunFolder.ProjectRoot(), "harness", "KernelTests", "Generator", "golden");
+    private static string Golden => Path.Combine(ProjectFolder.Root, "harness", "KernelTests", "Generator", "golden");
 
     private static IEnumerable<string> Scenarios => Directory.GetDirectories(Golden).Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal);
 

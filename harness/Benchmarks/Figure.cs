@@ -1,0 +1,8 @@
+namespace Conformance.Benchmarks;
+
+/// <summary>A measured figure: one sample for each run, in one unit.</summary>
+public sealed record Figure(string Name, string Unit, IReadOnlyList<double> Samples)
+{
+    /// <summary>The median; of an even number of samples the higher of the two in the middle.</summary>
+    public double Median => Samples.Order().ElementAt(Samples.Count / 2);
+}

@@ -1,0 +1,86 @@
+using System.Net;
+using System.Text.RegularExpressions;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+
+namespace Conformance.Clusters.Proxies;
+
+/// <summary>A real kube-proxy, in IPVS mode unless its arguments say otherwise, driven by an API server in each node's namespace.</summary>
+/// <param name="program">Path of the binary.</param>
+/// <param name="arguments">Arguments that come after the harness's own, and so win.</param>
+/// <param name="change">What it does more or less than its version and mode tell.</param>
+public sealed partial class KubeProxy(string program, IReadOnlyList<string> arguments, FeatureChange change) : Proxy
+{
+    /// <summary>The network of all pods of the topology.</summary>
+    public const string ClusterCidr = "10.244.0.0/16,fd00:10:244::/48";
+
+    /// <summary>The network of others' virtual servers.</summary>
+    public const string ExcludedNetwork = "198.18.0.0/15";
+
+    private const string ModeArgument = "--proxy-mode=";
+
+    internal static IPEndPoint ServerAddress { get; } = new(IPAddress.Loopback, 8080);
+
+    public override string Name => $"kube-proxy{change}{(arguments.Count == 0 ? "" : $"[{string.Join(' ', arguments)}]")}={program}";
+
+    public override IReadOnlySet<ProxyFeature> Features => change.Apply(FeaturesOf(Version));
+
+    /// <summary>A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.</summary>
+    public override TimeSpan Patience => 3 * Timeouts.Start;
+
+    public override bool IsSlow => true;
+
+    private bool IsIpvs => (arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..] ?? "ipvs") == "ipvs";
+
+    /// <summary>What the binary reports; that of a new one until it was asked, and for a text that is no version.</summary>
+    private Version Version { get; set; } = new(int.MaxValue, 0);
+
+    public override async Task<string> VersionAsync()
+    {
+        var said = await AskVersionAsync(program, "--version");
+        if (VersionNumber().Match(said) is { Success: true } match)
+            Version = Version.Parse(match.Groups["version"].ValueSpan);
+        return said;
+    }
+
+    public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
+    {
+        var server = await objects.ServeAsync(node.Namespace, ServerAddress);
+        // A full sync without a reason every 30 s would take most of a slow kernel's time.
+        return new ProxyProcess(node,
+            [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [], .. arguments],
+            objects.Folder);
+    }
+
+    public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").Within(Patience).TryAsync();
+
+    /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>
+    internal static IEnumerable<string> NodeFlags(Node node) =>
+        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", $"--ipvs-exclude-cidrs={ExcludedNetwork}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
+
+    /// <summary>What a version does in this mode. Sources: the KEPs, and the changelogs of v1.28 to v1.34.</summary>
+    private IEnumerable<ProxyFeature> FeaturesOf(Version version)
+    {
+        foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.CleanUp, ProxyFeature.ConntrackTimeouts, ProxyFeature.Settings })
+            yield return feature;
+        if (IsIpvs)
+        {
+            yield return ProxyFeature.Ipvs;
+            yield return ProxyFeature.KubeProxyLayout;
+            yield return ProxyFeature.ExcludedNetworks;
+        }
+        if (IsIpvs && version >= new Version(1, 28))
+            yield return ProxyFeature.CurrentChains;
+        if (version >= new Version(1, 30))
+            yield return ProxyFeature.NodeEligibility;
+        if (version >= new Version(1, 31))
+            yield return ProxyFeature.TrafficDistribution;
+        if (version >= new Version(1, 34))
+            yield return ProxyFeature.NodeHints;
+    }
+
+    [GeneratedRegex(@"v(?<version>\d+\.\d+)", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex VersionNumber();
+}

@@ -1,0 +1,73 @@
+using System.Text;
+using CliWrap;
+using Conformance.Labs;
+using Conformance.Linux;
+
+namespace Conformance.Clusters.Proxies;
+
+/// <summary>
+/// A proxy that is a process in a node, the first of a PID namespace: when it ends or is killed, everything that it has started
+/// ends as well, and a program that goes into the background has ended.
+/// </summary>
+public sealed class ProxyProcess : IRunningProxy
+{
+    private const int MaxLog = 1 << 20;
+    private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+    private static int s_number;
+    private readonly string _fileName;
+    private readonly CancellationTokenSource _end = new();
+    private readonly StringBuilder _log = new();
+    private readonly CommandTask<CommandResult> _process;
+
+    /// <param name="argv">The program and its arguments.</param>
+    /// <param name="workingFolder">Where it is started.</param>
+    public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder)
+    {
+        Node = node;
+        _fileName = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Interlocked.Increment(ref s_number)}-{node.Name}.log");
+        Description = string.Join(' ', argv);
+        // Both streams in one text, which may be read while they go on.
+        var pipe = PipeTarget.ToDelegate(line =>
+        {
+            lock (_log)
+            {
+                _log.Append(line).Append('\n');
+                if (_log.Length > MaxLog)
+                    _log.Remove(0, MaxLog / 2);
+            }
+        });
+        _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
+            .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
+        node.Lab.Note(node, $"start {Description}");
+    }
+
+    public Node Node { get; }
+
+    public string Description { get; }
+
+    public string Log
+    {
+        get
+        {
+            lock (_log)
+                return _log.ToString();
+        }
+    }
+
+    public bool HasEnded => _process.Task.IsCompleted;
+
+    public async ValueTask DisposeAsync()
+    {
+        await _end.CancelAsync();
+        try
+        {
+            await _process;
+        }
+        catch (OperationCanceledException)
+        {
+            // ended by us
+        }
+        await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName, _fileName), $"{Description}\n{Log}");
+        _end.Dispose();
+    }
+}

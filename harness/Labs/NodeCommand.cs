@@ -1,0 +1,90 @@
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+
+namespace Conformance.Labs;
+
+/// <summary>
+/// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
+/// thread of this process has to be inside while a process is started.
+/// </summary>
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "", TimeSpan? limit = null)
+{
+    /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
+    public const string ScratchFolder = "/mnt";
+
+    // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
+    private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
+    private const string ResolvConf = $"{Scratch} && printf %s \"$0\" >{ScratchFolder}/resolv.conf && mount --bind {ScratchFolder}/resolv.conf /etc/resolv.conf && umount {ScratchFolder}";
+
+    public Node Node { get; } = node;
+
+    public IReadOnlyList<string> Argv { get; } = argv;
+
+    public NodeCommand WithInput(string standardInput) => new(Node, Argv, standardInput, view, text, limit);
+
+    /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
+    public NodeCommand WithResolver(string resolvConf) => new(Node, Argv, input, ResolvConf, resolvConf, limit);
+
+    /// <summary>The command alone sees an empty file system in memory on <see cref="ScratchFolder"/>. There it can change owners, which a user's files do not allow.</summary>
+    public NodeCommand WithScratch() => new(Node, Argv, input, Scratch, limit: limit);
+
+    /// <summary>With another limit than <see cref="Timeouts.Command"/>.</summary>
+    public NodeCommand Within(TimeSpan time) => new(Node, Argv, input, view, text, time);
+
+    /// <exception cref="CommandFailedException">The command ended with another exit code than 0, or not at all.</exception>
+    public async Task<BufferedCommandResult> ExecuteAsync()
+    {
+        var result = await TryAsync();
+        return result.ExitCode == 0 ? result : throw new CommandFailedException(this, result.ExitCode, result.StandardError);
+    }
+
+    /// <summary>Runs the command and returns its result whatever its exit code.</summary>
+    public async Task<BufferedCommandResult> TryAsync()
+    {
+        Node.Lab.Note(Node, ToString());
+        var time = limit ?? Timeouts.Command;
+        using var end = new Patience(time);
+        try
+        {
+            return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new CommandFailedException(this, exitCode: null, $"not ended within {time.TotalSeconds} s; killed");
+        }
+    }
+
+    /// <summary>The command line that enters the namespace, ready to start.</summary>
+    public Command ToCliWrap()
+    {
+        var command = Cli.Wrap(Node.Namespace.Enter[0])
+            .WithArguments([.. Node.Namespace.Enter.Skip(1), .. Wrapped()])
+            .WithEnvironmentVariables(Toolbox.Environment);
+        return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
+    }
+
+    private IEnumerable<string> Wrapped() => view is null ? Argv : ["unshare", "--mount", "--propagation", "private", "sh", "-c", $"{view} && exec \"$@\"", text, .. Argv];
+
+    public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");
+}
+
+/// <summary>A command in a node failed; the message has node, argv, exit code, what it said, and one hint.</summary>
+public sealed class CommandFailedException(NodeCommand command, int? exitCode, string stderr)
+    : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: {stderr.Trim()}{Hint(stderr)}")
+{
+    public NodeCommand Command { get; } = command;
+
+    public int? ExitCode { get; } = exitCode;
+
+    public string StandardError { get; } = stderr;
+
+    private static string Hint(string stderr) => stderr switch
+    {
+        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) => "\n  hint: the program is not installed; ./lab doctor names its package",
+        _ when stderr.Contains("Permission denied", StringComparison.Ordinal) || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
+        _ when stderr.Contains("IPVS not available", StringComparison.Ordinal) || stderr.Contains("Protocol not available", StringComparison.Ordinal) => "\n  hint: this kernel has no IPVS; ./lab doctor shows what it has",
+        _ => "",
+    };
+}

@@ -1,0 +1,25 @@
+namespace Conformance.Labs;
+
+/// <summary>
+/// The folder of the current run below <c>artifacts/</c>: the only place on this machine that a run writes to.
+/// Whoever starts a run names it in the environment; a runner that was started by itself makes one.
+/// </summary>
+public static class RunFolder
+{
+    /// <summary>Names the run's folder to the processes of the run.</summary>
+    public const string Variable = "CONFORMANCE_RUN";
+
+    /// <summary>Names the kind of the lab kernel (host, uml) to the processes of the run.</summary>
+    public const string KernelVariable = "CONFORMANCE_KERNEL";
+
+    private static readonly Lazy<string> s_current = new(() =>
+        Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
+            ? Directory.CreateDirectory(named).FullName
+            : Create(ProjectFolder.Root));
+
+    public static string Current => s_current.Value;
+
+    /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
+    public static string Create(string root, string? suffix = null) => Directory.CreateDirectory(Path.Combine(
+        root, "artifacts", $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}{(suffix is null ? "" : $"-{suffix}")}")).FullName;
+}

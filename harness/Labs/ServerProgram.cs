@@ -1,0 +1,63 @@
+using System.Text;
+using CliWrap;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+using Shouldly;
+
+namespace Conformance.Labs;
+
+/// <summary>A server of Debian's in a node, for flows in which a person expects the real thing. Its files are in the run's folder.</summary>
+public sealed class ServerProgram : IAsyncDisposable
+{
+    private readonly CancellationTokenSource _stop;
+    private readonly Task _running;
+    private int _disposed;
+
+    private ServerProgram(Task running, CancellationTokenSource stop) => (_running, _stop) = (running, stop);
+
+    /// <summary>Starts a program that stays in the foreground, and waits until it listens.</summary>
+    /// <param name="port">What it listens on.</param>
+    /// <param name="ports">Reads the ports that have a socket in the node.</param>
+    /// <exception cref="CommandFailedException">It ended, or does not listen.</exception>
+    internal static async Task<ServerProgram> StartAsync(NodeCommand command, int port, Func<IReadOnlyList<int>> ports)
+    {
+        var (node, name) = (command.Node, command.Argv[0]);
+        node.Lab.Note(node, $"start {name} on port {port}");
+        var said = new StringBuilder();
+        var stop = new CancellationTokenSource();
+        var running = command.ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token).Task;
+        var program = new ServerProgram(running, stop);
+        try
+        {
+            await Eventually.Async($"{name} listens on port {port}", ports, open => running.IsCompleted || open.Contains(port));
+            if (!running.IsCompleted)
+                return program;
+        }
+        catch (ShouldAssertException)
+        {
+            // The harness's own server is not what is tested: this is no verdict.
+        }
+        await program.DisposeAsync();
+        throw new CommandFailedException(command, exitCode: null, $"{name} does not listen on port {port}: {said}");
+    }
+
+    /// <summary>A folder for the program's files.</summary>
+    internal static string NewFolder(Node node, string program) =>
+        Directory.CreateDirectory(Path.Combine(RunFolder.Current, program, $"{node.Name}-{Guid.NewGuid():N}")).FullName;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0)
+            return;
+        await _stop.CancelAsync();
+        try
+        {
+            await _running;
+        }
+        catch (OperationCanceledException)
+        {
+            // killed, as asked for
+        }
+        _stop.Dispose();
+    }
+}

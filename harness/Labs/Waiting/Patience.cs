@@ -1,0 +1,46 @@
+namespace Conformance.Labs.Waiting;
+
+/// <summary>
+/// A time after which a flow counts as unanswered. Servers and clients are of one process: while that gets no processor, or
+/// its thread pool no thread, an answer cannot come. So the time passes in steps that go through the same queue, and a
+/// stall, however long, counts as one step.
+/// </summary>
+public sealed class Patience : IDisposable
+{
+    private static readonly TimeSpan s_step = TimeSpan.FromMilliseconds(100);
+    private readonly CancellationTokenSource _end = new();
+    private readonly Timer _timer;
+    private int _steps;
+
+    public Patience(TimeSpan time)
+    {
+        _steps = (int)(time / s_step);
+        _timer = new Timer(_ => Step());
+        _timer.Change(s_step, Timeout.InfiniteTimeSpan);
+    }
+
+    /// <summary>Cancelled when the time has passed.</summary>
+    public CancellationToken Token => _end.Token;
+
+    public void Dispose()
+    {
+        _timer.Dispose();
+        _end.Dispose();
+    }
+
+    private void Step()
+    {
+        Heartbeat.Beat();
+        try
+        {
+            if (--_steps <= 0)
+                _end.Cancel();
+            else
+                _timer.Change(s_step, Timeout.InfiniteTimeSpan);
+        }
+        catch (ObjectDisposedException)
+        {
+            // the answer has come
+        }
+    }
+}

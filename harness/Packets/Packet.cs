@@ -1,0 +1,238 @@
+using System.Buffers.Binary;
+using System.Net;
+using System.Net.NetworkInformation;
+
+namespace Conformance.Packets;
+
+[Flags]
+public enum TcpFlags : byte
+{
+    None = 0,
+    Fin = 0x01,
+    Syn = 0x02,
+    Rst = 0x04,
+    Psh = 0x08,
+    Ack = 0x10,
+    Urg = 0x20,
+}
+
+/// <summary>The TCP header's fields that a story needs. Sequence numbers are as on the wire.</summary>
+public sealed record TcpSegment(uint Sequence, uint Acknowledgement, TcpFlags Flags, int PayloadLength);
+
+/// <summary>An ICMP or ICMPv6 message; errors quote the head of the packet that they are about.</summary>
+public sealed record IcmpMessage(byte Type, byte Code, ushort Identifier, ushort SequenceNumber, Packet? Quoted);
+
+/// <summary>
+/// A parsed Ethernet frame: Ethernet II, IPv4 and IPv6 (without extension headers), TCP, UDP, ICMP, and IP in IP
+/// (<see cref="Inner"/>). What is something else keeps its Ethernet fields. Fields that were cut off are absent.
+/// </summary>
+public sealed record Packet
+{
+    private const int ProtocolIcmp = 1;
+    private const int ProtocolIpInIp = 4;
+    private const int ProtocolTcp = 6;
+    private const int ProtocolUdp = 17;
+    private const int ProtocolIcmpV6 = 58;
+    private const int ProtocolSctp = 132;
+    private const int SctpHeader = 12; // ports, verification tag, checksum (RFC 9260)
+
+    public PhysicalAddress? SourceMac { get; private init; }
+
+    public PhysicalAddress? DestinationMac { get; private init; }
+
+    public ushort EtherType { get; private init; }
+
+    public IPAddress? SourceAddress { get; private init; }
+
+    public IPAddress? DestinationAddress { get; private init; }
+
+    /// <summary>The number of the protocol inside IP.</summary>
+    public int Protocol { get; private init; }
+
+    public int TimeToLive { get; private init; }
+
+    public int SourcePort { get; private init; }
+
+    public int DestinationPort { get; private init; }
+
+    public TcpSegment? Tcp { get; private init; }
+
+    public IcmpMessage? Icmp { get; private init; }
+
+    /// <summary>By this both ends of an SCTP association know its packets.</summary>
+    public uint VerificationTag { get; private init; }
+
+    /// <summary>The packet inside an IP-in-IP tunnel packet.</summary>
+    public Packet? Inner { get; private init; }
+
+    /// <summary>What TCP or UDP carries; of SCTP its chunks.</summary>
+    public ReadOnlyMemory<byte> Payload { get; private init; }
+
+    public bool IsIp => SourceAddress is not null;
+
+    public bool IsUdp => Protocol == ProtocolUdp;
+
+    public IPEndPoint? Source => SourceAddress is null ? null : new IPEndPoint(SourceAddress, SourcePort);
+
+    public IPEndPoint? Destination => DestinationAddress is null ? null : new IPEndPoint(DestinationAddress, DestinationPort);
+
+    public static Packet Parse(ReadOnlyMemory<byte> frame)
+    {
+        var span = frame.Span;
+        if (span.Length < 14)
+            return new Packet();
+        var packet = new Packet
+        {
+            DestinationMac = new PhysicalAddress(span[..6].ToArray()),
+            SourceMac = new PhysicalAddress(span[6..12].ToArray()),
+            EtherType = BinaryPrimitives.ReadUInt16BigEndian(span[12..]),
+        };
+        return packet.EtherType switch
+        {
+            0x0800 or 0x86dd => packet.WithIp(frame[14..]),
+            _ => packet,
+        };
+    }
+
+    /// <summary>A packet of which only its end points are known.</summary>
+    public static Packet Of(IPEndPoint source, IPEndPoint destination) =>
+        new() { SourceAddress = source.Address, SourcePort = source.Port, DestinationAddress = destination.Address, DestinationPort = destination.Port };
+
+    /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>
+    public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
+
+    /// <summary>What stays the same when addresses and ports are rewritten: by this a packet is recognised on another interface.</summary>
+    public string TransportIdentity => this switch
+    {
+        { Tcp: { } tcp } => $"tcp {tcp.Sequence} {tcp.Acknowledgement} {tcp.Flags} {tcp.PayloadLength}",
+        { Icmp: { Quoted: { } quoted } icmp } => $"icmp {icmp.Type} {icmp.Code} of {quoted.TransportIdentity}",
+        { Icmp: { } icmp } => $"icmp {icmp.Type} {icmp.Identifier} {icmp.SequenceNumber}",
+        _ => $"{Protocol} {VerificationTag:x} {Convert.ToHexString(Payload.Span)}",
+    };
+
+    private Packet WithIp(ReadOnlyMemory<byte> bytes)
+    {
+        var span = bytes.Span;
+        if (span.Length >= 20 && span[0] >> 4 == 4)
+        {
+            var headerLength = (span[0] & 0xf) * 4;
+            var total = Math.Clamp(BinaryPrimitives.ReadUInt16BigEndian(span[2..]), headerLength, Math.Max(headerLength, span.Length));
+            var packet = this with
+            {
+                TimeToLive = span[8],
+                Protocol = span[9],
+                SourceAddress = new IPAddress(span.Slice(12, 4)),
+                DestinationAddress = new IPAddress(span.Slice(16, 4)),
+            };
+            return headerLength <= span.Length ? packet.WithTransport(bytes[headerLength..Math.Min(total, span.Length)]) : packet;
+        }
+        if (span.Length >= 40 && span[0] >> 4 == 6)
+        {
+            var packet = this with
+            {
+                Protocol = span[6],
+                TimeToLive = span[7],
+                SourceAddress = new IPAddress(span.Slice(8, 16)),
+                DestinationAddress = new IPAddress(span.Slice(24, 16)),
+            };
+            return packet.WithTransport(bytes[40..Math.Min(40 + BinaryPrimitives.ReadUInt16BigEndian(span[4..]), span.Length)]);
+        }
+        return this;
+    }
+
+    private Packet WithTransport(ReadOnlyMemory<byte> bytes)
+    {
+        var span = bytes.Span;
+        switch (Protocol)
+        {
+            case ProtocolTcp when span.Length >= 14:
+                var dataOffset = Math.Min((span[12] >> 4) * 4, span.Length);
+                return WithPorts(span) with
+                {
+                    Tcp = new TcpSegment(
+                        BinaryPrimitives.ReadUInt32BigEndian(span[4..]), BinaryPrimitives.ReadUInt32BigEndian(span[8..]),
+                        (TcpFlags)(span[13] & 0x3f), span.Length - dataOffset),
+                    Payload = bytes[dataOffset..],
+                };
+            case ProtocolTcp when span.Length >= 8: // quoted by an ICMP error: ports and sequence number only
+                return WithPorts(span) with { Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), 0, TcpFlags.None, 0) };
+            case ProtocolUdp when span.Length >= 8:
+                return WithPorts(span) with { Payload = bytes[8..] };
+            case ProtocolSctp when span.Length >= 8: // quoted by an ICMP error: no chunks
+                return WithPorts(span) with { VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]), Payload = bytes[Math.Min(SctpHeader, span.Length)..] };
+            case ProtocolIcmp or ProtocolIcmpV6 when span.Length >= 8:
+                var isError = Protocol == ProtocolIcmp ? span[0] is 3 or 4 or 5 or 11 or 12 : span[0] < 128;
+                return this with
+                {
+                    Icmp = new IcmpMessage(
+                        span[0], span[1],
+                        BinaryPrimitives.ReadUInt16BigEndian(span[4..]), BinaryPrimitives.ReadUInt16BigEndian(span[6..]),
+                        isError ? new Packet().WithIp(bytes[8..]) : null),
+                };
+            case ProtocolIpInIp:
+                return this with { Inner = new Packet().WithIp(bytes) };
+            default:
+                return this;
+        }
+    }
+
+    private Packet WithPorts(ReadOnlySpan<byte> span) => this with
+    {
+        SourcePort = BinaryPrimitives.ReadUInt16BigEndian(span),
+        DestinationPort = BinaryPrimitives.ReadUInt16BigEndian(span[2..]),
+    };
+
+    public override string ToString() => this switch
+    {
+        { Tcp: { } tcp } => $"{Source} > {Destination} {Describe(tcp.Flags)}{(tcp.PayloadLength > 0 ? $" {tcp.PayloadLength} bytes" : "")}",
+        { Icmp: { Quoted: { } quoted } icmp } => $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)} about [{quoted.Source} > {quoted.Destination}]",
+        { Icmp: { } icmp } => $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)}",
+        { Inner: { } inner } => $"{SourceAddress} > {DestinationAddress} IP in IP [{inner}]",
+        { Protocol: ProtocolSctp } => $"{Source} > {Destination} SCTP {DescribeChunk(Payload.Span)}",
+        { IsUdp: true } => $"{Source} > {Destination} UDP {Payload.Length} bytes",
+        { IsIp: true } => $"{SourceAddress} > {DestinationAddress} protocol {Protocol}",
+        _ => $"{SourceMac} > {DestinationMac} ethertype 0x{EtherType:x4}",
+    };
+
+    private static string Describe(TcpFlags flags) => flags switch
+    {
+        TcpFlags.Syn => "SYN",
+        TcpFlags.Syn | TcpFlags.Ack => "SYN-ACK",
+        TcpFlags.Ack or TcpFlags.None => "ACK",
+        _ when flags.HasFlag(TcpFlags.Rst) => "RST",
+        _ when flags.HasFlag(TcpFlags.Fin) => "FIN",
+        _ => "ACK",
+    };
+
+    /// <summary>The first chunk of an SCTP packet.</summary>
+    private static string DescribeChunk(ReadOnlySpan<byte> chunks) => (chunks.IsEmpty ? -1 : chunks[0]) switch
+    {
+        -1 => "",
+        0 => "DATA",
+        1 => "INIT",
+        2 => "INIT-ACK",
+        3 => "SACK",
+        4 => "HEARTBEAT",
+        5 => "HEARTBEAT-ACK",
+        6 => "ABORT",
+        7 => "SHUTDOWN",
+        8 => "SHUTDOWN-ACK",
+        10 => "COOKIE-ECHO",
+        11 => "COOKIE-ACK",
+        14 => "SHUTDOWN-COMPLETE",
+        var type => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"chunk {type}"),
+    };
+
+    private static string DescribeIcmp(IcmpMessage icmp) => (icmp.Type, icmp.Code, icmp.Quoted) switch
+    {
+        (8, _, null) or (128, _, null) => "echo request",
+        (0, _, null) or (129, _, null) => "echo reply",
+        (3, 0, _) => "network unreachable (3/0)",
+        (3, 1, _) => "host unreachable (3/1)",
+        (3, 2, _) => "protocol unreachable (3/2)",
+        (3, 3, _) => "port unreachable (3/3)",
+        (3, 4, _) => "fragmentation needed (3/4)",
+        (5, _, _) => "redirect (5)",
+        _ => $"type {icmp.Type} code {icmp.Code}",
+    };
+}

@@ -1,0 +1,80 @@
+using Conformance.Labs;
+using Conformance.Packets;
+
+namespace Conformance.Traffic.Assertions;
+
+/// <summary>
+/// A packet that a story is expected to have, on some interface of a node: <c>On("client").Syn(from: "client", to: "rs1:8080")</c>.
+/// End points are texts for <see cref="Lab.Resolve"/>; one without a port matches any port.
+/// </summary>
+public sealed record PacketPattern
+{
+    private readonly string _kind;
+    private readonly Func<Packet, bool> _isKind;
+
+    private PacketPattern(string node, string? from, string? to, string kind, Func<Packet, bool> isKind)
+    {
+        Node = node;
+        From = from;
+        To = to;
+        _kind = kind;
+        _isKind = isKind;
+    }
+
+    public string Node { get; }
+
+    public string? From { get; }
+
+    public string? To { get; }
+
+    /// <summary>Whether the packet must leave the node (true), arrive at it (false), or either (null).</summary>
+    public bool? Leaving { get; private init; }
+
+    /// <summary>The node where the packet is expected; then say which packet.</summary>
+    public static Place On(string node) => new(node, null);
+
+    internal bool Matches(CapturedPacket captured, Lab lab) =>
+        captured.Node == Node
+        && (Leaving is null || Leaving == captured.IsLeaving)
+        && _isKind(captured.Packet)
+        && Is(From, captured.Packet.Source, lab)
+        && Is(To, captured.Packet.Destination, lab);
+
+    public override string ToString() =>
+        $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: {_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";
+
+    private static bool Is(string? expected, System.Net.IPEndPoint? actual, Lab lab)
+    {
+        if (expected is null)
+            return true;
+        var wanted = lab.Resolve(expected);
+        return actual is not null && wanted.Address.Equals(actual.Address) && (wanted.Port == 0 || wanted.Port == actual.Port);
+    }
+
+    /// <summary>Where a packet is expected.</summary>
+    public sealed record Place(string Node, bool? IsLeaving)
+    {
+        public Place Leaving => this with { IsLeaving = true };
+
+        public Place Arriving => this with { IsLeaving = false };
+
+        public PacketPattern Syn(string? from = null, string? to = null) => Tcp("SYN", f => f == TcpFlags.Syn, from, to);
+
+        public PacketPattern SynAck(string? from = null, string? to = null) => Tcp("SYN-ACK", f => f == (TcpFlags.Syn | TcpFlags.Ack), from, to);
+
+        public PacketPattern Reset(string? from = null, string? to = null) => Tcp("RST", f => f.HasFlag(TcpFlags.Rst), from, to);
+
+        public PacketPattern Fin(string? from = null, string? to = null) => Tcp("FIN", f => f.HasFlag(TcpFlags.Fin), from, to);
+
+        public PacketPattern Udp(string? from = null, string? to = null) => Make("UDP", p => p.IsUdp, from, to);
+
+        public PacketPattern Icmp(byte type, byte code, string? from = null, string? to = null) =>
+            Make($"ICMP {type}/{code}", p => p.Icmp is { } icmp && icmp.Type == type && icmp.Code == code, from, to);
+
+        private PacketPattern Tcp(string kind, Func<TcpFlags, bool> flags, string? from, string? to) =>
+            Make(kind, p => p.Tcp is { } tcp && flags(tcp.Flags), from, to);
+
+        private PacketPattern Make(string kind, Func<Packet, bool> isKind, string? from, string? to) =>
+            new(Node, from, to, kind, isKind) { Leaving = IsLeaving };
+    }
+}

@@ -1,0 +1,113 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Packets;
+
+namespace Conformance.Traffic.Stories;
+
+/// <summary>One packet of a story, with what the node did to it: which address or port it rewrote.</summary>
+public sealed record StoryStep(CapturedPacket Captured, string? Rewrite)
+{
+    public Packet Packet => Captured.Packet;
+}
+
+/// <summary>
+/// The story of a flow: its packets on every interface of the lab, in order, with who rewrote what where.
+/// A packet belongs to a flow when its addresses and ports, in either direction, are ones under which the flow's
+/// first packet was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), when it is addressed
+/// to the client's socket, or when it is an ICMP error about such a packet.
+/// </summary>
+public sealed class Story
+{
+    private Story(IReadOnlyList<StoryStep> steps) => Steps = steps;
+
+    public IReadOnlyList<StoryStep> Steps { get; }
+
+    /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
+    /// <param name="protocol">The flow's transport protocol: sockets of two protocols may have the same port.</param>
+    /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface sees them.</param>
+    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
+    {
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Packet.IsIp).ToList();
+        var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
+        var conversations = ConversationsOf(relevant, firsts);
+        var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
+        var steps = new List<StoryStep>();
+        var seen = new Dictionary<(string Node, string Identity), Packet>();
+        foreach (var captured in relevant)
+        {
+            var packet = captured.Packet;
+            if (!conversations.Contains(Key(packet)) && !sockets.Contains((packet.Destination, packet.Protocol))
+                && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted))))
+            {
+                continue;
+            }
+            var key = (captured.Node, packet.TransportIdentity);
+            string? rewrite = null;
+            if (captured.IsLeaving && seen.TryGetValue(key, out var before))
+                rewrite = Difference(before, packet);
+            if (!captured.IsLeaving)
+                seen[key] = packet;
+            steps.Add(new StoryStep(captured, rewrite));
+        }
+        return new Story(steps);
+    }
+
+    public override string ToString()
+    {
+        if (Steps.Count == 0)
+            return "(no packet was seen on any interface)";
+        var first = Steps[0].Captured.Time;
+        var width = Steps.Max(s => s.Captured.Node.Length + s.Captured.Device.Length + 1);
+        var text = new StringBuilder();
+        foreach (var step in Steps)
+        {
+            var at = (step.Captured.Time - first).TotalMilliseconds.ToString("0.000", CultureInfo.InvariantCulture).PadLeft(9);
+            var where = $"{step.Captured.Node}:{step.Captured.Device}".PadRight(width);
+            text.Append(CultureInfo.InvariantCulture, $"{at} ms  {where}  {(step.Captured.IsLeaving ? "sends   " : "receives")}  {step.Packet}");
+            if (step.Rewrite is not null)
+                text.Append(CultureInfo.InvariantCulture, $"   <- {step.Captured.Node} rewrote {step.Rewrite}");
+            text.Append('\n');
+        }
+        return text.ToString().TrimEnd('\n');
+    }
+
+    /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
+    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs) =>
+        [.. packets
+            .Where(p => p.Node == clientNode && p.IsLeaving && p.Packet.Protocol == (int)protocol && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
+            .Select(p => p.Packet)
+            .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
+
+    /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
+    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, List<Packet> firsts)
+    {
+        var identities = firsts.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
+        var conversations = new HashSet<(int, IPEndPoint?, IPEndPoint?)>();
+        foreach (var packet in packets.Select(p => p.Packet).Where(p => identities.Contains(p.TransportIdentity)))
+        {
+            var key = Key(packet);
+            conversations.Add(key);
+            conversations.Add((key.Protocol, key.Destination, key.Source));
+        }
+        return conversations;
+    }
+
+    private static bool IsFrom(Packet packet, IPEndPoint client) =>
+        packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any) || Equals(packet.SourceAddress, client.Address));
+
+    private static (int Protocol, IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) => (packet.Protocol, packet.Source, packet.Destination);
+
+    private static string? Difference(Packet before, Packet after)
+    {
+        var changes = new List<string>();
+        if (!Equals(before.Source, after.Source))
+            changes.Add($"source {before.Source} -> {after.Source}");
+        if (!Equals(before.Destination, after.Destination))
+            changes.Add($"destination {before.Destination} -> {after.Destination}");
+        return changes.Count > 0 ? string.Join(", ", changes) : null;
+    }
+}
