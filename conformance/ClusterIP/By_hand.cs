@@ -22,7 +22,7 @@ public sealed class By_hand : ArticleFixture
         await here.ShouldBeAnsweredByAsync("web-a");
         await here.ShouldBeSeenByServerAsAsync(ClusterIP);
 
-        await node.Ipvs.AddAsync(VirtualServer.Tcp($"{ClusterIP}:81").Masquerading("web-b:8080"));
+        await node.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{ClusterIP}:81").Masquerading("web-b:8080"));
         var elsewhere = await node.AskAsync($"{ClusterIP}:81");
         await elsewhere.ShouldTimeOutAsync();
         await elsewhere.ShouldBeSeenAsAsync(On("web-b").Arriving.Syn(from: ClusterIP, to: "web-b:8080"));
@@ -70,7 +70,7 @@ public sealed class By_hand : ArticleFixture
         var node = lab["node1"];
         node.Route.AddDummy("kube-ipvs0");
         await node.AddAddressAsync($"{ClusterIP}/32", "kube-ipvs0");
-        await node.Ipvs.AddAsync(VirtualServer.Tcp($"{ClusterIP}:80").Masquerading(endpoint));
+        await node.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{ClusterIP}:80").Masquerading(endpoint));
         return node;
     }
 }

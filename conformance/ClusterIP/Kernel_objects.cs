@@ -44,8 +44,8 @@ public sealed class Kernel_objects : ClusterFixture
         var service = await ApplyAsync(NewService("web-a", "web-b"));
 
         var server = VirtualServerAt(service.Target());
-        server.Scheduler.ShouldBe("rr");
-        server.RealServers.Select(r => (r.EndPoint.ToString(), r.Forward, r.Weight)).ShouldBe(
+        server.Server.Scheduler.ShouldBe("rr");
+        server.RealServers.Select(r => (r.EndPoint.ToString(), r.Method, r.Weight)).ShouldBe(
             [("10.244.0.12:8080", ForwardingMethod.Masq, 1), ("10.244.1.143:8080", ForwardingMethod.Masq, 1)], ignoreOrder: true);
     }
 

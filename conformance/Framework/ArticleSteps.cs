@@ -1,6 +1,7 @@
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Features;
+using Conformance.Linux.Ipvs;
 using Conformance.Traffic;
 
 namespace Conformance.Suite;
@@ -22,7 +23,7 @@ public abstract class ArticleFixture : ConformanceFixture
     protected async Task SetUpServiceAsync(params string[] realServers)
     {
         await Director.AddAddressAsync($"{Vip}/24");
-        await Director.Ipvs.AddAsync(VirtualServer.Tcp(Service, Scheduler.RoundRobin).Masquerading(realServers));
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp(Service, Scheduler.RoundRobin).Masquerading(realServers));
         if (Client.Spec.Gateway is null)
             await Client.AddRouteAsync("10.10.0.0/16", via: Director);
     }

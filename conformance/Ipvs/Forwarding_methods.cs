@@ -14,10 +14,10 @@ public sealed class Forwarding_methods : ArticleFixture
     [Test, Claim("VS-7")]
     public async Task There_are_nat_direct_routing_and_tunnelling()
     {
-        await Director.Ipvs.AddAsync(VirtualServer.Tcp(Service).Masquerading("192.168.113.99:8410").Routing("192.168.113.100:8410").Tunnelling("192.168.113.98:8410"));
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp(Service).Masquerading("192.168.113.99:8410").Routing("192.168.113.100:8410").Tunnelling("192.168.113.98:8410"));
 
         Director.IpvsTable().VirtualServers.ShouldHaveSingleItem().RealServers
-            .ToDictionary(r => r.EndPoint.Address.ToString(), r => r.Forward)
+            .ToDictionary(r => r.EndPoint.Address.ToString(), r => r.Method)
             .ShouldBe(new Dictionary<string, ForwardingMethod>
             {
                 ["192.168.113.99"] = ForwardingMethod.Masq,
@@ -62,6 +62,6 @@ public sealed class Forwarding_methods : ArticleFixture
         var server = Director.IpvsTable().VirtualServers.ShouldHaveSingleItem();
 
         server.RealServers.Count.ShouldBe(2);
-        server.RealServers.ShouldAllBe(r => r.Forward == ForwardingMethod.Masq);
+        server.RealServers.ShouldAllBe(r => r.Method == ForwardingMethod.Masq);
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
@@ -18,9 +19,9 @@ public sealed partial class The_article_s_commands : ArticleFixture
         await RunAsInTheArticleAsync(Director, "ipvsadm -A -t 10.10.0.1:8410 -s rr");
 
         var server = Director.IpvsTable().VirtualServers.ShouldHaveSingleItem();
-        server.Protocol.ShouldBe("TCP");
+        server.Protocol.ShouldBe(TransportProtocol.Tcp);
         server.EndPoint!.ToString().ShouldBe(Service);
-        server.Scheduler.ShouldBe("rr");
+        server.Server.Scheduler.ShouldBe("rr");
 
         await RunAsInTheArticleAsync(Director, "ipvsadm -D -t 10.10.0.1:8410");
 
@@ -48,7 +49,7 @@ public sealed partial class The_article_s_commands : ArticleFixture
 
         var servers = Director.IpvsTable().VirtualServers.ShouldHaveSingleItem().RealServers;
         servers.Select(r => r.EndPoint.ToString()).ShouldBe(["192.168.113.99:8080", "192.168.113.100:8080"], ignoreOrder: true);
-        servers.ShouldAllBe(r => r.Forward == ForwardingMethod.Masq && r.Weight == 1);
+        servers.ShouldAllBe(r => r.Method == ForwardingMethod.Masq && r.Weight == 1);
     }
 
     [Test, Claim("ADM-4")]

@@ -23,7 +23,7 @@ public sealed class Limits_of_ipvs : ConformanceFixture
     public async Task A_client_port_shared_by_two_virtual_servers_of_one_real_server_takes_the_first_connection_down()
     {
         await Director.AddAddressAsync($"{OtherVip}/32", "lo");
-        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServer.Tcp($"{OtherVip}:80").Masquerading("rs1:8080"));
+        await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServerSpec.Tcp($"{OtherVip}:80").Masquerading("rs1:8080"));
         await Director.RunAsync("iptables -t nat -A POSTROUTING -o ens34 -j MASQUERADE");
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
         await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 20107);
@@ -39,7 +39,7 @@ public sealed class Limits_of_ipvs : ConformanceFixture
     [Test, Claim("KP-17")]
     public async Task A_connection_to_a_removed_real_server_is_left_in_silence_or_reset_at_once_with_expire_nodest_conn()
     {
-        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
+        await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
         await using var silent = await ConnectAndRemoveAsync(expireNodest: "0");
         await silent.ShouldCarryNothingAsync();
         await silent.ShouldNotBeSeenAsync(On("client").Arriving.Reset());
@@ -52,7 +52,7 @@ public sealed class Limits_of_ipvs : ConformanceFixture
     [Test, Claim("KP-18")]
     public async Task Datagrams_to_a_removed_real_server_vanish_or_reach_another_with_expire_nodest_conn()
     {
-        await ServeAsync(VirtualServer.Udp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
+        await ServeAsync(VirtualServerSpec.Udp($"{Vip}:80").Masquerading("rs1:8080", "rs2:8080"));
         await Director.SetSysctlAsync("net.ipv4.vs.expire_nodest_conn", "0");
         var first = await Client.AskUdpAsync($"{Vip}:80", sourcePort: 20118);
         await first.ShouldBeAnsweredAsync();
@@ -87,7 +87,7 @@ public sealed class Limits_of_ipvs : ConformanceFixture
     [Test, Claim("KP-20")]
     public async Task An_idle_connection_is_forgotten_after_ipvs_s_time_out_and_reset_at_its_next_packet()
     {
-        await ServeAsync(VirtualServer.Tcp($"{Vip}:80").Masquerading("rs1:8080"));
+        await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080"));
         await Director.RunAsync("ipvsadm --set 2 0 0"); // 900 s by default, less than the keep-alives of Linux (kubernetes/kubernetes#84041)
         await using var flow = await Client.ConnectAsync($"{Vip}:80");
         await flow.ShouldBeAnsweredByAsync("rs1");
@@ -98,7 +98,7 @@ public sealed class Limits_of_ipvs : ConformanceFixture
         await flow.ShouldBeSeenAsAsync(On("client").Arriving.Reset(from: $"{Vip}:80", to: "client"));
     }
 
-    private async Task ServeAsync(params VirtualServer[] servers)
+    private async Task ServeAsync(params VirtualServerSpec[] servers)
     {
         await Director.AddAddressAsync($"{Vip}/32", "lo");
         await Director.Ipvs.AddAsync(servers);

@@ -34,9 +34,9 @@ public sealed class Restarted_nodes : ClusterFixture
         Demand(ProxyFeature.ExcludedNetworks);
         // A stale one of the proxy's own, as far as anybody can tell, beside it.
         await Node1.AddAddressAsync($"{StaleAddress}/32", "kube-ipvs0");
-        await Node1.Ipvs.AddAsync(VirtualServer.Tcp($"{StaleAddress}:80").Masquerading("web-a:8080"));
+        await Node1.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{StaleAddress}:80").Masquerading("web-a:8080"));
         await Node1.RunAsync($"ip route add local {ForeignAddress} dev lo"); // no address of a device: node ports would be served there too
-        await Node1.Ipvs.AddAsync(VirtualServer.Tcp(Foreign).Masquerading("web-a:8080"));
+        await Node1.Ipvs.AddAsync(VirtualServerSpec.Tcp(Foreign).Masquerading("web-a:8080"));
 
         await Cluster.RestartProxyAsync(Node1);
 

@@ -23,7 +23,7 @@ public static class InsideBench
         await using var routed = await Lab.StartAsync(Topology.Load("routed-nat"), capture: false);
         var (client, director) = (routed["client"], routed["director"]);
         await director.AddAddressAsync("10.10.0.1/24");
-        await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         figures.Add(await RateAsync("TCP connections through the virtual server", client, "10.10.0.1:80"));
         // Another server: while IPVS remembers a client's port, it also rewrites that port's direct replies of rs1.
         figures.Add(await RateAsync("TCP connections to a server directly, for comparison", client, "rs2:8080"));

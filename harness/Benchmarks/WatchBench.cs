@@ -43,7 +43,7 @@ internal static class WatchBench
         server?.Apply(BenchNode.Manifest(services));
         await using var watch = byServer ? Watching.Follow(ns, server!) : Watching.Start(ns, "all.json", BenchNode.Manifest(services));
         await watch.WholeAsync(services);
-        var key = new IpvsKey(TransportProtocol.Tcp, IPAddress.Parse("10.96.0.7"), 80);
+        var key = new VirtualServerKey(TransportProtocol.Tcp, IPAddress.Parse("10.96.0.7"), 80);
         var samples = new List<double>();
         for (var i = 0; i <= Changes; i++)
         {
@@ -214,7 +214,7 @@ internal static class WatchBench
 
         internal async Task WholeAsync(int services)
         {
-            var last = new IpvsKey(TransportProtocol.Tcp, IPAddress.Parse("10.96.0.7"), 80);
+            var last = new VirtualServerKey(TransportProtocol.Tcp, IPAddress.Parse("10.96.0.7"), 80);
             await Eventually.Async("everything is there", () => Ipvs.Services().Count, count => count == services, TimeSpan.FromMinutes(1));
             await Eventually.Async("the real servers are there", () => Ipvs.Destinations(last).Count, count => count == BenchNode.Endpoints, TimeSpan.FromMinutes(1));
         }

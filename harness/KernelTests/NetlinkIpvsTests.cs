@@ -29,7 +29,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         using var ipvs = new IpvsSocket(Node.Namespace);
         var (web, dns, six) = (Key(TransportProtocol.Tcp, "10.0.0.1", 80), Key(TransportProtocol.Udp, "10.0.0.1", 53), Key(TransportProtocol.Sctp, "fd00::1", 443));
         ipvs.Execute([
-            ipvs.Add(new IpvsService(web, 0, "mh", IpvsServiceFlags.Sched2, 300)), ipvs.Add(new IpvsService(dns, 0, "rr", IpvsServiceFlags.None, 0)), ipvs.Add(new IpvsService(six, 0, "wlc", IpvsServiceFlags.None, 0)),
+            ipvs.Add(new VirtualServer(web, 0, "mh", VirtualServerFlags.Sched2, 300)), ipvs.Add(new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0)), ipvs.Add(new VirtualServer(six, 0, "wlc", VirtualServerFlags.None, 0)),
             ipvs.Add(web, Real("10.1.0.1", 8080, ForwardingMethod.Masq, 3)), ipvs.Add(web, Real("10.1.0.2", 80, ForwardingMethod.Route, 0)), ipvs.Add(six, Real("fd00::9", 8443, ForwardingMethod.Masq, 1)),
         ]).ShouldBeEmpty();
 
@@ -40,9 +40,9 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         ], ignoreOrder: true);
 
         await Node.RunAsync("ipvsadm -A -f 7 -s lc");
-        ipvs.Execute([ipvs.Edit(new IpvsService(web, 0, "rr", IpvsServiceFlags.None, 0)), ipvs.Edit(web, Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)), ipvs.Delete(web, IPAddress.Parse("10.1.0.1"), 8080), ipvs.Delete(six)]).ShouldBeEmpty();
+        ipvs.Execute([ipvs.Edit(new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0)), ipvs.Edit(web, Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)), ipvs.Delete(web, IPAddress.Parse("10.1.0.1"), 8080), ipvs.Delete(six)]).ShouldBeEmpty();
 
-        ipvs.Services().ShouldBe([new IpvsService(web, 0, "rr", IpvsServiceFlags.None, 0), new IpvsService(dns, 0, "rr", IpvsServiceFlags.None, 0), new IpvsService(null, 7, "lc", IpvsServiceFlags.None, 0)], ignoreOrder: true);
+        ipvs.Services().ShouldBe([new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0), new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0), new VirtualServer(null, 7, "lc", VirtualServerFlags.None, 0)], ignoreOrder: true);
         ipvs.Destinations(web).ShouldBe([Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)]);
     }
 
@@ -50,7 +50,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async Task A_request_that_fails_is_named_and_the_others_are_carried_out()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
-        var servers = Enumerable.Range(1, 250).Select(i => new IpvsService(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr", IpvsServiceFlags.None, 0)).ToList();
+        var servers = Enumerable.Range(1, 250).Select(i => new VirtualServer(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr", VirtualServerFlags.None, 0)).ToList();
 
         var failures = ipvs.Execute(servers.Select(ipvs.Add));
 
@@ -126,7 +126,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         foreach (var port in new[] { 5001, 5002 })
             (await node.AskUdpAsync(new IPEndPoint(IPAddress.Parse(client), port).ToString())).Answer.ShouldNotBeNull();
         (await node.AskAsync(new IPEndPoint(IPAddress.Parse(client), 5001).ToString())).Answer.ShouldNotBeNull();
-        var told = new List<IpvsKey>();
+        var told = new List<VirtualServerKey>();
 
         Delete(true, (client, 5001)).ShouldBe(1);
         told.ShouldBe([Key(TransportProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
@@ -148,9 +148,9 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         }
     }
 
-    private static IpvsKey Key(TransportProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);
+    private static VirtualServerKey Key(TransportProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);
 
-    private static IpvsDestination Real(string address, ushort port, ForwardingMethod method, int weight) => new(IPAddress.Parse(address), port, method, weight);
+    private static RealServer Real(string address, ushort port, ForwardingMethod method, int weight) => new(IPAddress.Parse(address), port, method, weight);
 
     private static IpsetEntry Parse(string text, IpsetType type)
     {

@@ -1,4 +1,5 @@
 using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sockets;
 using Conformance.Topologies;
@@ -29,11 +30,11 @@ public sealed class TableTests
 
         var table = director.IpvsTable();
 
-        table.VirtualServers.Select(v => v.EndPoint?.ToString() ?? $"mark {v.FirewallMark}").ShouldBe(["10.0.0.1:80", "10.0.0.1:53", "mark 7", "[fd00::1]:443"], ignoreOrder: true);
+        table.VirtualServers.Select(v => v.EndPoint?.ToString() ?? $"mark {v.Server.FirewallMark}").ShouldBe(["10.0.0.1:80", "10.0.0.1:53", "mark 7", "[fd00::1]:443"], ignoreOrder: true);
         var web = table.VirtualServers.Single(v => v.EndPoint?.ToString() == "10.0.0.1:80");
-        (web.Protocol, web.Scheduler).ShouldBe(("TCP", "wrr"));
-        web.Flags.ShouldStartWith("persistent 300");
-        web.RealServers.Select(r => (r.EndPoint.ToString(), r.Forward, r.Weight)).ShouldBe(
+        (web.Protocol, web.Server.Scheduler).ShouldBe((TransportProtocol.Tcp, "wrr"));
+        web.Server.PersistenceSeconds.ShouldBe(300);
+        web.RealServers.Select(r => (r.EndPoint.ToString(), r.Method, r.Weight)).ShouldBe(
             [("192.168.113.99:8080", ForwardingMethod.Masq, 3), ("192.168.113.100:80", ForwardingMethod.Route, 0)], ignoreOrder: true);
         var listed = await director.RunAsync("ipvsadm -Ln");
         foreach (var real in table.VirtualServers.SelectMany(v => v.RealServers))
@@ -46,7 +47,7 @@ public sealed class TableTests
         await using var lab = await Lab.StartAsync(Topology.Load("routed-nat"));
         var (client, director) = (lab["client"], lab["director"]);
         await director.AddAddressAsync("10.10.0.1/24");
-        await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         await director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID -j DROP"));
         await director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
         var events = director.ListenToConntrack();

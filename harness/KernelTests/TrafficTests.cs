@@ -140,7 +140,7 @@ public sealed class TrafficTests
     public async Task A_story_tells_who_rewrote_what()
     {
         await Director.AddAddressAsync("10.10.0.1/24");
-        await Director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
 
         var flow = await Client.AskAsync("10.10.0.1:80", sourcePort: 40001);
 
@@ -153,7 +153,7 @@ public sealed class TrafficTests
     public async Task A_failed_assertion_prints_the_story_and_the_tables()
     {
         await Director.AddAddressAsync("10.10.0.1/24");
-        await Director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         await Director.Iptables.AddAsync(("filter", "-A INPUT -p tcp -m tcp --dport 80 -j ACCEPT"), ("filter", "-A OUTPUT -p udp -j DROP"));
         var flow = await Client.AskAsync("10.10.0.1:80");
 

@@ -1,44 +1,39 @@
 using System.Globalization;
+using System.Text;
+using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Labs;
 
-/// <summary>Schedulers by their names in ipvsadm(8).</summary>
-public static class Scheduler
+/// <summary>A real server that a test wants: its end point by node name or address, its forwarding method, its weight.</summary>
+public sealed record RealServerSpec(string EndPoint, ForwardingMethod Method, int Weight);
+
+/// <summary>
+/// A virtual server that a test wants, with end points that may name nodes:
+/// <c>VirtualServerSpec.Tcp("10.10.0.1:8410", Scheduler.RoundRobin).Masquerading("rs1:8080")</c>.
+/// </summary>
+public sealed record VirtualServerSpec(TransportProtocol Protocol, string EndPoint, string SchedulerName)
 {
-    public const string RoundRobin = "rr";
-}
+    /// <summary>The real servers, in the order in which they are added.</summary>
+    public IReadOnlyList<RealServerSpec> RealServers { get; private init; } = [];
 
-/// <summary>A real server to be added: where, by which forwarding method (an option of ipvsadm), with which weight.</summary>
-public sealed record RealServer(string EndPoint, string MethodOption, int Weight);
+    /// <summary>A TCP virtual server.</summary>
+    public static VirtualServerSpec Tcp(string endPoint, string scheduler = Scheduler.RoundRobin) => new(TransportProtocol.Tcp, endPoint, scheduler);
 
-/// <summary>A virtual server to be added, written as a sentence: <c>VirtualServer.Tcp("10.10.0.1:8410", Scheduler.RoundRobin).Masquerading("rs1:8080")</c>.</summary>
-public sealed record VirtualServer
-{
-    private VirtualServer(string option, string endPoint, string scheduler) => (Option, EndPoint, SchedulerName) = (option, endPoint, scheduler);
+    /// <summary>A UDP virtual server.</summary>
+    public static VirtualServerSpec Udp(string endPoint, string scheduler = Scheduler.RoundRobin) => new(TransportProtocol.Udp, endPoint, scheduler);
 
-    public string Option { get; }
+    /// <summary>Adds real servers that are reached by masquerading (NAT).</summary>
+    public VirtualServerSpec Masquerading(params string[] endPoints) => With(ForwardingMethod.Masq, endPoints);
 
-    public string EndPoint { get; }
+    /// <summary>Adds real servers that are reached by direct routing.</summary>
+    public VirtualServerSpec Routing(params string[] endPoints) => With(ForwardingMethod.Route, endPoints);
 
-    public string SchedulerName { get; }
+    /// <summary>Adds real servers that are reached through an IP-in-IP tunnel.</summary>
+    public VirtualServerSpec Tunnelling(params string[] endPoints) => With(ForwardingMethod.Tunnel, endPoints);
 
-    public IReadOnlyList<RealServer> RealServers { get; private init; } = [];
-
-    public static VirtualServer Tcp(string endPoint, string scheduler = Scheduler.RoundRobin) => new("-t", endPoint, scheduler);
-
-    public static VirtualServer Udp(string endPoint, string scheduler = Scheduler.RoundRobin) => new("-u", endPoint, scheduler);
-
-    /// <summary>With real servers that are reached by NAT.</summary>
-    public VirtualServer Masquerading(params string[] endPoints) => With("-m", endPoints);
-
-    /// <summary>With real servers that are reached by direct routing.</summary>
-    public VirtualServer Routing(params string[] endPoints) => With("-g", endPoints);
-
-    /// <summary>With real servers that are reached through an IP-in-IP tunnel.</summary>
-    public VirtualServer Tunnelling(params string[] endPoints) => With("-i", endPoints);
-
-    private VirtualServer With(string option, string[] endPoints) =>
-        this with { RealServers = [.. RealServers, .. endPoints.Select(e => new RealServer(e, option, 1))] };
+    private VirtualServerSpec With(ForwardingMethod method, string[] endPoints) =>
+        this with { RealServers = [.. RealServers, .. endPoints.Select(e => new RealServerSpec(e, method, Weight: 1))] };
 }
 
 /// <summary>Sets the virtual servers of a node with ipvsadm(8).</summary>
@@ -49,17 +44,31 @@ public sealed class IpvsAdmin
     internal IpvsAdmin(Node node) => _node = node;
 
     /// <summary>Adds virtual servers with their real servers, all by one process.</summary>
-    public Task AddAsync(params IEnumerable<VirtualServer> servers)
+    /// <exception cref="CommandFailedException">ipvsadm refused one; those before it are there.</exception>
+    public Task AddAsync(params IEnumerable<VirtualServerSpec> servers)
     {
-        var lines = new List<string>();
+        var lines = new StringBuilder();
         foreach (var server in servers)
         {
-            var address = _node.Lab.Resolve(server.EndPoint);
-            lines.Add($"-A {server.Option} {address} -s {server.SchedulerName}");
-            lines.AddRange(server.RealServers.Select(real => string.Create(
-                CultureInfo.InvariantCulture,
-                $"-a {server.Option} {address} -r {_node.Lab.Resolve(real.EndPoint)} {real.MethodOption} -w {real.Weight}")));
+            var virtualServer = $"{Option(server.Protocol)} {_node.Lab.Resolve(server.EndPoint)}";
+            lines.Append(CultureInfo.InvariantCulture, $"-A {virtualServer} -s {server.SchedulerName}\n");
+            foreach (var real in server.RealServers)
+                lines.Append(CultureInfo.InvariantCulture, $"-a {virtualServer} -r {_node.Lab.Resolve(real.EndPoint)} {Option(real.Method)} -w {real.Weight}\n");
         }
-        return _node.Command("ipvsadm", "-R").WithInput(string.Join('\n', lines) + "\n").ExecuteAsync();
+        return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
     }
+
+    private static string Option(TransportProtocol protocol) => protocol switch
+    {
+        TransportProtocol.Udp => "-u",
+        TransportProtocol.Sctp => "--sctp-service",
+        _ => "-t",
+    };
+
+    private static string Option(ForwardingMethod method) => method switch
+    {
+        ForwardingMethod.Route => "-g",
+        ForwardingMethod.Tunnel => "-i",
+        _ => "-m",
+    };
 }

@@ -28,12 +28,12 @@ public sealed class ParserTests
         table.Header.ShouldBe("IP Virtual Server version 1.2.1 (size=4096)");
         table.VirtualServers.Count.ShouldBe(3);
         table.VirtualServers[0].EndPoint.ShouldBe(IPEndPoint.Parse("10.10.0.1:8410"));
-        table.VirtualServers[0].Flags.ShouldBe("persistent 300 FFFFFFFF");
+        table.VirtualServers[0].Server.PersistenceSeconds.ShouldBe(300);
         table.VirtualServers[0].RealServers.ShouldBe([
-            new RealServerEntry(IPEndPoint.Parse("192.168.113.100:8080"), ForwardingMethod.Masq, 1, 0, 2),
-            new RealServerEntry(IPEndPoint.Parse("192.168.113.99:8080"), ForwardingMethod.Tunnel, 3, 1, 0)]);
+            new RealServer(IPAddress.Parse("192.168.113.100"), 8080, ForwardingMethod.Masq, 1, 0, 2),
+            new RealServer(IPAddress.Parse("192.168.113.99"), 8080, ForwardingMethod.Tunnel, 3, 1, 0)]);
         table.VirtualServers[1].EndPoint.ShouldBe(IPEndPoint.Parse("[fd00::1]:53"));
-        table.VirtualServers[2].FirewallMark.ShouldBe(7u);
+        table.VirtualServers[2].Server.FirewallMark.ShouldBe(7u);
     }
 
     [Test]

@@ -82,7 +82,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         }
 
         /// <summary>Where traffic to the ClusterIP goes. With internalTrafficPolicy Local and nobody here, nowhere: it is refused.</summary>
-        private IReadOnlyList<RealServer> ClusterServers()
+        private IReadOnlyList<RealServerKey> ClusterServers()
         {
             if (!service.InternalPolicyIsLocal)
                 return choice.Cluster;
@@ -94,14 +94,14 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         /// Where traffic to addresses for the outside goes. With externalTrafficPolicy Local and nobody here, the node's
         /// own traffic and its pods' still reach everybody's endpoints, and the outside is to be dropped.
         /// </summary>
-        private (IReadOnlyList<RealServer> Servers, bool IsClosedOutside) ExternalServers()
+        private (IReadOnlyList<RealServerKey> Servers, bool IsClosedOutside) ExternalServers()
         {
             if (!service.ExternalPolicyIsLocal)
                 return (choice.Cluster, false);
             return choice.Local.Count > 0 ? (choice.Local, false) : (choice.Cluster, !_options.CompatKubeProxy);
         }
 
-        private PortClaim LoadBalancer(IPAddress address, IReadOnlyList<RealServer> servers, bool isClosedOutside)
+        private PortClaim LoadBalancer(IPAddress address, IReadOnlyList<RealServerKey> servers, bool isClosedOutside)
         {
             var members = new List<SetMember> { Member(Sets.LoadBalancer, Triple(address)) };
             if (service.ExternalPolicyIsLocal)
@@ -153,12 +153,12 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             return members;
         }
 
-        private PortClaim Claim(IPAddress address, ushort atPort, IReadOnlyList<RealServer> servers, bool binds, List<SetMember> members)
+        private PortClaim Claim(IPAddress address, ushort atPort, IReadOnlyList<RealServerKey> servers, bool binds, List<SetMember> members)
         {
             var bound = binds && !decider._nodeAddresses.Contains(address);
             if (bound)
                 members.Add(Member(Sets.IpvsIps, IpsetEntry.OfAddress(address)));
-            var server = new VirtualServer(new IpvsKey(port.Protocol, address, atPort), (_options.CompatKubeProxy ? null : service.Scheduler) ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
+            var server = new DesiredServer(new VirtualServerKey(port.Protocol, address, atPort), (_options.CompatKubeProxy ? null : service.Scheduler) ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
             return new PortClaim(server, members, bound, IsClosedToNode: false);
         }
 

@@ -9,7 +9,7 @@ using Conformance.Linux.Ipvs;
 namespace Conformance.Generator.Decisions;
 
 /// <summary>An address and port that a Service waits for, because another one, which is older, has it.</summary>
-public sealed record Dispute(IpvsKey Key, ObjectName Holder, ObjectName Waiting)
+public sealed record Dispute(VirtualServerKey Key, ObjectName Holder, ObjectName Waiting)
 {
     public override string ToString() => $"{Waiting} does not get {Key}: {Holder}, which is older, has it";
 }
@@ -17,7 +17,7 @@ public sealed record Dispute(IpvsKey Key, ObjectName Holder, ObjectName Waiting)
 /// <summary>What a change of decisions touched: only this needs to be compared with the kernel.</summary>
 public sealed class Touched
 {
-    public HashSet<IpvsKey> Servers { get; } = [];
+    public HashSet<VirtualServerKey> Servers { get; } = [];
 
     public HashSet<SetMember> Members { get; } = [];
 
@@ -40,28 +40,28 @@ public sealed class Touched
 public sealed class DesiredState(GeneratorOptions options)
 {
     private readonly Dictionary<ObjectName, ServiceDecision> _decisions = [];
-    private readonly Dictionary<IpvsKey, List<(ServiceDecision Decision, PortClaim Claim)>> _claims = [];
+    private readonly Dictionary<VirtualServerKey, List<(ServiceDecision Decision, PortClaim Claim)>> _claims = [];
     private readonly Dictionary<SetKey, Dictionary<IpsetEntry, int>> _sets = [];
     private readonly Dictionary<IPAddress, int> _bound = [];
     private readonly Dictionary<ushort, List<(ServiceDecision Decision, HealthCheck Check)>> _healthChecks = [];
-    private readonly HashSet<IpvsKey> _closedToNode = [];
-    private readonly HashSet<IpvsKey> _disputed = [];
+    private readonly HashSet<VirtualServerKey> _closedToNode = [];
+    private readonly HashSet<VirtualServerKey> _disputed = [];
 
     public GeneratorOptions Options => options;
 
     /// <summary>Another one after each change.</summary>
     public long Version { get; private set; }
 
-    public IEnumerable<VirtualServer> Servers => _claims.Values.Select(c => c[0].Claim.Server);
+    public IEnumerable<DesiredServer> Servers => _claims.Values.Select(c => c[0].Claim.Server);
 
-    public IEnumerable<IpvsKey> ServerKeys => _claims.Keys;
+    public IEnumerable<VirtualServerKey> ServerKeys => _claims.Keys;
 
     public IEnumerable<IPAddress> BoundAddresses => _bound.Keys;
 
     public IEnumerable<HealthCheck> HealthChecks => _healthChecks.Values.Select(c => c[0].Check);
 
     /// <summary>The load-balancer addresses and ports that the node itself may not use.</summary>
-    public IReadOnlyCollection<IpvsKey> ClosedToNode => _closedToNode;
+    public IReadOnlyCollection<VirtualServerKey> ClosedToNode => _closedToNode;
 
     /// <summary>Claims that lost to another Service's.</summary>
     public IEnumerable<Dispute> Disputes => _disputed.SelectMany(k => _claims[k].Skip(1).Select(w => new Dispute(k, _claims[k][0].Decision.Name, w.Decision.Name)));
@@ -71,10 +71,10 @@ public sealed class DesiredState(GeneratorOptions options)
 
     private bool ServesIPv6 => _claims.Keys.Any(k => k.IsIPv6);
 
-    public VirtualServer? Server(IpvsKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Claim.Server : null;
+    public DesiredServer? Server(VirtualServerKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Claim.Server : null;
 
     /// <summary>The Service whose claim counts.</summary>
-    public ObjectName? Holder(IpvsKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Decision.Name : null;
+    public ObjectName? Holder(VirtualServerKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Decision.Name : null;
 
     public bool IsBound(IPAddress address) => _bound.ContainsKey(address);
 
@@ -144,7 +144,7 @@ public sealed class DesiredState(GeneratorOptions options)
     }
 
     /// <summary>What belongs to a claim counts only while the claim does.</summary>
-    private void Exchange(IpvsKey key, PortClaim? before, PortClaim? after, Touched touched)
+    private void Exchange(VirtualServerKey key, PortClaim? before, PortClaim? after, Touched touched)
     {
         if (ReferenceEquals(before, after))
             return;

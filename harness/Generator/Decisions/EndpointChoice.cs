@@ -1,18 +1,19 @@
 using System.Net;
 using Conformance.Generator.Objects;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 
 /// <summary>An endpoint of one Service port: its address with the port that the slice gives it.</summary>
-internal sealed record PortEndpoint(RealServer Server, Endpoint Endpoint, bool IsLocal);
+internal sealed record PortEndpoint(RealServerKey Server, Endpoint Endpoint, bool IsLocal);
 
 /// <summary>
 /// The endpoints of a Service port that traffic may go to. Ready ones; where there is none, those that still serve
 /// while they terminate (KEP-1669). Hints narrow the cluster's choice to the node (KEP-3015), or to its zone (KEP-2433),
 /// when every ready endpoint has such hints and some are for it.
 /// </summary>
-internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServer> Cluster, IReadOnlyList<RealServer> Local)
+internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServerKey> Cluster, IReadOnlyList<RealServerKey> Local)
 {
     internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool isCompatible)
     {
@@ -27,7 +28,7 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
     private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName, bool isCompatible)
     {
         var endpoints = new List<PortEndpoint>();
-        Dictionary<RealServer, int>? seen = null;
+        Dictionary<RealServerKey, int>? seen = null;
         foreach (var slice in slices)
         {
             if (slice.IsIPv6 != ipv6)
@@ -38,7 +39,7 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
                     continue;
                 foreach (var endpoint in slice.Endpoints)
                 {
-                    var server = new RealServer(endpoint.Address, slicePort.Port);
+                    var server = new RealServerKey(endpoint.Address, slicePort.Port);
                     var found = new PortEndpoint(server, endpoint, endpoint.NodeName is not null && endpoint.NodeName == nodeName);
                     seen ??= [];
                     // While a slice is split or merged an endpoint stands in two; and the address of a pod that has ended may already be another's.
@@ -90,7 +91,7 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
             ready.TrueForAll(e => hints(e) is { Count: > 0 }) && ready.Exists(e => hints(e)!.Contains(name, StringComparer.Ordinal));
     }
 
-    private static List<RealServer> Usable(List<PortEndpoint> endpoints, Predicate<PortEndpoint> isChosen)
+    private static List<RealServerKey> Usable(List<PortEndpoint> endpoints, Predicate<PortEndpoint> isChosen)
     {
         var ready = endpoints.FindAll(e => e.Endpoint.IsReady && isChosen(e));
         if (ready.Count == 0)

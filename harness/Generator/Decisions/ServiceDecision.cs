@@ -1,23 +1,25 @@
 using System.Net;
 using Conformance.Generator.Objects;
-using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Decisions;
 
-/// <summary>A real server, reached by masquerading with weight 1.</summary>
-public readonly record struct RealServer(IPAddress Address, ushort Port)
+/// <summary>A virtual server as the kernel should have it. Its real servers are reached by masquerading, with weight 1.</summary>
+public sealed record DesiredServer(VirtualServer Server, IReadOnlyList<RealServerKey> RealServers)
 {
-    public override string ToString() => Address.Text(Port);
-}
+    /// <summary>A virtual server for an address and port of a Service.</summary>
+    /// <param name="persistenceSeconds">0 for no session affinity.</param>
+    public DesiredServer(VirtualServerKey key, string scheduler, int persistenceSeconds, IReadOnlyList<RealServerKey> realServers)
+        : this(new VirtualServer(key, 0, scheduler, FlagsOf(scheduler), persistenceSeconds), realServers)
+    {
+    }
 
-/// <summary>A virtual server as the kernel should have it.</summary>
-/// <param name="PersistenceSeconds">0 for none.</param>
-public sealed record VirtualServer(IpvsKey Key, string Scheduler, int PersistenceSeconds, IReadOnlyList<RealServer> RealServers)
-{
-    /// <summary>kube-proxy lets Maglev hashing look at the source port as well (IP_VS_SVC_F_SCHED_MH_PORT).</summary>
-    public bool HashesSourcePort => Scheduler == "mh";
+    /// <summary>Address, port and protocol.</summary>
+    public VirtualServerKey Key => Server.Key!.Value;
+
+    /// <summary>kube-proxy lets Maglev hashing use the source port as well (IP_VS_SVC_F_SCHED_MH_PORT).</summary>
+    private static VirtualServerFlags FlagsOf(string scheduler) => scheduler == Scheduler.MaglevHashing ? VirtualServerFlags.Sched2 : VirtualServerFlags.None;
 }
 
 /// <summary>A member that a set should have.</summary>
@@ -29,9 +31,9 @@ public readonly record struct SetMember(SetKey Set, IpsetEntry Entry);
 /// </summary>
 /// <param name="Binds">Whether the address has to be on kube-ipvs0 (it is not one of the node's own).</param>
 /// <param name="IsClosedToNode">Whether source ranges keep the node itself out of this load-balancer address.</param>
-public sealed record PortClaim(VirtualServer Server, IReadOnlyList<SetMember> Members, bool Binds, bool IsClosedToNode)
+public sealed record PortClaim(DesiredServer Server, IReadOnlyList<SetMember> Members, bool Binds, bool IsClosedToNode)
 {
-    public IpvsKey Key => Server.Key;
+    public VirtualServerKey Key => Server.Key;
 }
 
 /// <summary>A port on which load balancers ask whether this node has endpoints of a Service.</summary>

@@ -21,7 +21,7 @@ public enum WalkEnd
 }
 
 /// <summary>The path of a packet: its steps in words, and what came of it.</summary>
-public sealed record WalkResult(IReadOnlyList<string> Steps, WalkEnd End, VirtualServer? Server, bool IsMasqueraded);
+public sealed record WalkResult(IReadOnlyList<string> Steps, WalkEnd End, DesiredServer? Server, bool IsMasqueraded);
 
 /// <summary>
 /// Follows the first packet of a connection through the rules and sets as they are desired, and says which rule does what
@@ -32,7 +32,7 @@ public sealed class Walk
 {
     private readonly World _world;
     private readonly RuleSet _rules;
-    private readonly IpvsKey _target;
+    private readonly VirtualServerKey _target;
     private readonly bool _isFromNode;
     private readonly bool _isFromPod;
     private readonly List<string> _steps = [];
@@ -43,7 +43,7 @@ public sealed class Walk
     private bool _isThroughIpvs;
     private bool _isMasqueraded;
 
-    private Walk(World world, IpvsKey target, IPAddress from)
+    private Walk(World world, VirtualServerKey target, IPAddress from)
     {
         _world = world;
         _target = target;
@@ -61,7 +61,7 @@ public sealed class Walk
     }
 
     /// <param name="from">The client's address. One of the node's own, or a loopback address, means a process on the node.</param>
-    public static WalkResult Of(World world, IpvsKey target, IPAddress from) => new Walk(world, target, from).Follow();
+    public static WalkResult Of(World world, VirtualServerKey target, IPAddress from) => new Walk(world, target, from).Follow();
 
     private WalkResult Follow()
     {
@@ -85,9 +85,9 @@ public sealed class Walk
         return _world.Desired.Server(_target) is { } server ? Forward(server) : Deliver();
     }
 
-    private WalkResult Forward(VirtualServer server)
+    private WalkResult Forward(DesiredServer server)
     {
-        Say($"IPVS: virtual server {server.Key}, scheduler {server.Scheduler}{(server.PersistenceSeconds > 0 ? $", one real server for each client for {server.PersistenceSeconds.ToString(CultureInfo.InvariantCulture)} s" : "")}, of {_world.Desired.Holder(server.Key)}");
+        Say($"IPVS: virtual server {server.Key}, scheduler {server.Server.Scheduler}{(server.Server.PersistenceSeconds > 0 ? $", one real server for each client for {server.Server.PersistenceSeconds.ToString(CultureInfo.InvariantCulture)} s" : "")}, of {_world.Desired.Holder(server.Key)}");
         if (server.RealServers.Count == 0)
         {
             Say("It has no real server: refused.");

@@ -5,6 +5,7 @@ using Conformance.Generator.Decisions;
 using Conformance.Generator.Input;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Documents;
 
@@ -82,10 +83,10 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
                 _ => "-t",
             };
             var address = server.Key.Address.Text(server.Key.Port);
-            text.Append(CultureInfo.InvariantCulture, $"-A {option} {address} -s {server.Scheduler}");
-            if (server.PersistenceSeconds > 0)
-                text.Append(CultureInfo.InvariantCulture, $" -p {server.PersistenceSeconds}");
-            if (server.HashesSourcePort)
+            text.Append(CultureInfo.InvariantCulture, $"-A {option} {address} -s {server.Server.Scheduler}");
+            if (server.Server.PersistenceSeconds > 0)
+                text.Append(CultureInfo.InvariantCulture, $" -p {server.Server.PersistenceSeconds}");
+            if (server.Server.Flags.HasFlag(VirtualServerFlags.Sched2))
                 text.Append(" -b mh-port");
             text.Append('\n');
             foreach (var real in server.RealServers)

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Conformance.Generator.Objects;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Input;
 
@@ -227,7 +228,7 @@ internal static class ObjectReader
     };
 
     private static string? SchedulerOf(Field field) =>
-        field.Text is not { Length: > 0 } name ? null : Schedulers.IsName(name) ? name : throw field.Invalid("must be the name of a scheduler such as rr, wlc or mh");
+        field.Text is not { Length: > 0 } name ? null : Scheduler.IsName(name) ? name : throw field.Invalid("must be the name of a scheduler such as rr, wlc or mh");
 
     private static DateTimeOffset CreatedAt(Field field)
     {

@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Objects;
 

@@ -38,7 +38,7 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     }
 
     /// <summary>A virtual server that is somebody else's has neither an address on kube-ipvs0 nor an entry in a set of ours.</summary>
-    private bool IsOurs(IpvsKey key, LiveState live) => !options.IsExcluded(key.Address)
+    private bool IsOurs(VirtualServerKey key, LiveState live) => !options.IsExcluded(key.Address)
         && (live.Bound?.ContainsKey(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
             || (!s_healthChecks.Contains(s.Key) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
 

@@ -50,21 +50,21 @@ public sealed class Difference
     /// <summary>Forms of addresses that are bound otherwise than they should be: they go directly before they are bound rightly.</summary>
     public List<(IPAddress Address, int PrefixLength)> Rebound { get; } = [];
 
-    public List<IpvsService> AddedServers { get; } = [];
+    public List<VirtualServer> AddedServers { get; } = [];
 
-    public List<IpvsService> EditedServers { get; } = [];
+    public List<VirtualServer> EditedServers { get; } = [];
 
-    public List<IpvsKey> DeletedServers { get; } = [];
+    public List<VirtualServerKey> DeletedServers { get; } = [];
 
-    public List<(IpvsKey Key, IpvsDestination Destination)> AddedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServer Destination)> AddedReals { get; } = [];
 
-    public List<(IpvsKey Key, IpvsDestination Destination)> EditedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServer Destination)> EditedReals { get; } = [];
 
     /// <summary>Real servers that go; those of TCP with connections only when these have ended.</summary>
-    public List<(IpvsKey Key, RealServer Real)> RemovedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServerKey Real)> RemovedReals { get; } = [];
 
     /// <summary>Real servers that drain already: no difference, until their last connection has ended.</summary>
-    public List<(IpvsKey Key, RealServer Real)> Draining { get; } = [];
+    public List<(VirtualServerKey Key, RealServerKey Real)> Draining { get; } = [];
 
     public IpvsTimeouts? Timeouts { get; private set; }
 
@@ -112,8 +112,8 @@ public sealed class Difference
             .Concat(DeletedServers.Select(k => new Change("virtual server", "delete", k.ToString())))
             .Concat(Restored.SelectMany(r => r.Changes))
             .Concat(AddsDevice ? [new Change("device", "add", Documents.DocumentSet.Device)] : [])
-            .Concat(AddedServers.Select(s => new Change("virtual server", "add", Describe(s))))
-            .Concat(EditedServers.Select(s => new Change("virtual server", "edit", Describe(s))))
+            .Concat(AddedServers.Select(s => new Change("virtual server", "add", s.ToString())))
+            .Concat(EditedServers.Select(s => new Change("virtual server", "edit", s.ToString())))
             .Concat(AddedReals.Select(r => new Change("real server", "add", $"{r.Key} -> {Text(r.Destination)}")))
             .Concat(EditedReals.Select(r => new Change("real server", "edit", $"{r.Key} -> {Text(r.Destination)} {r.Destination.Method} weight {r.Destination.Weight}")))
             .Concat(RemovedReals.Select(r => new Change("real server", "delete", $"{r.Key} -> {r.Real}")))
@@ -205,7 +205,7 @@ public sealed class Difference
         }
     }
 
-    private void CompareServer(IpvsKey key)
+    private void CompareServer(VirtualServerKey key)
     {
         var wanted = _desired.Server(key);
         _live.Servers.TryGetValue(key, out var live);
@@ -215,7 +215,7 @@ public sealed class Difference
                 DeletedServers.Add(key);
             return;
         }
-        var service = ToService(wanted);
+        var service = wanted.Server;
         if (live is null)
             AddedServers.Add(service);
         else if (live.Service != service)
@@ -223,13 +223,13 @@ public sealed class Difference
 
         foreach (var real in wanted.RealServers)
         {
-            var destination = new IpvsDestination(real.Address, real.Port, ForwardingMethod.Masq, 1);
+            var destination = new RealServer(real.Address, real.Port, ForwardingMethod.Masq, 1);
             if (live is null || !live.RealServers.TryGetValue(real, out var there))
                 AddedReals.Add((key, destination));
             else if (there.Weight != 1 || there.Method is not (ForwardingMethod.Masq or ForwardingMethod.Local))
                 EditedReals.Add((key, destination));
         }
-        foreach (var real in live?.RealServers.Keys ?? Enumerable.Empty<RealServer>())
+        foreach (var real in live?.RealServers.Keys ?? Enumerable.Empty<RealServerKey>())
         {
             if (wanted.RealServers.Contains(real))
                 continue;
@@ -240,9 +240,6 @@ public sealed class Difference
         }
     }
 
-    internal static IpvsService ToService(VirtualServer server) => new(
-        server.Key, 0, server.Scheduler, server.HashesSourcePort ? IpvsServiceFlags.Sched2 : IpvsServiceFlags.None, server.PersistenceSeconds);
-
     private static void Put(Dictionary<SetKey, List<IpsetEntry>> entries, SetKey key, IpsetEntry entry)
     {
         if (!entries.TryGetValue(key, out var list))
@@ -250,10 +247,7 @@ public sealed class Difference
         list.Add(entry);
     }
 
-    private static string Describe(IpvsService service) =>
-        $"{service.Key} {service.Scheduler}{(service.PersistenceSeconds > 0 ? $" persistent {service.PersistenceSeconds}" : "")}";
-
-    private static string Text(IpvsDestination destination) => new IPEndPoint(destination.Address, destination.Port).ToString();
+    private static string Text(RealServer destination) => new IPEndPoint(destination.Address, destination.Port).ToString();
 }
 
 /// <summary>The difference of one family's rules: in words, and as the document that removes it.</summary>

@@ -148,9 +148,9 @@ public sealed class KernelPort : IDisposable
     }
 
     /// <summary>The real servers by one read of the kernel's table: a request for each virtual server would take a second for ten thousand.</summary>
-    private Dictionary<IpvsKey, LiveServer> ReadServers()
+    private Dictionary<VirtualServerKey, LiveServer> ReadServers()
     {
-        var servers = new Dictionary<IpvsKey, LiveServer>();
+        var servers = new Dictionary<VirtualServerKey, LiveServer>();
         var services = Ipvs.Services();
         foreach (var service in services)
         {
@@ -161,13 +161,10 @@ public sealed class KernelPort : IDisposable
             return servers;
         foreach (var entry in IpvsTable.Read(_namespace, Ipvs, services).VirtualServers)
         {
-            if (entry.Key is not { } key || !servers.TryGetValue(key, out var server))
+            if (entry.Server.Key is not { } key || !servers.TryGetValue(key, out var server))
                 continue;
             foreach (var real in entry.RealServers)
-            {
-                server.RealServers[new RealServer(real.EndPoint.Address, (ushort)real.EndPoint.Port)] = new IpvsDestination(
-                    real.EndPoint.Address, (ushort)real.EndPoint.Port, real.Forward, real.Weight, real.ActiveConnections, real.InactiveConnections);
-            }
+                server.RealServers[real.Key] = real;
         }
         return servers;
     }

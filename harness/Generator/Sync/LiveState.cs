@@ -9,11 +9,11 @@ using Conformance.Linux.Ipvs;
 namespace Conformance.Generator.Sync;
 
 /// <summary>A virtual server that the kernel has, with its real servers.</summary>
-public sealed class LiveServer(IpvsService service)
+public sealed class LiveServer(VirtualServer service)
 {
-    public IpvsService Service { get; set; } = service;
+    public VirtualServer Service { get; set; } = service;
 
-    public Dictionary<RealServer, IpvsDestination> RealServers { get; } = [];
+    public Dictionary<RealServerKey, RealServer> RealServers { get; } = [];
 }
 
 /// <summary>How an address is bound: a program that is not ours may have given it another network, or let it be a source.</summary>
@@ -29,7 +29,7 @@ public readonly record struct BoundAddress(int PrefixLength, bool IsSource)
 /// </summary>
 public sealed class LiveState
 {
-    public required Dictionary<IpvsKey, LiveServer> Servers { get; init; }
+    public required Dictionary<VirtualServerKey, LiveServer> Servers { get; init; }
 
     /// <summary>Our sets and kube-proxy's, by name.</summary>
     public Dictionary<string, HashSet<IpsetEntry>> Sets { get; } = new(StringComparer.Ordinal);

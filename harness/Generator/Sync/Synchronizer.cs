@@ -23,7 +23,7 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>After so many checks by image everything is compared: the image does not show a virtual server's scheduler flags.</summary>
     private const int MaxShortChecks = 9;
 
-    private readonly HashSet<(IpvsKey Key, RealServer Real)> _draining = [];
+    private readonly HashSet<(VirtualServerKey Key, RealServerKey Real)> _draining = [];
     private readonly List<string> _errors = [];
 
     /// <summary>What is to be forgotten of UDP, until connection tracking has been gone through; null before the first sync.</summary>
@@ -36,7 +36,7 @@ public sealed class Synchronizer(KernelPort kernel)
     private bool _isBroken;
 
     /// <summary>Real servers that get no new connections and go when their last one has ended.</summary>
-    public IReadOnlyCollection<(IpvsKey Key, RealServer Real)> Draining => _draining;
+    public IReadOnlyCollection<(VirtualServerKey Key, RealServerKey Real)> Draining => _draining;
 
     /// <summary>Reads the kernel's state and makes all of it what is desired.</summary>
     public async Task<SyncResult> SyncAllAsync(DesiredState desired, NodeState node)
@@ -72,7 +72,7 @@ public sealed class Synchronizer(KernelPort kernel)
     public SyncResult RemoveDrained()
     {
         var before = kernel.Messages;
-        var gone = new List<(IpvsKey Key, RealServer Real)>();
+        var gone = new List<(VirtualServerKey Key, RealServerKey Real)>();
         foreach (var group in _draining.GroupBy(d => d.Key).ToList())
         {
             var there = DestinationsOf(group.Key);
@@ -83,11 +83,11 @@ public sealed class Synchronizer(KernelPort kernel)
         return Result(before, [.. gone.Select(g => new Change("real server", "delete", $"{g.Key} -> {g.Real}, drained"))]);
     }
 
-    private Dictionary<RealServer, IpvsDestination> DestinationsOf(IpvsKey key)
+    private Dictionary<RealServerKey, RealServer> DestinationsOf(VirtualServerKey key)
     {
         try
         {
-            return kernel.Ipvs.Destinations(key).DistinctBy(d => (d.Address, d.Port)).ToDictionary(d => new RealServer(d.Address, d.Port));
+            return kernel.Ipvs.Destinations(key).DistinctBy(d => (d.Address, d.Port)).ToDictionary(d => new RealServerKey(d.Address, d.Port));
         }
         catch (KernelException e) when (e.Errno == IpvsSocket.NoSuchService)
         {
@@ -182,7 +182,7 @@ public sealed class Synchronizer(KernelPort kernel)
     /// A virtual server that the kernel refuses must not let its packets through to the host's own sockets: the entries that
     /// let them pass are taken away again, and their address is not bound when nothing else serves it.
     /// </summary>
-    private void Withhold(List<IpvsKey> unserved)
+    private void Withhold(List<VirtualServerKey> unserved)
     {
         foreach (var (set, key) in unserved.SelectMany(k => s_passing.Select(d => (new SetKey(d, k.IsIPv6), k))))
         {
@@ -238,9 +238,9 @@ public sealed class Synchronizer(KernelPort kernel)
     /// Real servers of TCP with connections get weight 0, so that these go on and no new ones come; all others go at
     /// once. Datagrams have no end to wait for.
     /// </summary>
-    private void Drain(List<(IpvsKey Key, RealServer Real)> removed)
+    private void Drain(List<(VirtualServerKey Key, RealServerKey Real)> removed)
     {
-        var gone = new List<(IpvsKey, RealServer)>();
+        var gone = new List<(VirtualServerKey, RealServerKey)>();
         var draining = new List<((FormattableString, NetlinkRequest), Action)>();
         foreach (var group in removed.GroupBy(r => r.Key))
         {
@@ -261,7 +261,7 @@ public sealed class Synchronizer(KernelPort kernel)
         DeleteReals(gone);
     }
 
-    private void DeleteReals(List<(IpvsKey Key, RealServer Real)> reals) => Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), (Action)(() =>
+    private void DeleteReals(List<(VirtualServerKey Key, RealServerKey Real)> reals) => Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), (Action)(() =>
     {
         _draining.Remove(r);
         if (_live?.Servers.TryGetValue(r.Key, out var server) == true)
@@ -323,15 +323,15 @@ public sealed class Synchronizer(KernelPort kernel)
         }
     }
 
-    private void Remember(IpvsKey key, IpvsDestination destination)
+    private void Remember(VirtualServerKey key, RealServer destination)
     {
-        var real = new RealServer(destination.Address, destination.Port);
+        var real = new RealServerKey(destination.Address, destination.Port);
         _live!.Servers[key].RealServers[real] = destination;
         if (destination.Weight > 0)
             _draining.Remove((key, real));
     }
 
-    private void Forget(IpvsKey key)
+    private void Forget(VirtualServerKey key)
     {
         _live!.Servers.Remove(key);
         _draining.RemoveWhere(d => d.Key == key);

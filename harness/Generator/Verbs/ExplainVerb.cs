@@ -48,14 +48,14 @@ internal static class ExplainVerb
         _ => "routed on",
     };
 
-    private static IpvsKey ParseTarget(string text)
+    private static VirtualServerKey ParseTarget(string text)
     {
         var slash = text.IndexOf('/', StringComparison.Ordinal);
         var protocol = TransportProtocol.Tcp;
         if ((slash < 0 || (Enum.TryParse(text[..slash], ignoreCase: true, out protocol) && Enum.IsDefined(protocol)))
             && IPEndPoint.TryParse(text[(slash + 1)..], out var endPoint) && endPoint.Port > 0)
         {
-            return new IpvsKey(protocol, endPoint.Address, (ushort)endPoint.Port);
+            return new VirtualServerKey(protocol, endPoint.Address, (ushort)endPoint.Port);
         }
         throw new GeneratorException("The target is no address and port.", $"It is '{text}'.", "Nothing was explained.", "Such as 10.96.0.1:80, udp/10.96.0.10:53 or [fd00::1]:443", ExitCodes.Usage);
     }

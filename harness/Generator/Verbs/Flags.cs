@@ -2,8 +2,8 @@ using System.CommandLine;
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
-using Conformance.Generator.Objects;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Verbs;
 
@@ -26,7 +26,7 @@ internal sealed partial class Flags
         new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.", (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
         new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.", (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),
         new("pod-interface-name-prefix", "How the names of the pods' interfaces begin, for InterfaceNamePrefix.", (o, v) => o with { PodInterfaceNamePrefix = InterfacePrefix().IsMatch(v) ? v : throw Wrong("must be the beginning of interfaces' names, at most 14 characters") }),
-        new("ipvs-scheduler", "Scheduler of Services that choose none: rr (default), wrr, lc, wlc, sh, dh, sed, nq, mh, ...", (o, v) => o with { IpvsScheduler = v.Length == 0 ? "rr" : Schedulers.IsName(v) ? v : throw Wrong("must be a scheduler's name") }),
+        new("ipvs-scheduler", "Scheduler of Services that choose none: rr (default), wrr, lc, wlc, sh, dh, sed, nq, mh, ...", (o, v) => o with { IpvsScheduler = v.Length == 0 ? "rr" : Scheduler.IsName(v) ? v : throw Wrong("must be a scheduler's name") }),
         new("ipvs-strict-arp", "Set arp_ignore=1 and arp_announce=2.", (o, v) => o with { IpvsStrictArp = Bool(v) }, IsSwitch: true),
         new("ipvs-exclude-cidrs", "Networks whose virtual servers and addresses are somebody else's.", (o, v) => o with { IpvsExcludeCidrs = Networks(v) }),
         new("ipvs-tcp-timeout", "Idle time-out of TCP connections; 0 leaves the kernel's.", (o, v) => o with { IpvsTcpTimeoutSeconds = Seconds(v) }),

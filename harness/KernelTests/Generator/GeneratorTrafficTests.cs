@@ -6,6 +6,7 @@ using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
 using Conformance.Traffic;
@@ -235,6 +236,6 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", TransportProtocol.Tcp, 8080), new SlicePort("udp", TransportProtocol.Udp, 8080)],
         [.. endpoints.Select(e => new Endpoint(_lab[e].Address, IsReady: true, IsServing: true, IsTerminating: false, e, HintedZones: null))]));
 
-    private string[] Weights() => [.. Director.IpvsTable().VirtualServers.Single(s => s.Protocol == "TCP").RealServers
+    private string[] Weights() => [.. Director.IpvsTable().VirtualServers.Single(s => s.Protocol == TransportProtocol.Tcp).RealServers
         .Select(r => $"{_lab.Nodes.Single(n => n.Address.Equals(r.EndPoint.Address)).Name}:{r.EndPoint.Port} {r.Weight}").Order(StringComparer.Ordinal)];
 }

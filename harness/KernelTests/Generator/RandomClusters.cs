@@ -1,8 +1,8 @@
 using System.Net;
 using Conformance.Generator.Input;
 using Conformance.Generator.Objects;
-using Conformance.Labs;
 using Conformance.Linux;
+using Conformance.Linux.Ipvs;
 using FsCheck;
 using FsCheck.Fluent;
 

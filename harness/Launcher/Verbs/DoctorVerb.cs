@@ -90,7 +90,7 @@ internal static class DoctorVerb
         await using var lab = await Lab.StartAsync(Topology.Load("routed-nat"));
         var director = lab["director"];
         await director.AddAddressAsync("10.10.0.1/24");
-        await director.Ipvs.AddAsync(VirtualServer.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
+        await director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         var flow = await lab["client"].AskAsync("10.10.0.1:80");
         var missing = Enum.GetValues<Feature>().Where(f => !KernelFeatures.Current.Has(f)).Select(f => f.Describe()).ToList();
         Console.WriteLine($"{KernelFeatures.Current.Release}: namespaces, veth and a virtual server were made; a connection through it was {flow.Outcome}");

@@ -29,7 +29,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
     /// <param name="servers">Of one family and protocol. Kernels since 5.8 tell of their protocol alone, and of one port where all have it, so that a large table costs little.</param>
     /// <param name="isStale">Judges an entry, of these servers or of others, by its original destination and by who answers it (the source of the reply direction).</param>
     /// <returns>How many were deleted.</returns>
-    public int Delete(IReadOnlyCollection<IpvsKey> servers, Func<IpvsKey, IPAddress, bool> isStale)
+    public int Delete(IReadOnlyCollection<VirtualServerKey> servers, Func<VirtualServerKey, IPAddress, bool> isStale)
     {
         if (servers.Count == 0)
             return 0;
@@ -56,7 +56,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
     public void Dispose() => _socket.Dispose();
 
     /// <summary>Older kernels do not know the filter, and tell of everything.</summary>
-    private static NetlinkRequest Listing(uint family, IReadOnlyCollection<IpvsKey> servers)
+    private static NetlinkRequest Listing(uint family, IReadOnlyCollection<VirtualServerKey> servers)
     {
         var first = servers.First();
         var hasOnePort = servers.All(s => s.Port == first.Port);
@@ -65,13 +65,13 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
             .Nest(FILTER | NESTED, filter => filter.Attribute(FILTER_ORIG_FLAGS, hasOnePort ? FILTER_PROTOCOL | FILTER_PORT : FILTER_PROTOCOL));
     }
 
-    private static bool IsOf(NetlinkAttributes entry, bool isIPv6, Func<IpvsKey, IPAddress, bool> isStale)
+    private static bool IsOf(NetlinkAttributes entry, bool isIPv6, Func<VirtualServerKey, IPAddress, bool> isStale)
     {
         var original = entry.Nest(TUPLE_ORIG);
         var protocol = original.Nest(TUPLE_PROTO).Byte(PROTO_NUM);
         var destination = original.Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_DST : IP_V4_DST);
         var answering = entry.Nest(TUPLE_REPLY).Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_SRC : IP_V4_SRC);
         var port = original.Nest(TUPLE_PROTO).UInt16BigEndian(PROTO_DST_PORT);
-        return protocol is { } code && destination is not null && answering is not null && port is { } number && isStale(new IpvsKey((TransportProtocol)code, destination, number), answering);
+        return protocol is { } code && destination is not null && answering is not null && port is { } number && isStale(new VirtualServerKey((TransportProtocol)code, destination, number), answering);
     }
 }

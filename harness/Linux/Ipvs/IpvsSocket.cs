@@ -7,36 +7,6 @@ using Conformance.Linux.Netlink;
 
 namespace Conformance.Linux.Ipvs;
 
-/// <summary>Flags of a virtual server (IP_VS_SVC_F_* in linux/ip_vs.h); the scheduler flags' meaning is the scheduler's.</summary>
-[Flags]
-public enum IpvsServiceFlags : uint
-{
-    None = 0,
-    Persistent = 0x1,
-    Hashed = 0x2,
-    OnePacket = 0x4,
-    Sched1 = 0x8,
-
-    /// <summary>For the scheduler mh: the source port counts as well.</summary>
-    Sched2 = 0x10,
-    Sched3 = 0x20,
-}
-
-/// <summary>What names a virtual server by address.</summary>
-public readonly record struct IpvsKey(TransportProtocol Protocol, IPAddress Address, ushort Port)
-{
-    public bool IsIPv6 => Address.AddressFamily == AddressFamily.InterNetworkV6;
-
-    public override string ToString() => $"{Protocol.Name()} {new IPEndPoint(Address, Port)}";
-}
-
-/// <summary>A virtual server: by address, or by firewall mark (then there is no key).</summary>
-/// <param name="PersistenceSeconds">0 for none.</param>
-public sealed record IpvsService(IpvsKey? Key, uint FirewallMark, string Scheduler, IpvsServiceFlags Flags, int PersistenceSeconds);
-
-/// <summary>A real server of a virtual server.</summary>
-public sealed record IpvsDestination(IPAddress Address, ushort Port, ForwardingMethod Method, int Weight, int ActiveConnections = 0, int InactiveConnections = 0);
-
 /// <summary>The time-outs of connections in seconds; 0 leaves what is set.</summary>
 public sealed record IpvsTimeouts(int Tcp, int TcpFin, int Udp);
 
@@ -67,21 +37,21 @@ public sealed class IpvsSocket : IDisposable
     }
 
     /// <summary>Adds a virtual server (EEXIST when it is there).</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Add(IpvsService service) => ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServer service) => ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
 
     /// <summary>Changes scheduler, flags and persistence of a virtual server; its real servers and connections stay.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Edit(IpvsService service) => ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServer service) => ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
 
     /// <summary>Deletes a virtual server with its real servers.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Delete(IpvsKey key) => ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
+    public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key) => ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
 
-    public (FormattableString Operation, NetlinkRequest Request) Add(IpvsKey key, IpvsDestination destination) => ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServerKey key, RealServer destination) => ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
 
     /// <summary>Changes weight and method of a real server.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Edit(IpvsKey key, IpvsDestination destination) => ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServerKey key, RealServer destination) => ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
 
-    public (FormattableString Operation, NetlinkRequest Request) Delete(IpvsKey key, IPAddress address, ushort port) =>
-        ($"delete the real server {address}:{port} of {key}", Destination(DEL_DEST, key, new IpvsDestination(address, port, ForwardingMethod.Masq, 0)));
+    public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key, IPAddress address, ushort port) =>
+        ($"delete the real server {address}:{port} of {key}", Destination(DEL_DEST, key, new RealServer(address, port, ForwardingMethod.Masq, 0)));
 
     /// <summary>Carries out requests in order.</summary>
     /// <returns>Those that failed, by their number. The others have been carried out.</returns>
@@ -99,7 +69,7 @@ public sealed class IpvsSocket : IDisposable
     /// all namespaces, so that a change in another one repeats or leaves out some (ip_vs_genl_dump_services): it is asked
     /// until it says the same twice.
     /// </summary>
-    public IReadOnlyList<IpvsService> Services()
+    public IReadOnlyList<VirtualServer> Services()
     {
         var services = DumpServices();
         for (var tries = 0; tries < ListTries; tries++)
@@ -113,7 +83,7 @@ public sealed class IpvsSocket : IDisposable
     }
 
     /// <summary>The real servers of one virtual server with their counts of connections.</summary>
-    public IReadOnlyList<IpvsDestination> Destinations(IpvsKey key) =>
+    public IReadOnlyList<RealServer> Destinations(VirtualServerKey key) =>
         [.. _socket.Dump($"list the real servers of {key}", () => Request(GET_DEST).Nest(ATTR_SERVICE, s => Identify(s, key)))
             .Select(m => ParseDestination(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_DEST), key.IsIPv6))];
 
@@ -128,15 +98,15 @@ public sealed class IpvsSocket : IDisposable
 
     public void Dispose() => _socket.Dispose();
 
-    private HashSet<IpvsService> DumpServices() =>
+    private HashSet<VirtualServer> DumpServices() =>
         [.. _socket.Dump("list the virtual servers", () => Request(GET_SERVICE)).Select(m => ParseService(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_SERVICE)))];
 
     private NetlinkRequest Request(byte command) => new NetlinkRequest(_family).Fixed(GenericNetlink.Header(command));
 
-    private NetlinkRequest Service(byte command, IpvsService service)
+    private NetlinkRequest Service(byte command, VirtualServer service)
     {
         var key = service.Key ?? throw new ArgumentException("Only virtual servers by address are set.", nameof(service));
-        var flags = service.Flags | (service.PersistenceSeconds > 0 ? IpvsServiceFlags.Persistent : IpvsServiceFlags.None);
+        var flags = service.Flags | (service.PersistenceSeconds > 0 ? VirtualServerFlags.Persistent : VirtualServerFlags.None);
         return Request(command).Nest(ATTR_SERVICE, nest => Identify(nest, key)
             .Attribute(SVC_SCHED_NAME, service.Scheduler)
             .Attribute(SVC_FLAGS, MemoryMarshal.AsBytes(stackalloc uint[] { (uint)flags, uint.MaxValue })) // value and mask
@@ -144,7 +114,7 @@ public sealed class IpvsSocket : IDisposable
             .Attribute(SVC_NETMASK, key.IsIPv6 ? 128u : uint.MaxValue));
     }
 
-    private NetlinkRequest Destination(byte command, IpvsKey key, IpvsDestination destination) => Request(command)
+    private NetlinkRequest Destination(byte command, VirtualServerKey key, RealServer destination) => Request(command)
         .Nest(ATTR_SERVICE, nest => Identify(nest, key))
         .Nest(ATTR_DEST, nest => Address(nest, DEST_ADDR, destination.Address)
             .BigEndian(DEST_PORT, destination.Port)
@@ -154,7 +124,7 @@ public sealed class IpvsSocket : IDisposable
             .Attribute(DEST_L_THRESH, 0u)
             .UInt16(DEST_ADDR_FAMILY, FamilyOf(destination.Address)));
 
-    private static NetlinkRequest Identify(NetlinkRequest nest, IpvsKey key) => Address(
+    private static NetlinkRequest Identify(NetlinkRequest nest, VirtualServerKey key) => Address(
         nest.UInt16(SVC_AF, FamilyOf(key.Address)).UInt16(SVC_PROTOCOL, (ushort)key.Protocol), SVC_ADDR, key.Address).BigEndian(SVC_PORT, key.Port);
 
     /// <summary>union nf_inet_addr: 16 bytes for both families.</summary>
@@ -168,23 +138,23 @@ public sealed class IpvsSocket : IDisposable
 
     private static ushort FamilyOf(IPAddress address) => address.AddressFamily == AddressFamily.InterNetworkV6 ? (ushort)10 : (ushort)2;
 
-    private static IpvsService ParseService(NetlinkAttributes attributes)
+    private static VirtualServer ParseService(NetlinkAttributes attributes)
     {
         var mark = attributes.UInt32(SVC_FWMARK) ?? 0;
-        var flags = attributes.Find(SVC_FLAGS) is { } value ? (IpvsServiceFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : IpvsServiceFlags.None;
-        var isPersistent = flags.HasFlag(IpvsServiceFlags.Persistent);
-        IpvsKey? key = mark != 0 ? null : new IpvsKey(
+        var flags = attributes.Find(SVC_FLAGS) is { } value ? (VirtualServerFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : VirtualServerFlags.None;
+        var isPersistent = flags.HasFlag(VirtualServerFlags.Persistent);
+        VirtualServerKey? key = mark != 0 ? null : new VirtualServerKey(
             (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
             ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span, BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
             attributes.UInt16BigEndian(SVC_PORT) ?? 0);
-        return new IpvsService(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "", flags & ~(IpvsServiceFlags.Persistent | IpvsServiceFlags.Hashed), isPersistent ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);
+        return new VirtualServer(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "", flags & ~(VirtualServerFlags.Persistent | VirtualServerFlags.Hashed), isPersistent ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);
     }
 
-    private static IpvsDestination ParseDestination(NetlinkAttributes attributes, bool isIPv6)
+    private static RealServer ParseDestination(NetlinkAttributes attributes, bool isIPv6)
     {
         if (attributes.Find(DEST_ADDR_FAMILY) is { } family)
             isIPv6 = BinaryPrimitives.ReadUInt16LittleEndian(family.Span) == 10;
-        return new IpvsDestination(
+        return new RealServer(
             ParseAddress(attributes.Find(DEST_ADDR)!.Value.Span, isIPv6), attributes.UInt16BigEndian(DEST_PORT) ?? 0,
             (ForwardingMethod)((attributes.UInt32(DEST_FWD_METHOD) ?? 0) & FwdMask), (int)(attributes.UInt32(DEST_WEIGHT) ?? 0),
             (int)(attributes.UInt32(DEST_ACTIVE) ?? 0), (int)(attributes.UInt32(DEST_INACTIVE) ?? 0));

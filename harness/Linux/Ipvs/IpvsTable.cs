@@ -4,33 +4,16 @@ using Conformance.Linux.Namespaces;
 
 namespace Conformance.Linux.Ipvs;
 
-/// <summary>How a packet gets to a real server, in the words of ip_vs.h; Masq is NAT.</summary>
-public enum ForwardingMethod
+/// <summary>An entry of the table: a virtual server with its real servers.</summary>
+public sealed record VirtualServerEntry(VirtualServer Server, IReadOnlyList<RealServer> RealServers)
 {
-    Masq,
-    Local,
-    Tunnel,
-    Route,
-    Bypass,
-}
+    /// <summary>Address and port; null for a virtual server by firewall mark.</summary>
+    public IPEndPoint? EndPoint => Server.Key is { } key ? new IPEndPoint(key.Address, key.Port) : null;
 
-/// <summary>A real server of a virtual server with its counts of connections.</summary>
-public sealed record RealServerEntry(IPEndPoint EndPoint, ForwardingMethod Forward, int Weight, int ActiveConnections, int InactiveConnections)
-{
-    public override string ToString() =>
-        $"  -> {EndPoint}  {Forward}  weight {Weight}  active {ActiveConnections}  inactive {InactiveConnections}";
-}
+    /// <summary>The protocol; <see cref="TransportProtocol.None"/> for a virtual server by firewall mark.</summary>
+    public TransportProtocol Protocol => Server.Key?.Protocol ?? TransportProtocol.None;
 
-/// <summary>A virtual server: an address service, or a firewall-mark service (then there is a mark and no end point).</summary>
-public sealed record VirtualServerEntry(
-    string Protocol, IPEndPoint? EndPoint, uint? FirewallMark, string Scheduler, string Flags, IReadOnlyList<RealServerEntry> RealServers)
-{
-    /// <summary>By what the kernel knows the server over netlink; null for one by firewall mark.</summary>
-    public IpvsKey? Key => EndPoint is null ? null : new IpvsKey(
-        TransportProtocols.Parse(Protocol) ?? TransportProtocol.None, EndPoint.Address, (ushort)EndPoint.Port);
-
-    public override string ToString() =>
-        string.Join('\n', [$"{Protocol}  {EndPoint?.ToString() ?? FirewallMark?.ToString(CultureInfo.InvariantCulture)} {Scheduler} {Flags}".TrimEnd(), .. RealServers]);
+    public override string ToString() => string.Join('\n', [Server.ToString(), .. RealServers]);
 }
 
 /// <summary>The table of virtual servers, from <c>/proc/net/ip_vs</c> (net/netfilter/ipvs/ip_vs_ctl.c).</summary>
@@ -53,19 +36,16 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
 
     /// <summary>The same for one who has the list of virtual servers already.</summary>
     /// <param name="services">All virtual servers of the namespace.</param>
-    public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<IpvsService> services)
+    public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<VirtualServer> services)
     {
         var table = Parse(ns.Run(() => System.IO.File.ReadAllText(File)));
-        var servers = table.VirtualServers.DistinctBy(s => (s.Protocol, s.EndPoint, s.FirewallMark)).ToList();
-        var known = servers.Select(s => s.Key).ToHashSet();
+        var servers = table.VirtualServers.DistinctBy(s => (s.Server.Key, s.Server.FirewallMark)).ToList();
+        var known = servers.Select(s => s.Server.Key).ToHashSet();
         foreach (var service in services)
         {
             if (service.Key is not { } key || known.Contains(key))
                 continue;
-            servers.Add(new VirtualServerEntry(
-                key.Protocol.UpperName(), new IPEndPoint(key.Address, key.Port), null, service.Scheduler,
-                service.PersistenceSeconds > 0 ? string.Create(CultureInfo.InvariantCulture, $"persistent {service.PersistenceSeconds}") : "",
-                [.. socket.Destinations(key).Select(d => new RealServerEntry(new IPEndPoint(d.Address, d.Port), d.Method, d.Weight, d.ActiveConnections, d.InactiveConnections))]));
+            servers.Add(new VirtualServerEntry(service, [.. socket.Destinations(key)]));
         }
         return table with { VirtualServers = servers };
     }
@@ -100,7 +80,7 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     {
         string? header = null;
         var servers = new List<VirtualServerEntry>();
-        var realServers = new List<RealServerEntry>();
+        var realServers = new List<RealServer>();
         Span<Range> words = stackalloc Range[8];
         foreach (var line in text.AsSpan().EnumerateLines())
         {
@@ -116,20 +96,34 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
             if (first.SequenceEqual("->") && count == 6)
             {
                 // Without a string for each word: there may be a hundred thousand of these lines.
-                realServers.Add(new RealServerEntry(
-                    HexAddress.EndPoint(line[words[1]]), Method(line[words[2]]), Number(line[words[3]]), Number(line[words[4]]), Number(line[words[5]])));
+                var endPoint = HexAddress.EndPoint(line[words[1]]);
+                realServers.Add(new RealServer(endPoint.Address, (ushort)endPoint.Port, Method(line[words[2]]), Number(line[words[3]]), Number(line[words[4]]), Number(line[words[5]])));
                 continue;
             }
             if (count < 3)
                 throw new FormatException($"Unknown line in ip_vs: '{line}'");
             realServers = [];
-            var flags = string.Join(' ', HexAddress.Words(line.ToString()).Skip(3));
-            var isMark = first.SequenceEqual("FWM");
-            servers.Add(new VirtualServerEntry(
-                first.ToString(), isMark ? null : HexAddress.EndPoint(line[words[1]]),
-                isMark ? uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture) : null, line[words[2]].ToString(), flags, realServers));
+            servers.Add(new VirtualServerEntry(ParseServer(line, words[..count]), realServers));
         }
         return new IpvsTable(header ?? "", servers);
+    }
+
+    /// <summary><c>TCP 0A0A0001:20DA rr persistent 300 FFFFFFFF</c>, <c>FWM 00000007 rr ops</c> (ip_vs_info_seq_show).</summary>
+    private static VirtualServer ParseServer(ReadOnlySpan<char> line, ReadOnlySpan<Range> words)
+    {
+        var (flags, persistence) = (VirtualServerFlags.None, 0);
+        for (var i = 3; i < words.Length; i++)
+        {
+            if (line[words[i]].SequenceEqual("ops"))
+                flags |= VirtualServerFlags.OnePacket;
+            else if (line[words[i]].SequenceEqual("persistent") && i + 1 < words.Length)
+                persistence = Number(line[words[++i]]);
+        }
+        var scheduler = line[words[2]].ToString();
+        if (line[words[0]].SequenceEqual("FWM"))
+            return new VirtualServer(null, uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler, flags, persistence);
+        var endPoint = HexAddress.EndPoint(line[words[1]]);
+        return new VirtualServer(new VirtualServerKey(TransportProtocols.Parse(line[words[0]]) ?? TransportProtocol.None, endPoint.Address, (ushort)endPoint.Port), 0, scheduler, flags, persistence);
     }
 
     private static ForwardingMethod Method(ReadOnlySpan<char> word) => word switch

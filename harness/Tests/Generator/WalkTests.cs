@@ -34,7 +34,7 @@ public sealed class WalkTests
         var world = WorldOf(scenario);
         var key = world.Desired.Servers.Select(s => s.Key).OrderBy(k => k.ToString(), StringComparer.Ordinal)
             .First(k => (address is null ? world.Desired.IsBound(k.Address) : true) && k.Protocol == TransportProtocol.Tcp && (port ?? k.Port) >= 30000 == k.Port >= 30000);
-        var target = new IpvsKey(TransportProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address), (ushort)(port ?? key.Port));
+        var target = new VirtualServerKey(TransportProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address), (ushort)(port ?? key.Port));
 
         var walk = Walk.Of(world, target, IPAddress.Parse(from));
 
