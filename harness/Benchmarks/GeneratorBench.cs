@@ -84,15 +84,15 @@ internal static class GeneratorBench
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var difference = Difference.Of(world.Desired, await kernel.ReadAsync(options), world.Node);
-                var servers = difference.AddedServers.Select(kernel.Ipvs.Add).Concat(difference.AddedReals.Select(r => kernel.Ipvs.Add(r.Key, r.Destination))).ToList();
+                var servers = difference.AddedServers.Select(kernel.Ipvs.Add).Concat(difference.AddedReals.Select(r => kernel.Ipvs.Add(r.Key, r.Real))).ToList();
                 var watch = Stopwatch.StartNew();
                 kernel.Route.AddDummy(DocumentSet.Device);
                 foreach (var set in difference.CreatedSets)
                     kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6);
                 foreach (var (set, entries) in difference.AddedEntries)
                     kernel.Ipset.Add(set.Name, set.Definition.Type, entries);
-                foreach (var (_, isIPv6, document, _) in difference.Restored)
-                    await kernel.RestoreAsync(isIPv6, document);
+                foreach (var rules in difference.Restored)
+                    await kernel.RestoreAsync(rules.IsIPv6, rules.Document);
                 kernel.Ipvs.Execute(servers);
                 kernel.Route.AddHostAddresses(DocumentSet.Device, difference.Bound, isSource: false);
                 replayed.Add(watch.Elapsed.TotalMilliseconds);

@@ -1,3 +1,4 @@
+using Conformance.Generator.Sync;
 using Conformance.Linux;
 using Conformance.Linux.Iptables;
 using Conformance.Packets;

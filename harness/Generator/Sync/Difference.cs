@@ -7,14 +7,6 @@ using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
 
-/// <summary>One change that would bring the kernel nearer to what is wanted.</summary>
-/// <param name="Kind">sysctl, set, entry, rules, device, address, virtual server, real server, time-outs.</param>
-/// <param name="Verb">add, delete, edit.</param>
-public readonly record struct Change(string Kind, string Verb, string What)
-{
-    public override string ToString() => $"{Verb switch { "add" => '+', "delete" => '-', _ => '~' }} {Kind} {What}";
-}
-
 /// <summary>
 /// What differs between the kernel and the desired state: the second half of the story. It is compared in whole at the
 /// start and by the drift check, and otherwise only for what a change of objects touched.
@@ -38,7 +30,7 @@ public sealed class Difference
     public Dictionary<SetKey, List<IpsetEntry>> DeletedEntries { get; } = [];
 
     /// <summary>The documents for iptables-restore --noflush, of the families whose rules differ.</summary>
-    public List<(RuleSet Rules, bool IsIPv6, string Document, IReadOnlyList<Change> Changes)> Restored { get; } = [];
+    internal List<RestoreRules> Restored { get; } = [];
 
     public bool AddsDevice { get; private set; }
 
@@ -56,12 +48,12 @@ public sealed class Difference
 
     public List<VirtualServerKey> DeletedServers { get; } = [];
 
-    public List<(VirtualServerKey Key, RealServer Destination)> AddedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServer Real)> AddedReals { get; } = [];
 
-    public List<(VirtualServerKey Key, RealServer Destination)> EditedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServer Real)> EditedReals { get; } = [];
 
     /// <summary>Real servers that go; those of TCP with connections only when these have ended.</summary>
-    public List<(VirtualServerKey Key, RealServerKey Real)> RemovedReals { get; } = [];
+    public List<(VirtualServerKey Key, RealServer Real)> RemovedReals { get; } = [];
 
     /// <summary>Real servers that drain already: no difference, until their last connection has ended.</summary>
     public List<(VirtualServerKey Key, RealServerKey Real)> Draining { get; } = [];
@@ -102,25 +94,6 @@ public sealed class Difference
             difference.CompareServer(key);
         return difference;
     }
-
-    /// <summary>The changes in the order in which they are made.</summary>
-    public IEnumerable<Change> Changes() =>
-        Sysctls.Select(s => new Change("sysctl", "edit", $"{s.Name} = {s.Value}"))
-            .Concat(Timeouts is null ? [] : [new Change("time-outs", "edit", Timeouts.ToString())])
-            .Concat(CreatedSets.Select(s => new Change("set", "add", s.Name)))
-            .Concat(AddedEntries.SelectMany(s => s.Value.Select(e => new Change("entry", "add", $"{s.Key.Name} {e.Format(s.Key.Definition.Type)}"))))
-            .Concat(DeletedServers.Select(k => new Change("virtual server", "delete", k.ToString())))
-            .Concat(Restored.SelectMany(r => r.Changes))
-            .Concat(AddsDevice ? [new Change("device", "add", Documents.DocumentSet.Device)] : [])
-            .Concat(AddedServers.Select(s => new Change("virtual server", "add", s.ToString())))
-            .Concat(EditedServers.Select(s => new Change("virtual server", "edit", s.ToString())))
-            .Concat(AddedReals.Select(r => new Change("real server", "add", $"{r.Key} -> {Text(r.Destination)}")))
-            .Concat(EditedReals.Select(r => new Change("real server", "edit", $"{r.Key} -> {Text(r.Destination)} {r.Destination.Method} weight {r.Destination.Weight}")))
-            .Concat(RemovedReals.Select(r => new Change("real server", "delete", $"{r.Key} -> {r.Real}")))
-            .Concat(Bound.Select(a => new Change("address", "add", a.ToString())))
-            .Concat(Rebound.Concat(Unbound).Select(a => new Change("address", "delete", a.PrefixLength == a.Address.GetAddressBytes().Length * 8 ? a.Address.ToString() : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{a.Address}/{a.PrefixLength}"))))
-            .Concat(DeletedEntries.SelectMany(s => s.Value.Select(e => new Change("entry", "delete", $"{s.Key.Name} {e.Format(s.Key.Definition.Type)}"))))
-            .Concat(DestroyedSets.Select(s => new Change("set", "delete", s)));
 
     private void CompareSettings()
     {
@@ -184,7 +157,7 @@ public sealed class Difference
             var rules = new RuleSet(_desired, _node, ipv6);
             var changes = RuleChanges.Of(rules, _live.Rules(ipv6), ipv6, removesLeftovers: !_desired.Options.CompatKubeProxy);
             if (changes.List.Count > 0)
-                Restored.Add((rules, ipv6, changes.Document, changes.List));
+                Restored.Add(new RestoreRules(rules, ipv6, changes.Document, changes.List));
         }
     }
 
@@ -229,12 +202,12 @@ public sealed class Difference
             else if (there.Weight != 1 || there.Method is not (ForwardingMethod.Masq or ForwardingMethod.Local))
                 EditedReals.Add((key, destination));
         }
-        foreach (var real in live?.RealServers.Keys ?? Enumerable.Empty<RealServerKey>())
+        foreach (var real in live?.RealServers.Values ?? Enumerable.Empty<RealServer>())
         {
-            if (wanted.RealServers.Contains(real))
+            if (wanted.RealServers.Contains(real.Key))
                 continue;
-            if (key.Protocol == TransportProtocol.Tcp && live!.RealServers[real] is { Weight: 0, ActiveConnections: var active, InactiveConnections: var inactive } && active + inactive > 0)
-                Draining.Add((key, real));
+            if (real.Weight == 0 && RemoveReals.Drains(key, real))
+                Draining.Add((key, real.Key));
             else
                 RemovedReals.Add((key, real));
         }
@@ -246,8 +219,6 @@ public sealed class Difference
             entries[key] = list = [];
         list.Add(entry);
     }
-
-    private static string Text(RealServer destination) => new IPEndPoint(destination.Address, destination.Port).ToString();
 }
 
 /// <summary>The difference of one family's rules: in words, and as the document that removes it.</summary>

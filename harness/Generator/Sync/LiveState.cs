@@ -29,6 +29,9 @@ public readonly record struct BoundAddress(int PrefixLength, bool IsSource)
 /// </summary>
 public sealed class LiveState
 {
+    /// <summary>A state of which nothing is known.</summary>
+    public static LiveState Empty => new() { Servers = [], Iptables = LiveRules.Parse(""), Ip6tables = LiveRules.Parse("") };
+
     public required Dictionary<VirtualServerKey, LiveServer> Servers { get; init; }
 
     /// <summary>Our sets and kube-proxy's, by name.</summary>

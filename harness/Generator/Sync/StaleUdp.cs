@@ -34,7 +34,7 @@ internal sealed class StaleUdp
     {
         // What has come back since is no longer gone.
         _servers.ExceptWith(difference.AddedServers.Select(s => s.Key).OfType<VirtualServerKey>());
-        _gone.ExceptWith(difference.AddedReals.Select(r => (r.Key, r.Destination.Address)));
+        _gone.ExceptWith(difference.AddedReals.Select(r => (r.Key, r.Real.Address)));
         _gone.UnionWith(difference.RemovedReals.Where(r => r.Key.Protocol == TransportProtocol.Udp).Select(r => (r.Key, r.Real.Address)));
         _servers.UnionWith(difference.DeletedServers.Where(k => k.Protocol == TransportProtocol.Udp));
         Judge(difference.AddedReals.Select(r => r.Key));

@@ -66,7 +66,7 @@ public sealed class PropertyTests
             }
 
             // Read anew, nothing differs: what the synchronizer believes of the kernel is so.
-            Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options), node).Changes().ShouldBeEmpty();
+            SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options), node)).Changes.ShouldBeEmpty();
         });
 
     [Test, Parallelizable]
@@ -82,7 +82,7 @@ public sealed class PropertyTests
 
             await GoldenTests.LoadAsync(byTools.Node, folder);
 
-            Difference.Of(desired, await byTools.Kernel.ReadAsync(s_options), node).Changes().ShouldBeEmpty();
+            SyncPlan.Of(Difference.Of(desired, await byTools.Kernel.ReadAsync(s_options), node)).Changes.ShouldBeEmpty();
             Directory.Delete(folder, recursive: true);
         });
 

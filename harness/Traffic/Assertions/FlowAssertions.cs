@@ -64,7 +64,7 @@ public static class FlowAssertions
         var next = 0;
         foreach (var step in flow.ReadStory().Steps)
         {
-            if (next < expected.Count && expected[next].Matches(step.Captured, flow.From.Lab))
+            if (next < expected.Count && expected[next].Matches(step, flow.From.Lab))
                 next++;
         }
         return DemandAsync(flow, next == expected.Count,
@@ -73,7 +73,7 @@ public static class FlowAssertions
 
     /// <summary>The story has no such packet.</summary>
     public static Task ShouldNotBeSeenAsync(this Flow flow, PacketPattern pattern) =>
-        DemandAsync(flow, !flow.ReadStory().Steps.Any(s => pattern.Matches(s.Captured, flow.From.Lab)), $"should not be seen {pattern}");
+        DemandAsync(flow, !flow.ReadStory().Steps.Any(s => pattern.Matches(s, flow.From.Lab)), $"should not be seen {pattern}");
 
     /// <summary>Sends bytes on the open connection; the server sends as many back.</summary>
     public static async Task ExchangeAsync(this Flow flow, int bytes) =>

@@ -1,5 +1,6 @@
 using Conformance.Labs;
 using Conformance.Packets;
+using Conformance.Traffic.Stories;
 
 namespace Conformance.Traffic.Assertions;
 
@@ -33,12 +34,12 @@ public sealed record PacketPattern
     /// <summary>The node where the packet is expected; then say which packet.</summary>
     public static Place On(string node) => new(node, null);
 
-    internal bool Matches(CapturedPacket captured, Lab lab) =>
-        captured.Node == Node
-        && (Leaving is null || Leaving == captured.IsLeaving)
-        && _isKind(captured.Packet)
-        && Is(From, captured.Packet.Source, lab)
-        && Is(To, captured.Packet.Destination, lab);
+    internal bool Matches(StoryStep step, Lab lab) =>
+        step.Captured.Node == Node
+        && (Leaving is null || Leaving == step.Captured.IsLeaving)
+        && _isKind(step.Packet)
+        && Is(From, step.Packet.Source, lab)
+        && Is(To, step.Packet.Destination, lab);
 
     public override string ToString() =>
         $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: {_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";

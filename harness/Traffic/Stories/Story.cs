@@ -9,10 +9,9 @@ using Conformance.Packets;
 namespace Conformance.Traffic.Stories;
 
 /// <summary>One packet of a story, with what the node did to it: which address or port it rewrote.</summary>
-public sealed record StoryStep(CapturedPacket Captured, string? Rewrite)
-{
-    public Packet Packet => Captured.Packet;
-}
+/// <param name="Packet">The captured packet, parsed.</param>
+/// <param name="Rewrite">Such as <c>destination 10.10.0.1:80 -> 172.16.0.99:8080</c>; null when the node rewrote nothing.</param>
+public sealed record StoryStep(CapturedPacket Captured, Packet Packet, string? Rewrite);
 
 /// <summary>
 /// The story of a flow: its packets on every interface of the lab, in order, with who rewrote what where.
@@ -31,15 +30,14 @@ public sealed class Story
     /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface sees them.</param>
     public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
     {
-        var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Packet.IsIp).ToList();
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => new StoryStep(p, p.Packet, null)).Where(s => s.Packet.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
-        foreach (var captured in relevant)
+        foreach (var (captured, packet, _) in relevant)
         {
-            var packet = captured.Packet;
             if (!conversations.Contains(Key(packet)) && !sockets.Contains((packet.Destination, packet.Protocol))
                 && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted))))
             {
@@ -51,7 +49,7 @@ public sealed class Story
                 rewrite = Difference(before, packet);
             if (!captured.IsLeaving)
                 seen[key] = packet;
-            steps.Add(new StoryStep(captured, rewrite));
+            steps.Add(new StoryStep(captured, packet, rewrite));
         }
         return new Story(steps);
     }
@@ -76,14 +74,14 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Packet> FirstsOf(List<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs) =>
+    private static List<Packet> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs) =>
         [.. packets
-            .Where(p => p.Node == clientNode && p.IsLeaving && p.Packet.Protocol == (int)protocol && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
+            .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
             .Select(p => p.Packet)
             .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
 
     /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
-    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<CapturedPacket> packets, List<Packet> firsts)
+    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<StoryStep> packets, List<Packet> firsts)
     {
         var identities = firsts.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
         var conversations = new HashSet<(int, IPEndPoint?, IPEndPoint?)>();

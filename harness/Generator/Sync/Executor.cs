@@ -1,0 +1,270 @@
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Documents;
+using Conformance.Generator.Input;
+using Conformance.Linux;
+using Conformance.Linux.Ipset;
+using Conformance.Linux.Ipvs;
+using Conformance.Linux.Netlink;
+
+namespace Conformance.Generator.Sync;
+
+/// <summary>
+/// Executes one plan, and keeps the live state up to date with it. A failed change is an error of the result, and is planned
+/// again by the next sync; a step that depends on it is not made.
+/// </summary>
+internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState desired, Drains drains)
+{
+    /// <summary>Sets whose packets pass the filter that protects the host's own sockets.</summary>
+    private static readonly SetDefinition[] s_passing = [Sets.ClusterIp, Sets.ExternalIp, Sets.ExternalIpLocal, Sets.LoadBalancer];
+
+    private readonly List<Change> _done = [];
+    private readonly List<string> _errors = [];
+
+    /// <summary>The changes that were made, in order.</summary>
+    internal IReadOnlyList<Change> Done => _done;
+
+    internal IReadOnlyList<string> Errors => _errors;
+
+    /// <summary>Whether a vital step failed: nothing may be served without it.</summary>
+    internal bool IsBroken { get; private set; }
+
+    internal async Task ExecuteAsync(SyncPlan plan)
+    {
+        foreach (var step in plan.Steps)
+        {
+            // Neither a virtual server without its rules, nor an end of the old state without the new one.
+            if (IsBroken && step.Phase > Phase.Prepare)
+                return;
+            await ExecuteAsync(step);
+        }
+    }
+
+    /// <summary>Deletes real servers at once.</summary>
+    /// <param name="note">Appended to each change.</param>
+    internal void Delete(IReadOnlyList<(VirtualServerKey Key, RealServerKey Real)> reals, string note = "") =>
+        Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), RemoveReals.ChangeOf(r.Key, r.Real) is var change ? change with { What = change.What + note } : default, (Action)(() =>
+        {
+            drains.Remove(r.Key, r.Real);
+            if (live.Servers.TryGetValue(r.Key, out var server))
+                server.RealServers.Remove(r.Real);
+        }))));
+
+    /// <summary>
+    /// Deletes the conntrack entries of UDP clients that keep one source port: such an entry leads to a removed endpoint, or to nowhere.
+    /// </summary>
+    internal void ForgetStaleUdp(StaleUdp stale)
+    {
+        if (IsBroken)
+            return;
+        foreach (var ipv6 in stale.Families)
+            Try([], () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6), (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
+    }
+
+    private async Task ExecuteAsync(Step step)
+    {
+        switch (step)
+        {
+            case SetSysctl { Setting: var setting }:
+                Try(step.Changes, () => kernel.WriteSysctl(setting), () => live.Sysctls[setting.Name] = setting.Value, isVital: setting.IsVital);
+                break;
+            case SetTimeouts { Timeouts: var timeouts }:
+                Try(step.Changes, () => kernel.Ipvs.SetTimeouts(timeouts), () => live.Timeouts = timeouts, isVital: false);
+                break;
+            case AddDevice:
+                Try(step.Changes, () => kernel.Route.AddDummy(DocumentSet.Device), () => live.Bound = []);
+                break;
+            case CreateSet { Set: var set }:
+                Try(step.Changes, () => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(desired.Entries(set).Count)), () => live.Sets[set.Name] = []);
+                break;
+            case DestroySet { Name: var name }:
+                Try(step.Changes, () => kernel.Ipset.Destroy(name), () => live.Sets.Remove(name), isVital: false); // a foreign rule may refer to it
+                break;
+            case AddEntries { Set: var set, Entries: var entries }:
+                Try(step.Changes, () => Add(set, entries), () => live.Sets[set.Name].UnionWith(entries), counts: false);
+                break;
+            case DeleteEntries { Set: var set, Entries: var entries }:
+                Try(step.Changes, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () => live.Sets[set.Name].ExceptWith(entries), counts: false);
+                break;
+            case RestoreRules rules:
+                await RestoreAsync(rules);
+                break;
+            case DeleteServers { Keys: var keys }:
+                Send(keys.Zip(step.Changes, (k, change) => (kernel.Ipvs.Delete(k), change, (Action)(() => Forget(k)))));
+                break;
+            case AddServers { Servers: var servers }:
+                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Add(s), change, (Action)(() => live.Servers[s.Key!.Value] = new LiveServer(s)))));
+                break;
+            case EditServers { Servers: var servers }:
+                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Edit(s), change, (Action)(() => live.Servers[s.Key!.Value].Service = s))));
+                break;
+            case AddReals { Reals: var reals }:
+                Send(reals.Zip(step.Changes).Where(r => live.Servers.ContainsKey(r.First.Key))
+                    .Select(r => (kernel.Ipvs.Add(r.First.Key, r.First.Real), r.Second, (Action)(() => Remember(r.First.Key, r.First.Real)))));
+                break;
+            case EditReals { Reals: var reals }:
+                Send(reals.Zip(step.Changes, (r, change) => (kernel.Ipvs.Edit(r.Key, r.Real), change, (Action)(() => Remember(r.Key, r.Real)))));
+                break;
+            case RemoveReals { Reals: var reals }:
+                Remove(reals);
+                break;
+            case Bind bind:
+                Execute(bind);
+                break;
+            case Unbind { Addresses: var addresses }:
+                Send(addresses, [.. step.Changes], a => kernel.Route.DeleteAddresses(DocumentSet.Device, a), gone =>
+                {
+                    if (live.Bound!.TryGetValue(gone.Address, out var forms) && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
+                        live.Bound.Remove(gone.Address);
+                });
+                break;
+            default:
+                throw new InvalidOperationException($"The executor does not know the step {step.GetType().Name}.");
+        }
+    }
+
+    private void Add(SetKey set, IReadOnlyList<IpsetEntry> entries)
+    {
+        try
+        {
+            kernel.Messages += kernel.Ipset.Add(set.Name, set.Definition.Type, entries);
+        }
+        catch (KernelException e) when (e.Errno == IpsetSocket.SetIsFull)
+        {
+            Enlarge(set, desired.Entries(set).Union(live.Sets[set.Name]).ToList());
+        }
+    }
+
+    /// <summary>A set cannot grow beyond its maximum: a larger one is made aside and swapped into its place in one step.</summary>
+    private void Enlarge(SetKey set, IReadOnlyCollection<IpsetEntry> entries)
+    {
+        const string aside = Sets.Aside;
+        kernel.Ipset.Destroy(aside);
+        kernel.Ipset.Create(aside, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(entries.Count));
+        kernel.Messages += 4 + kernel.Ipset.Add(aside, set.Definition.Type, entries);
+        kernel.Ipset.Swap(aside, set.Name);
+        kernel.Ipset.Destroy(aside);
+    }
+
+    private async Task RestoreAsync(RestoreRules step)
+    {
+        try
+        {
+            await kernel.RestoreAsync(step.IsIPv6, step.Document);
+            live.Rules(step.IsIPv6).Become(step.Rules, removesLeftovers: !desired.Options.CompatKubeProxy);
+            _done.AddRange(step.Changes);
+        }
+        catch (GeneratorException e)
+        {
+            _errors.Add(e.Message);
+            IsBroken = true;
+        }
+    }
+
+    private void Execute(Bind bind)
+    {
+        var unserved = bind.Awaited.Where(k => !live.Servers.ContainsKey(k)).ToList();
+        Withhold(unserved);
+        var bound = unserved.Count == 0 ? bind.Addresses : [.. bind.Addresses.Where(a => live.Servers.Keys.Any(k => k.Address.Equals(a)))];
+        var isSource = desired.Options.CompatKubeProxy;
+        Send(bound, [.. new Bind(bound, []).Changes], addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource), address => live.Bound![address] = [BoundAddress.Of(address, isSource)]);
+    }
+
+    /// <summary>
+    /// A virtual server that the kernel refused must not let its packets through to the host's own sockets: the set entries that
+    /// let them pass are removed again.
+    /// </summary>
+    private void Withhold(List<VirtualServerKey> unserved)
+    {
+        foreach (var (set, key) in unserved.SelectMany(k => s_passing.Select(d => (new SetKey(d, k.IsIPv6), k))))
+        {
+            IpsetEntry[] entry = [new IpsetEntry(key.Address, key.Protocol, key.Port)];
+            if (!live.Sets.TryGetValue(set.Name, out var there) || !there.Contains(entry[0]))
+                continue;
+            _done.RemoveAll(new AddEntries(Phase.Prepare, set, entry).Changes.Contains); // added a moment ago
+            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entry), () => there.ExceptWith(entry), counts: false);
+        }
+    }
+
+    private void Remove(IReadOnlyList<(VirtualServerKey Key, RealServer Real)> reals)
+    {
+        var gone = new List<(VirtualServerKey, RealServerKey)>();
+        var draining = new List<((FormattableString, NetlinkRequest), Change, Action)>();
+        foreach (var group in reals.GroupBy(r => r.Key))
+        {
+            // The counts in the live state may be old.
+            var there = group.Key.Protocol == TransportProtocol.Tcp ? drains.RealServersOf(group.Key) : [];
+            foreach (var (key, real) in group)
+            {
+                if (!there.TryGetValue(real.Key, out var found) || !RemoveReals.Drains(key, found))
+                {
+                    gone.Add((key, real.Key));
+                    continue;
+                }
+                drains.Add(key, real.Key);
+                if (found.Weight == 0)
+                    continue;
+                var drained = found with { Weight = 0 };
+                draining.Add((kernel.Ipvs.Edit(key, drained), EditReals.ChangeOf(key, drained), () => Remember(key, drained)));
+            }
+        }
+        Send(draining);
+        Delete(gone);
+    }
+
+    private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Change Change, Action Done)> requests)
+    {
+        var all = requests.ToList();
+        Note(all, [.. all.Select(r => r.Change)], all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)), request => request.Done());
+    }
+
+    private void Send<T>(IReadOnlyList<T> addresses, IReadOnlyList<Change> changes, Func<IEnumerable<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done) =>
+        Note(addresses, changes, addresses.Count == 0 ? [] : change(addresses), done);
+
+    /// <summary>Of a batch, each failure is an error and the rest is done.</summary>
+    private void Note<T>(IReadOnlyList<T> sent, IReadOnlyList<Change> changes, IReadOnlyList<(int Index, KernelException Error)> failures, Action<T> done)
+    {
+        kernel.Messages += sent.Count;
+        var errors = failures.ToDictionary(f => f.Index, f => f.Error);
+        for (var i = 0; i < sent.Count; i++)
+        {
+            if (errors.TryGetValue(i, out var error))
+            {
+                _errors.Add(error.Message);
+                continue;
+            }
+            done(sent[i]);
+            _done.Add(changes[i]);
+        }
+    }
+
+    /// <param name="isVital">Whether nothing may be served without it. Any other failure is an error, and is tried again by the next sync.</param>
+    private void Try(IEnumerable<Change> changes, Action action, Action done, bool counts = true, bool isVital = true)
+    {
+        try
+        {
+            if (counts)
+                kernel.Messages++;
+            action();
+            done();
+            _done.AddRange(changes);
+        }
+        catch (KernelException e)
+        {
+            _errors.Add(e.Message);
+            IsBroken |= isVital;
+        }
+    }
+
+    private void Remember(VirtualServerKey key, RealServer real)
+    {
+        live.Servers[key].RealServers[real.Key] = real;
+        if (real.Weight > 0)
+            drains.Remove(key, real.Key);
+    }
+
+    private void Forget(VirtualServerKey key)
+    {
+        live.Servers.Remove(key);
+        drains.Forget(key);
+    }
+}
