@@ -23,12 +23,14 @@ public sealed record AttachmentRecord(string Name, string Path, string Type);
 
 /// <summary>What one test saw. Times are in milliseconds.</summary>
 /// <param name="Implementation">What was under test: one claim may be shown on several.</param>
+/// <param name="Observed">What the test looked at, in order: flows with their outcome, tables, output of commands, traced rules.</param>
 public sealed record TestRecord(
     string Name,
     ImplementationRecord Implementation,
     Verdict Verdict,
     double DurationMs,
     string? Reason,
+    IReadOnlyList<string> Observed,
     IReadOnlyList<StepRecord> Steps,
     IReadOnlyList<FlowRecord> Flows,
     IReadOnlyList<TableRecord> Tables,
@@ -40,13 +42,14 @@ public sealed record KernelRecord(string Kind, string Release);
 /// <summary>The proxy under test.</summary>
 public sealed record ImplementationRecord(string Name, string Version);
 
-/// <summary>The result of one claim on one run; stored as <c>claims/ID.json</c> by <c>schema/claim.schema.json</c>.</summary>
+/// <summary>The result of one claim on one run. <c>Method</c> is the catalogue's; <c>Observed</c> is made of what its tests looked at; stored as <c>claims/ID.json</c> by <c>schema/claim.schema.json</c>.</summary>
 public sealed record ClaimRecord(
     int Schema,
     string Id,
     string Chapter,
     ArticleRecord Article,
-    string Observed,
+    string Method,
+    IReadOnlyList<string> Observed,
     Verdict Verdict,
     double DurationMs,
     IReadOnlyList<TestRecord> Tests,
@@ -56,7 +59,7 @@ public sealed record ClaimRecord(
     DateTimeOffset StartedAt)
 {
     /// <summary>The schema's version. It grows by one with a change that an old reader would misread.</summary>
-    public const int CurrentSchema = 2;
+    public const int CurrentSchema = 3;
 
     private static readonly JsonSerializerOptions s_options = new()
     {

@@ -29,7 +29,7 @@ public sealed class ClaimRecorder(
 
     private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests) => new(
         ClaimRecord.CurrentSchema, claim.Id, claim.Chapter,
-        new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Observe,
+        new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Method, [.. tests.SelectMany(t => t.Observed)],
         tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), [.. tests],
         kernel, tools, Path.GetFileName(RunFolder), _startedAt);
 }

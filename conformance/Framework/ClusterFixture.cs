@@ -35,6 +35,7 @@ public abstract class ClusterFixture
     private static readonly string[] s_outside = ["203.0.113", "192.0.2"];
     private static int s_number;
     private readonly List<ServiceSpec> _services = [];
+    private readonly Stack<Func<Task>> _undo = new();
     private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
     private SharedCluster? _shared;
     private long _droppedBefore;
@@ -62,9 +63,6 @@ public abstract class ClusterFixture
     /// <summary>A pod on node2 that only asks.</summary>
     protected Node PodC => Lab["pod-c"];
 
-    /// <summary>What is needed of the proxy besides Services; a claim about it is not supported by one that lacks it.</summary>
-    protected virtual IReadOnlyList<ProxyFeature> Needs => [];
-
     /// <summary>What its tests do with the cluster: those that change it have another than all others, one test at a time.</summary>
     protected virtual ClusterUse Use => ClusterUse.Shared;
 
@@ -76,19 +74,20 @@ public abstract class ClusterFixture
     [SetUp]
     public async Task JoinCluster()
     {
-        var proxy = Clusters.Chosen;
-        // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
-        if (Needs.Contains(ProxyFeature.KubeProxyLayout) && proxy is GeneratorProxy)
-            proxy = new GeneratorProxy { IsCompatible = true };
-        if (Needs.Contains(ProxyFeature.ApiServer) && proxy is GeneratorProxy)
-            proxy = new GeneratorProxy { FollowsApiServer = true };
         var test = TestExecutionContext.CurrentContext.CurrentTest;
+        var needs = Claims.Of(test).SelectMany(c => c.Features).Select(FeatureChange.Parse).ToHashSet();
+        var proxy = SharedClusters.Chosen;
+        // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
+        if (needs.Contains(ProxyFeature.KubeProxyLayout) && proxy is GeneratorProxy)
+            proxy = new GeneratorProxy { IsCompatible = true };
+        if (needs.Contains(ProxyFeature.ApiServer) && proxy is GeneratorProxy)
+            proxy = new GeneratorProxy { FollowsApiServer = true };
         Evidence.Expect(test, new ImplementationRecord(proxy.Name, "")); // its version may be what fails
-        Evidence.Expect(test, await Clusters.ImplementationAsync(proxy));
+        Evidence.Expect(test, await SharedClusters.ImplementationAsync(proxy));
         _hasIPv6 = (await Toolbox.Iptables).HasIPv6;
-        foreach (var feature in Needs)
+        foreach (var feature in needs)
             Demand(proxy, feature);
-        _shared = await Clusters.TakeAsync(proxy, Use, Topology);
+        _shared = await SharedClusters.TakeAsync(proxy, Use, Topology);
         _shared.Join(test.Id, Since);
         _droppedBefore = Lab.Wire.Dropped;
     }
@@ -112,7 +111,7 @@ public abstract class ClusterFixture
             Shared.Leave(TestExecutionContext.CurrentContext.CurrentTest.Id);
             // A test that failed may have left the nodes as no other expects them.
             if (Use != ClusterUse.Shared)
-                await Clusters.ReturnAsync(Shared, isWhole);
+                await SharedClusters.ReturnAsync(Shared, isWhole);
         }
         if (Lab.Wire.Dropped > _droppedBefore)
             throw new InvalidOperationException($"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
@@ -120,8 +119,27 @@ public abstract class ClusterFixture
             DemandControls();
     }
 
+    /// <summary>Runs a command in a node, and the opposite command when the test has ended.</summary>
+    protected async Task ChangeAsync(Node node, string command, string undo)
+    {
+        await node.RunAsync(command);
+        Undo(() => node.RunAsync(undo));
+    }
+
+    /// <summary>Runs an action when the test has ended and its evidence has been taken; the latest first.</summary>
+    protected void Undo(Func<Task> action) => _undo.Push(action);
+
+    /// <inheritdoc cref="Undo(Func{Task})"/>
+    protected void Undo(Action action) => _undo.Push(() =>
+    {
+        action();
+        return Task.CompletedTask;
+    });
+
     private async Task UndoAsync()
     {
+        while (_undo.TryPop(out var undo))
+            await undo();
         foreach (var service in _services)
             Cluster.Delete(service);
         foreach (var address in _reachable)

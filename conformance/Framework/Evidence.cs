@@ -12,11 +12,11 @@ namespace Conformance.Suite;
 
 /// <summary>What a test saw, taken before its lab goes: steps, flows with their stories, tables, rules, captures.</summary>
 internal sealed record Evidence(
-    ImplementationRecord Implementation, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
+    ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
     private static readonly ImplementationRecord s_byHand = new("by hand, as the article does it", "");
 
-    internal static readonly Evidence None = new(s_byHand, [], [], [], []);
+    internal static readonly Evidence None = new(s_byHand, [], [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
@@ -27,6 +27,7 @@ internal sealed record Evidence(
     internal static async Task TakeAsync(Lab lab, ITest test, bool failed)
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
+        var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
         var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
         var tables = lab.Nodes.SelectMany(n => n.Tables().Select(t => new TableRecord(n.Name, t.Title, t.Text))).ToList();
         // Reading rules costs processes: only where the test has set some, or wants explaining.
@@ -36,7 +37,7 @@ internal sealed record Evidence(
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
         }
         var attachments = Write(lab.Wire.Packets(), test);
-        Keep(test, new Evidence(s_byHand, steps, flows, tables, attachments));
+        Keep(test, new Evidence(s_byHand, observed, steps, flows, tables, attachments));
     }
 
     /// <summary>
@@ -45,6 +46,7 @@ internal sealed record Evidence(
     /// </summary>
     internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
     {
+        var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
         var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == test.Id).ToList();
         var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id).Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
@@ -60,7 +62,7 @@ internal sealed record Evidence(
         }
         // Before its first flow a test of a slow proxy waits for minutes, in which everybody else's packets pass.
         var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since) : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
-        Keep(test, new Evidence(implementation, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
+        Keep(test, new Evidence(implementation, observed, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
     }
 
     private static void Keep(ITest test, Evidence evidence)
@@ -74,7 +76,7 @@ internal sealed record Evidence(
         if (s_taken.TryRemove(test.Id, out var evidence))
             return evidence;
         // It did not come to the set-up, say for want of something in the kernel.
-        return test.TypeInfo?.Type.IsSubclassOf(typeof(ClusterFixture)) == true ? None with { Implementation = new ImplementationRecord(Clusters.Chosen.Name, "") } : None;
+        return test.TypeInfo?.Type.IsSubclassOf(typeof(ClusterFixture)) == true ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
     }
 
     private static FlowRecord FlowOf(Flow flow)
@@ -104,7 +106,7 @@ internal sealed record Evidence(
 
     private static void PutIntoAllure(Evidence evidence)
     {
-        var (_, steps, flows, tables, attachments) = evidence;
+        var (_, _, steps, flows, tables, attachments) = evidence;
         foreach (var step in steps)
             AllureApi.Step($"{step.Node}: {step.Text}");
         var stories = flows.Select(f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n" + string.Join('\n', f.Packets.Select(

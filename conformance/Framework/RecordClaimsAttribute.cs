@@ -36,7 +36,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
             TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error, $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
-            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
+            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Observed, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
     }
 
     private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch
@@ -47,13 +47,8 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         _ => Verdict.Broken,
     };
 
-    private static ClaimRecorder CreateRecorder()
-    {
-        using var stream = typeof(RecordClaimsAttribute).Assembly.GetManifestResourceStream("claims.yaml")!;
-        using var reader = new StreamReader(stream);
-        return new ClaimRecorder(
-            RunFolder.Current, Catalogue.Parse(reader.ReadToEnd()),
-            new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
-            ToolVersions.Read());
-    }
+    private static ClaimRecorder CreateRecorder() => new(
+        RunFolder.Current, Claims.Catalogue,
+        new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
+        ToolVersions.Read());
 }

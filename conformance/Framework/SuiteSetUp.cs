@@ -28,7 +28,7 @@ public sealed class SuiteSetUp
     [OneTimeTearDown]
     public async Task End()
     {
-        await Clusters.EndAsync();
+        await SharedClusters.EndAsync();
         // A thread that is left in a namespace would silently do other work there.
         Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
     }

@@ -15,6 +15,10 @@ namespace Conformance.Labs;
 /// <param name="Scope">Who did it: the test, where several share a lab.</param>
 public sealed record JournalEntry(TimeSpan At, string Node, string Text, string Scope);
 
+/// <summary>Something that a test has read of a node: a table, or the output of a command.</summary>
+/// <param name="Scope">The test, where several share a lab.</param>
+public sealed record Observation(string Node, string Title, string Text, string Scope);
+
 /// <summary>
 /// A running topology. Every node and every network (a switch: a bridge) is a network namespace that only this
 /// process holds; nothing is made in the root namespace, and the process's end is the lab's end.
@@ -26,6 +30,7 @@ public sealed class Lab : IAsyncDisposable
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
     private readonly ConcurrentQueue<JournalEntry> _journal = new();
+    private readonly OrderedDictionary<(string Node, string Title, string Scope), Observation> _observations = [];
     private readonly Stopwatch _sinceStart = Stopwatch.StartNew();
     private int _disposed;
     private bool _isGuest;
@@ -137,6 +142,25 @@ public sealed class Lab : IAsyncDisposable
                 $"The lab {Topology.Name} is not gone after its disposal.", string.Join("; ", holders),
                 "Its namespaces stay until these end.", "Whoever opened them must close them; a thread means that something asynchronous ran inside.");
         }
+    }
+
+    /// <summary>What tests have read of nodes, in the order of the first read; of a repeated read the last value.</summary>
+    public IReadOnlyList<Observation> Observations
+    {
+        get
+        {
+            lock (_observations)
+                return [.. _observations.Values];
+        }
+    }
+
+    /// <summary>Keeps what the running test has read.</summary>
+    /// <param name="title">The read thing: a table, or a command line.</param>
+    public void Observe(Node node, string title, string text)
+    {
+        var observation = new Observation(node.Name, title, text, CurrentScope());
+        lock (_observations)
+            _observations[(node.Name, title, observation.Scope)] = observation;
     }
 
     /// <summary>Adds an entry to the journal.</summary>

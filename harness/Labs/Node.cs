@@ -155,20 +155,23 @@ public sealed class Node : IAsyncDisposable
     /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>
     public async Task<ServerProgram> StartNginxAsync(int port) => Own(await Nginx.StartAsync(this, port));
 
-    public IpvsTable IpvsTable() => Linux.Ipvs.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
+    /// <summary>The virtual servers; none where the kernel has no IPVS.</summary>
+    public IpvsTable IpvsTable() => Observed("virtual servers", ReadIpvsTable());
 
-    public IReadOnlyList<IpvsConnection> IpvsConnections() => IpvsConnection.Read(Namespace);
+    /// <summary>The IPVS connections.</summary>
+    public IReadOnlyList<IpvsConnection> IpvsConnections() => ObservedLines("IPVS connections", IpvsConnection.Read(Namespace));
 
-    public IReadOnlyList<ConntrackEntry> Conntrack() => ConntrackEntry.Read(Namespace);
+    /// <summary>The conntrack entries.</summary>
+    public IReadOnlyList<ConntrackEntry> Conntrack() => ObservedLines("conntrack entries", ConntrackEntry.Read(Namespace));
 
-    /// <summary>The node's tables that have something in them, for people: virtual servers, IPVS connections, conntrack.</summary>
+    /// <summary>The node's tables that have entries, as text: virtual servers, IPVS connections, conntrack entries.</summary>
     public IEnumerable<(string Title, string Text)> Tables()
     {
-        if (IpvsTable() is { VirtualServers.Count: > 0 } table)
+        if (ReadIpvsTable() is { VirtualServers.Count: > 0 } table)
             yield return ("virtual servers", table.ToString());
-        if (IpvsConnections() is { Count: > 0 } connections)
+        if (IpvsConnection.Read(Namespace) is { Count: > 0 } connections)
             yield return ("IPVS connections", string.Join('\n', connections));
-        if (Conntrack() is { Count: > 0 } entries)
+        if (ConntrackEntry.Read(Namespace) is { Count: > 0 } entries)
             yield return ("conntrack", string.Join('\n', entries));
     }
 
@@ -257,6 +260,20 @@ public sealed class Node : IAsyncDisposable
         lock (_lock)
             _owned.Add(thing);
         return thing;
+    }
+
+    private IpvsTable ReadIpvsTable() => Linux.Ipvs.IpvsTable.Read(Namespace) ?? new IpvsTable("", []);
+
+    private T Observed<T>(string title, T value)
+    {
+        Lab.Observe(this, title, value?.ToString() ?? "");
+        return value;
+    }
+
+    private IReadOnlyList<T> ObservedLines<T>(string title, IReadOnlyList<T> values)
+    {
+        Lab.Observe(this, title, string.Join('\n', values));
+        return values;
     }
 
     private static (IPAddress Address, int Length) ParsePrefix(string text)

@@ -48,7 +48,10 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         using var end = new Patience(time);
         try
         {
-            return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
+            var result = await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
+            if (input is null && (result.StandardOutput.Length > 0 || result.ExitCode != 0))
+                Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
+            return result;
         }
         catch (OperationCanceledException)
         {

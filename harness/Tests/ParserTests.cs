@@ -18,7 +18,7 @@ public sealed class ParserTests
             IP Virtual Server version 1.2.1 (size=4096)
             Prot LocalAddress:Port Scheduler Flags
               -> RemoteAddress:Port Forward Weight ActiveConn InActConn
-            TCP  0A0A0001:20DA rr persistent 300 FFFFFFFF
+            TCP  0A0A0001:20DA rr persistent 30000 FFFFFFFF
               -> C0A87164:1F90      Masq    1      0          2
               -> C0A87163:1F90      Tunnel  3      1          0
             UDP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0035 wrr
@@ -28,7 +28,7 @@ public sealed class ParserTests
         table.Header.ShouldBe("IP Virtual Server version 1.2.1 (size=4096)");
         table.VirtualServers.Count.ShouldBe(3);
         table.VirtualServers[0].EndPoint.ShouldBe(IPEndPoint.Parse("10.10.0.1:8410"));
-        table.VirtualServers[0].Server.PersistenceSeconds.ShouldBe(300);
+        table.VirtualServers[0].Server.Flags.ShouldBe(VirtualServerFlags.Persistent);
         table.VirtualServers[0].RealServers.ShouldBe([
             new RealServer(IPAddress.Parse("192.168.113.100"), 8080, ForwardingMethod.Masq, 1, 0, 2),
             new RealServer(IPAddress.Parse("192.168.113.99"), 8080, ForwardingMethod.Tunnel, 3, 1, 0)]);

@@ -1,7 +1,6 @@
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Suite;
-using Conformance.Suite.ClusterIP;
 using Conformance.Topologies;
 
 namespace Conformance.Tests;

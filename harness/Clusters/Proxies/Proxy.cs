@@ -212,6 +212,11 @@ public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Fea
         return new FeatureChange(changes);
     }
 
+    /// <summary>The feature of a word such as <c>health-check-node-port</c>.</summary>
+    /// <exception cref="HarnessException">The word names no feature.</exception>
+    public static ProxyFeature Parse(string word) => Enum.GetValues<ProxyFeature>().Where(f => Word(f) == word).Select(f => (ProxyFeature?)f).FirstOrDefault()
+        ?? throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known are {string.Join(", ", Enum.GetValues<ProxyFeature>().Select(Word))}.", "The claim that names it cannot be tested.", "Correct its row in claims.yaml.");
+
     internal IReadOnlySet<ProxyFeature> Apply(IEnumerable<ProxyFeature> features)
     {
         var result = features.ToHashSet();
@@ -223,7 +228,8 @@ public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Fea
     /// <summary>As in a specification, with the colon; empty when nothing changes.</summary>
     public override string ToString() => Changes.Count == 0 ? "" : $":{string.Join(',', Changes.Select(c => $"{(c.IsAdded ? '+' : '-')}{Word(c.Feature)}"))}";
 
-    private static string Word(ProxyFeature feature) => feature switch
+    /// <summary>The feature as specifications and the catalogue write it.</summary>
+    public static string Word(ProxyFeature feature) => feature switch
     {
         ProxyFeature.IPv6 => "ipv6",
         _ => string.Concat(feature.ToString().Select((c, i) => char.IsAsciiLetterUpper(c) ? $"{(i == 0 ? "" : "-")}{char.ToLowerInvariant(c)}" : $"{c}")),

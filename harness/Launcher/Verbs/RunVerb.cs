@@ -42,7 +42,7 @@ internal static class RunVerb
         if (keep)
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
 
-        var catalogue = Catalogue.Parse(await File.ReadAllTextAsync(Path.Combine(ProjectFolder.Root, "conformance", "claims.yaml"), cancellationToken));
+        var catalogue = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance"));
         var run = new LabRun(kernel, folder) { Proxy = proxy };
         using var progress = new Progress($"Proving claims on {kernel.Name}");
         var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);

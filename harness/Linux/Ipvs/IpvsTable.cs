@@ -39,13 +39,14 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<VirtualServer> services)
     {
         var table = Parse(ns.Run(() => System.IO.File.ReadAllText(File)));
-        var servers = table.VirtualServers.DistinctBy(s => (s.Server.Key, s.Server.FirewallMark)).ToList();
-        var known = servers.Select(s => s.Server.Key).ToHashSet();
+        var listed = table.VirtualServers.DistinctBy(s => (s.Server.Key, s.Server.FirewallMark)).ToDictionary(s => (s.Server.Key, s.Server.FirewallMark), s => s.RealServers);
+        var servers = new List<VirtualServerEntry>();
         foreach (var service in services)
         {
-            if (service.Key is not { } key || known.Contains(key))
-                continue;
-            servers.Add(new VirtualServerEntry(service, [.. socket.Destinations(key)]));
+            if (listed.TryGetValue((service.Key, service.FirewallMark), out var realServers))
+                servers.Add(new VirtualServerEntry(service, realServers));
+            else if (service.Key is { } key)
+                servers.Add(new VirtualServerEntry(service, [.. socket.Destinations(key)]));
         }
         return table with { VirtualServers = servers };
     }
@@ -108,22 +109,27 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
         return new IpvsTable(header ?? "", servers);
     }
 
-    /// <summary><c>TCP 0A0A0001:20DA rr persistent 300 FFFFFFFF</c>, <c>FWM 00000007 rr ops</c> (ip_vs_info_seq_show).</summary>
+    /// <summary>
+    /// <c>TCP 0A0A0001:20DA rr persistent 30000 FFFFFFFF</c>, <c>FWM 00000007 rr ops</c> (ip_vs_info_seq_show). The time-out is in the
+    /// kernel's jiffies, whose length the file does not tell: it stays 0.
+    /// </summary>
     private static VirtualServer ParseServer(ReadOnlySpan<char> line, ReadOnlySpan<Range> words)
     {
-        var (flags, persistence) = (VirtualServerFlags.None, 0);
-        for (var i = 3; i < words.Length; i++)
+        var flags = VirtualServerFlags.None;
+        foreach (var word in words[3..])
         {
-            if (line[words[i]].SequenceEqual("ops"))
-                flags |= VirtualServerFlags.OnePacket;
-            else if (line[words[i]].SequenceEqual("persistent") && i + 1 < words.Length)
-                persistence = Number(line[words[++i]]);
+            flags |= line[word] switch
+            {
+                "ops" => VirtualServerFlags.OnePacket,
+                "persistent" => VirtualServerFlags.Persistent,
+                _ => VirtualServerFlags.None,
+            };
         }
         var scheduler = line[words[2]].ToString();
         if (line[words[0]].SequenceEqual("FWM"))
-            return new VirtualServer(null, uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler, flags, persistence);
+            return new VirtualServer(null, uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler, flags, PersistenceSeconds: 0);
         var endPoint = HexAddress.EndPoint(line[words[1]]);
-        return new VirtualServer(new VirtualServerKey(TransportProtocols.Parse(line[words[0]]) ?? TransportProtocol.None, endPoint.Address, (ushort)endPoint.Port), 0, scheduler, flags, persistence);
+        return new VirtualServer(new VirtualServerKey(TransportProtocols.Parse(line[words[0]]) ?? TransportProtocol.None, endPoint.Address, (ushort)endPoint.Port), 0, scheduler, flags, PersistenceSeconds: 0);
     }
 
     private static ForwardingMethod Method(ReadOnlySpan<char> word) => word switch

@@ -1,0 +1,51 @@
+using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
+
+namespace Conformance.Suite.SessionAffinity;
+
+/// <summary>sessionAffinity ClientIP (API reference, SessionAffinityConfig).</summary>
+public sealed class ClientAffinity : ClusterFixture
+{
+    [Test, Claim("AFFINITY-1")]
+    public async Task Session_affinity_keeps_a_client_on_one_endpoint()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b", "web-c") with { HasAffinity = true, AffinitySeconds = 60 });
+
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(1);
+    }
+
+    [Test, Claim("AFFINITY-2")]
+    public async Task Session_affinity_applies_to_a_node_port()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b", "web-c") with { HasAffinity = true, AffinitySeconds = 60 }));
+
+        (await Client.AskManyAsync($"node1:{service.NodePort}", 30)).Count.ShouldBe(1);
+    }
+
+    [Test, Claim("AFFINITY-4")]
+    public async Task Session_affinity_moves_when_the_endpoint_is_removed()
+    {
+        var service = await ApplyAsync(NewService("web-a", "web-b") with { HasAffinity = true, AffinitySeconds = 60 });
+        var first = (await PodA.AskManyAsync(service.Target(), 5)).Keys.ShouldHaveSingleItem();
+        var other = first == "web-a" ? "web-b" : "web-a";
+
+        await ApplyAsync(service with { Endpoints = [other] });
+
+        (await PodA.AskManyAsync(service.Target(), 5)).Keys.ShouldBe([other]);
+    }
+    [Test, Claim("AFFINITY-5")]
+    public async Task Session_affinity_lasts_three_hours_or_as_configured()
+    {
+        var plain = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true }));
+        var timed = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true, AffinitySeconds = 1234 }));
+        foreach (var (service, seconds) in new[] { (plain, 10_800), (timed, 1234) })
+        {
+            await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+            await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
+            var templates = Node1.IpvsConnections().Where(c => c.Client.Port == 0 && (c.Virtual.ToString() == service.Target() || c.Virtual.Port == service.NodePort)).ToList();
+            templates.Count.ShouldBe(2, "one for the ClusterIP, one for the node port");
+            templates.ShouldAllBe(c => c.ExpiresInSeconds <= seconds && c.ExpiresInSeconds > seconds - 60);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+using Conformance.Clusters;
+using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
+
+namespace Conformance.Suite.Surroundings;
+
+/// <summary>Services on nodes that have rules, policies, times and routes of their own.</summary>
+[Parallelizable(ParallelScope.Self)]
+public sealed class NodeSurroundings : ClusterFixture
+{
+    protected override ClusterUse Use => ClusterUse.ChangesNodes;
+
+    [Test, Claim("NODE-1")]
+    public async Task Services_are_served_with_forward_policy_drop()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await ChangeAsync(Node1, "iptables -w -P FORWARD DROP", undo: "iptables -w -P FORWARD ACCEPT");
+        await (await PodA.AskAsync("web-b:8080")).ShouldBeMetWithSilenceAsync();
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
+    }
+
+    [Test, Claim("NODE-3")]
+    public async Task Host_port_does_not_catch_service_addresses()
+    {
+        // As the CNI plugin portmap does it: behind the proxy's rules, for every address that is the node's.
+        const string rule = "PREROUTING -p tcp --dport 80 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.244.0.13:8080";
+        var inside = await ApplyAsync(NewService("web-a"));
+        var outside = NewService("web-a");
+        await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] });
+        var balanced = NewService("web-a");
+        await ApplyAsync(WithLoadBalancer(balanced));
+        await ChangeAsync(Node1, $"iptables -w -t nat -A {rule}", undo: $"iptables -w -t nat -D {rule}");
+        await (await Client.AskAsync("node1:80")).ShouldBeAnsweredByAsync("pod-b");
+        await (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredByAsync("web-a");
+        foreach (var address in new[] { OutsideAddress(outside), OutsideAddress(balanced) })
+            await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
+    }
+
+    [Test, Claim("NODE-4")]
+    public async Task Endpoint_learns_of_a_smaller_mtu()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")));
+        await ChangeAsync(Node1, $"ip route add {Client.Address}/32 dev eth0 mtu lock 1300", undo: $"ip route delete {Client.Address}/32 dev eth0");
+        await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+        await flow.ShouldBeAnsweredByAsync("web-b");
+
+        await flow.ExchangeAsync(100_000);
+
+        await flow.ShouldBeSeenAsAsync(On("web-b").Arriving.Icmp(type: 3, code: 4));
+    }
+    [Test, Claim("NODE-2")]
+    public async Task Ipv6_services_are_served_with_forward_policy_drop()
+    {
+        var service = NewService("web-b");
+        service = await ApplyAsync(WithNodePort(OverIPv6(service)));
+        await ChangeAsync(Node1, "ip6tables -w -P FORWARD DROP", undo: "ip6tables -w -P FORWARD ACCEPT");
+        await (await PodA.AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeMetWithSilenceAsync();
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
+        await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
+    }
+
+    // On nodes of its own: a proxy that binds 127.0.0.1 for it may cut itself off.
+    [Test, Claim("NODE-5")]
+    public async Task Invalid_status_address_does_not_interrupt_a_service()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(WithLoadBalancer(service));
+        var odd = service with { LoadBalancerIPs = [OutsideAddress(service), "127.0.0.1", ""] }; // as minikube's tunnel and some controllers write them
+
+        var asked = await Load.WhileAsync(Cluster, () => PodA.AskManyAsync(service.Target(), 5), () => ApplyAsync(odd));
+
+        asked.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
+
+        var fromTheStart = await ApplyAsync(WithNodePort(NewService("web-a") with { LoadBalancerIPs = ["127.0.0.1"] }, "LoadBalancer"));
+        await (await PodA.AskAsync(fromTheStart.Target())).ShouldBeAnsweredByAsync("web-a");
+    }
+}
