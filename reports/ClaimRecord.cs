@@ -73,6 +73,10 @@ public sealed record ClaimRecord(
     public static ClaimRecord Parse(string json) =>
         JsonSerializer.Deserialize<ClaimRecord>(json, s_options) ?? throw new JsonException("The document is null.");
 
+    /// <summary>The record of one claim.</summary>
+    /// <exception cref="IOException">There is none, or it cannot be read.</exception>
+    public static ClaimRecord Read(string runFolder, string id) => Parse(File.ReadAllText(PathOf(runFolder, id)));
+
     /// <summary>All records of a run, by id. A file that cannot be read is left out, and so counts as missing.</summary>
     public static IReadOnlyDictionary<string, ClaimRecord> ReadAll(string runFolder)
     {
@@ -99,8 +103,11 @@ public sealed record ClaimRecord(
     /// <summary>Writes the record in one step: a reader sees the old one or the new one.</summary>
     public void Write(string runFolder)
     {
-        var path = Path.Combine(Directory.CreateDirectory(Folder(runFolder)).FullName, $"{Id}.json");
+        Directory.CreateDirectory(Folder(runFolder));
+        var path = PathOf(runFolder, Id);
         File.WriteAllText(path + ".new", ToJson());
         File.Move(path + ".new", path, overwrite: true);
     }
+
+    private static string PathOf(string runFolder, string id) => Path.Combine(Folder(runFolder), $"{id}.json");
 }

@@ -1,13 +1,17 @@
 namespace Conformance.Reports;
 
-/// <summary>Gathers what tests saw of claims and keeps one file for each claim up to date. Safe to use from several threads.</summary>
+/// <summary>
+/// Keeps one file for each claim up to date with the results of its tests. Safe to use from several threads. Results are kept in
+/// the files alone: those of a long run would fill the memory of a small lab kernel.
+/// </summary>
 public sealed class ClaimRecorder(
     string runFolder, Catalogue catalogue, KernelRecord kernel, IReadOnlyDictionary<string, string> tools)
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<string, List<TestRecord>> _tests = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _written = new(StringComparer.Ordinal);
     private readonly DateTimeOffset _startedAt = DateTimeOffset.UtcNow;
 
+    /// <summary>The run's folder, below which the records are.</summary>
     public string RunFolder { get; } = runFolder;
 
     /// <summary>Adds a test's result to each claim that it names.</summary>
@@ -18,11 +22,8 @@ public sealed class ClaimRecorder(
         {
             foreach (var id in claimIds)
             {
-                var claim = catalogue.Claims[id];
-                if (!_tests.TryGetValue(id, out var tests))
-                    _tests[id] = tests = [];
-                tests.Add(test);
-                RecordOf(claim, tests).Write(RunFolder);
+                IReadOnlyList<TestRecord> before = _written.Add(id) ? [] : ClaimRecord.Read(RunFolder, id).Tests;
+                RecordOf(catalogue.Claims[id], [.. before, test]).Write(RunFolder);
             }
         }
     }
@@ -30,6 +31,6 @@ public sealed class ClaimRecorder(
     private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests) => new(
         ClaimRecord.CurrentSchema, claim.Id, claim.Chapter,
         new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Method, [.. tests.SelectMany(t => t.Observed)],
-        tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), [.. tests],
+        tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), tests,
         kernel, tools, Path.GetFileName(RunFolder), _startedAt);
 }

@@ -98,7 +98,12 @@ internal sealed record Evidence(
             var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!, $"{capture.Key.Node}-{capture.Key.Device}.pcap");
             var file = Path.Combine(RunFolder.Current, path);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-            File.WriteAllBytes(file, PcapWriter.ToBytes(capture));
+            using (var stream = File.Create(file))
+            using (var writer = new PcapWriter(stream))
+            {
+                foreach (var packet in capture)
+                    writer.Write(packet);
+            }
             attachments.Add(new AttachmentRecord($"packets on {capture.Key.Node}:{capture.Key.Device}", path, "application/vnd.tcpdump.pcap"));
         }
         return attachments;
@@ -115,7 +120,7 @@ internal sealed record Evidence(
         foreach (var table in tables)
             Attach($"{table.Title} of {table.Node}", table.Text);
         foreach (var attachment in attachments)
-            AllureApi.AddAttachment(attachment.Name, attachment.Type, File.ReadAllBytes(Path.Combine(RunFolder.Current, attachment.Path)), ".pcap");
+            AllureApi.AddAttachment(attachment.Name, attachment.Type, Path.Combine(RunFolder.Current, attachment.Path));
     }
 
     private static void Attach(string name, string text) => AllureApi.AddAttachment(name, "text/plain", System.Text.Encoding.UTF8.GetBytes(text), ".txt");

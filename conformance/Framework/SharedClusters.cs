@@ -36,6 +36,7 @@ internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Imple
     internal void Leave(string test)
     {
         _tests.TryRemove(test, out _);
+        Cluster.Lab.Forget(test);
         Cluster.Lab.Wire.Forget(_tests.Values.Append(DateTime.UtcNow).Min());
     }
 

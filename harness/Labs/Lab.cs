@@ -26,6 +26,7 @@ public sealed record Observation(string Node, string Title, string Text, string 
 public sealed class Lab : IAsyncDisposable
 {
     private const string BridgeName = "switch";
+    private const int MaxObservation = 4000; // characters
     private static readonly TimeSpan s_closing = TimeSpan.FromSeconds(5); // on a busy machine; hardly ever used up
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
@@ -158,9 +159,24 @@ public sealed class Lab : IAsyncDisposable
     /// <param name="title">The read thing: a table, or a command line.</param>
     public void Observe(Node node, string title, string text)
     {
-        var observation = new Observation(node.Name, title, text, CurrentScope());
+        var observation = new Observation(node.Name, title, text.Length <= MaxObservation ? text : $"{text[..MaxObservation]}...", CurrentScope());
         lock (_observations)
             _observations[(node.Name, title, observation.Scope)] = observation;
+    }
+
+    /// <summary>Lets go of what a test did and read, when its record has been written.</summary>
+    public void Forget(string scope)
+    {
+        lock (_observations)
+        {
+            foreach (var key in _observations.Keys.Where(k => k.Scope == scope).ToList())
+                _observations.Remove(key);
+        }
+        for (var count = _journal.Count; count > 0 && _journal.TryDequeue(out var entry); count--)
+        {
+            if (entry.Scope != scope)
+                _journal.Enqueue(entry);
+        }
     }
 
     /// <summary>Adds an entry to the journal.</summary>

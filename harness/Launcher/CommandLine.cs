@@ -23,7 +23,7 @@ internal static class CommandLine
         // Not a RootCommand: that one calls itself after the assembly.
         var root = new Command("lab", "IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
         {
-            RunVerb.Create(), TestVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
+            RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
         };
         root.Options.Add(new HelpOption { Recursive = true });

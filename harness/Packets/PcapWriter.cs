@@ -21,7 +21,6 @@ public sealed class PcapWriter : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(header[16..], 262144);
         BinaryPrimitives.WriteUInt32LittleEndian(header[20..], 1);
         _stream.Write(header);
-        _stream.Flush();
     }
 
     public static byte[] ToBytes(IEnumerable<CapturedPacket> packets)
@@ -45,8 +44,10 @@ public sealed class PcapWriter : IDisposable
         BinaryPrimitives.WriteUInt32LittleEndian(header[12..], (uint)packet.WireLength);
         _stream.Write(header);
         _stream.Write(packet.Bytes.Span);
-        _stream.Flush();
     }
 
-    public void Dispose() => _stream.Flush();
+    /// <summary>Passes everything on to the stream's reader.</summary>
+    public void Flush() => _stream.Flush();
+
+    public void Dispose() => Flush();
 }

@@ -82,12 +82,12 @@ public sealed class AllureLifecycle
         return this;
     }
 
-    internal void AddAttachment(string name, string type, byte[] content, string extension)
+    internal void AddAttachment(string name, string type, string extension, Action<string> write)
     {
         if (s_current.Value is not { } current)
             return;
         var source = $"{Guid.NewGuid()}-attachment{extension}";
-        File.WriteAllBytes(Path.Combine(ResultsDirectory, source), content);
+        write(Path.Combine(ResultsDirectory, source));
         current.Innermost.attachments.Add(new Attachment { name = name, type = type, source = source });
     }
 
@@ -139,5 +139,8 @@ public static class AllureApi
     }
 
     public static void AddAttachment(string name, string type, byte[] content, string fileExtension = "") =>
-        AllureLifecycle.Instance.AddAttachment(name, type, content, fileExtension);
+        AllureLifecycle.Instance.AddAttachment(name, type, fileExtension, path => File.WriteAllBytes(path, content));
+
+    public static void AddAttachment(string name, string type, string path) =>
+        AllureLifecycle.Instance.AddAttachment(name, type, Path.GetExtension(path), copy => File.Copy(path, copy));
 }

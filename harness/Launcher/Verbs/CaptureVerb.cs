@@ -36,6 +36,7 @@ internal static class CaptureVerb
         using var stream = file switch { null => null, "-" => Console.OpenStandardOutput(), _ => File.Create(file) };
         using var pcap = stream is null ? null : new PcapWriter(stream);
         Console.Error.WriteLine($"Capturing on {parts[0]}:{device}; Ctrl-C ends it.");
+        pcap?.Flush();
         var seen = 0;
         while (!cancellationToken.IsCancellationRequested && seen < count)
         {
@@ -47,6 +48,7 @@ internal static class CaptureVerb
                 if (pcap is null)
                     Console.WriteLine($"{packet.Time:HH:mm:ss.ffffff} {packet}");
             }
+            pcap?.Flush(); // a reader of the pipe sees each packet at once
         }
         Console.Error.WriteLine($"{seen} packets{(capture.Dropped > 0 ? $", {capture.Dropped} lost for want of buffer" : "")}.");
         return ExitCodes.Ok;
