@@ -31,11 +31,14 @@ public sealed class Claim
     /// <summary>The topology on which the test shows it; further tests may show it on others.</summary>
     public string Topology { get; set; } = "";
 
-    /// <summary>Features that the proxy under test must declare, by their words in a proxy's specification; without one the claim is not supported.</summary>
+    /// <summary>
+    /// Features that the proxy under test must declare, by their words in a proxy's specification; without one the claim is not supported.
+    /// </summary>
     public List<string> Features { get; set; } = [];
 
     /// <summary>
-    /// Whether it describes what a kernel or proxy happens to do and may change. A violated provisional claim is reported and does not fail the run.
+    /// Whether it describes what a kernel or proxy happens to do and may change. A violated provisional claim is reported and does not fail
+    /// the run.
     /// </summary>
     public bool Provisional { get; set; }
 

@@ -13,7 +13,8 @@ public sealed record PacketRecord(double Ms, string Node, string Device, string 
 public sealed record StepRecord(double Ms, string Node, string Text);
 
 /// <summary>One probe and what came of it.</summary>
-public sealed record FlowRecord(string From, string Protocol, string Local, string Target, string Outcome, string? Answer, IReadOnlyList<PacketRecord> Packets);
+public sealed record FlowRecord(string From, string Protocol, string Local, string Target, string Outcome, string? Answer,
+    IReadOnlyList<PacketRecord> Packets);
 
 /// <summary>A table of a node as it stood at the end of a test.</summary>
 public sealed record TableRecord(string Node, string Title, string Text);
@@ -42,7 +43,10 @@ public sealed record KernelRecord(string Kind, string Release);
 /// <summary>The proxy under test.</summary>
 public sealed record ImplementationRecord(string Name, string Version);
 
-/// <summary>The result of one claim on one run. <c>Method</c> is the catalogue's; <c>Observed</c> is made of what its tests looked at; stored as <c>claims/ID.json</c> by <c>schema/claim.schema.json</c>.</summary>
+/// <summary>
+/// The result of one claim on one run. <c>Method</c> is the catalogue's; <c>Observed</c> is made of what its tests looked at; stored as
+/// <c>claims/ID.json</c> by <c>schema/claim.schema.json</c>.
+/// </summary>
 public sealed record ClaimRecord(
     int Schema,
     string Id,

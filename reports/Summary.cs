@@ -31,12 +31,16 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
         {
             text.Append(CultureInfo.InvariantCulture, $"Run {any.Run}, kernel {any.Kernel.Release} ({any.Kernel.Kind}), ");
             text.Append(string.Join(", ", any.Tools.Select(t => $"{t.Key} {t.Value}"))).Append(".\n\nUnder test: ");
-            text.Append(string.Join(", ", records.Values.SelectMany(r => r.Tests).Select(t => $"{t.Implementation.Name} {t.Implementation.Version}".Trim()).Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))).Append(".\n\n");
+            text.Append(string.Join(", ", records.Values.SelectMany(r => r.Tests)
+                .Select(t => $"{t.Implementation.Name} {t.Implementation.Version}".Trim()).Distinct(StringComparer.Ordinal)
+                .Order(StringComparer.Ordinal))).Append(".\n\n");
         }
         text.Append(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{Count(v)} {v.Word()}"))).Append(".\n\n");
         text.Append("| claim | verdict | the article is | what was proved |\n|---|---|---|---|\n");
         foreach (var row in Rows)
-            text.Append(CultureInfo.InvariantCulture, $"| {row.Claim.Id} | {row.Verdict.Word()}{(row.Claim.Provisional ? " (provisional)" : "")} | {Word(row.Claim.Article)} | {Cell(row.Claim.Proved)} |\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"| {row.Claim.Id} | {row.Verdict.Word()}{(row.Claim.Provisional ? " (provisional)" : "")} | {Word(row.Claim.Article)} " +
+                $"| {Cell(row.Claim.Proved)} |\n");
 
         text.Append("\n## Errata: where the article is not right\n\n");
         foreach (var row in Rows.Where(r => r.Claim.Article is ArticleVerdict.Imprecise or ArticleVerdict.Wrong))
@@ -45,13 +49,15 @@ public sealed record Summary(IReadOnlyList<SummaryRow> Rows)
             text.Append(CultureInfo.InvariantCulture, $"The article: {row.Claim.En} 「{row.Claim.Zh}」 Correct: {row.Claim.Correct}\n");
         }
         foreach (var row in Rows.Where(r => r.Verdict != Verdict.Holds))
-            text.Append(CultureInfo.InvariantCulture, $"\n## {row.Claim.Id}: {row.Verdict.Word()}\n\n{row.Claim.Proved}\n\n```\n{row.Reason}\n```\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"\n## {row.Claim.Id}: {row.Verdict.Word()}\n\n{row.Claim.Proved}\n\n```\n{row.Reason}\n```\n");
         return text.ToString();
     }
 
     public static string Word(ArticleVerdict verdict) => verdict.ToString().ToLowerInvariant();
 
-    private static string ReasonOf(ClaimRecord record) => record.Tests.OrderByDescending(t => t.Verdict).First() is { Reason: { Length: > 0 } reason } ? reason : "";
+    private static string ReasonOf(ClaimRecord record) => record.Tests.OrderByDescending(t => t.Verdict).First()
+        is { Reason: { Length: > 0 } reason } ? reason : "";
 
     private static string Cell(string text) => text.Replace("|", "\\|", StringComparison.Ordinal).ReplaceLineEndings(" ");
 }

@@ -60,7 +60,8 @@ public static class Verdicts
     };
 
     /// <summary>NUnit says so when the reason was found while a test was set up.</summary>
-    private static string WithoutPlace(string reason) => reason.StartsWith(SetUpPrefix, StringComparison.Ordinal) ? reason[SetUpPrefix.Length..] : reason;
+    private static string WithoutPlace(string reason) => reason.StartsWith(SetUpPrefix, StringComparison.Ordinal)
+        ? reason[SetUpPrefix.Length..] : reason;
 
     /// <summary>The verdict's word in reports: holds, violated, not-supported, not-testable, broken.</summary>
     public static string Word(this Verdict verdict) => verdict switch

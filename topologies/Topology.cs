@@ -25,7 +25,9 @@ public sealed record Network(string Name, IPNetwork Subnet, string Device)
 /// <param name="IsBridge">Whether it is the bridge itself, in the node that the network is in.</param>
 public sealed record Interface(Network Network, IPAddress Address, IPAddress? Address6 = null, bool IsBridge = false)
 {
-    /// <summary>Whether the interface has no address of its own: those here are borrowed of the node's loopback or of its first other interface.</summary>
+    /// <summary>
+    /// Whether the interface has no address of its own: those here are borrowed of the node's loopback or of its first other interface.
+    /// </summary>
     public bool IsUnnumbered { get; init; }
 
     /// <summary>The link-local address of an interface with IPv6; it shows the (IPv4) address.</summary>
@@ -37,7 +39,8 @@ public sealed record Interface(Network Network, IPAddress Address, IPAddress? Ad
 
     /// <summary>The addresses with the length of their subnet's prefix.</summary>
     public IEnumerable<(IPAddress Address, int PrefixLength)> Prefixes =>
-        IsUnnumbered ? [] : Address6 is null ? [(Address, Network.Subnet.PrefixLength)] : [(Address, Network.Subnet.PrefixLength), (Address6, Network.Subnet6!.Value.PrefixLength)];
+        IsUnnumbered ? [] : Address6 is null ? [(Address, Network.Subnet.PrefixLength)]
+            : [(Address, Network.Subnet.PrefixLength), (Address6, Network.Subnet6!.Value.PrefixLength)];
 }
 
 /// <summary>
@@ -51,7 +54,8 @@ public sealed record Overlay(string Name, uint Vni, ushort Port, Network Over, I
     public IPNetwork? Masquerade { get; init; }
 
     /// <summary>The device, such as flannel.1; that of IPv6 is flannel-v6.1.</summary>
-    public string DeviceFor(bool ipv6) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Name}{(ipv6 ? "-v6" : "")}.{Vni}");
+    public string DeviceFor(bool ipv6) => string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        $"{Name}{(ipv6 ? "-v6" : "")}.{Vni}");
 }
 
 /// <summary>A port on which a node's server answers from the start.</summary>
@@ -114,7 +118,8 @@ public sealed record Topology(string Name, IReadOnlyList<Network> Networks, IRea
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new TopologyException($"Cannot read the topology {path}.", e.Message, "Nothing was built.", "Give the path of a readable .yaml file.");
+            throw new TopologyException($"Cannot read the topology {path}.", e.Message, "Nothing was built.",
+                "Give the path of a readable .yaml file.");
         }
     }
 }

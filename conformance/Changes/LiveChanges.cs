@@ -32,7 +32,8 @@ public sealed class LiveChanges : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b")) with { ExternalTrafficPolicy = "Local" });
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
 
-        await ApplyAsync(service with { ExternalTrafficPolicy = "Cluster", Endpoints = ["web-b"] }); // of an endpoint here the client's address may stay
+        // of an endpoint here the client's address may stay
+        await ApplyAsync(service with { ExternalTrafficPolicy = "Cluster", Endpoints = ["web-b"] });
 
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
@@ -66,7 +67,8 @@ public sealed class LiveChanges : ClusterFixture
     {
         var kept = NewService("web-a");
         kept = await ApplyAsync(WithLoadBalancer(kept));
-        var other = WithNodePort(NewService("web-b") with { LoadBalancerIPs = kept.LoadBalancerIPs, Ports = [new PortSpec(81)] }, "LoadBalancer");
+        var other = WithNodePort(NewService("web-b") with { LoadBalancerIPs = kept.LoadBalancerIPs, Ports = [new PortSpec(81)] },
+            "LoadBalancer");
         var address = await ReachableAsync(kept.LoadBalancerIPs[0], via: Node1);
 
         var asked = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"{address}:80", 5), async () =>
@@ -109,7 +111,8 @@ public sealed class LiveChanges : ClusterFixture
         await flow.ResetAsync();
 
         // A reset connection stays for ten seconds, and kube-proxy looks once a minute.
-        await Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
+        await Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(
+            r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
     }
 
     [Test, Claim("CHANGE-21")]
@@ -148,6 +151,8 @@ public sealed class LiveChanges : ClusterFixture
 
         answers.SelectMany(a => a).Distinct(StringComparer.Ordinal).ShouldBeSubsetOf(["web-a", "web-b"]);
         // What stays on the node may keep its client's address.
-        Lab.Wire.Packets(Since).Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        Lab.Wire.Packets(Since)
+            .Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: port, Tcp.Flags: TcpFlags.Syn } }
+            && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
 }

@@ -65,7 +65,8 @@ public sealed class ServiceChanges : ClusterFixture
             var flow = await PodA.AskAsync(service.Target(), sourcePort: 20099);
 
             await flow.ShouldBeAnsweredAsync();
-            flow.ReadStory().Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: TcpFlags.Syn }).ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
+            flow.ReadStory().Steps.Count(s => s is { Captured: { Node: "pod-a", IsLeaving: true }, Packet.Tcp.Flags: TcpFlags.Syn })
+                .ShouldBe(1, "no SYN had to be sent again (kubernetes/kubernetes#81775)");
         }
     }
 
@@ -96,7 +97,8 @@ public sealed class ServiceChanges : ClusterFixture
     [Test, Claim("CHANGE-5")]
     public async Task External_udp_client_reaches_another_endpoint()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] }));
+        var service = await ApplyAsync(
+            WithNodePort(NewService("web-a") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] }));
         await (await Client.AskUdpAsync($"node1:{service.NodePort}", sourcePort: 20059)).ShouldBeAnsweredByAsync("web-a");
         if (Has(ProxyFeature.Ipvs))
             Node1.IpvsConnections().ShouldContain(c => c.Client.Port == 20059, "the connection that must not be followed any more");
@@ -178,12 +180,14 @@ public sealed class ServiceChanges : ClusterFixture
     {
         Lab["web-b"].Serve(TransportProtocol.Tcp, 9065); // by this port its packets are told from other tests'
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, TargetPort: 9065)] }));
-        var answers = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"node1:{service.NodePort}", 5), async () => // throws when one was not answered
+        // throws when one was not answered
+        var answers = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"node1:{service.NodePort}", 5), async () =>
         {
             for (var i = 0; i < 5; i++)
             {
                 var other = NewService("web-a");
-                await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0 ? "Cluster" : "Local" }));
+                await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0
+                    ? "Cluster" : "Local" }));
                 await DeleteAsync(other);
             }
         });
@@ -191,6 +195,7 @@ public sealed class ServiceChanges : ClusterFixture
         answers.Sum(a => a.Values.Sum()).ShouldBeGreaterThan(50);
         answers.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-b"]);
         // A late ACK or RST of a connection that was reset is invalid for connection tracking, and so never masqueraded: it opens nothing.
-        Lab.Wire.Packets().Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: TcpFlags.Syn } } && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        Lab.Wire.Packets().Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: TcpFlags.Syn } }
+            && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
 }

@@ -21,7 +21,8 @@ public sealed class ApiServerWatch : ClusterFixture
         foreach (var server in Cluster.Objects.Servers)
         {
             foreach (var resource in new[] { "/api/v1/services?", "/apis/discovery.k8s.io/v1/endpointslices?" })
-                server.Requests.ShouldContain(r => r.StartsWith($"GET {resource}", StringComparison.Ordinal) && r.Contains("watch=true", StringComparison.Ordinal), resource);
+                server.Requests.ShouldContain(r => r.StartsWith($"GET {resource}", StringComparison.Ordinal)
+                    && r.Contains("watch=true", StringComparison.Ordinal), resource);
         }
     }
 }

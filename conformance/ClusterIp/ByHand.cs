@@ -7,7 +7,9 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.ClusterIp;
 
-/// <summary>What a cluster's IPVS does without the rules of a proxy: why kube-proxy has them, and what hides that they are missing.</summary>
+/// <summary>
+/// What a cluster's IPVS does without the rules of a proxy: why kube-proxy has them, and what hides that they are missing.
+/// </summary>
 [Topology("cluster")]
 public sealed class ByHand : ArticleFixture
 {

@@ -23,7 +23,8 @@ public sealed class KernelObjects : ClusterFixture
     [Test, Claim("K-4")]
     public async Task Kube_cluster_ip_holds_address_protocol_and_port()
     {
-        var service = await ApplyAsync(NewService("web-b") with { Ports = [new PortSpec(80), new PortSpec(53, Protocol: TransportProtocol.Udp)] });
+        var service = await ApplyAsync(
+            NewService("web-b") with { Ports = [new PortSpec(80), new PortSpec(53, Protocol: TransportProtocol.Udp)] });
 
         var set = await ListSetAsync("KUBE-CLUSTER-IP");
         set.ShouldContain("Type: hash:ip,port");

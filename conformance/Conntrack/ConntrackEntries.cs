@@ -23,7 +23,8 @@ public sealed class ConntrackEntries : ArticleFixture
         await SetUpServiceWithSnatAsync("rs1:8080");
         var events = Director.ListenToConntrack();
         await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
-        events.Take().ShouldContain(e => e.Type == ConntrackEventType.New && e.Original.SourcePort == 35562, "the listener sees what happens");
+        events.Take().ShouldContain(e => e.Type == ConntrackEventType.New && e.Original.SourcePort == 35562,
+            "the listener sees what happens");
 
         // The connection is over and its entry is there.
         await Eventually.Async("the connection is closed", () => Of(Director, 35562).State, state => state == "TIME_WAIT");
@@ -52,10 +53,12 @@ public sealed class ConntrackEntries : ArticleFixture
         await Rs1.StartNginxAsync(8080);
         await SetUpServiceWithSnatAsync("rs1:8080");
 
-        var page = await RunAsInTheArticleAsync(Client, "curl --silent --show-error --max-time 5 --local-port 35562 http://10.10.0.1:8410/");
+        var page = await RunAsInTheArticleAsync(Client,
+            "curl --silent --show-error --max-time 5 --local-port 35562 http://10.10.0.1:8410/");
 
         page.ShouldBe("rs1 192.168.113.101:35562\n");
-        var entry = await Eventually.Async("the entry of the article is there", () => Director.Conntrack().SingleOrDefault(e => e.Original.SourcePort == 35562), e => e?.State == "TIME_WAIT");
+        var entry = await Eventually.Async("the entry of the article is there", () => Director.Conntrack()
+            .SingleOrDefault(e => e.Original.SourcePort == 35562), e => e?.State == "TIME_WAIT");
         entry!.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
         entry.Reply.ToString().ShouldBe("src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562");
         entry.IsAssured.ShouldBeTrue();
@@ -88,10 +91,12 @@ public sealed class ConntrackEntries : ArticleFixture
         entry.ProtocolNumber.ShouldBe(6);
         entry.State.ShouldBe("ESTABLISHED");
 
-        var aged = await Eventually.Async("the seconds run down", () => Director.Conntrack().SingleOrDefault(), e => e is null || e.SecondsLeft < entry.SecondsLeft - 1);
+        var aged = await Eventually.Async("the seconds run down", () => Director.Conntrack().SingleOrDefault(), e => e is null
+            || e.SecondsLeft < entry.SecondsLeft - 1);
         aged.ShouldNotBeNull("the entry is still there");
         await flow.ExchangeAsync(1);
-        Director.Conntrack().ShouldHaveSingleItem().SecondsLeft.ShouldBeGreaterThan(aged.SecondsLeft, "traffic sets the time to its full length again");
+        Director.Conntrack().ShouldHaveSingleItem().SecondsLeft.ShouldBeGreaterThan(aged.SecondsLeft,
+            "traffic sets the time to its full length again");
     }
 
     [Test, Claim("CT-6")]
@@ -150,8 +155,10 @@ public sealed class ConntrackEntries : ArticleFixture
         await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
         var entry = Of(Client, 35562);
         entry.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
-        entry.Reply.ToString().ShouldBe("src=10.10.0.1 dst=192.168.113.102 sport=8410 dport=35562", "the client's own machine rewrites nothing");
+        entry.Reply.ToString().ShouldBe("src=10.10.0.1 dst=192.168.113.102 sport=8410 dport=35562",
+            "the client's own machine rewrites nothing");
     }
 
-    private static ConntrackEntry Of(Node node, int sourcePort) => node.Conntrack().Where(e => e.Original.SourcePort == sourcePort).ShouldHaveSingleItem();
+    private static ConntrackEntry Of(Node node, int sourcePort) => node.Conntrack().Where(e => e.Original.SourcePort == sourcePort)
+        .ShouldHaveSingleItem();
 }

@@ -26,7 +26,8 @@ public sealed class ClusterNames : ClusterFixture
 
         var since = DateTime.UtcNow;
         (await AsAPodAsync("getent", "ahostsv4", "my-service.default")).ShouldStartWith($"{ArticleServices.MyService.ClusterIPs[0]} ");
-        QuestionsSince(since).ShouldBe(["my-service.default.default.svc.cluster.local", "my-service.default.svc.cluster.local"], "one step of the search list after the other");
+        QuestionsSince(since).ShouldBe(["my-service.default.default.svc.cluster.local", "my-service.default.svc.cluster.local"],
+            "one step of the search list after the other");
         File.ReadAllText("/etc/resolv.conf").ShouldNotBe(resolvConf, "the pod's file is the pod's alone");
     }
 
@@ -42,9 +43,11 @@ public sealed class ClusterNames : ClusterFixture
         foreach (var answer in new[] { overUdp.StandardOutput, overTcp.StandardOutput })
         {
             answer.ShouldContain($"Address:\t{s_resolver}#53");
-            answer.ShouldContain($"Name:\t{ClusterDns.NameOf(ArticleServices.MyService)}\nAddress: {ArticleServices.MyService.ClusterIPs[0]}");
+            answer.ShouldContain(
+                $"Name:\t{ClusterDns.NameOf(ArticleServices.MyService)}\nAddress: {ArticleServices.MyService.ClusterIPs[0]}");
         }
-        var asked = Lab.Wire.Packets(Since).Where(p => p is { Node: "web-a" or "web-c", IsLeaving: false, Packet.DestinationPort: 53 } && p.Packet.SourceAddress!.Equals(PodA.Address)).ToList();
+        var asked = Lab.Wire.Packets(Since).Where(p => p is { Node: "web-a" or "web-c", IsLeaving: false, Packet.DestinationPort: 53 }
+            && p.Packet.SourceAddress!.Equals(PodA.Address)).ToList();
         asked.ShouldContain(p => p.Packet.IsUdp, "a server behind the virtual address got the question");
         asked.ShouldContain(p => p.Packet.Tcp != null);
     }
@@ -54,6 +57,7 @@ public sealed class ClusterNames : ClusterFixture
 
     /// <summary>The names that the pod asked for, in order; a resolver asks for both families at once.</summary>
     private List<string> QuestionsSince(DateTime since) =>
-        [.. Lab.Wire.Packets(since).Where(p => p is { Node: "pod-c", IsLeaving: true, Packet: { IsUdp: true, DestinationPort: 53 } } && p.Packet.DestinationAddress!.ToString() == s_resolver)
+        [.. Lab.Wire.Packets(since).Where(p => p is { Node: "pod-c", IsLeaving: true, Packet: { IsUdp: true, DestinationPort: 53 } }
+            && p.Packet.DestinationAddress!.ToString() == s_resolver)
             .Select(p => DnsMessage.Parse(p.Packet.Payload.Span)).OfType<DnsMessage>().Where(m => m.Type == A).Select(m => m.Name)];
 }

@@ -43,7 +43,8 @@ public sealed class EndpointConditions : ClusterFixture
     [Test, Claim("ENDPOINT-5")]
     public async Task Local_terminating_endpoint_is_used_though_another_node_has_a_ready_one()
     {
-        var service = await ApplyAsync(WithNodePort(NewService(EndpointSpec.Terminating("web-a"), "web-b")) with { ExternalTrafficPolicy = "Local" });
+        var service = await ApplyAsync(
+            WithNodePort(NewService(EndpointSpec.Terminating("web-a"), "web-b")) with { ExternalTrafficPolicy = "Local" });
 
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
@@ -84,7 +85,8 @@ public sealed class EndpointConditions : ClusterFixture
     }
 
     /// <summary>A pod that had the address before web-a got it, in the two states that it may still be listed in.</summary>
-    private static EndpointSpec[] Others() => [EndpointSpec.Terminating("web-a") with { PodName = "web-before" }, EndpointSpec.Ended("web-a") with { PodName = "web-before" }];
+    private static EndpointSpec[] Others() => [EndpointSpec.Terminating("web-a") with { PodName = "web-before" },
+        EndpointSpec.Ended("web-a") with { PodName = "web-before" }];
 
     /// <summary>Lists web-a ready and in another state, in both orders, beside web-b: both are to get connections.</summary>
     private async Task BothServeAsync(EndpointSpec other, bool inOtherSlice = false)

@@ -15,7 +15,8 @@ public sealed class ZoneChange : ClusterFixture
     [Test, Claim("ENDPOINT-16")]
     public async Task Node_that_moves_to_another_zone_follows_its_hints()
     {
-        var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForZone = "zone-node1" }, new EndpointSpec("web-b") { ForZone = "zone-node2" }) with
+        var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForZone = "zone-node1" },
+            new EndpointSpec("web-b") { ForZone = "zone-node2" }) with
         {
             Annotations = new Dictionary<string, string>(StringComparer.Ordinal) { ["service.kubernetes.io/topology-mode"] = "Auto" },
         });
@@ -23,6 +24,7 @@ public sealed class ZoneChange : ClusterFixture
         Undo(() => Cluster.PutNode(Node1));
         Cluster.PutNode(Node1, zone: "zone-node2");
         // Nodes come by another watch than Services: no canary tells when.
-        await ProgrammedAsync("the endpoint of the zone is used", () => PodA.AskManyAsync(service.Target(), 20), servers => servers.Keys.SequenceEqual(["web-b"], StringComparer.Ordinal));
+        await ProgrammedAsync("the endpoint of the zone is used", () => PodA.AskManyAsync(service.Target(), 20),
+            servers => servers.Keys.SequenceEqual(["web-b"], StringComparer.Ordinal));
     }
 }

@@ -84,12 +84,14 @@ public sealed class DualStackServices : ClusterFixture
 
         await (await Client.AskAsync($"[{await ReachableAsync(open.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeAnsweredByAsync("web-a");
         await (await Client.AskAsync($"[{await ReachableAsync(closed.LoadBalancerIPs[0], via: Node1)}]:80")).ShouldBeMetWithSilenceAsync();
-        await (await Client.AskAsync($"[fd00:113::101]:{closed.NodePort}")).ShouldBeAnsweredByAsync("web-a"); // ranges are the load balancer's
+        // ranges are the load balancer's
+        await (await Client.AskAsync($"[fd00:113::101]:{closed.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
         async Task<ServiceSpec> LoadBalancerAsync(string range)
         {
             var service = WithNodePort(V6("web-a"), "LoadBalancer");
-            return await ApplyAsync(service with { LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"], SourceRanges = [range] });
+            return await ApplyAsync(service with { LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"],
+                SourceRanges = [range] });
         }
     }
 
@@ -158,7 +160,8 @@ public sealed class DualStackServices : ClusterFixture
     {
         var service = V6(pod);
         var address = $"2001:db8:7::{service.Name["test-".Length..]}";
-        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer") : service with { ExternalIPs = [address] });
+        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer")
+            : service with { ExternalIPs = [address] });
         return await ReachableAsync(address, via: Node1);
     }
 

@@ -61,6 +61,7 @@ public abstract class ArticleFixture : ConformanceFixture
     {
         var counters = await node.Iptables.CountersAsync();
         return [.. new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }
-            .Where(chain => counters.Any(c => c.Packets > 0 && c.Text.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
+            .Where(chain => counters.Any(c => c.Packets > 0
+                && c.Text.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
     }
 }

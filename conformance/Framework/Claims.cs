@@ -13,7 +13,8 @@ internal static class Claims
     internal static Catalogue Catalogue => s_catalogue.Value;
 
     /// <summary>The rows of the claims that a test names.</summary>
-    internal static IEnumerable<Claim> Of(ITest test) => test.Properties[ClaimAttribute.Property].Cast<string>().Select(id => Catalogue.Claims[id]);
+    internal static IEnumerable<Claim> Of(ITest test) => test.Properties[ClaimAttribute.Property].Cast<string>()
+        .Select(id => Catalogue.Claims[id]);
 
     private static Catalogue Read()
     {

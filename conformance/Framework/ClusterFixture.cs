@@ -114,7 +114,8 @@ public abstract class ClusterFixture
                 await SharedClusters.ReturnAsync(Shared, isWhole);
         }
         if (Lab.Wire.Dropped > _droppedBefore)
-            throw new InvalidOperationException($"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
+            throw new InvalidOperationException(
+                $"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
         if (outcome == TestStatus.Passed)
             DemandControls();
     }
@@ -153,12 +154,14 @@ public abstract class ClusterFixture
     private void DemandControls()
     {
         var test = TestExecutionContext.CurrentContext.CurrentTest.Id;
-        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == test && f.Answer is null && Cluster.Unserved.Contains(TrafficKind.Of(f)));
+        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == test && f.Answer is null
+            && Cluster.Unserved.Contains(TrafficKind.Of(f)));
         if (unproven is not null)
         {
             throw new HarnessException(
                 $"The proxy {Cluster.Proxy.Name} has never served the harness's own Service over the family and protocol of a flow.",
-                $"{unproven}. Not served are {string.Join(", ", Cluster.Unserved)}.", "A missing answer proves nothing here.", "See the proxy's log.");
+                $"{unproven}. Not served are {string.Join(", ", Cluster.Unserved)}.", "A missing answer proves nothing here.",
+                "See the proxy's log.");
         }
     }
 
@@ -168,7 +171,9 @@ public abstract class ClusterFixture
     /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
     protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature) && (feature != ProxyFeature.IPv6 || _hasIPv6);
 
-    /// <summary>Ends the test as not supported where the proxy under test does not declare a feature that it alone of its fixture needs.</summary>
+    /// <summary>
+    /// Ends the test as not supported where the proxy under test does not declare a feature that it alone of its fixture needs.
+    /// </summary>
     protected void Demand(ProxyFeature feature) => Demand(Cluster.Proxy, feature);
 
     /// <summary>Waits for what the proxy under test is to do.</summary>
@@ -200,10 +205,14 @@ public abstract class ClusterFixture
     }
 
     /// <summary>An IPv6 address of the Service network with the same number as the Service's own.</summary>
-    protected static string AddressV6(ServiceSpec service) => $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
+    protected static string AddressV6(ServiceSpec service) =>
+        $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
 
-    /// <summary>A node port, external address or load balancer's address that belongs to the Service alone; the article's node port is below.</summary>
-    protected static int NodePortOf(ServiceSpec service) => 30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) * MaxPorts % 2500);
+    /// <summary>
+    /// A node port, external address or load balancer's address that belongs to the Service alone; the article's node port is below.
+    /// </summary>
+    protected static int NodePortOf(ServiceSpec service) =>
+        30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) * MaxPorts % 2500);
 
     protected static string OutsideAddress(ServiceSpec service)
     {
@@ -214,14 +223,16 @@ public abstract class ClusterFixture
     /// <summary>An address for the Service in the nodes' own network, which nobody has: one of fifty.</summary>
     /// <param name="first">The last byte of the first of the fifty.</param>
     protected static string NeighbourAddress(ServiceSpec service, int first) =>
-        string.Create(CultureInfo.InvariantCulture, $"192.168.113.{first + (int.Parse(service.ClusterIPs[0].Split('.')[3], CultureInfo.InvariantCulture) % 50)}");
+        string.Create(CultureInfo.InvariantCulture,
+            $"192.168.113.{first + (int.Parse(service.ClusterIPs[0].Split('.')[3], CultureInfo.InvariantCulture) % 50)}");
 
     /// <summary>Makes a Service with node ports.</summary>
     protected static ServiceSpec WithNodePort(ServiceSpec service, string type = "NodePort") =>
         service with { Type = type, Ports = [.. service.Ports.Select((p, i) => p with { NodePort = NodePortOf(service) + i })] };
 
     /// <summary>Makes a Service one of a load balancer, with node ports and an address that belongs to it alone.</summary>
-    protected static ServiceSpec WithLoadBalancer(ServiceSpec service) => WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer");
+    protected static ServiceSpec WithLoadBalancer(ServiceSpec service) =>
+        WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer");
 
     /// <summary>Makes a Service one of IPv6 alone.</summary>
     protected static ServiceSpec OverIPv6(ServiceSpec service) => service with { ClusterIPs = [AddressV6(service)] };
@@ -243,7 +254,8 @@ public abstract class ClusterFixture
         Cluster.Delete(service);
         await Cluster.SettleAsync(service);
         foreach (var node in Cluster.Nodes)
-            await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}", () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port), answers => !answers);
+            await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}",
+                () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port), answers => !answers);
     }
 
     /// <summary>The virtual server of node1 at an address and port of a Service.</summary>

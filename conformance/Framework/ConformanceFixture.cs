@@ -32,7 +32,8 @@ public abstract class ConformanceFixture
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
     [SetUp]
-    public async Task StartLab() => _lab = await Lab.StartAsync(Topologies.Topology.Load(TopologyOf(TestExecutionContext.CurrentContext.CurrentTest)));
+    public async Task StartLab() =>
+        _lab = await Lab.StartAsync(Topologies.Topology.Load(TopologyOf(TestExecutionContext.CurrentContext.CurrentTest)));
 
     [TearDown]
     public async Task EndLab()
@@ -44,8 +45,10 @@ public abstract class ConformanceFixture
         {
             await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
             if (_lab.Wire.Dropped > 0)
-                throw new InvalidOperationException($"{_lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
-            if (_lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Answer is not null && f.ReadStory().Steps.Count == 0) is { } unseen)
+                throw new InvalidOperationException(
+                    $"{_lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
+            if (_lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Answer is not null && f.ReadStory().Steps.Count == 0)
+                is { } unseen)
                 throw new InvalidOperationException($"No capture saw a packet of a flow that was answered: {unseen}");
         }
         finally

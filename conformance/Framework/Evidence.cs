@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using Allure.Net.Commons;
 using Conformance.Clusters;
 using Conformance.Labs;
@@ -12,7 +13,8 @@ namespace Conformance.Suite;
 
 /// <summary>What a test saw, taken before its lab goes: steps, flows with their stories, tables, rules, captures.</summary>
 internal sealed record Evidence(
-    ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
+    ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows,
+        IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
     private static readonly ImplementationRecord s_byHand = new("by hand, as the article does it", "");
 
@@ -21,7 +23,8 @@ internal sealed record Evidence(
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
     /// <summary>Says what is under test before anything of it can fail.</summary>
-    internal static void Expect(ITest test, ImplementationRecord implementation) => s_taken[test.Id] = None with { Implementation = implementation };
+    internal static void Expect(ITest test, ImplementationRecord implementation) =>
+        s_taken[test.Id] = None with { Implementation = implementation };
 
     /// <summary>Takes the evidence of a test out of its lab and keeps it for the record.</summary>
     internal static async Task TakeAsync(Lab lab, ITest test, bool failed)
@@ -31,7 +34,8 @@ internal sealed record Evidence(
         var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
         var tables = lab.Nodes.SelectMany(n => n.Tables().Select(t => new TableRecord(n.Name, t.Title, t.Text))).ToList();
         // Reading rules costs processes: only where the test has set some, or wants explaining.
-        foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name && e.Text.Contains("iptables", StringComparison.Ordinal))))
+        foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name
+            && e.Text.Contains("iptables", StringComparison.Ordinal))))
         {
             if (await node.Iptables.DescribeAsync() is { Length: > 0 } rules)
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
@@ -48,7 +52,8 @@ internal sealed record Evidence(
     {
         var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
         var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == test.Id).ToList();
-        var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id).Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
+        var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id)
+            .Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
         if (failed)
         {
@@ -61,7 +66,8 @@ internal sealed record Evidence(
             tables.AddRange(cluster.Started.Select(proxy => new TableRecord(proxy.Node.Name, "what the proxy said", proxy.Log)));
         }
         // Before its first flow a test of a slow proxy waits for minutes, in which everybody else's packets pass.
-        var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since) : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
+        var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since)
+            : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
         Keep(test, new Evidence(implementation, observed, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
     }
 
@@ -76,7 +82,8 @@ internal sealed record Evidence(
         if (s_taken.TryRemove(test.Id, out var evidence))
             return evidence;
         // It did not come to the set-up, say for want of something in the kernel.
-        return test.TypeInfo?.Type.IsSubclassOf(typeof(ClusterFixture)) == true ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
+        return test.TypeInfo?.Type.IsSubclassOf(typeof(ClusterFixture)) == true
+            ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
     }
 
     private static FlowRecord FlowOf(Flow flow)
@@ -95,7 +102,8 @@ internal sealed record Evidence(
         var attachments = new List<AttachmentRecord>();
         foreach (var capture in packets.GroupBy(p => (p.Node, p.Device)))
         {
-            var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!, $"{capture.Key.Node}-{capture.Key.Device}.pcap");
+            var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!,
+                $"{capture.Key.Node}-{capture.Key.Device}.pcap");
             var file = Path.Combine(RunFolder.Current, path);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);
             using (var stream = File.Create(file))
@@ -104,7 +112,8 @@ internal sealed record Evidence(
                 foreach (var packet in capture)
                     writer.Write(packet);
             }
-            attachments.Add(new AttachmentRecord($"packets on {capture.Key.Node}:{capture.Key.Device}", path, "application/vnd.tcpdump.pcap"));
+            attachments.Add(new AttachmentRecord($"packets on {capture.Key.Node}:{capture.Key.Device}", path,
+                "application/vnd.tcpdump.pcap"));
         }
         return attachments;
     }
@@ -114,8 +123,8 @@ internal sealed record Evidence(
         var (_, _, steps, flows, tables, attachments) = evidence;
         foreach (var step in steps)
             AllureApi.Step($"{step.Node}: {step.Text}");
-        var stories = flows.Select(f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n" + string.Join('\n', f.Packets.Select(
-            p => FormattableString.Invariant($"{p.Ms,9:0.000} ms  {p.Node}:{p.Device} {p.Direction} {p.Packet}{(p.Rewrite is null ? "" : $"  <- rewrote {p.Rewrite}")}"))));
+        var stories = flows.Select(
+            f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n{string.Join('\n', f.Packets.Select(LineOf))}");
         Attach("stories", string.Join("\n\n", stories));
         foreach (var table in tables)
             Attach($"{table.Title} of {table.Node}", table.Text);
@@ -123,5 +132,10 @@ internal sealed record Evidence(
             AllureApi.AddAttachment(attachment.Name, attachment.Type, Path.Combine(RunFolder.Current, attachment.Path));
     }
 
-    private static void Attach(string name, string text) => AllureApi.AddAttachment(name, "text/plain", System.Text.Encoding.UTF8.GetBytes(text), ".txt");
+    private static string LineOf(PacketRecord packet) => string.Create(CultureInfo.InvariantCulture,
+        $"{packet.Ms,9:0.000} ms  {packet.Node}:{packet.Device} {packet.Direction} " +
+            $"{packet.Packet}{(packet.Rewrite is null ? "" : $"  <- rewrote {packet.Rewrite}")}");
+
+    private static void Attach(string name, string text) =>
+        AllureApi.AddAttachment(name, "text/plain", System.Text.Encoding.UTF8.GetBytes(text), ".txt");
 }

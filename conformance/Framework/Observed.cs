@@ -14,14 +14,16 @@ internal static class Observed
     /// <param name="scope">The test's id.</param>
     internal static IReadOnlyList<string> Of(Lab lab, string scope)
     {
-        var flows = lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == scope).OrderBy(f => f.StartedAt).Select(f => f.ToString()).ToList();
+        var flows = lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == scope).OrderBy(f => f.StartedAt).Select(f => f.ToString())
+            .ToList();
         return [.. Cut(flows, MaxFlows, "flows"), .. lab.Observations.Where(o => o.Scope == scope).Select(Describe)];
     }
 
     private static string Describe(Observation observation)
     {
         var lines = observation.Text.TrimEnd('\n').Split('\n').ToList();
-        return $"{observation.Node}: {observation.Title}: {(observation.Text.Length == 0 ? "(empty)" : string.Join('\n', Cut(lines, MaxLines, "lines")))}";
+        return $"{observation.Node}: {observation.Title}: " +
+            $"{(observation.Text.Length == 0 ? "(empty)" : string.Join('\n', Cut(lines, MaxLines, "lines")))}";
     }
 
     private static IEnumerable<string> Cut(List<string> lines, int max, string what) => lines.Count <= max

@@ -33,10 +33,12 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         var evidence = Evidence.Of(test);
         var verdict = VerdictOf(result.Outcome, result.Message);
         if (result.Outcome.Status == TestStatus.Skipped && verdict == Verdict.Broken)
-            TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error, $"Skipped without a reason that a claim can have: '{result.Message}'");
+            TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error,
+                $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
-            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Observed, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
+            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Observed,
+                evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
     }
 
     private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch

@@ -44,25 +44,32 @@ internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Imple
     internal Lazy<Task> Nginx { get; } = new(() => Cluster.Lab["web-b"].StartNginxAsync(80));
 
     /// <summary>The cluster's DNS servers, which know the article's Services.</summary>
-    internal Lazy<Task> Dns { get; } = new(() => Task.WhenAll(ArticleServices.Dns.Endpoints.Select(e => Cluster.Lab[e.Pod].StartDnsAsync(ArticleServices.All))));
+    internal Lazy<Task> Dns { get; } =
+        new(() => Task.WhenAll(ArticleServices.Dns.Endpoints.Select(e => Cluster.Lab[e.Pod].StartDnsAsync(ArticleServices.All))));
 }
 
 /// <summary>The article's Services, with its own addresses and ports.</summary>
 internal static class ArticleServices
 {
     /// <summary>The Service of 2.1.</summary>
-    internal static ServiceSpec MyNginx { get; } = new("my-nginx") { ClusterIPs = ["10.108.113.237"], Ports = [new PortSpec(80, TargetPort: 80)], Endpoints = ["web-b"] };
+    internal static ServiceSpec MyNginx { get; } = new("my-nginx") { ClusterIPs = ["10.108.113.237"],
+        Ports = [new PortSpec(80, TargetPort: 80)], Endpoints = ["web-b"] };
 
     /// <summary>The Service of 2.2 and 2.3.</summary>
-    internal static ServiceSpec MyService { get; } = new("my-service") { Type = "NodePort", ClusterIPs = ["10.111.174.22"], Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)], Endpoints = ["web-b"] };
+    internal static ServiceSpec MyService { get; } = new("my-service") { Type = "NodePort", ClusterIPs = ["10.111.174.22"],
+        Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)], Endpoints = ["web-b"] };
 
     /// <summary>The cluster's DNS.</summary>
-    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"], Ports = [new PortSpec(53, TargetPort: 53, Protocol: TransportProtocol.Udp), new PortSpec(53, TargetPort: 53)], Endpoints = ["web-a", "web-c"] };
+    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"],
+        Ports = [new PortSpec(53, TargetPort: 53, Protocol: TransportProtocol.Udp), new PortSpec(53, TargetPort: 53)],
+        Endpoints = ["web-a", "web-c"] };
 
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
 
-/// <summary>The clusters of a run, one for each implementation under test, use and topology, started when the first test needs it and shared by all.</summary>
+/// <summary>
+/// The clusters of a run, one for each implementation under test, use and topology, started when the first test needs it and shared by all.
+/// </summary>
 internal static class SharedClusters
 {
     private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use, string Topology), Place> s_places = new();
@@ -73,9 +80,13 @@ internal static class SharedClusters
     private static readonly ConcurrentDictionary<string, Lazy<Task<string>>> s_versions = new(StringComparer.Ordinal);
 
     /// <summary>What the user has put under test; our generator when nothing is said.</summary>
-    internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text : "generator");
+    internal static Proxy Chosen { get; } = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } text ? text
+        : "generator");
 
-    /// <summary>The cluster for a use, started by the first test that needs it. One whose nodes are changed is taken by one test at a time, and returned.</summary>
+    /// <summary>
+    /// The cluster for a use, started by the first test that needs it. One whose nodes are changed is taken by one test at a time, and
+    /// returned.
+    /// </summary>
     internal static async Task<SharedCluster> TakeAsync(Proxy proxy, ClusterUse use, string topology)
     {
         var place = s_places.GetOrAdd((proxy.Name, use, topology), _ => new Place(topology));
@@ -171,7 +182,8 @@ internal static class SharedClusters
             {
                 Name = $"{kind.Name}-{text}",
                 ClusterIPs = [$"10.96.0.{100 + number}", $"fd00:10:96:ffff::{text}"],
-                Ports = [new PortSpec(80, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number), new PortSpec(80, Protocol: TransportProtocol.Udp, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number)],
+                Ports = [new PortSpec(80, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number),
+                new PortSpec(80, Protocol: TransportProtocol.Udp, NodePort: kind.Type == "ClusterIP" ? 0 : 32700 + number)],
                 LoadBalancerIPs = kind.Type == "LoadBalancer" ? outside : [],
                 ExternalIPs = kind.Type == "ClusterIP" ? outside : [],
                 ExternalTrafficPolicy = policy,

@@ -20,7 +20,9 @@ public sealed class HealthCheckBehindDrop : ClusterFixture
         service = await ApplyAsync(WithLoadBalancer(service) with { ExternalTrafficPolicy = "Local", HealthCheckNodePort = 32749 });
         await ChangeAsync(Node1, "iptables -w -P INPUT DROP", undo: "iptables -w -P INPUT ACCEPT");
         await (await Client.AskAsync("node1:7149")).ShouldBeMetWithSilenceAsync();
-        await ProgrammedAsync("node1 says 200", async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Node1.Address}:32749/").TryAsync()).StandardOutput,
+        await ProgrammedAsync("node1 says 200",
+            async () => (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{Node1.Address}:32749/")
+            .TryAsync()).StandardOutput,
             answer => answer.StartsWith("HTTP/1.1 200", StringComparison.Ordinal));
     }
 }

@@ -80,8 +80,10 @@ public sealed class HealthCheckPorts : ClusterFixture
         answer => answer.StartsWith(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 {status}"), StringComparison.Ordinal));
 
     private async Task<string> GetAsync(string host, ServiceSpec service) =>
-        (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{host}:{service.HealthCheckNodePort}/").TryAsync()).StandardOutput;
+        (await Client.Command("curl", "--silent", "--include", "--max-time", "5", $"http://{host}:{service.HealthCheckNodePort}/")
+            .TryAsync()).StandardOutput;
 
     /// <summary>The number in the answer's JSON.</summary>
-    private static int LocalEndpoints(string answer) => JsonDocument.Parse(answer[answer.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("localEndpoints").GetInt32();
+    private static int LocalEndpoints(string answer) =>
+        JsonDocument.Parse(answer[answer.IndexOf('{', StringComparison.Ordinal)..]).RootElement.GetProperty("localEndpoints").GetInt32();
 }

@@ -31,7 +31,8 @@ public sealed class Probes : ClusterFixture
     {
         string[] names =
         [
-            "kubeproxy_sync_proxy_rules_duration_seconds_count", "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
+            "kubeproxy_sync_proxy_rules_duration_seconds_count", "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+                "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
             "kubeproxy_sync_proxy_rules_endpoint_changes_total", "kubeproxy_sync_proxy_rules_service_changes_total",
         ];
         var before = await MetricsAsync();
@@ -51,9 +52,11 @@ public sealed class Probes : ClusterFixture
     }
 
     private async Task<int> StatusAsync(string path) => int.Parse(
-        (await Client.Command("curl", "--silent", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}", $"http://{Node1.Address}:10256/{path}").TryAsync()).StandardOutput, CultureInfo.InvariantCulture);
+        (await Client.Command("curl", "--silent", "--max-time", "5", "--output", "/dev/null", "--write-out", "%{http_code}",
+            $"http://{Node1.Address}:10256/{path}").TryAsync()).StandardOutput, CultureInfo.InvariantCulture);
 
     /// <summary>The sums of each metric's series: kube-proxy tells some by family since v1.33.</summary>
     private async Task<IReadOnlyDictionary<string, double>> MetricsAsync() =>
-        PrometheusText.Sums((await Node1.Command("curl", "--silent", "--max-time", "5", "http://127.0.0.1:10249/metrics").TryAsync()).StandardOutput);
+        PrometheusText.Sums((await Node1.Command("curl", "--silent", "--max-time", "5", "http://127.0.0.1:10249/metrics")
+            .TryAsync()).StandardOutput);
 }

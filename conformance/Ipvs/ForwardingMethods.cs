@@ -14,7 +14,8 @@ public sealed class ForwardingMethods : ArticleFixture
     [Test, Claim("VS-7")]
     public async Task There_are_nat_direct_routing_and_tunnelling()
     {
-        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp(Service).Masquerading("192.168.113.99:8410").Routing("192.168.113.100:8410").Tunnelling("192.168.113.98:8410"));
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp(Service).Masquerading("192.168.113.99:8410").Routing("192.168.113.100:8410")
+            .Tunnelling("192.168.113.98:8410"));
 
         Director.IpvsTable().VirtualServers.ShouldHaveSingleItem().RealServers
             .ToDictionary(r => r.EndPoint.Address.ToString(), r => r.Method)
@@ -35,7 +36,8 @@ public sealed class ForwardingMethods : ArticleFixture
 
         await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ShouldBeSeenByServerAsAsync("client");
-        Director.Spec.Interfaces.ShouldNotContain(i => i.Network.Subnet.Contains(Rs1.Address), "the director is in no network of the real server");
+        Director.Spec.Interfaces.ShouldNotContain(i => i.Network.Subnet.Contains(Rs1.Address),
+            "the director is in no network of the real server");
         Director.Spec.Interfaces.ShouldNotContain(i => i.Address.Equals(Rs1.Spec.Gateway), "the real server's gateway is not the director");
     }
 

@@ -5,7 +5,9 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvs;
 
-/// <summary>Article 1.2: at which chains of iptables IPVS works. The kernel's list is ip_vs_ops4 in net/netfilter/ipvs/ip_vs_core.c.</summary>
+/// <summary>
+/// Article 1.2: at which chains of iptables IPVS works. The kernel's list is ip_vs_ops4 in net/netfilter/ipvs/ip_vs_core.c.
+/// </summary>
 [Topology("routed-nat")]
 public sealed class HookPoints : ArticleFixture
 {
@@ -52,7 +54,8 @@ public sealed class HookPoints : ArticleFixture
     public async Task A_drop_in_output_stops_forwarded_requests()
     {
         await SetUpServiceAsync("rs1:8080");
-        await Director.Iptables.AddAsync(("filter", $"-A OUTPUT -p tcp -s {Client.Address} -d {Rs1.Address} --dport 8080 -m comment --comment output -j DROP"));
+        await Director.Iptables.AddAsync(
+            ("filter", $"-A OUTPUT -p tcp -s {Client.Address} -d {Rs1.Address} --dport 8080 -m comment --comment output -j DROP"));
 
         var flow = await Client.AskAsync(Service);
 

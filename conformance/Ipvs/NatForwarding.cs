@@ -79,7 +79,8 @@ public sealed class NatForwarding : ArticleFixture
         await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ExchangeAsync(bytes);
 
-        var stats = await Eventually.Async("the kernel has counted the connection", () => IpvsStats.Read(Director.Namespace), s => s.Connections == 1 && s.BytesOut > bytes);
+        var stats = await Eventually.Async("the kernel has counted the connection", () => IpvsStats.Read(Director.Namespace),
+            s => s.Connections == 1 && s.BytesOut > bytes);
         stats.BytesIn.ShouldBeGreaterThan(bytes, "what the client sent went through the director");
         stats.BytesOut.ShouldBeGreaterThan(bytes, "and so did what the real server sent back");
     }

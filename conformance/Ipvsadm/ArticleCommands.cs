@@ -35,7 +35,8 @@ public sealed partial class ArticleCommands : ArticleFixture
 
         var device = Director.Route.IndexOf("ens33");
         Director.Route.Addresses().ShouldContain(a => a.LinkIndex == device && a.Address.ToString() == Vip && a.PrefixLength == 24);
-        Director.Route.Routes().ShouldContain(r => r.LinkIndex == device && r.Gateway == null && r.Destination.ToString() == "10.10.0.0/24");
+        Director.Route.Routes().ShouldContain(r => r.LinkIndex == device && r.Gateway == null
+            && r.Destination.ToString() == "10.10.0.0/24");
         await Client.AddRouteAsync("10.10.0.0/16", via: Director);
         await (await Client.PingAsync(Vip)).ShouldBeAnsweredAsync();
     }

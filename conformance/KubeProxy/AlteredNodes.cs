@@ -37,7 +37,8 @@ public sealed class AlteredNodes : ClusterFixture
         Cluster.Put(service);
         Undo(() => Cluster.Delete(service));
         await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7115"), answers => !answers);
-        await (await Client.AskAsync("node2:7115")).ShouldBeAnsweredByAsync("node2"); // the node that has the address is not locked out of it
+        // the node that has the address is not locked out of it
+        await (await Client.AskAsync("node2:7115")).ShouldBeAnsweredByAsync("node2");
         Cluster.Delete(service);
         await ProgrammedAsync("node1 reaches node2 again", () => AnswersAsync(Node1, "node2:7115"), answers => answers);
     }
@@ -51,7 +52,8 @@ public sealed class AlteredNodes : ClusterFixture
         Undo(() => Cluster.Delete(service));
         await ProgrammedAsync("node1 takes node2's address for its own", () => AnswersAsync(Node1, "node2:7129"), answers => !answers);
         await ProgrammedAsync("pods of node1 are served", () => AnswersAsync(PodA, "node2:80"), answers => answers);
-        await ProgrammedAsync("node2 serves it too", () => Task.FromResult(Node2.IpvsTable()), table => table.VirtualServers.Any(s => s.EndPoint!.ToString() == $"{Node2.Address}:80"));
+        await ProgrammedAsync("node2 serves it too", () => Task.FromResult(Node2.IpvsTable()),
+            table => table.VirtualServers.Any(s => s.EndPoint!.ToString() == $"{Node2.Address}:80"));
 
         await (await Client.AskAsync("node2:80")).ShouldNotBeAnsweredAsync();
         Cluster.Delete(service);
@@ -64,7 +66,8 @@ public sealed class AlteredNodes : ClusterFixture
         var service = NewService("web-a");
         var address = NeighbourAddress(service, first: 200);
         await ApplyAsync(service with { ExternalIPs = [address] });
-        var before = Cluster.Nodes.Select(n => (Node: n, Ignore: Sysctl.Read(n.Namespace, ArpIgnore), Announce: Sysctl.Read(n.Namespace, ArpAnnounce))).ToList();
+        var before = Cluster.Nodes.Select(n => (Node: n, Ignore: Sysctl.Read(n.Namespace, ArpIgnore),
+            Announce: Sysctl.Read(n.Namespace, ArpAnnounce))).ToList();
         Undo(async () =>
         {
             foreach (var (node, ignore, announce) in before)

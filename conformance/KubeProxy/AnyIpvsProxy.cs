@@ -17,7 +17,8 @@ public sealed class AnyIpvsProxy : ClusterFixture
         foreach (var node in Cluster.Nodes)
         {
             foreach (var device in node.Route.Links().Select(l => l.Name).Append("all"))
-                Sysctl.Read(node.Namespace, $"net/ipv4/conf/{device}/route_localnet").ShouldBe("0", $"{node.Name} {device}"); // a device's name may have dots
+                // a device's name may have dots
+                Sysctl.Read(node.Namespace, $"net/ipv4/conf/{device}/route_localnet").ShouldBe("0", $"{node.Name} {device}");
         }
     }
 

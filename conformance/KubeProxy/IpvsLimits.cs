@@ -23,14 +23,16 @@ public sealed class IpvsLimits : ConformanceFixture
     public async Task Port_shared_by_two_virtual_servers_breaks_the_first_connection()
     {
         await Director.AddAddressAsync($"{OtherVip}/32", "lo");
-        await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServerSpec.Tcp($"{OtherVip}:80").Masquerading("rs1:8080"));
+        await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080"), VirtualServerSpec.Tcp($"{OtherVip}:80")
+            .Masquerading("rs1:8080"));
         await Director.RunAsync("iptables -t nat -A POSTROUTING -o ens34 -j MASQUERADE");
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
         await using var first = await Client.ConnectAsync($"{Vip}:80", sourcePort: 20107);
         await using var second = await Client.ConnectAsync($"{OtherVip}:80", sourcePort: 20107);
         await first.ShouldBeAnsweredByAsync("rs1");
         await second.ShouldBeAnsweredByAsync("rs1");
-        second.Answer!.SeenPeer.Port.ShouldNotBe(first.Answer!.SeenPeer.Port, "connection tracking keeps them apart towards the real server");
+        second.Answer!.SeenPeer.Port.ShouldNotBe(first.Answer!.SeenPeer.Port,
+            "connection tracking keeps them apart towards the real server");
 
         await second.ExchangeAsync(100);
         await first.ShouldCarryNothingAsync();
@@ -88,7 +90,8 @@ public sealed class IpvsLimits : ConformanceFixture
     public async Task Idle_connection_is_reset_after_the_time_out_of_ipvs()
     {
         await ServeAsync(VirtualServerSpec.Tcp($"{Vip}:80").Masquerading("rs1:8080"));
-        await Director.RunAsync("ipvsadm --set 2 0 0"); // 900 s by default, less than the keep-alives of Linux (kubernetes/kubernetes#84041)
+        // 900 s by default, less than the keep-alives of Linux (kubernetes/kubernetes#84041)
+        await Director.RunAsync("ipvsadm --set 2 0 0");
         await using var flow = await Client.ConnectAsync($"{Vip}:80");
         await flow.ShouldBeAnsweredByAsync("rs1");
 
@@ -113,5 +116,6 @@ public sealed class IpvsLimits : ConformanceFixture
         return flow;
     }
 
-    private Task RemoveAsync(string protocol, string server) => Director.RunAsync($"ipvsadm -d {protocol} {Vip}:80 -r {Lab[server].Address}:8080");
+    private Task RemoveAsync(string protocol, string server) =>
+        Director.RunAsync($"ipvsadm -d {protocol} {Vip}:80 -r {Lab[server].Address}:8080");
 }

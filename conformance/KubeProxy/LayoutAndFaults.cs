@@ -9,7 +9,9 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.KubeProxy;
 
-/// <summary>What kube-proxy's IPVS mode keeps in the kernel besides what the article shows, and where it does not do as the Service model asks.</summary>
+/// <summary>
+/// What kube-proxy's IPVS mode keeps in the kernel besides what the article shows, and where it does not do as the Service model asks.
+/// </summary>
 public sealed class LayoutAndFaults : ClusterFixture
 {
     [Test, Claim("KP-1")]
@@ -26,9 +28,11 @@ public sealed class LayoutAndFaults : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
 
-        VirtualServerAt(string.Create(CultureInfo.InvariantCulture, $"{Node1.Address}:{service.NodePort}")).RealServers.Select(r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
+        VirtualServerAt(string.Create(CultureInfo.InvariantCulture, $"{Node1.Address}:{service.NodePort}")).RealServers.Select(
+            r => r.EndPoint.ToString()).ShouldBe(["10.244.1.143:8080"]);
         var flow = await Client.AskAsync($"node1:{service.NodePort}");
-        await flow.ShouldBeSeenAsAsync(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080")); // it gets there, unmasqueraded, and cannot be answered
+        // it gets there, unmasqueraded, and cannot be answered
+        await flow.ShouldBeSeenAsAsync(On("web-b").Arriving.Syn(from: "client", to: "web-b:8080"));
     }
 
     [Test, Claim("KP-3")]
@@ -53,7 +57,8 @@ public sealed class LayoutAndFaults : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a"));
 
-        await (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1))).ShouldMeetIcmpAsync(type: 3, code: 3, by: "node1");
+        await (await Client.PingAsync(await ReachableAsync(service.ClusterIPs[0], via: Node1)))
+            .ShouldMeetIcmpAsync(type: 3, code: 3, by: "node1");
     }
 
     [Test, Claim("KP-6")]
@@ -85,7 +90,8 @@ public sealed class LayoutAndFaults : ClusterFixture
 
         await ApplyAsync(service with { Endpoints = ["web-b"] });
 
-        VirtualServerAt(service.Target()).RealServers.Select(r => (r.EndPoint.ToString(), r.Weight)).ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
+        VirtualServerAt(service.Target()).RealServers.Select(r => (r.EndPoint.ToString(), r.Weight))
+            .ShouldBe([("10.244.0.12:8080", 0), ("10.244.1.143:8080", 1)], ignoreOrder: true);
     }
 
     [Test, Claim("KP-9")]
@@ -94,7 +100,8 @@ public sealed class LayoutAndFaults : ClusterFixture
         var service = await ApplyAsync(WithNodePort(NewService("web-a") with { HasAffinity = true }));
 
         using var ipvs = new IpvsSocket(Node1.Namespace);
-        var servers = ipvs.Services().Where(s => s.Key is { } key && (key.Port == service.NodePort || key.Address.ToString() == service.ClusterIPs[0])).ToList();
+        var servers = ipvs.Services()
+            .Where(s => s.Key is { } key && (key.Port == service.NodePort || key.Address.ToString() == service.ClusterIPs[0])).ToList();
         servers.Count.ShouldBe(4, "the ClusterIP, and the node port on three addresses");
         servers.ShouldAllBe(s => s.PersistenceSeconds == 10_800);
     }
@@ -107,8 +114,10 @@ public sealed class LayoutAndFaults : ClusterFixture
         await PodA.AskManyAsync($"node1:{service.NodePort}", 1);
 
         Node1.IpvsConnections().Where(c => c.Client.Port == 0 && c.Client.Address.Equals(PodA.Address)).Select(c => c.Virtual.ToString())
-            .Where(v => v == service.Target() || v.EndsWith($":{service.NodePort.ToString(CultureInfo.InvariantCulture)}", StringComparison.Ordinal))
-            .ShouldBe([service.Target(), $"192.168.113.101:{service.NodePort.ToString(CultureInfo.InvariantCulture)}"], ignoreOrder: true, "a template for each");
+            .Where(v => v == service.Target() || v.EndsWith($":{service.NodePort.ToString(CultureInfo.InvariantCulture)}",
+                StringComparison.Ordinal))
+            .ShouldBe([service.Target(), $"192.168.113.101:{service.NodePort.ToString(CultureInfo.InvariantCulture)}"], ignoreOrder: true,
+                "a template for each");
     }
 
     [Test, Claim("KP-11")]

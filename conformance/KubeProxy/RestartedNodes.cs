@@ -22,7 +22,8 @@ public sealed class RestartedNodes : ClusterFixture
         foreach (var endPoint in new[] { Foreign, $"{StaleAddress}:80" })
             await Node1.Command("ipvsadm", "-D", "-t", endPoint).TryAsync();
         await Node1.Command("ip", "route", "delete", "local", ForeignAddress).TryAsync();
-        await Node1.Command("sh", "-c", "iptables-save -t filter | sed -n 's/^-A FORWARD -i nowhere/iptables -w -D FORWARD -i nowhere/p' | sh").TryAsync();
+        await Node1.Command("sh", "-c",
+            "iptables-save -t filter | sed -n 's/^-A FORWARD -i nowhere/iptables -w -D FORWARD -i nowhere/p' | sh").TryAsync();
     }
 
     [Test, Claim("KP-21")]
@@ -68,7 +69,8 @@ public sealed class RestartedNodes : ClusterFixture
         Node1.Route.Links().ShouldNotContain(l => l.Name == "kube-ipvs0");
         var left = new List<string>();
         foreach (var dump in new[] { "iptables-save", "ip6tables-save", "ipset save" })
-            left.AddRange((await Node1.RunAsync(dump)).Split('\n').Where(line => line.Contains("KUBE-", StringComparison.Ordinal)).Select(line => $"{dump}: {line}"));
+            left.AddRange((await Node1.RunAsync(dump)).Split('\n').Where(line => line.Contains("KUBE-", StringComparison.Ordinal))
+                .Select(line => $"{dump}: {line}"));
         left.ShouldBeEmpty();
     }
     [Test, Claim("KP-28")]
@@ -76,7 +78,8 @@ public sealed class RestartedNodes : ClusterFixture
     {
         await ApplyAsync(WithNodePort(NewService("web-a")));
         await Cluster.StopProxyAsync(Node1);
-        var chains = (await Node1.RunAsync("iptables-save -t filter")).Split('\n').Where(l => l.StartsWith(":KUBE-", StringComparison.Ordinal)).Select(l => l[1..].Split(' ')[0]).ToList();
+        var chains = (await Node1.RunAsync("iptables-save -t filter")).Split('\n')
+            .Where(l => l.StartsWith(":KUBE-", StringComparison.Ordinal)).Select(l => l[1..].Split(' ')[0]).ToList();
         chains.ShouldNotBeEmpty();
         await Node1.RunAsync($"iptables -w -A FORWARD -i nowhere -j {chains[0]}");
 

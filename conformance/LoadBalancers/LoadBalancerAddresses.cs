@@ -16,7 +16,8 @@ public sealed class LoadBalancerAddresses : ClusterFixture
     public async Task Load_balancer_address_with_mode_proxy_is_not_served()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], LoadBalancerMode = "Proxy" }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], LoadBalancerMode = "Proxy" },
+            "LoadBalancer"));
         await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
 
         await (await PodA.AskAsync($"{OutsideAddress(service)}:80")).ShouldNotBeAnsweredAsync();
@@ -47,5 +48,6 @@ public sealed class LoadBalancerAddresses : ClusterFixture
 
     /// <summary>An ARP message whose sender is the address (RFC 826).</summary>
     private static bool SaysWhoHas(CapturedPacket captured, IPAddress address) =>
-        captured.Packet.EtherType == Arp && captured.Bytes.Length >= 32 && captured.Bytes.Span.Slice(28, 4).SequenceEqual(address.GetAddressBytes());
+        captured.Packet.EtherType == Arp && captured.Bytes.Length >= 32 && captured.Bytes.Span.Slice(28, 4)
+            .SequenceEqual(address.GetAddressBytes());
 }

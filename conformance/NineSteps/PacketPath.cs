@@ -9,7 +9,10 @@ using Conformance.Traffic.Tracing;
 
 namespace Conformance.Suite.NineSteps;
 
-/// <summary>The article's nine steps of a packet to a ClusterIP (2.1), on the rules that the kernel itself says it passed. The Service is the article's, and nginx answers.</summary>
+/// <summary>
+/// The article's nine steps of a packet to a ClusterIP (2.1), on the rules that the kernel itself says it passed. The Service is the
+/// article's, and nginx answers.
+/// </summary>
 public sealed class PacketPath : ClusterFixture
 {
     private static readonly ConcurrentDictionary<string, Lazy<Task<RuleWalk>>> s_walks = new(StringComparer.Ordinal);
@@ -55,7 +58,8 @@ public sealed class PacketPath : ClusterFixture
     {
         var walk = await FromOutsideAsync();
 
-        walk.Path.SkipWhile(p => p != "nat KUBE-MARK-MASQ -> MARK").Skip(1).Take(2).ShouldBe(["nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-SERVICES -> ACCEPT"]);
+        walk.Path.SkipWhile(p => p != "nat KUBE-MARK-MASQ -> MARK").Skip(1).Take(2)
+            .ShouldBe(["nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-SERVICES -> ACCEPT"]);
         walk.Steps.Where(s => s is { Table: "nat", Chain: "KUBE-NODE-PORT" }).ShouldAllBe(s => s.Target == "RETURN");
     }
 
@@ -76,19 +80,23 @@ public sealed class PacketPath : ClusterFixture
         atOutput?.Packet.Destination!.ToString().ShouldBe("10.244.1.143:80", "rewritten by IPVS between INPUT and OUTPUT");
         walk.Steps.ShouldNotContain(s => s.Chain == "KUBE-FIREWALL" || (s.Mark & 0x8000) != 0);
         var connection = walk.Connections.ShouldHaveSingleItem();
-        (connection.Client, connection.Virtual.ToString(), connection.Destination.ToString()).ShouldBe((walk.Flow.Local, "10.108.113.237:80", "10.244.1.143:80"), "IPVS's own entry");
+        (connection.Client, connection.Virtual.ToString(), connection.Destination.ToString())
+            .ShouldBe((walk.Flow.Local, "10.108.113.237:80", "10.244.1.143:80"), "IPVS's own entry");
     }
 
     [Test, Claim("F-6")]
     public async Task Postrouting_masquerades_what_is_marked_and_returns_what_is_not()
     {
         var marked = await FromOutsideAsync();
-        marked.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING").ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> MARK", "nat KUBE-POSTROUTING -> MASQUERADE"]);
+        marked.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING")
+            .ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> MARK", "nat KUBE-POSTROUTING -> MASQUERADE"]);
         await marked.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
         var entry = marked.Conntrack.ShouldHaveSingleItem();
-        (entry.Original.Destination.ToString(), entry.Reply.Source.ToString(), entry.Reply.Destination.ToString()).ShouldBe(("10.108.113.237", "10.244.1.143", "10.244.0.0"), "both rewritings, in one entry");
+        (entry.Original.Destination.ToString(), entry.Reply.Source.ToString(), entry.Reply.Destination.ToString())
+            .ShouldBe(("10.108.113.237", "10.244.1.143", "10.244.0.0"), "both rewritings, in one entry");
         var pod = await FromPodAsync();
-        pod.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING").ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> RETURN"]);
+        pod.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING")
+            .ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> RETURN"]);
     }
 
     [Test, Claim("F-7")]
@@ -102,10 +110,12 @@ public sealed class PacketPath : ClusterFixture
     {
         var walk = await FromOutsideAsync();
 
-        var inner = walk.Flow.ReadStory().Steps.FirstOrDefault(s => s.Captured is { Node: "node1", Device: "flannel.1", IsLeaving: true })?.Captured;
+        var inner = walk.Flow.ReadStory().Steps.FirstOrDefault(s => s.Captured
+            is { Node: "node1", Device: "flannel.1", IsLeaving: true })?.Captured;
         inner.ShouldNotBeNull("node1 sends it through its overlay device");
         Lab.Wire.Packets().ShouldContain(p => p.Node == "node1" && p.Device == "eth0" && p.IsLeaving && p.Packet.DestinationPort == 8472
-            && p.Packet.DestinationAddress!.Equals(Node2.Address) && p.Time >= inner.Time && (p.Time - inner.Time).TotalMilliseconds < 1000 && p.Packet.Payload.Length > 8
+            && p.Packet.DestinationAddress!.Equals(Node2.Address) && p.Time >= inner.Time
+                && (p.Time - inner.Time).TotalMilliseconds < 1000 && p.Packet.Payload.Length > 8
             && Packet.Parse(p.Packet.Payload.Slice(8)).TransportIdentity == inner.Packet.TransportIdentity);
     }
 

@@ -29,7 +29,8 @@ public sealed class NodePortObjects : ClusterFixture
         {
             await (await Client.AskAsync($"{node.Name}:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
             ListeningSockets.Tcp(node.Namespace).ShouldNotContain(service.NodePort, node.Name);
-            node.IpvsTable().VirtualServers.ShouldContain(s => s.EndPoint!.Equals(new System.Net.IPEndPoint(node.Address, service.NodePort)));
+            node.IpvsTable().VirtualServers.ShouldContain(
+                s => s.EndPoint!.Equals(new System.Net.IPEndPoint(node.Address, service.NodePort)));
         }
     }
 

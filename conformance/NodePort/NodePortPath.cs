@@ -14,9 +14,12 @@ public sealed class NodePortPath : ClusterFixture
     {
         await StartNginxAsync();
 
-        var walk = await RuleWalk.FollowAsync(Node1, 21071, port => Client.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
+        var walk = await RuleWalk.FollowAsync(Node1, 21071,
+            port => Client.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
-        walk.Path.TakeWhile(p => p.StartsWith("nat", StringComparison.Ordinal)).ShouldBe(["nat PREROUTING -> KUBE-SERVICES", "nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-NODE-PORT -> KUBE-MARK-MASQ", "nat KUBE-MARK-MASQ -> MARK"]);
+        walk.Path.TakeWhile(p => p.StartsWith("nat", StringComparison.Ordinal))
+            .ShouldBe(["nat PREROUTING -> KUBE-SERVICES", "nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-NODE-PORT -> KUBE-MARK-MASQ",
+            "nat KUBE-MARK-MASQ -> MARK"]);
         await walk.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
     }
 
@@ -25,7 +28,8 @@ public sealed class NodePortPath : ClusterFixture
     {
         await StartNginxAsync();
 
-        var walk = await RuleWalk.FollowAsync(Node1, 21081, port => Node1.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
+        var walk = await RuleWalk.FollowAsync(Node1, 21081,
+            port => Node1.AskHttpAsync($"node1:{ArticleServices.MyService.NodePort}", port));
 
         walk.Path.ShouldContain("nat OUTPUT -> KUBE-SERVICES");
         await walk.Flow.ShouldBeAnsweredByAsync("web-b");

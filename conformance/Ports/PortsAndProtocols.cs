@@ -13,7 +13,8 @@ public sealed class PortsAndProtocols : ClusterFixture
     [Test, Claim("PORT-1")]
     public async Task One_port_is_served_for_tcp_and_udp()
     {
-        var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(53), new PortSpec(53, Protocol: TransportProtocol.Udp)] });
+        var service = await ApplyAsync(
+            NewService("web-a") with { Ports = [new PortSpec(53), new PortSpec(53, Protocol: TransportProtocol.Udp)] });
 
         await (await PodA.AskAsync(service.Target(53))).ShouldBeAnsweredByAsync("web-a");
         await (await PodA.AskUdpAsync(service.Target(53))).ShouldBeAnsweredByAsync("web-a");
@@ -44,7 +45,8 @@ public sealed class PortsAndProtocols : ClusterFixture
     [Test, Claim("PORT-4")]
     public async Task Node_port_is_served_for_udp()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-b") with { Ports = [new PortSpec(53, Protocol: TransportProtocol.Udp)] }));
+        var service = await ApplyAsync(
+            WithNodePort(NewService("web-b") with { Ports = [new PortSpec(53, Protocol: TransportProtocol.Udp)] }));
 
         await (await Client.AskUdpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }

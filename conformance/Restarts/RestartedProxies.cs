@@ -62,7 +62,8 @@ public sealed class RestartedProxies : ClusterFixture
         await Cluster.SettleAsync();
 
         (await PodA.AskManyAsync(changed.Target(), 5)).Keys.ShouldBe(["web-b"]);
-        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}", () => Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
+        await ProgrammedAsync($"node1 does not answer for {deleted.Target()}",
+            () => Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
     }
     [Test, Claim("RESTART-4")]
     public async Task Leftover_rules_of_iptables_mode_do_not_reject_a_node_port()
@@ -71,13 +72,15 @@ public sealed class RestartedProxies : ClusterFixture
         await Cluster.StopProxyAsync(Node1);
         // What kube-proxy v1.30 has in its table filter for a node port without endpoints (kubernetes/kubernetes#102314).
         await Node1.RunAsync("iptables -w -N KUBE-EXTERNAL-SERVICES");
-        await Node1.RunAsync($"iptables -w -A KUBE-EXTERNAL-SERVICES -p tcp -m addrtype --dst-type LOCAL -m tcp --dport {service.NodePort} -j REJECT");
+        await Node1.RunAsync(
+            $"iptables -w -A KUBE-EXTERNAL-SERVICES -p tcp -m addrtype --dst-type LOCAL -m tcp --dport {service.NodePort} -j REJECT");
         foreach (var chain in new[] { "INPUT", "FORWARD" })
             await Node1.RunAsync($"iptables -w -I {chain} 1 -m conntrack --ctstate NEW -j KUBE-EXTERNAL-SERVICES");
         Undo(async () =>
         {
             foreach (var chain in new[] { "INPUT", "FORWARD" })
-                await Node1.Command("iptables", "-w", "-D", chain, "-m", "conntrack", "--ctstate", "NEW", "-j", "KUBE-EXTERNAL-SERVICES").TryAsync();
+                await Node1.Command("iptables", "-w", "-D", chain, "-m", "conntrack", "--ctstate", "NEW", "-j", "KUBE-EXTERNAL-SERVICES")
+                    .TryAsync();
             await Node1.Command("iptables", "-w", "-F", "KUBE-EXTERNAL-SERVICES").TryAsync();
             await Node1.Command("iptables", "-w", "-X", "KUBE-EXTERNAL-SERVICES").TryAsync();
         });
@@ -97,7 +100,8 @@ public sealed class RestartedProxies : ClusterFixture
 
         await RestartAsync(new ProxySettings(NodePortAddresses: "192.168.113.0/24"));
 
-        await ProgrammedAsync("node1 answers on its node-port address", () => Cluster.AnswersAsync(Client, "192.168.113.101", 32748), answers => answers);
+        await ProgrammedAsync("node1 answers on its node-port address", () => Cluster.AnswersAsync(Client, "192.168.113.101", 32748),
+            answers => answers);
         await (await PodA.AskAsync("10.244.0.1:32748")).ShouldBeRefusedAsync();
     }
 
@@ -127,8 +131,11 @@ public sealed class RestartedProxies : ClusterFixture
             await Node1.RunAsync($"ip address flush dev {Node1.Route.Links().First(l => l.Index == bound.LinkIndex).Name}");
 
         var limit = Cluster.Proxy.IsSlow ? Cluster.Limit : TimeSpan.FromSeconds(15); // far below a period that nobody has set
-        await Eventually.Async("the ClusterIP is served", async () => (await PodA.AskAsync(service.Target())).Answer, answer => answer is { Server: "web-b" }, limit);
-        await Eventually.Async("the node port is served, masqueraded", async () => (await Client.AskAsync($"node1:{service.NodePort}")).Answer, answer => answer is { Server: "web-b" } && Node1.Addresses.Contains(answer.SeenPeer.Address), limit);
+        await Eventually.Async("the ClusterIP is served", async () => (await PodA.AskAsync(service.Target())).Answer, answer => answer
+            is { Server: "web-b" }, limit);
+        await Eventually.Async("the node port is served, masqueraded",
+            async () => (await Client.AskAsync($"node1:{service.NodePort}")).Answer, answer => answer is { Server: "web-b" }
+            && Node1.Addresses.Contains(answer.SeenPeer.Address), limit);
     }
 
     [Test, Claim("RESTART-8")]
@@ -152,7 +159,9 @@ public sealed class RestartedProxies : ClusterFixture
     public async Task Node_forwards_ipv4_when_the_proxy_serves()
     {
         var service = NewService("web-b");
-        service = await ApplyAsync(WithNodePort(service with { ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }));
+        service = await ApplyAsync(
+            WithNodePort(service with { ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)]
+            : service.ClusterIPs }));
         await Cluster.StopProxyAsync(Node1);
         await Node1.SetSysctlAsync("net.ipv4.ip_forward", "0");
         Undo(() => Node1.SetSysctlAsync("net.ipv4.ip_forward", "1"));
@@ -160,7 +169,8 @@ public sealed class RestartedProxies : ClusterFixture
 
         await Cluster.StartProxyAsync(Node1); // no canary answers on a node that does not forward
 
-        await ProgrammedAsync("the ClusterIP is served", async () => (await PodA.AskAsync(service.Target())).Answer?.Server, server => server == "web-b");
+        await ProgrammedAsync("the ClusterIP is served", async () => (await PodA.AskAsync(service.Target())).Answer?.Server,
+            server => server == "web-b");
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
     }
 
@@ -177,7 +187,8 @@ public sealed class RestartedProxies : ClusterFixture
         await Cluster.StartProxyAsync(Node1);
         await Cluster.SettleAsync(NewService()); // over IPv4: over IPv6 no canary would answer on a node that does not forward
 
-        await Eventually.Async("the ClusterIP is served over IPv6", async () => (await PodA.AskAsync(service.Target())).Answer?.Server, server => server == "web-b", TimeSpan.FromSeconds(Cluster.Proxy.IsSlow ? 20 : 10));
+        await Eventually.Async("the ClusterIP is served over IPv6", async () => (await PodA.AskAsync(service.Target())).Answer?.Server,
+            server => server == "web-b", TimeSpan.FromSeconds(Cluster.Proxy.IsSlow ? 20 : 10));
     }
 
     private async Task RestartAsync(ProxySettings settings)

@@ -9,10 +9,12 @@ namespace Conformance.Suite.Selection;
 public sealed class SelectedServices : ClusterFixture
 {
     [Test, Claim("SELECT-1")]
-    public async Task Service_for_another_proxy_is_not_served() => await NotServedAsync(NewService("web-a") with { Labels = Label("service.kubernetes.io/service-proxy-name") });
+    public async Task Service_for_another_proxy_is_not_served() =>
+        await NotServedAsync(NewService("web-a") with { Labels = Label("service.kubernetes.io/service-proxy-name") });
 
     [Test, Claim("SELECT-2")]
-    public async Task Service_labelled_headless_is_not_served() => await NotServedAsync(NewService("web-a") with { Labels = Label("service.kubernetes.io/headless") });
+    public async Task Service_labelled_headless_is_not_served() =>
+        await NotServedAsync(NewService("web-a") with { Labels = Label("service.kubernetes.io/headless") });
 
     [Test, Claim("SELECT-3")]
     public async Task Service_that_becomes_external_name_is_not_served()

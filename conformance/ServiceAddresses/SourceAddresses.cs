@@ -29,10 +29,12 @@ public sealed class SourceAddresses : ClusterFixture
     public Task Node_reaches_pod_of_another_node_through_cluster_ip_with_a_node_address() => SeenAsync(Node1, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-5")]
-    public Task Client_reaches_pod_of_the_node_through_node_port_with_a_node_address() => ThroughNodePortAsync(Client, Node1, "web-a", seenAs: "node1");
+    public Task Client_reaches_pod_of_the_node_through_node_port_with_a_node_address() =>
+        ThroughNodePortAsync(Client, Node1, "web-a", seenAs: "node1");
 
     [Test, Claim("ADDR-6")]
-    public Task Client_reaches_pod_of_another_node_through_node_port_with_a_node_address() => ThroughNodePortAsync(Client, Node1, "web-b", seenAs: "node1");
+    public Task Client_reaches_pod_of_another_node_through_node_port_with_a_node_address() =>
+        ThroughNodePortAsync(Client, Node1, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-9")]
     public Task Every_node_serves_a_node_port() => ThroughNodePortAsync(Client, Node2, "web-a", seenAs: "node2");
@@ -50,37 +52,46 @@ public sealed class SourceAddresses : ClusterFixture
     public Task Node_reaches_node_port_of_another_node() => ThroughNodePortAsync(Node1, Node2, "web-b");
 
     [Test, Claim("ADDR-14")]
-    public Task Client_reaches_external_ip_with_a_node_address() => ThroughOutsideAddressAsync(Client, isLoadBalancer: false, "web-b", seenAs: "node1");
+    public Task Client_reaches_external_ip_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Client, isLoadBalancer: false, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-15")]
     public Task Pod_reaches_external_ip_without_leaving_the_cluster() => ThroughOutsideAddressAsync(PodA, isLoadBalancer: false, "web-b");
 
     [Test, Claim("ADDR-16")]
-    public Task Node_reaches_external_ip_without_leaving_the_cluster() => ThroughOutsideAddressAsync(Node1, isLoadBalancer: false, "web-b", seenAs: "node1");
+    public Task Node_reaches_external_ip_without_leaving_the_cluster() =>
+        ThroughOutsideAddressAsync(Node1, isLoadBalancer: false, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-17")]
-    public Task Client_reaches_load_balancer_with_a_node_address() => ThroughOutsideAddressAsync(Client, isLoadBalancer: true, "web-b", seenAs: "node1");
+    public Task Client_reaches_load_balancer_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Client, isLoadBalancer: true, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-18")]
     public Task Pod_reaches_load_balancer_without_leaving_the_cluster() => ThroughOutsideAddressAsync(PodA, isLoadBalancer: true, "web-b");
 
     [Test, Claim("ADDR-19")]
-    public Task Node_reaches_load_balancer_without_leaving_the_cluster() => ThroughOutsideAddressAsync(Node1, isLoadBalancer: true, "web-b", seenAs: "node1");
+    public Task Node_reaches_load_balancer_without_leaving_the_cluster() =>
+        ThroughOutsideAddressAsync(Node1, isLoadBalancer: true, "web-b", seenAs: "node1");
 
     [Test, Claim("ADDR-7")]
-    public Task Client_reaches_pod_of_the_node_through_external_ip_with_a_node_address() => ThroughOutsideAddressAsync(Client, isLoadBalancer: false, "web-a", seenAs: "node1");
+    public Task Client_reaches_pod_of_the_node_through_external_ip_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Client, isLoadBalancer: false, "web-a", seenAs: "node1");
 
     [Test, Claim("ADDR-8")]
-    public Task Client_reaches_pod_of_the_node_through_load_balancer_with_a_node_address() => ThroughOutsideAddressAsync(Client, isLoadBalancer: true, "web-a", seenAs: "node1");
+    public Task Client_reaches_pod_of_the_node_through_load_balancer_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Client, isLoadBalancer: true, "web-a", seenAs: "node1");
 
     [Test, Claim("ADDR-20")]
-    public Task Pod_reaches_itself_through_node_port_with_a_node_address() => ThroughNodePortAsync(Lab["pod-b"], Node1, "pod-b", seenAs: "node1");
+    public Task Pod_reaches_itself_through_node_port_with_a_node_address() =>
+        ThroughNodePortAsync(Lab["pod-b"], Node1, "pod-b", seenAs: "node1");
 
     [Test, Claim("ADDR-21")]
-    public Task Pod_reaches_itself_through_external_ip_with_a_node_address() => ThroughOutsideAddressAsync(Lab["pod-b"], isLoadBalancer: false, "pod-b", seenAs: "node1");
+    public Task Pod_reaches_itself_through_external_ip_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Lab["pod-b"], isLoadBalancer: false, "pod-b", seenAs: "node1");
 
     [Test, Claim("ADDR-22")]
-    public Task Pod_reaches_itself_through_load_balancer_with_a_node_address() => ThroughOutsideAddressAsync(Lab["pod-b"], isLoadBalancer: true, "pod-b", seenAs: "node1");
+    public Task Pod_reaches_itself_through_load_balancer_with_a_node_address() =>
+        ThroughOutsideAddressAsync(Lab["pod-b"], isLoadBalancer: true, "pod-b", seenAs: "node1");
 
     [Test, Claim("ADDR-23")]
     public async Task Node_port_is_served_on_every_address_of_the_node()
@@ -104,7 +115,8 @@ public sealed class SourceAddresses : ClusterFixture
             kept += flow.Answer!.SeenPeer.Port == port ? 1 : 0;
         }
 
-        // By chance a port is kept once in tens of thousands; without --random-fully the kernel keeps each that is free (iptables-extensions(8), MASQUERADE).
+        // By chance a port is kept once in tens of thousands; without --random-fully the kernel keeps each that is free
+        // (iptables-extensions(8), MASQUERADE).
         kept.ShouldBeLessThan(2, $"of {count} ports");
     }
 
@@ -115,7 +127,8 @@ public sealed class SourceAddresses : ClusterFixture
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
 
         // Its mark comes with it through the tunnel (kubernetes/kubernetes#88986).
-        var outer = Node1.Conntrack().Where(e => e.Protocol == "udp" && e.Original.DestinationPort == VxlanPort && e.Original.Source.Equals(Node1.Address)).ToList();
+        var outer = Node1.Conntrack().Where(e => e.Protocol == "udp" && e.Original.DestinationPort == VxlanPort
+            && e.Original.Source.Equals(Node1.Address)).ToList();
         if (outer.Count == 0)
             Not.Testable("the overlay's packets are not tracked here");
         outer.ShouldAllBe(e => e.Reply.Destination.Equals(e.Original.Source) && e.Reply.DestinationPort == e.Original.SourcePort);
@@ -125,12 +138,14 @@ public sealed class SourceAddresses : ClusterFixture
     public async Task Node_reaches_pod_directly_with_a_node_address()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = Has(ProxyFeature.IPv6)
+            ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }, "LoadBalancer"));
 
         foreach (var pod in new[] { Lab["web-a"], Lab["web-b"] })
         {
             foreach (var address in pod.Spec.Interfaces[0].Addresses)
-                await (await Node1.AskAsync(new System.Net.IPEndPoint(address, 8080).ToString())).ShouldBeSeenByServerAsAddressOfAsync("node1");
+                await (await Node1.AskAsync(new System.Net.IPEndPoint(address, 8080).ToString()))
+                    .ShouldBeSeenByServerAsAddressOfAsync("node1");
         }
     }
 
@@ -144,7 +159,8 @@ public sealed class SourceAddresses : ClusterFixture
         await flow.ShouldBeSeenByServerAsAddressOfAsync(seenAs);
     }
 
-    /// <param name="seenAs">The node or pod whose address the endpoint sees; null where the specification leaves room: that it is answered is what counts, and the record has the address.</param>
+    /// <param name="seenAs">The node or pod whose address the endpoint sees; null where the specification leaves room: that it is answered
+    /// is what counts, and the record has the address.</param>
     private async Task ThroughNodePortAsync(Node client, Node asked, string pod, string? seenAs = null)
     {
         var service = await ApplyAsync(WithNodePort(NewService(pod)));
@@ -160,7 +176,8 @@ public sealed class SourceAddresses : ClusterFixture
     {
         var service = NewService(pod);
         var address = OutsideAddress(service);
-        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer") : service with { ExternalIPs = [address] });
+        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer")
+            : service with { ExternalIPs = [address] });
         if (client == Client)
             await ReachableAsync(address, via: Node1);
 

@@ -26,7 +26,8 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
         var service = NewService("web-b");
         await ApplyAsync(WithLoadBalancer(service));
 
-        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeSeenByServerAsAddressOfAsync("node1");
+        await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80"))
+            .ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
 
     [Test, Claim("FAMILY-2")]
@@ -55,7 +56,8 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
     {
         Lab["web-b"].Serve(TransportProtocol.Sctp, 9191);
         var service = WithNodePort(NewService("web-b"));
-        service = await ApplyAsync(service with { Ports = [service.Ports[0] with { Protocol = TransportProtocol.Sctp, TargetPort = 9191 }] });
+        service = await ApplyAsync(
+            service with { Ports = [service.Ports[0] with { Protocol = TransportProtocol.Sctp, TargetPort = 9191 }] });
 
         await (await Client.AskSctpAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
     }
@@ -65,7 +67,8 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
     {
         await ReachesPodsAsync();
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)],
+            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
         await ReachesPodsAsync();
     }
 
@@ -76,7 +79,9 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
     }
 }
 
-/// <summary>The node's address moves to a device that is younger than the proxy's: among devices the kernel takes the oldest first.</summary>
+/// <summary>
+/// The node's address moves to a device that is younger than the proxy's: among devices the kernel takes the oldest first.
+/// </summary>
 [Parallelizable(ParallelScope.Self)]
 public sealed class YoungerDevices : ClusterFixture
 {
@@ -90,7 +95,8 @@ public sealed class YoungerDevices : ClusterFixture
     public async Task A_node_whose_address_came_after_the_services_reaches_pods_under_it()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)],
+            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
         await Node1.RunAsync("ip link add younger0 type dummy");
         await Node1.RunAsync("ip link set younger0 up");
         foreach (var address in s_addresses)

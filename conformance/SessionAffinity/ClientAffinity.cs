@@ -18,7 +18,8 @@ public sealed class ClientAffinity : ClusterFixture
     [Test, Claim("AFFINITY-2")]
     public async Task Session_affinity_applies_to_a_node_port()
     {
-        var service = await ApplyAsync(WithNodePort(NewService("web-a", "web-b", "web-c") with { HasAffinity = true, AffinitySeconds = 60 }));
+        var service = await ApplyAsync(
+            WithNodePort(NewService("web-a", "web-b", "web-c") with { HasAffinity = true, AffinitySeconds = 60 }));
 
         (await Client.AskManyAsync($"node1:{service.NodePort}", 30)).Count.ShouldBe(1);
     }
@@ -43,7 +44,9 @@ public sealed class ClientAffinity : ClusterFixture
         {
             await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
             await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
-            var templates = Node1.IpvsConnections().Where(c => c.Client.Port == 0 && (c.Virtual.ToString() == service.Target() || c.Virtual.Port == service.NodePort)).ToList();
+            var templates = Node1.IpvsConnections()
+                .Where(c => c.Client.Port == 0 && (c.Virtual.ToString() == service.Target() || c.Virtual.Port == service.NodePort))
+                .ToList();
             templates.Count.ShouldBe(2, "one for the ClusterIP, one for the node port");
             templates.ShouldAllBe(c => c.ExpiresInSeconds <= seconds && c.ExpiresInSeconds > seconds - 60);
         }

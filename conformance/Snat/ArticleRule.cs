@@ -39,7 +39,8 @@ public sealed class ArticleRule : ArticleFixture
         var before = await Client.AskAsync(Service, sourcePort: 35561);
         await before.ShouldTimeOutAsync();
         await before.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(from: "client", to: "rs1:8080"));
-        (await MasqueradedAsync()).ShouldBe(0, "with net.ipv4.vs.conntrack=0 IPVS marks its packets untracked, and these never enter the nat table");
+        (await MasqueradedAsync())
+            .ShouldBe(0, "with net.ipv4.vs.conntrack=0 IPVS marks its packets untracked, and these never enter the nat table");
 
         await RunAsInTheArticleAsync(Director, "sysctl net.ipv4.vs.conntrack=1");
 

@@ -42,7 +42,8 @@ public sealed class NodeSurroundings : ClusterFixture
     public async Task Endpoint_learns_of_a_smaller_mtu()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));
-        await ChangeAsync(Node1, $"ip route add {Client.Address}/32 dev eth0 mtu lock 1300", undo: $"ip route delete {Client.Address}/32 dev eth0");
+        await ChangeAsync(Node1, $"ip route add {Client.Address}/32 dev eth0 mtu lock 1300",
+            undo: $"ip route delete {Client.Address}/32 dev eth0");
         await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
         await flow.ShouldBeAnsweredByAsync("web-b");
 
@@ -67,7 +68,8 @@ public sealed class NodeSurroundings : ClusterFixture
     {
         var service = NewService("web-a");
         service = await ApplyAsync(WithLoadBalancer(service));
-        var odd = service with { LoadBalancerIPs = [OutsideAddress(service), "127.0.0.1", ""] }; // as minikube's tunnel and some controllers write them
+        // as minikube's tunnel and some controllers write them
+        var odd = service with { LoadBalancerIPs = [OutsideAddress(service), "127.0.0.1", ""] };
 
         var asked = await Load.WhileAsync(Cluster, () => PodA.AskManyAsync(service.Target(), 5), () => ApplyAsync(odd));
 

@@ -89,7 +89,8 @@ public sealed class KernelTimers : ConformanceFixture
     {
         Director.IpvsConnections().ShouldContain(c => isMeant(c));
         var clock = Stopwatch.StartNew();
-        await Eventually.Async("IPVS has forgotten it", Director.IpvsConnections, connections => !connections.Any(isMeant), TimeSpan.FromSeconds(atMost), pause: TimeSpan.FromMilliseconds(500));
+        await Eventually.Async("IPVS has forgotten it", Director.IpvsConnections, connections => !connections.Any(isMeant),
+            TimeSpan.FromSeconds(atMost), pause: TimeSpan.FromMilliseconds(500));
         return clock.Elapsed.TotalSeconds;
     }
 }

@@ -41,7 +41,8 @@ public sealed class LocalPolicies : ClusterFixture
     {
         var service = await ApplyAsync(Local(WithNodePort(NewService("web-a", "web-b"))));
 
-        (await Client.AskManyAsync($"node1:{service.NodePort}", 20)).ShouldBe(new Dictionary<string, int>(StringComparer.Ordinal) { ["web-a"] = 20 });
+        (await Client.AskManyAsync($"node1:{service.NodePort}", 20))
+            .ShouldBe(new Dictionary<string, int>(StringComparer.Ordinal) { ["web-a"] = 20 });
     }
 
     [Test, Claim("POLICY-5")]

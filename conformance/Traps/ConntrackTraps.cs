@@ -37,7 +37,8 @@ public sealed class ConntrackTraps : ArticleFixture
         var samePort = await Client.AskAsync(Service, sourcePort: 35561);
         await samePort.ShouldTimeOutAsync();
         await samePort.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(from: "192.168.113.102:35561", to: "rs1:8080"));
-        Director.IpvsConnections().ShouldHaveSingleItem().ExpiresInSeconds.ShouldBeInRange(1, 60, "the entry keeps the sysctl's value of its creation until it expires");
+        Director.IpvsConnections().ShouldHaveSingleItem().ExpiresInSeconds.ShouldBeInRange(1, 60,
+            "the entry keeps the sysctl's value of its creation until it expires");
         await (await Client.AskAsync(Service, sourcePort: 35562)).ShouldBeAnsweredByAsync("rs1");
     }
 }

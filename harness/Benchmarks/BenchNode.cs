@@ -25,7 +25,8 @@ internal static class BenchNode
     }
 
     internal static CliWrap.Command Generator(NetworkNamespace ns, params string[] arguments) => CliWrap.Cli.Wrap(ns.Enter[0])
-        .WithArguments([.. ns.Enter.Skip(1), ProjectFolder.Program("harness/Generator", "ipvs-generator"), .. arguments, "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"]);
+        .WithArguments([.. ns.Enter.Skip(1), ProjectFolder.Program("harness/Generator", "ipvs-generator"), .. arguments,
+            "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"]);
 
     /// <summary>A list as <c>kubectl get services,endpointslices -o json</c> prints it.</summary>
     internal static string Manifest(int services)
@@ -45,7 +46,8 @@ internal static class BenchNode
 
     internal static string Slice(int service, int endpoints)
     {
-        var list = Enumerable.Range(0, endpoints).Select(j => (service * Endpoints) + j).Select(k => string.Create(CultureInfo.InvariantCulture,
+        var list = Enumerable.Range(0, endpoints).Select(j => (service * Endpoints) + j)
+            .Select(k => string.Create(CultureInfo.InvariantCulture,
             $$$"""{"addresses":["10.{{{244 + (k >> 16)}}}.{{{(k >> 8) & 255}}}.{{{k & 255}}}"],"conditions":{"ready":true,"serving":true,"terminating":false},"nodeName":"node{{{1 + (k % Endpoints == 0 ? 0 : 1)}}}","targetRef":{"kind":"Pod","name":"p{{{k}}}","namespace":"default"}}"""));
         return string.Create(CultureInfo.InvariantCulture, $$$"""
             {"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"s{{{service}}}-abc","namespace":"default","labels":{"kubernetes.io/service-name":"s{{{service}}}"}},"addressType":"IPv4","ports":[{"name":"http","port":8080,"protocol":"TCP"}],"endpoints":[{{{string.Join(',', list)}}}]}

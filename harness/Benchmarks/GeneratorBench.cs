@@ -39,13 +39,19 @@ internal static class GeneratorBench
             using var ns = BenchNode.NewNamespace();
             var watch = Stopwatch.StartNew();
             var said = new StringBuilder();
-            await BenchNode.Generator(ns, "apply", "-f", file).WithStandardOutputPipe(PipeTarget.Null).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).ExecuteAsync();
-            Add(string.Create(CultureInfo.InvariantCulture, $"total, process start to exit (bar {barMs})"), watch.Elapsed.TotalMilliseconds);
-            foreach (Match stage in Regex.Matches(said.ToString(), @"(?<name>[a-z]+) (?<ms>\d+) ms", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)))
+            await BenchNode.Generator(ns, "apply", "-f", file).WithStandardOutputPipe(PipeTarget.Null)
+                .WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).ExecuteAsync();
+            Add(string.Create(CultureInfo.InvariantCulture, $"total, process start to exit (bar {barMs})"),
+                watch.Elapsed.TotalMilliseconds);
+            foreach (Match stage in Regex.Matches(said.ToString(), @"(?<name>[a-z]+) (?<ms>\d+) ms", RegexOptions.ExplicitCapture,
+                TimeSpan.FromSeconds(1)))
                 Add(stage.Groups["name"].Value, double.Parse(stage.Groups["ms"].ValueSpan, CultureInfo.InvariantCulture));
-            Add("peak MB", double.Parse(Regex.Match(said.ToString(), @"peak (?<mb>\d+) MB", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["mb"].ValueSpan, CultureInfo.InvariantCulture));
+            Add("peak MB", double.Parse(Regex.Match(said.ToString(), @"peak (?<mb>\d+) MB", RegexOptions.ExplicitCapture,
+                TimeSpan.FromSeconds(1)).Groups["mb"].ValueSpan, CultureInfo.InvariantCulture));
         }
-        return stages.Select(s => new Figure(string.Create(CultureInfo.InvariantCulture, $"ipvs-generator apply, {services} x {BenchNode.Endpoints}: {s.Key}"), s.Key == "peak MB" ? "MB" : "ms", s.Value));
+        return stages.Select(
+            s => new Figure(string.Create(CultureInfo.InvariantCulture,
+            $"ipvs-generator apply, {services} x {BenchNode.Endpoints}: {s.Key}"), s.Key == "peak MB" ? "MB" : "ms", s.Value));
 
         void Add(string name, double value)
         {
@@ -61,7 +67,8 @@ internal static class GeneratorBench
     /// </summary>
     private static async Task<IEnumerable<Figure>> PreparedAsync(int services, int runs)
     {
-        var options = new GeneratorOptions { HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/15")], ConntrackMaxPerCore = 0 };
+        var options = new GeneratorOptions { HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/15")],
+            ConntrackMaxPerCore = 0 };
         var cluster = new Cluster();
         foreach (var item in ManifestReader.Read("bench", Encoding.UTF8.GetBytes(BenchNode.Manifest(services))).Objects)
             Source.Put(cluster, item);
@@ -84,7 +91,8 @@ internal static class GeneratorBench
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var difference = Difference.Of(world.Desired, await kernel.ReadAsync(options), world.Node);
-                var servers = difference.AddedServers.Select(kernel.Ipvs.Add).Concat(difference.AddedReals.Select(r => kernel.Ipvs.Add(r.Key, r.Real))).ToList();
+                var servers = difference.AddedServers.Select(kernel.Ipvs.Add)
+                    .Concat(difference.AddedReals.Select(r => kernel.Ipvs.Add(r.Key, r.Real))).ToList();
                 var watch = Stopwatch.StartNew();
                 kernel.Route.AddDummy(DocumentSet.Device);
                 foreach (var set in difference.CreatedSets)
@@ -99,6 +107,7 @@ internal static class GeneratorBench
             }
         }
         var name = string.Create(CultureInfo.InvariantCulture, $"{services} x {BenchNode.Endpoints} into an empty namespace");
-        return [new($"{name}: read, compare and write", "ms", written), new($"{name}: prepared messages and documents alone", "ms", replayed)];
+        return [new($"{name}: read, compare and write", "ms", written),
+            new($"{name}: prepared messages and documents alone", "ms", replayed)];
     }
 }

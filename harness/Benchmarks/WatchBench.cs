@@ -53,12 +53,14 @@ internal static class WatchBench
                 await watch.PutAsync("slice.json", BenchNode.Slice(7, endpoints));
             else
                 server.Apply(BenchNode.Slice(7, endpoints));
-            await Eventually.Async("the change is in the kernel", () => watch.Ipvs.Destinations(key).Count, count => count == endpoints, TimeSpan.FromSeconds(30), pause: TimeSpan.FromMilliseconds(1));
+            await Eventually.Async("the change is in the kernel", () => watch.Ipvs.Destinations(key).Count, count => count == endpoints,
+                TimeSpan.FromSeconds(30), pause: TimeSpan.FromMilliseconds(1));
             if (i > 0) // the first one may meet the end of the first sync
                 samples.Add(clock.Elapsed.TotalMilliseconds);
         }
         var name = string.Create(CultureInfo.InvariantCulture, $"ipvs-generator watch, one endpoint among {services} Services");
-        return [new($"{name}: {(byServer ? "API server" : "rename")} to kernel (bar 50)", "ms", samples), new($"{name}: messages sent for it", "", watch.MessagesOfChanges(Changes))];
+        return [new($"{name}: {(byServer ? "API server" : "rename")} to kernel (bar 50)", "ms", samples),
+            new($"{name}: messages sent for it", "", watch.MessagesOfChanges(Changes))];
     }
 
     private static async Task<Figure> IdleAsync(int services)
@@ -66,7 +68,8 @@ internal static class WatchBench
         await using var watch = await Watching.StartAsync(services, "--ipvs-sync-period", "1h");
         await Task.Delay(TimeSpan.FromSeconds(5)); // the end of the first sync
         var samples = await SampleAsync(watch, TimeSpan.FromSeconds(5), count: 5);
-        return new Figure(string.Create(CultureInfo.InvariantCulture, $"ipvs-generator watch, {services} Services: processor time in 5 s without an event (bar 0)"), "ms", samples);
+        return new Figure(string.Create(CultureInfo.InvariantCulture,
+            $"ipvs-generator watch, {services} Services: processor time in 5 s without an event (bar 0)"), "ms", samples);
     }
 
     private static async Task<List<double>> SampleAsync(Watching watch, TimeSpan period, int count)
@@ -88,7 +91,9 @@ internal static class WatchBench
         await using var watch = await Watching.StartAsync(services, "--ipvs-sync-period", "5s");
         await Task.Delay(2.5 * period); // the end of the first sync, and the first checks, which learn what is right
         var samples = await SampleAsync(watch, period, count: 10);
-        return new Figure(string.Create(CultureInfo.InvariantCulture, $"ipvs-generator watch, {services} Services: processor time of a drift check, average of ten, of which one compares everything (bar 600: 2 % of 30 s)"), "ms", [samples.Average()]);
+        return new Figure(string.Create(CultureInfo.InvariantCulture,
+            $"ipvs-generator watch, {services} Services: processor time of a drift check, average of ten, of which one compares " +
+            $"everything (bar 600: 2 % of 30 s)"), "ms", [samples.Average()]);
     }
 
     /// <summary>200 new connections a second to a Service that does not change, while others come, change and go.</summary>
@@ -130,14 +135,16 @@ internal static class WatchBench
             if (random.Next(4) == 0)
                 watch.Delete($"{name}.yaml");
             else
-                await watch.PutAsync($"{name}.yaml", Manifest(name, string.Create(CultureInfo.InvariantCulture, $"10.11.0.{number}"), lab["rs2"], random.Next(2) == 0 ? "ClusterIP" : "NodePort", 30000 + number));
+                await watch.PutAsync($"{name}.yaml", Manifest(name, string.Create(CultureInfo.InvariantCulture, $"10.11.0.{number}"),
+                    lab["rs2"], random.Next(2) == 0 ? "ClusterIP" : "NodePort", 30000 + number));
             await Task.Delay(s_between);
         }
         await end.CancelAsync();
         await load;
         var seconds = clock.Elapsed.TotalSeconds;
         var bare = server.Servers.SelectMany(s => s.Peers).Count(p => p.Address.Equals(client.Address));
-        var what = string.Create(CultureInfo.InvariantCulture, $"{RandomChanges} random changes of others (seed {Seed}) at 200 connections/s");
+        var what = string.Create(CultureInfo.InvariantCulture,
+            $"{RandomChanges} random changes of others (seed {Seed}) at 200 connections/s");
         return
         [
             new($"{what}: connections answered", "", [answered]),
@@ -183,7 +190,8 @@ internal static class WatchBench
 
         /// <summary>How many messages each of the last changes took, as the log says.</summary>
         internal List<double> MessagesOfChanges(int count) =>
-            [.. Regex.Matches(_log.ToString(), @"sync: (?!start|drift).*: (?<changes>[1-9]\d*) changes by (?<messages>\d+) messages", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1))
+            [.. Regex.Matches(_log.ToString(), @"sync: (?!start|drift).*: (?<changes>[1-9]\d*) changes by (?<messages>\d+) messages",
+                RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1))
                 .Select(m => double.Parse(m.Groups["messages"].ValueSpan, CultureInfo.InvariantCulture)).TakeLast(count)];
 
         internal IpvsSocket Ipvs { get; }
@@ -200,9 +208,11 @@ internal static class WatchBench
         }
 
         /// <summary>Follows a folder, which has one file.</summary>
-        internal static Watching Start(NetworkNamespace ns, string file, string manifest, params string[] arguments) => Start(ns, ownsNamespace: false, file, manifest, arguments);
+        internal static Watching Start(NetworkNamespace ns, string file, string manifest, params string[] arguments) =>
+            Start(ns, ownsNamespace: false, file, manifest, arguments);
 
-        internal static Watching Follow(NetworkNamespace ns, ApiServer server) => new(ns, ownsNamespace: false, folder: null, ["--master", server.Address.AbsoluteUri]);
+        internal static Watching Follow(NetworkNamespace ns, ApiServer server) =>
+            new(ns, ownsNamespace: false, folder: null, ["--master", server.Address.AbsoluteUri]);
 
         /// <summary>Starts in a fresh namespace, and waits until everything is there.</summary>
         internal static async Task<Watching> StartAsync(int services, params string[] arguments)
@@ -216,7 +226,8 @@ internal static class WatchBench
         {
             var last = new VirtualServerKey(TransportProtocol.Tcp, IPAddress.Parse("10.96.0.7"), 80);
             await Eventually.Async("everything is there", () => Ipvs.Services().Count, count => count == services, TimeSpan.FromMinutes(1));
-            await Eventually.Async("the real servers are there", () => Ipvs.Destinations(last).Count, count => count == BenchNode.Endpoints, TimeSpan.FromMinutes(1));
+            await Eventually.Async("the real servers are there", () => Ipvs.Destinations(last).Count,
+                count => count == BenchNode.Endpoints, TimeSpan.FromMinutes(1));
         }
 
         private static Watching Start(NetworkNamespace ns, bool ownsNamespace, string file, string manifest, string[] arguments)

@@ -17,10 +17,12 @@ public readonly record struct TrafficKind(bool IsIPv6, bool IsUdp)
 
     /// <summary>The kinds of a Service's addresses and ports. SCTP counts as TCP: kernels may lack it.</summary>
     internal static IEnumerable<TrafficKind> Of(ServiceSpec service) =>
-        (from address in service.ClusterIPs from port in service.Ports select new TrafficKind(address.Contains(':', StringComparison.Ordinal), port.Protocol == TransportProtocol.Udp)).Distinct();
+        (from address in service.ClusterIPs from port in service.Ports
+            select new TrafficKind(address.Contains(':', StringComparison.Ordinal), port.Protocol == TransportProtocol.Udp)).Distinct();
 
     /// <summary>The kind of a flow.</summary>
-    public static TrafficKind Of(Flow flow) => new(flow.Target.AddressFamily == AddressFamily.InterNetworkV6, flow.Protocol == TransportProtocol.Udp);
+    public static TrafficKind Of(Flow flow) => new(flow.Target.AddressFamily == AddressFamily.InterNetworkV6,
+        flow.Protocol == TransportProtocol.Udp);
 
     public override string ToString() => $"{(IsUdp ? "UDP" : "TCP")} over {(IsIPv6 ? "IPv6" : "IPv4")}";
 }
@@ -38,7 +40,9 @@ internal sealed class Canaries(Cluster cluster)
     private const int TargetPort = 8079;
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>Between two questions. A sync of a slow proxy takes seconds: asking more often would only take its time, and fill the captures.</summary>
+    /// <summary>
+    /// Between two questions. A sync of a slow proxy takes seconds: asking more often would only take its time, and fill the captures.
+    /// </summary>
     private readonly TimeSpan _pause = TimeSpan.FromMilliseconds(cluster.Proxy.IsSlow ? 300 : 10);
 
     private readonly HashSet<TrafficKind> _served = [];
@@ -46,7 +50,9 @@ internal sealed class Canaries(Cluster cluster)
     private HashSet<TrafficKind> _unserved = [];
     private int _generation;
 
-    /// <summary>The kinds whose canary has never answered: of these a missing answer says nothing of when the proxy has read a change.</summary>
+    /// <summary>
+    /// The kinds whose canary has never answered: of these a missing answer says nothing of when the proxy has read a change.
+    /// </summary>
     internal IReadOnlySet<TrafficKind> Unserved
     {
         get
@@ -102,7 +108,8 @@ internal sealed class Canaries(Cluster cluster)
 
     private static ServiceSpec Canary(TrafficKind kind, int port) => new($"canary-{(kind.IsUdp ? "udp" : "tcp")}-{(kind.IsIPv6 ? 6 : 4)}")
     {
-        ClusterIPs = [AddressOf(kind)], Ports = [new PortSpec(port, TargetPort, kind.IsUdp ? TransportProtocol.Udp : TransportProtocol.Tcp)], Endpoints = [Pod],
+        ClusterIPs = [AddressOf(kind)],
+            Ports = [new PortSpec(port, TargetPort, kind.IsUdp ? TransportProtocol.Udp : TransportProtocol.Tcp)], Endpoints = [Pod],
     };
 
     private static string AddressOf(TrafficKind kind) => (kind.IsIPv6, kind.IsUdp) switch
@@ -113,8 +120,12 @@ internal sealed class Canaries(Cluster cluster)
         (true, true) => "fd00:10:96:fffe::4",
     };
 
-    /// <summary>The pod of the node that asks. It needs least: a proxy that does not masquerade, say, is to be violated by the claims on that, and not to keep all others from being tested.</summary>
-    private Node ProberOn(IRunningProxy running) => cluster.Lab.Nodes.First(n => n.Name != Pod && n.Spec.Interfaces[0].Network.Host == running.Node.Name);
+    /// <summary>
+    /// The pod of the node that asks. It needs least: a proxy that does not masquerade, say, is to be violated by the claims on that, and
+    /// not to keep all others from being tested.
+    /// </summary>
+    private Node ProberOn(IRunningProxy running) => cluster.Lab.Nodes.First(n => n.Name != Pod
+        && n.Spec.Interfaces[0].Network.Host == running.Node.Name);
 
     private async Task<bool> AwaitAsync(IRunningProxy running, TrafficKind kind, int port, CancellationToken limit)
     {
@@ -135,7 +146,9 @@ internal sealed class Canaries(Cluster cluster)
         if (_served.Contains(kind))
         {
             throw new HarnessException($"The proxy {cluster.Proxy.Name} on {running.Node.Name} programs nothing any more, or not all.",
-                $"Its canary {new IPEndPoint(IPAddress.Parse(AddressOf(kind)), port)} ({kind}) did not answer within {cluster.Limit.TotalSeconds} s. {running.Description} said:\n{running.Log}", "No claim can be tested on it.", "See its log.");
+                $"Its canary {new IPEndPoint(IPAddress.Parse(AddressOf(kind)), port)} ({kind}) did not answer within " +
+                    $"{cluster.Limit.TotalSeconds} s. {running.Description} said:\n{running.Log}", "No claim can be tested on it.",
+                    "See its log.");
         }
         SetUnserved(Unserved.Append(kind));
     }

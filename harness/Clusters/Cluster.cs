@@ -15,7 +15,9 @@ namespace Conformance.Clusters;
 /// </summary>
 public sealed class Cluster : IAsyncDisposable
 {
-    /// <summary>After so many canaries in a row that came to nothing no other is waited for: none of the tests to come could say anything.</summary>
+    /// <summary>
+    /// After so many canaries in a row that came to nothing no other is waited for: none of the tests to come could say anything.
+    /// </summary>
     private const int MaxFailures = 2;
     private readonly List<IRunningProxy> _running = [];
     private readonly List<IRunningProxy> _stopped = [];
@@ -67,13 +69,19 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Until a change must have been programmed.</summary>
     public TimeSpan Limit { get; }
 
-    /// <summary>The kinds of traffic that the proxy has never served: a flow of such a kind without an answer proves nothing but that.</summary>
+    /// <summary>
+    /// The kinds of traffic that the proxy has never served: a flow of such a kind without an answer proves nothing but that.
+    /// </summary>
     public IReadOnlySet<TrafficKind> Unserved => _canaries.Unserved;
 
-    /// <summary>Builds the lab, starts the proxy on each node, and waits until it serves. What it does not serve in time is in <see cref="Unserved"/>.</summary>
+    /// <summary>
+    /// Builds the lab, starts the proxy on each node, and waits until it serves. What it does not serve in time is in <see
+    /// cref="Unserved"/>.
+    /// </summary>
     /// <exception cref="HarnessException">The proxy ended; the message has its log.</exception>
     /// <param name="limit">How long to wait for the proxy each time; the proxy's own patience when it is not given.</param>
-    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null) => await StartAsync(proxy, await Lab.StartAsync(topology), limit);
+    public static async Task<Cluster> StartAsync(Proxy proxy, Topology topology, TimeSpan? limit = null) =>
+        await StartAsync(proxy, await Lab.StartAsync(topology), limit);
 
     /// <summary>Makes a lab that is up a cluster, which from then on owns the lab.</summary>
     /// <exception cref="HarnessException">The proxy ended; the message has its log.</exception>
@@ -130,13 +138,17 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Creates or changes Services with their endpoints, and waits until every node has them.</summary>
     public async Task ApplyAsync(params IReadOnlyList<ServiceSpec> services)
     {
-        var before = services.Select(s => _put.GetValueOrDefault(s.Name)).OfType<ServiceSpec>().ToList(); // a family or protocol that it loses changes as well
+        // a family or protocol that it loses changes as well
+        var before = services.Select(s => _put.GetValueOrDefault(s.Name)).OfType<ServiceSpec>().ToList();
         foreach (var service in services)
             Put(service);
         await SettleAsync([.. services, .. before]);
     }
 
-    /// <summary>Creates or changes objects of manifests (YAML or JSON), starts a server for each endpoint that is a pod without one, and waits until every node has them.</summary>
+    /// <summary>
+    /// Creates or changes objects of manifests (YAML or JSON), starts a server for each endpoint that is a pod without one, and waits until
+    /// every node has them.
+    /// </summary>
     /// <exception cref="HarnessException">The text is no manifest, or the proxy ended.</exception>
     public async Task ApplyAsync(string manifests)
     {
@@ -156,7 +168,8 @@ public sealed class Cluster : IAsyncDisposable
         foreach (var (_, manifest) in slices)
             Objects.Apply(manifest);
         Objects.Apply(service.ServiceManifest());
-        foreach (var (gone, _) in _put.GetValueOrDefault(service.Name)?.SliceManifests(Lab).ExceptBy(slices.Select(s => s.Name), s => s.Name) ?? [])
+        foreach (var (gone, _) in _put.GetValueOrDefault(service.Name)?.SliceManifests(Lab)
+            .ExceptBy(slices.Select(s => s.Name), s => s.Name) ?? [])
             Objects.Delete("EndpointSlice", "default", gone);
         _put[service.Name] = service;
     }
@@ -164,7 +177,8 @@ public sealed class Cluster : IAsyncDisposable
     /// <summary>Creates or changes the object of a node, without waiting.</summary>
     /// <param name="isLeaving">Whether the cluster's autoscaler is about to delete it.</param>
     /// <param name="zone">The node's zone; null for the one of its own.</param>
-    public void PutNode(Node node, bool isLeaving = false, string? zone = null) => Objects.Apply(NodeManifest(node, isLeaving, zone ?? $"zone-{node.Name}"));
+    public void PutNode(Node node, bool isLeaving = false, string? zone = null) =>
+        Objects.Apply(NodeManifest(node, isLeaving, zone ?? $"zone-{node.Name}"));
 
     /// <summary>Deletes a Service with its endpoints, without waiting.</summary>
     public void Delete(ServiceSpec service)
@@ -175,7 +189,8 @@ public sealed class Cluster : IAsyncDisposable
     }
 
     /// <summary>Waits until every node has all changes that were put before.</summary>
-    /// <param name="changed">The Services that were changed: only canaries of their families and protocols are waited for; all, when none is named.</param>
+    /// <param name="changed">The Services that were changed: only canaries of their families and protocols are waited for; all, when none
+    /// is named.</param>
     /// <exception cref="HarnessException">The proxy ended, or serves no longer; the message has its log.</exception>
     public Task SettleAsync(params IReadOnlyList<ServiceSpec> changed)
     {
@@ -233,20 +248,29 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether a TCP connection from a node stands: a probe, of which no flow is kept. A missing answer counts after the time of a flow's silence.</summary>
-    public static Task<bool> AnswersAsync(Node node, string address, int port) => Canaries.ConnectsAsync(node, address, port, Timeouts.Silence);
+    /// <summary>
+    /// Whether a TCP connection from a node stands: a probe, of which no flow is kept. A missing answer counts after the time of a flow's
+    /// silence.
+    /// </summary>
+    public static Task<bool> AnswersAsync(Node node, string address, int port) =>
+        Canaries.ConnectsAsync(node, address, port, Timeouts.Silence);
 
     private static string NodeManifest(Node node, bool isLeaving, string zone)
     {
         var bridge = node.Spec.Interfaces.First(i => i.IsBridge);
-        var subnets = new[] { (System.Net.IPNetwork?)bridge.Network.Subnet, bridge.Network.Subnet6 }.OfType<System.Net.IPNetwork>().Select(s => s.ToString()).ToList();
+        var subnets = new[] { (System.Net.IPNetwork?)bridge.Network.Subnet, bridge.Network.Subnet6 }.OfType<System.Net.IPNetwork>()
+            .Select(s => s.ToString()).ToList();
         return new JsonObject
         {
             ["apiVersion"] = "v1",
             ["kind"] = "Node",
             ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = zone } },
-            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0], ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]), ["taints"] = isLeaving ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : [] },
-            ["status"] = new JsonObject { ["addresses"] = new JsonArray([.. node.Spec.Interfaces[0].Addresses.Select(a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
+            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0],
+                ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]), ["taints"] = isLeaving
+                ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : [] },
+            ["status"] = new JsonObject { ["addresses"] = new JsonArray(
+                [.. node.Spec.Interfaces[0].Addresses.Select(
+                a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
         }.ToJsonString();
     }
 }

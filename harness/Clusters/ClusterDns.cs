@@ -17,7 +17,8 @@ public static class ClusterDns
     private const int Port = 53;
 
     /// <summary>What a pod of the namespace default has as its /etc/resolv.conf.</summary>
-    public static string ResolvConf(string nameserver) => $"nameserver {nameserver}\nsearch default.svc.{Domain} svc.{Domain} {Domain}\noptions ndots:5\n";
+    public static string ResolvConf(string nameserver) =>
+        $"nameserver {nameserver}\nsearch default.svc.{Domain} svc.{Domain} {Domain}\noptions ndots:5\n";
 
     /// <summary>The full name of a Service.</summary>
     public static string NameOf(ServiceSpec service) => $"{service.Name}.default.svc.{Domain}";
@@ -28,9 +29,11 @@ public static class ClusterDns
         var config = Path.Combine(ServerProgram.NewFolder(node, "dnsmasq"), "dnsmasq.conf");
         await File.WriteAllLinesAsync(config,
         [
-            "keep-in-foreground", "user=root", "pid-file=", "no-resolv", "no-hosts", "no-poll", $"port={Port}", $"local=/{Domain}/", "log-facility=-",
+            "keep-in-foreground", "user=root", "pid-file=", "no-resolv", "no-hosts", "no-poll", $"port={Port}", $"local=/{Domain}/",
+                "log-facility=-",
             .. services.Select(s => $"host-record={NameOf(s)},{string.Join(',', s.ClusterIPs)}"),
         ]);
-        return node.Own(await ServerProgram.StartAsync(node.Command("dnsmasq", $"--conf-file={config}"), Port, () => ListeningSockets.Udp(node.Namespace)));
+        return node.Own(await ServerProgram.StartAsync(node.Command("dnsmasq", $"--conf-file={config}"), Port,
+            () => ListeningSockets.Udp(node.Namespace)));
     }
 }

@@ -53,13 +53,18 @@ public sealed record GeneratorOptions
     /// <summary>The networks whose node addresses serve node ports; none means all addresses.</summary>
     public IReadOnlyList<IPNetwork> NodePortAddresses { get; init; } = [];
 
-    /// <summary>Whether node ports are served on the primary address of each family alone (kube-proxy's word "primary", since v1.31).</summary>
+    /// <summary>
+    /// Whether node ports are served on the primary address of each family alone (kube-proxy's word "primary", since v1.31).
+    /// </summary>
     public bool NodePortsOnPrimaryAddress { get; init; }
 
     /// <summary>Whether node ports are not served on every address.</summary>
     public bool LimitsNodePorts => NodePortsOnPrimaryAddress || NodePortAddresses.Count > 0;
 
-    /// <summary>Whether an external or load-balancer IP that is another Node's InternalIP is left out: served here, it would cut this node off from that one.</summary>
+    /// <summary>
+    /// Whether an external or load-balancer IP that is another Node's InternalIP is left out: served here, it would cut this node off from
+    /// that one.
+    /// </summary>
     public bool RefuseNodeAddresses { get; init; }
 
     public int ConntrackMaxPerCore { get; init; } = 32768;
@@ -88,19 +93,22 @@ public sealed record GeneratorOptions
     public IPEndPoint? MetricsBindAddress { get; init; } = new(IPAddress.Loopback, 10249);
 
     /// <summary>How many connections may be tracked: so many for each processor, at least the minimum; 0 leaves the kernel's.</summary>
-    public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0 : (int)Math.Max(ConntrackMin, Math.Min((long)ConntrackMaxPerCore * processors, int.MaxValue));
+    public int ConntrackMax(int processors) => ConntrackMaxPerCore == 0 ? 0
+        : (int)Math.Max(ConntrackMin, Math.Min((long)ConntrackMaxPerCore * processors, int.MaxValue));
 
     /// <summary>The packet mark that asks for masquerading.</summary>
     public uint MasqueradeMark => 1u << IptablesMasqueradeBit;
 
-    public IPNetwork? ClusterCidrOf(AddressFamily family) => ClusterCidr.Where(c => c.BaseAddress.AddressFamily == family).Select(c => (IPNetwork?)c).FirstOrDefault();
+    public IPNetwork? ClusterCidrOf(AddressFamily family) => ClusterCidr.Where(c => c.BaseAddress.AddressFamily == family)
+        .Select(c => (IPNetwork?)c).FirstOrDefault();
 
     public bool IsExcluded(IPAddress address) => IpvsExcludeCidrs.Any(c => c.Contains(address));
 }
 
 /// <summary>What the node itself is like: not configured but found, in the kernel and in the Node object.</summary>
 /// <param name="Addresses">Every address of the node but loopback, link-local and kube-ipvs0's.</param>
-public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, string? Zone, IReadOnlyList<IPNetwork> PodCidrs, IReadOnlyList<IPAddress> InternalIPs)
+public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, string? Zone, IReadOnlyList<IPNetwork> PodCidrs,
+    IReadOnlyList<IPAddress> InternalIPs)
 {
     /// <summary>The InternalIPs of the other Nodes that are known, with the Nodes' names.</summary>
     public IReadOnlyDictionary<IPAddress, string> OtherNodes { get; init; } = new Dictionary<IPAddress, string>();
@@ -119,7 +127,8 @@ public sealed record NodeState(string Name, IReadOnlyList<IPAddress> Addresses, 
     {
         var networks = options.NodePortAddresses.Where(n => n.BaseAddress.AddressFamily == family).ToList();
         return Addresses.Where(a => a.AddressFamily == family
-            && (options.NodePortsOnPrimaryAddress ? a.Equals(PrimaryAddress(family)) : networks.Count == 0 || networks.Exists(n => n.Contains(a)))
+            && (options.NodePortsOnPrimaryAddress ? a.Equals(PrimaryAddress(family)) : networks.Count == 0
+                || networks.Exists(n => n.Contains(a)))
             && (options.CompatKubeProxy || !options.IsExcluded(a)));
     }
 }

@@ -17,13 +17,15 @@ public static class NodeStates
         return new NodeState(options.HostnameOverride, addresses, node?.Zone, node?.PodCidrs ?? [], node?.InternalIPs ?? [])
         {
             ServesIPv6 = servesIPv6,
-            OtherNodes = cluster.Nodes.Values.Where(n => n.Name != options.HostnameOverride).SelectMany(n => n.InternalIPs.Select(a => (a, n.Name))).DistinctBy(n => n.a).ToDictionary(n => n.a, n => n.Name),
+            OtherNodes = cluster.Nodes.Values.Where(n => n.Name != options.HostnameOverride)
+            .SelectMany(n => n.InternalIPs.Select(a => (a, n.Name))).DistinctBy(n => n.a).ToDictionary(n => n.a, n => n.Name),
         };
     }
 
     /// <summary>Whether nothing follows from the one that does not follow from the other.</summary>
     public static bool IsSame(NodeState a, NodeState b) =>
-        a.Zone == b.Zone && a.ServesIPv6 == b.ServesIPv6 && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs) && a.InternalIPs.SequenceEqual(b.InternalIPs)
+        a.Zone == b.Zone && a.ServesIPv6 == b.ServesIPv6 && a.Addresses.SequenceEqual(b.Addresses) && a.PodCidrs.SequenceEqual(b.PodCidrs)
+            && a.InternalIPs.SequenceEqual(b.InternalIPs)
         && a.OtherNodes.Count == b.OtherNodes.Count && a.OtherNodes.All(n => b.OtherNodes.GetValueOrDefault(n.Key) == n.Value);
 
     /// <summary>
@@ -36,8 +38,12 @@ public static class NodeStates
             return null;
         var ours = cluster.Nodes.Values.FirstOrDefault(n => n.InternalIPs.Any(addresses.Contains));
         var local = cluster.Slices.Values.Any(s => s.Endpoints.Any(e => e.NodeName == options.HostnameOverride));
-        return ours is not null ? $"no Node is called {options.HostnameOverride}, but the Node {ours.Name} has an address of this host: no endpoint is taken for local; is --hostname-override {ours.Name} meant?"
-            : cluster.Nodes.Count > 0 && !local ? $"no Node is called {options.HostnameOverride}, and no endpoint is on it: none is taken for local; see --hostname-override"
+        return ours is not null
+            ? $"no Node is called {options.HostnameOverride}, but the Node {ours.Name} has an address of this host: no endpoint is " +
+            $"taken for local; is --hostname-override {ours.Name} meant?"
+            : cluster.Nodes.Count > 0 && !local
+                ? $"no Node is called {options.HostnameOverride}, and no endpoint is on it: none is taken for local; see " +
+                $"--hostname-override"
             : null;
     }
 

@@ -29,7 +29,8 @@ if (parsed.Errors.Count > 0)
 }
 try
 {
-    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false,
+        ProcessTerminationTimeout = null });
 }
 catch (GeneratorException e)
 {
@@ -47,7 +48,8 @@ catch (KernelException e)
 }
 catch (Exception e) when (e is IOException or UnauthorizedAccessException)
 {
-    return Explain("Reading or writing failed.", e, "see that the path exists, that this user may read and write it, and that the disk is not full");
+    return Explain("Reading or writing failed.", e,
+        "see that the path exists, that this user may read and write it, and that the disk is not full");
 }
 catch (Exception e)
 {

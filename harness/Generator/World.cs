@@ -29,7 +29,10 @@ public sealed class World
 
     public DesiredState Desired { get; }
 
-    /// <summary>What is wrong with objects that are valid, and what follows from it: ports that two Services want, and what <see cref="Decisions.Warnings"/> finds.</summary>
+    /// <summary>
+    /// What is wrong with objects that are valid, and what follows from it: ports that two Services want, and what <see
+    /// cref="Decisions.Warnings"/> finds.
+    /// </summary>
     public IEnumerable<string> Warnings => Desired.Disputes.Select(d => d.ToString()).Concat(_warnings.Values.SelectMany(w => w));
 
     /// <summary>Decides one Service anew, after its object or its slices changed or went.</summary>

@@ -22,6 +22,7 @@ public sealed class ClusterLabTests
             PacketPattern.On("web-b").Arriving.Syn(from: "pod-a", to: "web-b:8080"));
         await (await lab["pod-a"].AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
         await (await lab["node1"].AskAsync("web-b:8080")).ShouldBeSeenByServerAsAsync("10.244.0.0"); // flannel.1's own address
-        lab.Wire.Packets().ShouldContain(p => p.Node == "node2" && p.Device == "eth0" && p.Packet.DestinationPort == 8472, "VXLAN on the wire");
+        lab.Wire.Packets().ShouldContain(p => p.Node == "node2" && p.Device == "eth0" && p.Packet.DestinationPort == 8472,
+            "VXLAN on the wire");
     }
 }

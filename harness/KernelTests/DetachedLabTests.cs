@@ -26,7 +26,8 @@ public sealed class DetachedLabTests
     {
         var id = await UpAsync();
 
-        (await LabAsync("exec", "client", "--", "curl", "--silent", "--max-time", "2", "http://rs1:8080/")).StandardOutput.ShouldStartWith("rs1 192.168.113.102:");
+        (await LabAsync("exec", "client", "--", "curl", "--silent", "--max-time", "2", "http://rs1:8080/")).StandardOutput.ShouldStartWith(
+            "rs1 192.168.113.102:");
         (await LabAsync("exec", "client", "--", "sh", "-c", "exit 9")).ExitCode.ShouldBe(9);
         (await LabAsync("exec", "director", "--", "ipvsadm", "-A", "-t", "10.10.0.1:8410", "-s", "rr")).ExitCode.ShouldBe(0);
 
@@ -37,7 +38,8 @@ public sealed class DetachedLabTests
         director.GetProperty("virtualServers").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe("TCP  10.10.0.1:8410 rr");
 
         var missing = await LabAsync("exec", "cleint", "--", "true");
-        (missing.ExitCode, missing.StandardError.Contains("Did you mean 'client'?", StringComparison.Ordinal)).ShouldBe((1, true), missing.StandardError);
+        (missing.ExitCode, missing.StandardError.Contains("Did you mean 'client'?", StringComparison.Ordinal))
+            .ShouldBe((1, true), missing.StandardError);
 
         (await LabAsync("down")).StandardOutput.ShouldBe($"{id} is down\n");
         (await LabAsync("inspect")).StandardError.ShouldContain("No lab is up.");
@@ -47,7 +49,9 @@ public sealed class DetachedLabTests
     public async Task A_flow_through_a_lab_that_is_up_is_explained()
     {
         await UpAsync();
-        foreach (var command in new[] { "ip address add 10.10.0.1/24 dev ens33", "ipvsadm -A -t 10.10.0.1:8410 -s rr", "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m", "iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.1 -j MASQUERADE", "sysctl -w net.ipv4.vs.conntrack=1" })
+        foreach (var command in new[] { "ip address add 10.10.0.1/24 dev ens33", "ipvsadm -A -t 10.10.0.1:8410 -s rr",
+            "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m",
+            "iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.1 -j MASQUERADE", "sysctl -w net.ipv4.vs.conntrack=1" })
             (await LabAsync(["exec", "director", "--", .. command.Split(' ')])).ExitCode.ShouldBe(0, command);
         await LabAsync("exec", "client", "--", "ip", "route", "add", "10.10.0.0/16", "via", "192.168.113.101");
 
@@ -55,7 +59,8 @@ public sealed class DetachedLabTests
 
         explained.ExitCode.ShouldBe(0, explained.StandardError);
         explained.StandardOutput.ShouldSatisfyAllConditions(
-            text => text.ShouldMatch(@"^client \(192\.168\.113\.102:\d+\) asked tcp 10.10.0.1:8410: answered by rs1, rs1 saw 192\.168\.113\.101:"),
+            text => text.ShouldMatch(
+                @"^client \(192\.168\.113\.102:\d+\) asked tcp 10.10.0.1:8410: answered by rs1, rs1 saw 192\.168\.113\.101:"),
             text => text.ShouldContain("nat    POSTROUTING              -m ipvs --vaddr 10.10.0.1 -j MASQUERADE   ["),
             text => text.ShouldMatch(@"IPVS of director: TCP 192\.168\.113\.102:\d+ -> 10\.10\.0\.1:8410 -> 192.168.113.99:8080"),
             text => text.ShouldContain("conntrack of director: ipv4 2 tcp 6"),
@@ -70,7 +75,8 @@ public sealed class DetachedLabTests
         await UpAsync();
         var file = Path.Combine(RunFolder.Current, "detached.pcap");
         var capturing = LabAsync("capture", "director:ens33", "-w", file, "-c", "2");
-        await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24, Timeouts.Command);
+        await Eventually.Async("the capture has begun", () => File.Exists(file) ? new FileInfo(file).Length : 0, length => length >= 24,
+            Timeouts.Command);
 
         await LabAsync("exec", "client", "--", "curl", "--silent", "http://192.168.113.101:9/");
 
@@ -110,7 +116,8 @@ public sealed class DetachedLabTests
         // CT-3 runs an nginx, which is a process of its own.
         var running = Command("run", "--kernel", "host", "--filter", "CT-3").ExecuteAsync();
         var launcher = $"{running.ProcessId}";
-        var theirs = await Eventually.Async("its nginx runs", () => ProcessesOf(launcher), p => p.Any(c => c.StartsWith("nginx", StringComparison.Ordinal)), Timeouts.Command);
+        var theirs = await Eventually.Async("its nginx runs", () => ProcessesOf(launcher),
+            p => p.Any(c => c.StartsWith("nginx", StringComparison.Ordinal)), Timeouts.Command);
         theirs.Count.ShouldBeGreaterThan(1);
 
         await Cli.Wrap("kill").WithArguments(["-KILL", launcher]).ExecuteAsync();
@@ -127,7 +134,9 @@ public sealed class DetachedLabTests
         {
             try
             {
-                if (File.ReadAllText($"{process}/environ").Split('\0').Any(v => v.StartsWith($"{RunFolder.Variable}=", StringComparison.Ordinal) && v.EndsWith($"-{launcher}", StringComparison.Ordinal)))
+                if (File.ReadAllText($"{process}/environ").Split('\0')
+                    .Any(v => v.StartsWith($"{RunFolder.Variable}=", StringComparison.Ordinal)
+                    && v.EndsWith($"-{launcher}", StringComparison.Ordinal)))
                     found.Add(File.ReadAllText($"{process}/cmdline"));
             }
             catch (IOException)

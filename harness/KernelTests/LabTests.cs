@@ -28,7 +28,8 @@ public sealed class LabTests
     {
         if (Environment.GetEnvironmentVariable(RunFolder.KernelVariable) is null or "host")
             Assert.Ignore("not-testable: it would change the settings of this machine; it runs in a lab kernel");
-        string[] changed = ["net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter", "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.arp_ignore", "net.ipv4.conf.all.accept_local"];
+        string[] changed = ["net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter",
+            "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.arp_ignore", "net.ipv4.conf.all.accept_local"];
         var original = changed.ToDictionary(name => name, Sysctl.Read, StringComparer.Ordinal);
         var before = await SysctlsOfANodeAsync();
         try
@@ -74,7 +75,9 @@ public sealed class LabTests
         var lab = await Lab.StartAsync(Topology.Load("article-nat"));
         using var stop = new CancellationTokenSource();
         var sleeping = lab["client"].Command("sleep", "60").ToCliWrap().ExecuteAsync(stop.Token);
-        await Eventually.Async("the process is in the namespace", () => NamespaceUse.HoldersOf(new HashSet<ulong> { lab["client"].Namespace.Inode }), h => h.Any(l => l.Contains("(sleep)", StringComparison.Ordinal)));
+        await Eventually.Async("the process is in the namespace",
+            () => NamespaceUse.HoldersOf(new HashSet<ulong> { lab["client"].Namespace.Inode }), h =>
+            h.Any(l => l.Contains("(sleep)", StringComparison.Ordinal)));
 
         (await Should.ThrowAsync<HarnessException>(async () => await lab.DisposeAsync())).Message.ShouldContain("(sleep)");
 
@@ -89,7 +92,8 @@ public sealed class LabTests
 
         var failure = await Should.ThrowAsync<CommandFailedException>(() => lab["director"].RunAsync("ip link set nothing up"));
         failure.Message.ShouldBe("On director: 'ip link set nothing up' ended with exit code 1: Cannot find device \"nothing\"");
-        (await Should.ThrowAsync<CommandFailedException>(() => lab["director"].RunAsync("no-such-program"))).Message.ShouldContain("hint: the program is not installed");
+        (await Should.ThrowAsync<CommandFailedException>(() => lab["director"].RunAsync("no-such-program"))).Message.ShouldContain(
+            "hint: the program is not installed");
     }
 
     [Test]
@@ -97,9 +101,11 @@ public sealed class LabTests
     {
         await using var lab = await Lab.StartAsync(Topology.Load("article-nat"));
 
-        (await Should.ThrowAsync<HarnessException>(() => lab["client"].AddAddressAsync("10.10.0.1"))).Message.ShouldContain("is not an address with a prefix length");
+        (await Should.ThrowAsync<HarnessException>(() => lab["client"].AddAddressAsync("10.10.0.1"))).Message.ShouldContain(
+            "is not an address with a prefix length");
         Should.Throw<HarnessException>(() => lab["directr"]).Message.ShouldContain("Did you mean 'director'?");
-        Should.Throw<HarnessException>(() => lab["rs1"].Serve(TransportProtocol.Tcp, 8080)).Message.ShouldContain("Something in the node has this port already");
+        Should.Throw<HarnessException>(() => lab["rs1"].Serve(TransportProtocol.Tcp, 8080)).Message.ShouldContain(
+            "Something in the node has this port already");
 
     }
 

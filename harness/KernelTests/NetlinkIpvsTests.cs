@@ -27,22 +27,33 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async Task What_is_set_is_what_ipvsadm_lists_and_what_ipvsadm_sets_is_what_is_listed()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
-        var (web, dns, six) = (Key(TransportProtocol.Tcp, "10.0.0.1", 80), Key(TransportProtocol.Udp, "10.0.0.1", 53), Key(TransportProtocol.Sctp, "fd00::1", 443));
+        var (web, dns, six) = (Key(TransportProtocol.Tcp, "10.0.0.1", 80), Key(TransportProtocol.Udp, "10.0.0.1", 53),
+            Key(TransportProtocol.Sctp, "fd00::1", 443));
         ipvs.Execute([
-            ipvs.Add(new VirtualServer(web, 0, "mh", VirtualServerFlags.Sched2, 300)), ipvs.Add(new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0)), ipvs.Add(new VirtualServer(six, 0, "wlc", VirtualServerFlags.None, 0)),
-            ipvs.Add(web, Real("10.1.0.1", 8080, ForwardingMethod.Masq, 3)), ipvs.Add(web, Real("10.1.0.2", 80, ForwardingMethod.Route, 0)), ipvs.Add(six, Real("fd00::9", 8443, ForwardingMethod.Masq, 1)),
+            ipvs.Add(new VirtualServer(web, 0, "mh", VirtualServerFlags.Sched2, 300)),
+                ipvs.Add(new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0)),
+                ipvs.Add(new VirtualServer(six, 0, "wlc", VirtualServerFlags.None, 0)),
+            ipvs.Add(web, Real("10.1.0.1", 8080, ForwardingMethod.Masq, 3)),
+                ipvs.Add(web, Real("10.1.0.2", 80, ForwardingMethod.Route, 0)),
+                ipvs.Add(six, Real("fd00::9", 8443, ForwardingMethod.Masq, 1)),
         ]).ShouldBeEmpty();
 
         (await Node.RunAsync("ipvsadm -Sn")).Split('\n', StringSplitOptions.RemoveEmptyEntries).ShouldBe(
         [
-            "-A -t 10.0.0.1:80 -s mh -p 300 -b mh-port", "-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 3", "-a -t 10.0.0.1:80 -r 10.1.0.2:80 -g -w 0",
-            "-A -u 10.0.0.1:53 -s rr", "-A --sctp-service [fd00::1]:443 -s wlc", "-a --sctp-service [fd00::1]:443 -r [fd00::9]:8443 -m -w 1",
+            "-A -t 10.0.0.1:80 -s mh -p 300 -b mh-port", "-a -t 10.0.0.1:80 -r 10.1.0.1:8080 -m -w 3",
+                "-a -t 10.0.0.1:80 -r 10.1.0.2:80 -g -w 0",
+            "-A -u 10.0.0.1:53 -s rr", "-A --sctp-service [fd00::1]:443 -s wlc",
+                "-a --sctp-service [fd00::1]:443 -r [fd00::9]:8443 -m -w 1",
         ], ignoreOrder: true);
 
         await Node.RunAsync("ipvsadm -A -f 7 -s lc");
-        ipvs.Execute([ipvs.Edit(new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0)), ipvs.Edit(web, Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)), ipvs.Delete(web, IPAddress.Parse("10.1.0.1"), 8080), ipvs.Delete(six)]).ShouldBeEmpty();
+        ipvs.Execute([ipvs.Edit(new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0)),
+            ipvs.Edit(web, Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)), ipvs.Delete(web, IPAddress.Parse("10.1.0.1"), 8080),
+            ipvs.Delete(six)]).ShouldBeEmpty();
 
-        ipvs.Services().ShouldBe([new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0), new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0), new VirtualServer(null, 7, "lc", VirtualServerFlags.None, 0)], ignoreOrder: true);
+        ipvs.Services().ShouldBe([new VirtualServer(web, 0, "rr", VirtualServerFlags.None, 0),
+            new VirtualServer(dns, 0, "rr", VirtualServerFlags.None, 0), new VirtualServer(null, 7, "lc", VirtualServerFlags.None, 0)],
+            ignoreOrder: true);
         ipvs.Destinations(web).ShouldBe([Real("10.1.0.2", 80, ForwardingMethod.Masq, 5)]);
     }
 
@@ -50,7 +61,9 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async Task A_request_that_fails_is_named_and_the_others_are_carried_out()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
-        var servers = Enumerable.Range(1, 250).Select(i => new VirtualServer(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr", VirtualServerFlags.None, 0)).ToList();
+        var servers = Enumerable.Range(1, 250)
+            .Select(i => new VirtualServer(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr",
+            VirtualServerFlags.None, 0)).ToList();
 
         var failures = ipvs.Execute(servers.Select(ipvs.Add));
 
@@ -83,7 +96,8 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
             ipset.Add(name, type, [entry]).ShouldBe(1);
 
             (await Node.RunAsync($"ipset save {name}")).Split('\n').ShouldContain($"add {name} {text}");
-            ipset.List(name).ShouldHaveSingleItem().ShouldSatisfyAllConditions(s => s.Type.ShouldBe(type), s => s.Entries.ShouldBe([entry]));
+            ipset.List(name).ShouldHaveSingleItem().ShouldSatisfyAllConditions(s => s.Type.ShouldBe(type),
+                s => s.Entries.ShouldBe([entry]));
 
             ipset.Delete(name, type, [entry]);
             ipset.Delete(name, type, [entry]);
@@ -96,20 +110,23 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     {
         using var ipset = new IpsetSocket(Node.Namespace);
         ipset.Create("MANY", IpsetType.HashIpPort, isIPv6: false);
-        var entries = Enumerable.Range(0, 20_000).Select(i => new IpsetEntry(new IPAddress(new byte[] { 10, 0, (byte)(i >> 8), (byte)i }), TransportProtocol.Tcp, 80)).ToList();
+        var entries = Enumerable.Range(0, 20_000)
+            .Select(i => new IpsetEntry(new IPAddress(new byte[] { 10, 0, (byte)(i >> 8), (byte)i }), TransportProtocol.Tcp, 80)).ToList();
 
         ipset.Add("MANY", IpsetType.HashIpPort, entries).ShouldBe(40);
 
         ipset.List("MANY")[0].Entries.ToHashSet().SetEquals(entries).ShouldBeTrue();
         (await Node.RunAsync("ipset list -t MANY")).ShouldContain("Number of entries: 20000");
         ipset.Create("SMALL", IpsetType.HashIpPort, isIPv6: false, maxElements: 64);
-        Should.Throw<KernelException>(() => ipset.Add("SMALL", IpsetType.HashIpPort, entries)).Message.ShouldBe("add to the set SMALL: the set is full (errno 4352)");
+        Should.Throw<KernelException>(() => ipset.Add("SMALL", IpsetType.HashIpPort, entries)).Message.ShouldBe(
+            "add to the set SMALL: the set is full (errno 4352)");
         ipset.Create("OTHER", IpsetType.HashIpPort, isIPv6: false);
         ipset.Swap("MANY", "OTHER");
         ipset.Destroy("MANY");
         ipset.List().Select(s => (s.Name, s.Entries.Count)).ShouldContain(("OTHER", 20_000));
         ipset.Destroy("MANY"); // gone already
-        Should.Throw<KernelException>(() => ipset.Add("MANY", IpsetType.HashIpPort, entries.Take(1))).Message.ShouldStartWith("add to the set MANY in generator-node/node1: No such file or directory");
+        Should.Throw<KernelException>(() => ipset.Add("MANY", IpsetType.HashIpPort, entries.Take(1))).Message.ShouldStartWith(
+            "add to the set MANY in generator-node/node1: No such file or directory");
     }
 
     [Test]
@@ -148,9 +165,11 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         }
     }
 
-    private static VirtualServerKey Key(TransportProtocol protocol, string address, ushort port) => new(protocol, IPAddress.Parse(address), port);
+    private static VirtualServerKey Key(TransportProtocol protocol, string address, ushort port) =>
+        new(protocol, IPAddress.Parse(address), port);
 
-    private static RealServer Real(string address, ushort port, ForwardingMethod method, int weight) => new(IPAddress.Parse(address), port, method, weight);
+    private static RealServer Real(string address, ushort port, ForwardingMethod method, int weight) =>
+        new(IPAddress.Parse(address), port, method, weight);
 
     private static IpsetEntry Parse(string text, IpsetType type)
     {
@@ -161,11 +180,14 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         if (parts.Length == 1)
             return IpsetEntry.OfAddress(address);
         var port = parts[1].Split(':');
-        var entry = new IpsetEntry(address, Enum.Parse<TransportProtocol>(port[0], ignoreCase: true), ushort.Parse(port[1], System.Globalization.CultureInfo.InvariantCulture));
+        var entry = new IpsetEntry(address, Enum.Parse<TransportProtocol>(port[0], ignoreCase: true),
+            ushort.Parse(port[1], System.Globalization.CultureInfo.InvariantCulture));
         if (parts.Length == 2)
             return entry;
         var second = parts[2].Split('/');
-        var length = type != IpsetType.HashIpPortNet ? 0 : second.Length > 1 ? int.Parse(second[1], System.Globalization.CultureInfo.InvariantCulture) : IPAddress.Parse(second[0]).GetAddressBytes().Length * 8;
+        var length = type != IpsetType.HashIpPortNet ? 0 : second.Length > 1
+            ? int.Parse(second[1], System.Globalization.CultureInfo.InvariantCulture) : IPAddress.Parse(second[0])
+            .GetAddressBytes().Length * 8;
         return entry with { Second = IPAddress.Parse(second[0]), SecondPrefix = (byte)length };
     }
 }

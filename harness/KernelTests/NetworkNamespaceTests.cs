@@ -39,7 +39,8 @@ public sealed class NetworkNamespaceTests
     {
         using var ns = NetworkNamespace.Create("test");
 
-        Should.Throw<InvalidDataException>(() => ns.Run((Action)(() => throw new InvalidDataException("from inside")))).Message.ShouldBe("from inside");
+        Should.Throw<InvalidDataException>(() => ns.Run((Action)(() => throw new InvalidDataException("from inside")))).Message.ShouldBe(
+            "from inside");
 
         ns.Run(() => 1).ShouldBe(1);
     }
@@ -71,7 +72,8 @@ public sealed class NetworkNamespaceTests
         using var outside = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
 
         await inside.ConnectAsync(listener.LocalEndPoint!);
-        (await Should.ThrowAsync<SocketException>(() => outside.ConnectAsync(listener.LocalEndPoint!))).SocketErrorCode.ShouldBe(SocketError.ConnectionRefused);
+        (await Should.ThrowAsync<SocketException>(() => outside.ConnectAsync(listener.LocalEndPoint!))).SocketErrorCode.ShouldBe(
+            SocketError.ConnectionRefused);
     }
 
     [Test]

@@ -36,7 +36,8 @@ public sealed class ProxyTests
         // A generator that finds no ip6tables that works serves IPv4 alone.
         foreach (var name in new[] { "ip6tables", "ip6tables-legacy", "ip6tables-nft" })
             Script(Path.Combine("no-ipv6", name), "exit 1", isUnique: false);
-        await using var cluster = await StartAsync($"PATH={RunFolder.Current}/no-ipv6:$PATH; exec {s_generator} watch -f . --hostname-override \"$2\"");
+        await using var cluster =
+            await StartAsync($"PATH={RunFolder.Current}/no-ipv6:$PATH; exec {s_generator} watch -f . --hostname-override \"$2\"");
 
         await ServingAsync(cluster, isIPv6: false);
         cluster.Unserved.ShouldBe(TrafficKind.All.Where(k => k.IsIPv6), ignoreOrder: true);
@@ -56,7 +57,8 @@ public sealed class ProxyTests
     [TestCase("dirty", "", "", true, true, true)]
     [TestCase("Kubernetes v1.30.5", ":+traffic-distribution", "", true, true, true)]
     [TestCase("Kubernetes v1.34.0", "", "[--proxy-mode=nftables --v=4]", true, true, false)]
-    public async Task Features_of_a_kube_proxy_follow_its_version_and_mode(string version, string features, string arguments, bool hasTrafficDistribution, bool hasNodeEligibility, bool hasIpvs)
+    public async Task Features_of_a_kube_proxy_follow_its_version_and_mode(string version, string features, string arguments,
+        bool hasTrafficDistribution, bool hasNodeEligibility, bool hasIpvs)
     {
         var proxy = Proxy.Parse($"kube-proxy{features}{arguments}={Script("kube-proxy", $"echo '{version}'")}");
         (await proxy.VersionAsync()).ShouldBe(version);
@@ -70,13 +72,18 @@ public sealed class ProxyTests
     [Test]
     public async Task A_real_kube_proxy_is_started_in_ipvs_mode_with_an_api_server_in_its_namespace()
     {
-        var script = Script("kube-proxy", "[ \"$1\" = --version ] && echo 'Kubernetes v1.99.9' && exit; echo \"$@\"; curl --silent http://127.0.0.1:8080/api/v1/nodes/node1; exit 1");
+        var script = Script("kube-proxy",
+            "[ \"$1\" = --version ] && echo 'Kubernetes v1.99.9' && exit; echo \"$@\"; curl --silent " +
+            "http://127.0.0.1:8080/api/v1/nodes/node1; exit 1");
         var proxy = Proxy.Parse($"kube-proxy={script}");
 
         (await proxy.VersionAsync()).ShouldBe("Kubernetes v1.99.9");
         var e = await Should.ThrowAsync<HarnessException>(() => Cluster.StartAsync(proxy, Topology.Load("cluster")));
 
-        e.Message.ShouldContain("--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --ipvs-sync-period=1h --iptables-sync-period=1h --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --ipvs-exclude-cidrs=198.18.0.0/15 --conntrack-max-per-core=0 --conntrack-min=0\n");
+        e.Message.ShouldContain(
+            "--master=http://127.0.0.1:8080 --kube-api-content-type=application/json --proxy-mode=ipvs --ipvs-sync-period=1h " +
+            "--iptables-sync-period=1h --hostname-override=node1 --cluster-cidr=10.244.0.0/16,fd00:10:244::/48 " +
+            "--ipvs-exclude-cidrs=198.18.0.0/15 --conntrack-max-per-core=0 --conntrack-min=0\n");
         e.Message.ShouldContain("\"podCIDRs\":[\"10.244.0.0/24\"", Case.Sensitive, "its Node is there");
     }
 
@@ -95,14 +102,16 @@ public sealed class ProxyTests
     {
         var hold = Path.Combine(RunFolder.Current, $"hold-{Guid.NewGuid():N}");
         var script = Script("late", $"while [ -e {hold} ]; do sleep 0.1; done; exec {s_generator} watch -f . --hostname-override \"$2\"");
-        await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(20));
+        await using var cluster = await Cluster.StartAsync(Proxy.Parse($"command={script}"), Topology.Load("cluster"),
+            limit: TimeSpan.FromSeconds(20));
         await ServingAsync(cluster, isIPv6: false);
         await ServingAsync(cluster, isIPv6: true);
         var node1 = cluster.Lab["node1"];
         await cluster.StopProxyAsync(node1);
         await File.WriteAllTextAsync(hold, "");
         await cluster.StartProxyAsync(node1);
-        (await Should.ThrowAsync<HarnessException>(() => cluster.SettleAsync())).Message.ShouldContain("on node1 programs nothing any more, or not all");
+        (await Should.ThrowAsync<HarnessException>(() => cluster.SettleAsync())).Message.ShouldContain(
+            "on node1 programs nothing any more, or not all");
 
         File.Delete(hold);
 
@@ -115,9 +124,11 @@ public sealed class ProxyTests
     {
         Proxy.Parse("command=true").Features.ShouldBe(CommandProxy.DefaultFeatures, ignoreOrder: true);
         Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
-            p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs, ProxyFeature.SchedulerPerService], ignoreOrder: true),
+            p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs,
+                ProxyFeature.SchedulerPerService], ignoreOrder: true),
             p => p.Name.ShouldBe("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x"));
-        Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature", Case.Sensitive, "of a command");
+        Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature",
+            Case.Sensitive, "of a command");
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+ebpf=true")).Message.ShouldContain("'+ebpf' is no feature");
         Should.Throw<HarnessException>(() => Proxy.Parse("kube-proxy=/no/such/file")).Message.ShouldContain("There is no /no/such/file");
     }
@@ -125,7 +136,8 @@ public sealed class ProxyTests
     [TestCase("kube-proxy")]
     [TestCase("generator=x")]
     [TestCase("cilium")]
-    public void A_proxy_that_nobody_knows_is_told(string text) => Should.Throw<HarnessException>(() => Proxy.Parse(text)).Message.ShouldContain("Known are generator");
+    public void A_proxy_that_nobody_knows_is_told(string text) =>
+        Should.Throw<HarnessException>(() => Proxy.Parse(text)).Message.ShouldContain("Known are generator");
 
     private static Task<Cluster> StartAsync(string script) =>
         Cluster.StartAsync(Proxy.Parse($"command={Script("proxy", script)}"), Topology.Load("cluster"), limit: TimeSpan.FromSeconds(3));

@@ -30,9 +30,11 @@ public sealed class RouteSocketTests
 
         var addresses = await IpAsync(here, "address");
         var left = addresses.Single(l => l.GetProperty("ifname").GetString() == "left");
-        left.GetProperty("addr_info").EnumerateArray().Where(a => a.GetProperty("scope").GetString() == "global").Select(a => $"{a.GetProperty("local")}/{a.GetProperty("prefixlen")}")
+        left.GetProperty("addr_info").EnumerateArray().Where(a => a.GetProperty("scope").GetString() == "global")
+            .Select(a => $"{a.GetProperty("local")}/{a.GetProperty("prefixlen")}")
             .ShouldBe(["10.0.0.1/24", "fd00::1/64"], ignoreOrder: true);
-        (await IpAsync(there, "link")).Single(l => l.GetProperty("ifname").GetString() == "right").GetProperty("address").GetString().ShouldBe("02:00:0a:00:00:02");
+        (await IpAsync(there, "link")).Single(l => l.GetProperty("ifname").GetString() == "right").GetProperty("address").GetString()
+            .ShouldBe("02:00:0a:00:00:02");
         var routes = await IpAsync(here, "route");
         routes.ShouldContain(r => r.GetProperty("dst").GetString() == "10.1.0.0/16" && r.GetProperty("gateway").GetString() == "10.0.0.2");
         routes.ShouldContain(r => r.GetProperty("dst").GetString() == "default" && r.GetProperty("gateway").GetString() == "10.0.0.3");

@@ -30,7 +30,8 @@ public sealed class TableTests
 
         var table = director.IpvsTable();
 
-        table.VirtualServers.Select(v => v.EndPoint?.ToString() ?? $"mark {v.Server.FirewallMark}").ShouldBe(["10.0.0.1:80", "10.0.0.1:53", "mark 7", "[fd00::1]:443"], ignoreOrder: true);
+        table.VirtualServers.Select(v => v.EndPoint?.ToString() ?? $"mark {v.Server.FirewallMark}")
+            .ShouldBe(["10.0.0.1:80", "10.0.0.1:53", "mark 7", "[fd00::1]:443"], ignoreOrder: true);
         var web = table.VirtualServers.Single(v => v.EndPoint?.ToString() == "10.0.0.1:80");
         (web.Protocol, web.Server.Scheduler).ShouldBe((TransportProtocol.Tcp, "wrr"));
         web.Server.PersistenceSeconds.ShouldBe(300);

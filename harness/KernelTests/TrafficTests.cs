@@ -72,7 +72,8 @@ public sealed class TrafficTests
     }
 
     [Test]
-    public async Task A_udp_port_without_a_socket_meets_icmp() => await (await Client.AskUdpAsync("rs1:9")).ShouldMeetIcmpAsync(type: 3, code: 3, by: "rs1");
+    public async Task A_udp_port_without_a_socket_meets_icmp() => await (await Client.AskUdpAsync("rs1:9"))
+        .ShouldMeetIcmpAsync(type: 3, code: 3, by: "rs1");
 
     [Test]
     public async Task A_host_that_does_not_exist_is_unreachable_to_the_router_s_knowledge() =>
@@ -144,7 +145,8 @@ public sealed class TrafficTests
 
         var flow = await Client.AskAsync("10.10.0.1:80", sourcePort: 40001);
 
-        var rewrites = flow.ReadStory().Steps.Where(s => s.Rewrite is not null).Select(s => $"{s.Captured.Node}: {s.Rewrite}").Distinct().ToList();
+        var rewrites = flow.ReadStory().Steps.Where(s => s.Rewrite is not null).Select(s => $"{s.Captured.Node}: {s.Rewrite}").Distinct()
+            .ToList();
         rewrites.ShouldBe(["director: destination 10.10.0.1:80 -> 172.16.0.99:8080", "director: source 172.16.0.99:8080 -> 10.10.0.1:80"]);
         flow.ReadStory().ToString().ShouldContain("<- director rewrote destination 10.10.0.1:80 -> 172.16.0.99:8080");
     }

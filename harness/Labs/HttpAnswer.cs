@@ -29,13 +29,15 @@ internal static class HttpAnswer
         var head = Encoding.ASCII.GetString(buffer, 0, count);
         if (!Array.Exists(s_methods, m => head.StartsWith(m, StringComparison.Ordinal)))
             return false;
-        for (var length = 0; length < buffer.Length && !Encoding.ASCII.GetString(buffer, 0, length).Contains("\r\n\r\n", StringComparison.Ordinal);)
+        for (var length = 0; length < buffer.Length && !Encoding.ASCII.GetString(buffer, 0, length)
+            .Contains("\r\n\r\n", StringComparison.Ordinal);)
         {
             if (await socket.ReceiveAsync(buffer.AsMemory(length), SocketFlags.None) is not (> 0 and var more))
                 return true;
             length += more;
         }
-        var reply = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n"));
+        var reply = Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture,
+            $"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n"));
         await socket.SendAsync((byte[])[.. reply, .. head.StartsWith("HEAD ", StringComparison.Ordinal) ? [] : body.Span]);
         socket.Shutdown(SocketShutdown.Send);
         return true;

@@ -18,10 +18,12 @@ public sealed record VirtualServerSpec(TransportProtocol Protocol, string EndPoi
     public IReadOnlyList<RealServerSpec> RealServers { get; private init; } = [];
 
     /// <summary>A TCP virtual server.</summary>
-    public static VirtualServerSpec Tcp(string endPoint, string scheduler = Scheduler.RoundRobin) => new(TransportProtocol.Tcp, endPoint, scheduler);
+    public static VirtualServerSpec Tcp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
+        new(TransportProtocol.Tcp, endPoint, scheduler);
 
     /// <summary>A UDP virtual server.</summary>
-    public static VirtualServerSpec Udp(string endPoint, string scheduler = Scheduler.RoundRobin) => new(TransportProtocol.Udp, endPoint, scheduler);
+    public static VirtualServerSpec Udp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
+        new(TransportProtocol.Udp, endPoint, scheduler);
 
     /// <summary>Adds real servers that are reached by masquerading (NAT).</summary>
     public VirtualServerSpec Masquerading(params string[] endPoints) => With(ForwardingMethod.Masq, endPoints);
@@ -53,7 +55,8 @@ public sealed class IpvsAdmin
             var virtualServer = $"{Option(server.Protocol)} {_node.Lab.Resolve(server.EndPoint)}";
             lines.Append(CultureInfo.InvariantCulture, $"-A {virtualServer} -s {server.SchedulerName}\n");
             foreach (var real in server.RealServers)
-                lines.Append(CultureInfo.InvariantCulture, $"-a {virtualServer} -r {_node.Lab.Resolve(real.EndPoint)} {Option(real.Method)} -w {real.Weight}\n");
+                lines.Append(CultureInfo.InvariantCulture,
+                    $"-a {virtualServer} -r {_node.Lab.Resolve(real.EndPoint)} {Option(real.Method)} -w {real.Weight}\n");
         }
         return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
     }

@@ -64,7 +64,8 @@ public sealed class Lab : IAsyncDisposable
 
     /// <summary>Builds the lab: namespaces, links, addresses, gateways, servers, captures.</summary>
     /// <param name="capture">Whether every interface is captured from the start; without it there are no stories.</param>
-    /// <param name="answersHttp">Whether TCP servers wait a moment for an HTTP request before they greet, so that people can use curl.</param>
+    /// <param name="answersHttp">Whether TCP servers wait a moment for an HTTP request before they greet, so that people can use
+    /// curl.</param>
     /// <exception cref="KernelException">Not root, or the kernel lacks something; what was built is gone again.</exception>
     public static async Task<Lab> StartAsync(Topology topology, bool capture = true, bool answersHttp = false)
     {
@@ -86,7 +87,9 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    /// <summary>Enters a lab that another process holds, to ask and observe in it: its servers and its end are that process's affair.</summary>
+    /// <summary>
+    /// Enters a lab that another process holds, to ask and observe in it: its servers and its end are that process's affair.
+    /// </summary>
     /// <param name="namespaces">For each node the path by which its namespace can be opened.</param>
     public static async Task<Lab> AttachAsync(Topology topology, IReadOnlyDictionary<string, string> namespaces)
     {
@@ -111,7 +114,8 @@ public sealed class Lab : IAsyncDisposable
         var name = colon < 0 ? text : text[..colon];
         var port = 0;
         if (colon >= 0 && !int.TryParse(text.AsSpan(colon + 1), System.Globalization.CultureInfo.InvariantCulture, out port))
-            throw new HarnessException($"'{text}' is not an end point.", "Behind the colon stands no port.", "The step was not carried out.", "Write NODE:PORT or ADDRESS:PORT.");
+            throw new HarnessException($"'{text}' is not an end point.", "Behind the colon stands no port.",
+                "The step was not carried out.", "Write NODE:PORT or ADDRESS:PORT.");
         return new IPEndPoint(this[name].Address, port);
     }
 
@@ -133,7 +137,8 @@ public sealed class Lab : IAsyncDisposable
         var namespaces = _nodes.Values.Select(n => n.Namespace).Concat(_switches).ToList();
         var inodes = namespaces.Select(ns => ns.Inode).ToHashSet();
         var holders = NamespaceUse.HoldersOf(inodes);
-        for (var end = Environment.TickCount64 + s_closing.TotalMilliseconds; holders.Count > 0 && !_isGuest && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(inodes))
+        for (var end = Environment.TickCount64 + s_closing.TotalMilliseconds; holders.Count > 0 && !_isGuest
+            && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(inodes))
             await Task.Delay(10); // a socket with a pending operation is closed when the operation has ended
         foreach (var ns in namespaces)
             ns.Dispose();
@@ -141,7 +146,8 @@ public sealed class Lab : IAsyncDisposable
         {
             throw new HarnessException(
                 $"The lab {Topology.Name} is not gone after its disposal.", string.Join("; ", holders),
-                "Its namespaces stay until these end.", "Whoever opened them must close them; a thread means that something asynchronous ran inside.");
+                "Its namespaces stay until these end.",
+                "Whoever opened them must close them; a thread means that something asynchronous ran inside.");
         }
     }
 
@@ -159,7 +165,8 @@ public sealed class Lab : IAsyncDisposable
     /// <param name="title">The read thing: a table, or a command line.</param>
     public void Observe(Node node, string title, string text)
     {
-        var observation = new Observation(node.Name, title, text.Length <= MaxObservation ? text : $"{text[..MaxObservation]}...", CurrentScope());
+        var observation = new Observation(node.Name, title, text.Length <= MaxObservation ? text : $"{text[..MaxObservation]}...",
+            CurrentScope());
         lock (_observations)
             _observations[(node.Name, title, observation.Scope)] = observation;
     }
@@ -248,7 +255,9 @@ public sealed class Lab : IAsyncDisposable
         }
     }
 
-    /// <summary>On each node a VXLAN device for each family, with the networks of the others behind it; flannel's own addresses and routes.</summary>
+    /// <summary>
+    /// On each node a VXLAN device for each family, with the networks of the others behind it; flannel's own addresses and routes.
+    /// </summary>
     private void AddOverlay(Overlay overlay)
     {
         var ends = overlay.Joins.Select(n => (Network: n, Host: this[n.Host!])).ToList();
@@ -268,7 +277,8 @@ public sealed class Lab : IAsyncDisposable
                 from.Host.Route.AddForwarding(device, MacOfOverlay(to.Host), Outer(to.Host));
             }
 
-            IPAddress Outer(Node host) => host.Spec.Interfaces.First(i => i.Network == overlay.Over) is var end && ipv6 ? end.Address6! : end.Address;
+            IPAddress Outer(Node host) => host.Spec.Interfaces.First(i => i.Network == overlay.Over) is var end && ipv6 ? end.Address6!
+                : end.Address;
 
             IPNetwork Subnet(Network network) => ipv6 ? network.Subnet6!.Value : network.Subnet;
         }

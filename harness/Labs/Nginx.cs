@@ -27,6 +27,7 @@ internal static class Nginx
                 }
             }
             """);
-        return await ServerProgram.StartAsync(node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log")).WithScratch(), port, () => ListeningSockets.Tcp(node.Namespace));
+        return await ServerProgram.StartAsync(node.Command("nginx", "-c", config, "-e", Path.Combine(folder, "error.log")).WithScratch(),
+            port, () => ListeningSockets.Tcp(node.Namespace));
     }
 }

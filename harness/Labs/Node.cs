@@ -54,7 +54,8 @@ public sealed class Node : IAsyncDisposable
     public IReadOnlyList<IPAddress> Addresses =>
     [
         .. Spec.Interfaces.SelectMany(i => i.Addresses).Union(Spec.Loopback),
-        .. Lab.Topology.Overlays.SelectMany(o => o.Joins).Where(n => n.Host == Name).SelectMany(n => new[] { n.Subnet.BaseAddress, n.Subnet6?.BaseAddress }).OfType<IPAddress>(),
+        .. Lab.Topology.Overlays.SelectMany(o => o.Joins).Where(n => n.Host == Name)
+        .SelectMany(n => new[] { n.Subnet.BaseAddress, n.Subnet6?.BaseAddress }).OfType<IPAddress>(),
     ];
 
     /// <summary>The name of the node's first interface.</summary>
@@ -100,7 +101,8 @@ public sealed class Node : IAsyncDisposable
     public Task AddRouteAsync(string destination, Node via)
     {
         var gateway = via.Spec.Interfaces.FirstOrDefault(theirs => Spec.Interfaces.Any(ours => ours.Network == theirs.Network))
-            ?? throw new HarnessException($"{Name} has no network in common with {via.Name}.", $"Topology {Lab.Topology.Name}.", "The route was not added.", "Route through a neighbour.");
+            ?? throw new HarnessException($"{Name} has no network in common with {via.Name}.", $"Topology {Lab.Topology.Name}.",
+                "The route was not added.", "Route through a neighbour.");
         Lab.Note(this, $"add the route to {destination} through {via.Name}");
         Route.AddRoute(IPNetwork.Parse(destination), gateway.Address);
         return Task.CompletedTask;
@@ -149,7 +151,8 @@ public sealed class Node : IAsyncDisposable
         await server.DisposeAsync();
         // A socket is closed only when the runtime has let go of it; until then the kernel still takes connections.
         if (protocol == TransportProtocol.Tcp)
-            await Eventually.Async($"nothing listens on port {port} of {Name}", () => ListeningSockets.Tcp(Namespace), ports => !ports.Contains(port));
+            await Eventually.Async($"nothing listens on port {port} of {Name}", () => ListeningSockets.Tcp(Namespace),
+                ports => !ports.Contains(port));
     }
 
     /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>
@@ -178,7 +181,9 @@ public sealed class Node : IAsyncDisposable
     /// <summary>Listens to conntrack events from now on.</summary>
     public ConntrackEventSocket ListenToConntrack() => Own(new ConntrackEventSocket(Namespace));
 
-    /// <summary>The node's one thing of a type, made at the first call and disposed with the node. Other projects add abilities to a node by it.</summary>
+    /// <summary>
+    /// The node's one thing of a type, made at the first call and disposed with the node. Other projects add abilities to a node by it.
+    /// </summary>
     public T Part<T>(Func<Node, T> make) where T : class, IAsyncDisposable
     {
         lock (_lock)
@@ -210,19 +215,23 @@ public sealed class Node : IAsyncDisposable
         }
         foreach (var gateway in new[] { Spec.Gateway, Spec.Gateway6 }.OfType<IPAddress>())
         {
-            var all = new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+            var all = new IPNetwork(gateway.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? IPAddress.Any
+                : IPAddress.IPv6Any, 0);
             if (Spec.Interfaces.Any(i => i.Prefixes.Any(p => new IPNetwork(p.Address, p.PrefixLength).Contains(gateway))))
                 Route.AddRoute(all, gateway);
             else
                 Route.AddRoute(all, gateway, Spec.Interfaces[0].Device); // a neighbour all the same, without an address there
         }
         foreach (var (destination, gateway) in Spec.Routes)
-            Route.AddRoute(destination, gateway, Spec.Interfaces.First(i => i.Network.Subnet.Contains(gateway) || i.Network.Subnet6?.Contains(gateway) == true).Device);
+            Route.AddRoute(destination, gateway, Spec.Interfaces.First(i => i.Network.Subnet.Contains(gateway)
+                || i.Network.Subnet6?.Contains(gateway) == true).Device);
         foreach (var served in Spec.Serves)
             Serve(served.Protocol, served.Port);
     }
 
-    /// <summary>A link without addresses: the network is behind it, and neighbours that ask for the borrowed addresses are answered.</summary>
+    /// <summary>
+    /// A link without addresses: the network is behind it, and neighbours that ask for the borrowed addresses are answered.
+    /// </summary>
     private void StartUnnumbered(Interface end)
     {
         Route.AddRoute(end.Network.Subnet, end.Device);
@@ -285,6 +294,7 @@ public sealed class Node : IAsyncDisposable
         {
             return (address, length);
         }
-        throw new HarnessException($"'{text}' is not an address with a prefix length.", "No ADDRESS/LENGTH.", "Nothing was changed.", "Write for instance 10.10.0.1/24.");
+        throw new HarnessException($"'{text}' is not an address with a prefix length.", "No ADDRESS/LENGTH.", "Nothing was changed.",
+            "Write for instance 10.10.0.1/24.");
     }
 }

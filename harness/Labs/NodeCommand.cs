@@ -9,14 +9,17 @@ namespace Conformance.Labs;
 /// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
 /// thread of this process has to be inside while a process is started.
 /// </summary>
-public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "", TimeSpan? limit = null)
+public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "",
+    TimeSpan? limit = null)
 {
     /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
     public const string ScratchFolder = "/mnt";
 
     // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
     private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
-    private const string ResolvConf = $"{Scratch} && printf %s \"$0\" >{ScratchFolder}/resolv.conf && mount --bind {ScratchFolder}/resolv.conf /etc/resolv.conf && umount {ScratchFolder}";
+    private const string ResolvConf =
+        $"{Scratch} && printf %s \"$0\" >{ScratchFolder}/resolv.conf && mount --bind {ScratchFolder}/resolv.conf /etc/resolv.conf && " +
+        $"umount {ScratchFolder}";
 
     public Node Node { get; } = node;
 
@@ -27,7 +30,10 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
     public NodeCommand WithResolver(string resolvConf) => new(Node, Argv, input, ResolvConf, resolvConf, limit);
 
-    /// <summary>The command alone sees an empty file system in memory on <see cref="ScratchFolder"/>. There it can change owners, which a user's files do not allow.</summary>
+    /// <summary>
+    /// The command alone sees an empty file system in memory on <see cref="ScratchFolder"/>. There it can change owners, which a user's
+    /// files do not allow.
+    /// </summary>
     public NodeCommand WithScratch() => new(Node, Argv, input, Scratch, limit: limit);
 
     /// <summary>With another limit than <see cref="Timeouts.Command"/>.</summary>
@@ -50,7 +56,8 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         {
             var result = await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
             if (input is null && (result.StandardOutput.Length > 0 || result.ExitCode != 0))
-                Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
+                Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput
+                    : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
             return result;
         }
         catch (OperationCanceledException)
@@ -68,14 +75,16 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         return input is null ? command : command.WithStandardInputPipe(PipeSource.FromString(input));
     }
 
-    private IEnumerable<string> Wrapped() => view is null ? Argv : ["unshare", "--mount", "--propagation", "private", "sh", "-c", $"{view} && exec \"$@\"", text, .. Argv];
+    private IEnumerable<string> Wrapped() => view is null ? Argv
+        : ["unshare", "--mount", "--propagation", "private", "sh", "-c", $"{view} && exec \"$@\"", text, .. Argv];
 
     public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");
 }
 
 /// <summary>A command in a node failed; the message has node, argv, exit code, what it said, and one hint.</summary>
 public sealed class CommandFailedException(NodeCommand command, int? exitCode, string stderr)
-    : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: {stderr.Trim()}{Hint(stderr)}")
+    : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: " +
+        $"{stderr.Trim()}{Hint(stderr)}")
 {
     public NodeCommand Command { get; } = command;
 
@@ -85,9 +94,13 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
 
     private static string Hint(string stderr) => stderr switch
     {
-        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) => "\n  hint: the program is not installed; ./lab doctor names its package",
-        _ when stderr.Contains("Permission denied", StringComparison.Ordinal) || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
-        _ when stderr.Contains("IPVS not available", StringComparison.Ordinal) || stderr.Contains("Protocol not available", StringComparison.Ordinal) => "\n  hint: this kernel has no IPVS; ./lab doctor shows what it has",
+        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) =>
+            "\n  hint: the program is not installed; ./lab doctor names its package",
+        _ when stderr.Contains("Permission denied", StringComparison.Ordinal)
+            || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
+        _ when stderr.Contains("IPVS not available", StringComparison.Ordinal)
+            || stderr.Contains("Protocol not available", StringComparison.Ordinal) =>
+            "\n  hint: this kernel has no IPVS; ./lab doctor shows what it has",
         _ => "",
     };
 }

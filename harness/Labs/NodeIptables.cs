@@ -11,7 +11,9 @@ public sealed class NodeIptables
 
     internal NodeIptables(Node node) => _node = node;
 
-    /// <summary>Adds rules to tables, all in one transaction each and by one process: <c>("nat", "-A POSTROUTING -j MASQUERADE")</c>.</summary>
+    /// <summary>
+    /// Adds rules to tables, all in one transaction each and by one process: <c>("nat", "-A POSTROUTING -j MASQUERADE")</c>.
+    /// </summary>
     public Task AddAsync(params IEnumerable<(string Table, string Rule)> rules)
     {
         var document = string.Concat(rules.GroupBy(r => r.Table, StringComparer.Ordinal)
@@ -20,12 +22,16 @@ public sealed class NodeIptables
     }
 
     /// <summary>Loads a document of iptables-restore(8) without flushing, and waits for others who hold the lock.</summary>
-    internal Task RestoreAsync(string document) => _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document).ExecuteAsync();
+    internal Task RestoreAsync(string document) => _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document)
+        .ExecuteAsync();
 
     /// <summary>The rules of all loaded tables. Reading loads no table.</summary>
-    public async Task<SavedRules> ReadAsync() => SavedRules.Parse((await _node.Command("iptables-save", "-c").ExecuteAsync()).StandardOutput);
+    public async Task<SavedRules> ReadAsync() =>
+        SavedRules.Parse((await _node.Command("iptables-save", "-c").ExecuteAsync()).StandardOutput);
 
-    /// <summary>All rules with their counters, in order. The rules of a trace (target TRACE) are left out: they exist only while a flow is followed.</summary>
+    /// <summary>
+    /// All rules with their counters, in order. The rules of a trace (target TRACE) are left out: they exist only while a flow is followed.
+    /// </summary>
     public async Task<IReadOnlyList<Rule>> CountersAsync() => [.. (await ReadAsync()).All.Where(r => r.Target != "TRACE")];
 
     /// <summary>All rules with their counters as text, for people; where they cannot be read, why.</summary>
@@ -46,6 +52,7 @@ public sealed class NodeIptables
     {
         var rules = await CountersAsync();
         return rules.SingleOrDefault(r => $"{r.Text} ".Contains($"--comment {comment} ", StringComparison.Ordinal))?.Packets
-            ?? throw new HarnessException($"{_node.Name} has no rule with the comment '{comment}'.", string.Join('\n', rules), "There is nothing to count.", "Add the rule with that comment first.");
+            ?? throw new HarnessException($"{_node.Name} has no rule with the comment '{comment}'.", string.Join('\n', rules),
+                "There is nothing to count.", "Add the rule with that comment first.");
     }
 }

@@ -37,7 +37,8 @@ internal static class NodeSysctls
     ];
 
     /// <summary>Whether the frames of bridges pass iptables (of br_netfilter; there only when that is loaded).</summary>
-    internal static IReadOnlyList<string> BridgeFilters { get; } = ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+    internal static IReadOnlyList<string> BridgeFilters { get; } =
+        ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
 
     /// <summary>States them all in the namespace, whose only interface is lo.</summary>
     internal static void Apply(NetworkNamespace ns, bool forwarding) => ns.Run(() =>

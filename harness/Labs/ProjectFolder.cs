@@ -8,7 +8,9 @@ public static class ProjectFolder
     /// <summary>The nearest folder above the program that holds Conformance.sln; the working folder when there is none.</summary>
     public static string Root => s_root.Value;
 
-    /// <summary>A built file of another project. Every project builds into the same place below its folder, such as <c>bin/Release/net10.0</c>.</summary>
+    /// <summary>
+    /// A built file of another project. Every project builds into the same place below its folder, such as <c>bin/Release/net10.0</c>.
+    /// </summary>
     /// <param name="project">The project's folder, relative to <see cref="Root"/>.</param>
     public static string Program(string project, string file)
     {

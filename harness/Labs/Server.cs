@@ -36,14 +36,16 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     public IReadOnlyList<IPEndPoint> Peers => [.. SeenPeers];
 
     /// <summary>An IPv4 client of a socket for both families, without the prefix ::ffff:.</summary>
-    protected static IPEndPoint Plain(EndPoint peer) => (IPEndPoint)peer is { Address.IsIPv4MappedToIPv6: true } mapped ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port) : (IPEndPoint)peer;
+    protected static IPEndPoint Plain(EndPoint peer) => (IPEndPoint)peer is { Address.IsIPv4MappedToIPv6: true } mapped
+        ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port) : (IPEndPoint)peer;
 
     protected ConcurrentQueue<IPEndPoint> SeenPeers { get; } = new();
 
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Any address of the families that the node has.</summary>
-    protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses).Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
+    protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses)
+        .Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
 
     protected Socket Bind()
     {
@@ -63,7 +65,8 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
                 socket.Dispose();
                 throw new HarnessException(
                     $"{Node.Name} cannot serve {Protocol.Name()}/{Port}.", e.Message, "The server was not started.",
-                    e.SocketErrorCode == SocketError.AddressAlreadyInUse ? "Something in the node has this port already: choose another." : "See the evidence.");
+                    e.SocketErrorCode == SocketError.AddressAlreadyInUse ? "Something in the node has this port already: choose another."
+                    : "See the evidence.");
             }
         });
     }
@@ -105,7 +108,9 @@ internal sealed class StreamServer : Server
             {
                 return;
             }
-            catch (SocketException e) when (e.SocketErrorCode is SocketError.OperationAborted or SocketError.Interrupted or SocketError.NotSocket or SocketError.InvalidArgument)
+            catch (SocketException e) when (
+                e.SocketErrorCode is SocketError.OperationAborted or SocketError.Interrupted or SocketError.NotSocket
+                    or SocketError.InvalidArgument)
             {
                 return; // the listener was closed
             }
@@ -125,7 +130,8 @@ internal sealed class StreamServer : Server
         {
             var peer = Plain(socket.RemoteEndPoint!);
             SeenPeers.Enqueue(peer);
-            if (Node.Lab.AnswersHttp && Protocol == TransportProtocol.Tcp && await HttpAnswer.TryAsync(socket, Dialogue.Greeting(Node, peer)))
+            if (Node.Lab.AnswersHttp && Protocol == TransportProtocol.Tcp
+                && await HttpAnswer.TryAsync(socket, Dialogue.Greeting(Node, peer)))
                 return;
             await socket.SendAsync(Dialogue.Greeting(Node, peer));
             int count;

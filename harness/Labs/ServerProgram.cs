@@ -6,7 +6,9 @@ using Shouldly;
 
 namespace Conformance.Labs;
 
-/// <summary>A server of Debian's in a node, for flows in which a person expects the real thing. Its files are in the run's folder.</summary>
+/// <summary>
+/// A server of Debian's in a node, for flows in which a person expects the real thing. Its files are in the run's folder.
+/// </summary>
 public sealed class ServerProgram : IAsyncDisposable
 {
     private readonly CancellationTokenSource _stop;
@@ -25,7 +27,8 @@ public sealed class ServerProgram : IAsyncDisposable
         node.Lab.Note(node, $"start {name} on port {port}");
         var said = new StringBuilder();
         var stop = new CancellationTokenSource();
-        var running = command.ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)).WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token).Task;
+        var running = command.ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said))
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token).Task;
         var program = new ServerProgram(running, stop);
         try
         {

@@ -15,7 +15,8 @@ public static class Toolbox
     private static readonly string[] s_names =
         ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
-    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(() => IptablesVariant.ChooseAsync(SystemPath)); // not our own PATH: in the shell of a lab it has the links already
+    // not our own PATH: in the shell of a lab it has the links already
+    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(() => IptablesVariant.ChooseAsync(SystemPath));
 
     private static readonly Lazy<Task> s_bridges = new(LoadBridgeFilterAsync);
 
@@ -27,7 +28,8 @@ public static class Toolbox
 
     /// <summary>By env(1), which looks the program up in the PATH that it is given.</summary>
     private static readonly Lazy<Task<bool>> s_isNft = new(async () =>
-        (await CliWrap.Cli.Wrap("env").WithArguments(["iptables", "--version"]).WithEnvironmentVariables(await s_environment.Value).ExecuteBufferedAsync()).StandardOutput.Contains("nf_tables", StringComparison.Ordinal));
+        (await CliWrap.Cli.Wrap("env").WithArguments(["iptables", "--version"]).WithEnvironmentVariables(await s_environment.Value)
+            .ExecuteBufferedAsync()).StandardOutput.Contains("nf_tables", StringComparison.Ordinal));
 
     /// <summary>The variables; there once a lab has been started.</summary>
     public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value.Result;
@@ -48,9 +50,12 @@ public static class Toolbox
     private static async Task LoadBridgeFilterAsync()
     {
         if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
-            await CliWrap.Cli.Wrap("modprobe").WithArguments(["br_netfilter"]).WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync();
+            await CliWrap.Cli.Wrap("modprobe").WithArguments(["br_netfilter"]).WithValidation(CliWrap.CommandResultValidation.None)
+                .ExecuteAsync();
         if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
-            throw new HarnessException("This kernel has no br_netfilter.", $"There is no sysctl {NodeSysctls.BridgeFilters[0]} after modprobe br_netfilter.", "No lab with pods on a bridge can be built.", "Take a kernel with CONFIG_BRIDGE_NETFILTER: ./lab ... --kernel uml");
+            throw new HarnessException("This kernel has no br_netfilter.",
+                $"There is no sysctl {NodeSysctls.BridgeFilters[0]} after modprobe br_netfilter.",
+                "No lab with pods on a bridge can be built.", "Take a kernel with CONFIG_BRIDGE_NETFILTER: ./lab ... --kernel uml");
     }
 
     private static string LinksTo(string variant)

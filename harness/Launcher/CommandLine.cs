@@ -21,9 +21,11 @@ internal static class CommandLine
     internal static async Task<int> RunAsync(string[] args)
     {
         // Not a RootCommand: that one calls itself after the assembly.
-        var root = new Command("lab", "IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
+        var root = new Command("lab",
+            "IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
         {
-            RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
+            RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(),
+                InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
         };
         root.Options.Add(new HelpOption { Recursive = true });
@@ -34,10 +36,15 @@ internal static class CommandLine
             Console.Error.WriteLine(DescribeErrors(parsed));
             return ExitCodes.Usage;
         }
-        return await GuardAsync(() => parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }));
+        return await GuardAsync(
+            () => parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = null }));
     }
 
-    /// <summary>Errors that people cause or can fix are explained in four parts; everything else is a fault of the launcher, and its stack goes into a file.</summary>
+    /// <summary>
+    /// Errors that people cause or can fix are explained in four parts; everything else is a fault of the launcher, and its stack goes into
+    /// a file.
+    /// </summary>
     internal static async Task<int> GuardAsync(Func<Task<int>> action)
     {
         try
@@ -62,15 +69,18 @@ internal static class CommandLine
         }
         catch (CommandFailedException e)
         {
-            return Explain($"A command in a node failed.\n  evidence: {e.Message}\n  consequence: the verb was not carried out to its end\n  fix: see the evidence; './lab doctor' checks this machine", ExitCodes.Violated);
+            return Explain($"A command in a node failed.\n  evidence: {e.Message}\n  consequence: the verb was not carried out to its " +
+                $"end\n  fix: see the evidence; './lab doctor' checks this machine", ExitCodes.Violated);
         }
         catch (ShouldAssertException e) // of Eventually
         {
-            return Explain($"An expected change did not come in time.\n  evidence: {e.Message}\n  consequence: the verb was not carried out to its end\n  fix: try again; './lab doctor' checks this machine", ExitCodes.Violated);
+            return Explain($"An expected change did not come in time.\n  evidence: {e.Message}\n  consequence: the verb was not carried " +
+                $"out to its end\n  fix: try again; './lab doctor' checks this machine", ExitCodes.Violated);
         }
         catch (KernelException e)
         {
-            return Explain($"The kernel refused an operation.\n  evidence: {e.Message}\n  consequence: the verb was not carried out to its end\n  fix: './lab doctor' shows what this kernel has", ExitCodes.Violated);
+            return Explain($"The kernel refused an operation.\n  evidence: {e.Message}\n  consequence: the verb was not carried out to " +
+                $"its end\n  fix: './lab doctor' shows what this kernel has", ExitCodes.Violated);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -92,7 +102,8 @@ internal static class CommandLine
     private static string DescribeErrors(ParseResult parsed)
     {
         var command = parsed.CommandResult.Command;
-        string[] options = [.. Chain(parsed.CommandResult).SelectMany(c => c.Command.Options).Where(o => !o.Hidden).SelectMany(o => o.Aliases.Append(o.Name))];
+        string[] options = [.. Chain(parsed.CommandResult).SelectMany(c => c.Command.Options).Where(o => !o.Hidden)
+            .SelectMany(o => o.Aliases.Append(o.Name))];
         string[] verbs = [.. command.Subcommands.Select(c => c.Name)];
         var lines = parsed.Errors.Select(e => e.Message).Distinct(StringComparer.Ordinal).Select(message =>
             parsed.UnmatchedTokens.FirstOrDefault(t => message.Contains($"'{t}'", StringComparison.Ordinal)) is { } word
@@ -101,7 +112,8 @@ internal static class CommandLine
         // A wrong word makes the verb missing as well: that is no second mistake.
         if (parsed.UnmatchedTokens.Count > 0)
             lines = lines.Where(l => !l.StartsWith("Required command", StringComparison.Ordinal));
-        var help = command.Name == "lab" ? "./lab --help lists the verbs, ./lab VERB --help the arguments of a verb." : $"./lab {command.Name} --help lists its arguments.";
+        var help = command.Name == "lab" ? "./lab --help lists the verbs, ./lab VERB --help the arguments of a verb."
+            : $"./lab {command.Name} --help lists its arguments.";
         return string.Join('\n', lines.Append(help));
     }
 

@@ -9,7 +9,8 @@ internal static class Disk
     /// <summary>The four-part error of a failed read or write.</summary>
     internal static string Describe(Exception e) => IsFull(e)
         ? DescribeFull(e.Message)
-        : $"Reading or writing failed.\n  evidence: {e.Message}\n  consequence: the result is not complete\n  fix: see that the path exists and that this user may read and write it";
+        : $"Reading or writing failed.\n  evidence: {e.Message}\n  consequence: the result is not complete\n  fix: see that the path " +
+            $"exists and that this user may read and write it";
 
     /// <summary>The four-part error of a full disk if the file system of a folder has no space left, else null.</summary>
     internal static string? DescribeIfFull(string folder)
@@ -25,8 +26,11 @@ internal static class Disk
         }
     }
 
-    private static bool IsFull(Exception e) => e.HResult == NoSpace || e.Message.Contains("No space left on device", StringComparison.Ordinal) || e.Message.Contains("the disk was full", StringComparison.Ordinal);
+    private static bool IsFull(Exception e) => e.HResult == NoSpace
+        || e.Message.Contains("No space left on device", StringComparison.Ordinal)
+        || e.Message.Contains("the disk was full", StringComparison.Ordinal);
 
     private static string DescribeFull(string evidence) =>
-        $"The disk is full.\n  evidence: {evidence}\n  consequence: records of this run are missing, and what has none counts as broken\n  fix: free space below artifacts/ (old runs can be deleted), then run again";
+        $"The disk is full.\n  evidence: {evidence}\n  consequence: records of this run are missing, and what has none counts as " +
+            $"broken\n  fix: free space below artifacts/ (old runs can be deleted), then run again";
 }

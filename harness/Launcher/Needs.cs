@@ -59,7 +59,8 @@ internal sealed record Need(string Program, string Package, string Why)
         var list = string.Join(", ", missing.Select(n => $"{n.Package} ({n.Why})"));
         var command = $"apt-get update && apt-get install --no-install-recommends {string.Join(' ', packages)}";
         if (PathOf("apt-get") is null)
-            throw new CannotRunHereException("Programs are missing.", list, "The lab cannot run.", "Install what provides them; Debian's packages are named above.");
+            throw new CannotRunHereException("Programs are missing.", list, "The lab cannot run.",
+                "Install what provides them; Debian's packages are named above.");
         if (!KernelFeatures.Current.IsRoot)
             throw new CannotRunHereException("Packages are missing.", list, "The lab cannot run.", $"sudo sh -c '{command}'");
 
@@ -69,7 +70,8 @@ internal sealed record Need(string Program, string Package, string Why)
             log = await AptAsync(["install", "--yes", "--no-install-recommends", .. packages], cancellationToken);
         if (log is not null || missing.Any(n => !n.IsMet))
         {
-            throw new CannotRunHereException("apt-get could not install the packages.", (log ?? "they lack the programs").Trim(), "The lab cannot run.",
+            throw new CannotRunHereException("apt-get could not install the packages.", (log ?? "they lack the programs").Trim(),
+                "The lab cannot run.",
                 $"See that this machine has package sources and reaches them, then: {command}");
         }
     }

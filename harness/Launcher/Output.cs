@@ -43,6 +43,7 @@ internal static class Output
 
     internal static string Times(LabRun run) => run.Result is { Times: var t }
         ? string.Create(CultureInfo.InvariantCulture,
-            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {run.RunnerStart.TotalSeconds:0.0} s, tests {(t.Command - run.RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
+            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {run.RunnerStart.TotalSeconds:0.0} s, tests " +
+                $"{(t.Command - run.RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
         : "";
 }

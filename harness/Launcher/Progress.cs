@@ -31,7 +31,9 @@ internal sealed class Progress(string title) : IDisposable
         if (_isTerminal)
             Console.Error.Write($"\r\e[K{title}: {_ended} of {_selected}{(_bad > 0 ? $", {_bad} not good" : "")}");
         else if (told.Kind == "test")
-            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{told.Outcome,-7} {told.Ms / 1000,6:0.0} s  {string.Join(' ', told.Claims)} {told.Name[(told.Name.LastIndexOf('.') + 1)..]}"));
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{told.Outcome,-7} {told.Ms / 1000,6:0.0} s  {string.Join(' ', told.Claims)} " +
+                $"{told.Name[(told.Name.LastIndexOf('.') + 1)..]}"));
     }
 
     public void Dispose()

@@ -15,7 +15,8 @@ internal static class Runs
     {
         var root = ProjectFolder.Root;
         var folder = RunFolder.Create(root, suffix);
-        foreach (var old in Directory.GetDirectories(Path.Combine(root, "artifacts"), "2*-*-*").OrderDescending(StringComparer.Ordinal).Skip(Kept))
+        foreach (var old in Directory.GetDirectories(Path.Combine(root, "artifacts"), "2*-*-*").OrderDescending(StringComparer.Ordinal)
+            .Skip(Kept))
         {
             if (IsRunning(old) || File.Exists(Path.Combine(old, KeepMarker)))
                 continue;

@@ -16,14 +16,17 @@ internal static class TestHost
     internal const string Verb = "test-host";
     private const string ParentOption = "--parentprocessid";
 
-    /// <summary>Called before VSTest, whose test host cannot speak to the person: installs what is missing, says where the tests will run.</summary>
+    /// <summary>
+    /// Called before VSTest, whose test host cannot speak to the person: installs what is missing, says where the tests will run.
+    /// </summary>
     internal const string PrepareVerb = "prepare-tests";
 
     internal static async Task<int> PrepareAsync()
     {
         using var interrupt = new Interrupt();
         if (await KernelOption.ChooseAsync("auto", interrupt.Token) is var kernel and not HostKernel)
-            Console.WriteLine($"This kernel ({KernelFeatures.Current.Release}) cannot run labs: the tests move into the lab kernel {kernel.Name}.");
+            Console.WriteLine($"This kernel ({KernelFeatures.Current.Release}) cannot run labs: the tests move into the lab kernel " +
+                $"{kernel.Name}.");
         return ExitCodes.Ok;
     }
 
@@ -64,7 +67,9 @@ internal static class TestHost
         await stop.CancelAsync();
     }
 
-    /// <summary>The test host ends when the process that started it is gone; in a kernel or PID namespace of its own that is process 1.</summary>
+    /// <summary>
+    /// The test host ends when the process that started it is gone; in a kernel or PID namespace of its own that is process 1.
+    /// </summary>
     private static string[] ForProcessOne(string[] arguments)
     {
         var changed = (string[])arguments.Clone();

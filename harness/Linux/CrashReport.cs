@@ -5,7 +5,8 @@ using Conformance.Linux.Interop;
 namespace Conformance.Linux;
 
 /// <summary>
-/// The last handler of a program. A fault that no other handler knows becomes a four-part error on stderr; its stack trace goes into a file.
+/// The last handler of a program. A fault that no other handler knows becomes a four-part error on stderr; its stack trace goes into a
+/// file.
 /// </summary>
 /// <param name="program">The name by which the user calls the program.</param>
 /// <param name="folder">Returns the folder for the file. It is called after the fault, and may fail.</param>
@@ -26,13 +27,15 @@ public sealed class CrashReport(string program, Func<string> folder)
         if (Libc.getrlimit(Libc.RLIMIT_NOFILE, limits) != 0 || limits[1] >= (ulong)minimum)
             return;
         var text = "Too few files can be open at once.\n  evidence: the hard limit of file descriptors is " + limits[1] + ", and " + minimum
-            + " are needed\n  consequence: nothing was started\n  fix: raise the limit (ulimit -Hn, LimitNOFILE= of systemd, nofile in limits.conf)\n";
+            + " are needed\n  consequence: nothing was started\n  fix: raise the limit (ulimit -Hn, LimitNOFILE= of systemd, nofile in " +
+                "limits.conf)\n";
         _ = Libc.write(StandardError, Encoding.UTF8.GetBytes(text), (nuint)text.Length);
         Libc._exit(exitCode);
     }
 
     /// <summary>Handles the faults of all threads that have no handler of their own.</summary>
-    public void HandleUnhandled() => AppDomain.CurrentDomain.UnhandledException += (_, e) => Environment.Exit(Write((Exception)e.ExceptionObject));
+    public void HandleUnhandled() => AppDomain.CurrentDomain.UnhandledException += (_, e) =>
+        Environment.Exit(Write((Exception)e.ExceptionObject));
 
     /// <summary>Writes the stack trace into a file and the four-part error to stderr.</summary>
     /// <returns>The exit code for the program.</returns>
@@ -41,15 +44,20 @@ public sealed class CrashReport(string program, Func<string> folder)
         string details;
         try
         {
-            var file = Path.Combine(Directory.CreateDirectory(folder()).FullName, $"{program}-crash-{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}.txt");
-            File.WriteAllText(file, $"{program} {string.Join(' ', Environment.GetCommandLineArgs().Skip(1).Select(WithoutSecret))}\n.NET {Environment.Version}, {RuntimeInformation.OSDescription}\n\n{fault}\n");
+            var file = Path.Combine(Directory.CreateDirectory(folder()).FullName,
+                $"{program}-crash-{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}.txt");
+            File.WriteAllText(file,
+                $"{program} {string.Join(' ', Environment.GetCommandLineArgs().Skip(1).Select(WithoutSecret))}\n.NET " +
+                $"{Environment.Version}, {RuntimeInformation.OSDescription}\n\n{fault}\n");
             details = $"report it with the file {file}";
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             details = $"report it (the details could not be stored: {OneLine(e.Message)})";
         }
-        Console.Error.WriteLine($"{program} has a fault of its own.\n  evidence: {fault.GetType().Name}: {OneLine(fault.Message)}\n  consequence: {program} ended with exit code {ExitCode}\n  fix: {details}");
+        Console.Error.WriteLine(
+            $"{program} has a fault of its own.\n  evidence: {fault.GetType().Name}: {OneLine(fault.Message)}\n  consequence: {program} " +
+            $"ended with exit code {ExitCode}\n  fix: {details}");
         return ExitCode;
     }
 
@@ -64,5 +72,6 @@ public sealed class CrashReport(string program, Func<string> folder)
 
     /// <summary>A URL without the password that may stand in it.</summary>
     private static string WithoutSecret(string argument) =>
-        Uri.TryCreate(argument, UriKind.Absolute, out var url) && url.UserInfo.Length > 0 ? argument.Replace(url.UserInfo, "***", StringComparison.Ordinal) : argument;
+        Uri.TryCreate(argument, UriKind.Absolute, out var url) && url.UserInfo.Length > 0
+            ? argument.Replace(url.UserInfo, "***", StringComparison.Ordinal) : argument;
 }

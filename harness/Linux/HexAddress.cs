@@ -3,7 +3,9 @@ using System.Net;
 
 namespace Conformance.Linux;
 
-/// <summary>Addresses and ports as <c>/proc/net/ip_vs*</c> prints them: IPv4 in hexadecimal, IPv6 in brackets, ports in hexadecimal.</summary>
+/// <summary>
+/// Addresses and ports as <c>/proc/net/ip_vs*</c> prints them: IPv4 in hexadecimal, IPv6 in brackets, ports in hexadecimal.
+/// </summary>
 internal static class HexAddress
 {
     internal static IPAddress Address(ReadOnlySpan<char> text)

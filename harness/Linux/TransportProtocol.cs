@@ -1,6 +1,8 @@
 namespace Conformance.Linux;
 
-/// <summary>Protocols of the IP header by their IANA numbers: the three transport protocols that IPVS forwards, and ICMP, which a ping uses.</summary>
+/// <summary>
+/// Protocols of the IP header by their IANA numbers: the three transport protocols that IPVS forwards, and ICMP, which a ping uses.
+/// </summary>
 public enum TransportProtocol : byte
 {
     /// <summary>No protocol, for example in an ipset entry that has no port.</summary>

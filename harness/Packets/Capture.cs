@@ -8,7 +8,9 @@ namespace Conformance.Packets;
 /// <param name="WireLength">The frame's real length in bytes.</param>
 public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, DateTime Time, ReadOnlyMemory<byte> Bytes, int WireLength)
 {
-    /// <summary>The parsed frame. It is parsed at each call: a run keeps hundreds of thousands of packets, and a parsed one is four times as large.</summary>
+    /// <summary>
+    /// The parsed frame. It is parsed at each call: a run keeps hundreds of thousands of packets, and a parsed one is four times as large.
+    /// </summary>
     public Packet Packet => Packet.Parse(Bytes);
 
     public override string ToString() => $"{Node}:{Device} {(IsLeaving ? "out" : "in ")} {Packet}";
@@ -37,7 +39,8 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
         var packets = new List<CapturedPacket>();
         var buffer = new byte[SnapLength];
         while (_socket.TryReceive(buffer, out var frame))
-            packets.Add(new CapturedPacket(Node, Device, frame.IsLeaving, frame.Time, buffer.AsMemory(0, frame.CapturedLength).ToArray(), frame.WireLength));
+            packets.Add(new CapturedPacket(Node, Device, frame.IsLeaving, frame.Time, buffer.AsMemory(0, frame.CapturedLength).ToArray(),
+                frame.WireLength));
         Dropped += _socket.TakeDropped();
         return packets;
     }

@@ -25,6 +25,7 @@ public sealed record DnsMessage(string Name, ushort Type, bool IsResponse, int R
             at += 1 + length;
         }
         return at + 3 > payload.Length ? null : new DnsMessage(
-            string.Join('.', labels), BinaryPrimitives.ReadUInt16BigEndian(payload[(at + 1)..]), (payload[2] & 0x80) != 0, payload[3] & 0xf, BinaryPrimitives.ReadUInt16BigEndian(payload[6..]));
+            string.Join('.', labels), BinaryPrimitives.ReadUInt16BigEndian(payload[(at + 1)..]), (payload[2] & 0x80) != 0,
+                payload[3] & 0xf, BinaryPrimitives.ReadUInt16BigEndian(payload[6..]));
     }
 }

@@ -10,7 +10,9 @@ public static class FrameHead
     private const ushort VxlanPort = 4789;
     private const ushort FlannelPort = 8472; // the kernel's default, and flannel's
 
-    /// <summary>Whether a TCP, UDP or SCTP packet has this port or one of these addresses at either end. Of a VXLAN packet the inner packet counts.</summary>
+    /// <summary>
+    /// Whether a TCP, UDP or SCTP packet has this port or one of these addresses at either end. Of a VXLAN packet the inner packet counts.
+    /// </summary>
     /// <param name="addresses">Addresses in network byte order, 4 or 16 bytes each.</param>
     public static bool Has(ReadOnlySpan<byte> frame, int port, IReadOnlyList<byte[]> addresses)
     {
@@ -37,6 +39,7 @@ public static class FrameHead
             return false;
         var transport = ip[length..];
         var (from, to) = (BinaryPrimitives.ReadUInt16BigEndian(transport), BinaryPrimitives.ReadUInt16BigEndian(transport[2..]));
-        return from == port || to == port || (protocol == 17 && to is (VxlanPort or FlannelPort) && transport.Length > Vxlan && Has(transport[Vxlan..], port, addresses));
+        return from == port || to == port || (protocol == 17 && to is (VxlanPort or FlannelPort) && transport.Length > Vxlan
+            && Has(transport[Vxlan..], port, addresses));
     }
 }

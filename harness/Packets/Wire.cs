@@ -8,7 +8,9 @@ public sealed class Wire : IDisposable
     private readonly List<CapturedPacket> _packets = [];
     private bool _disposed;
 
-    /// <summary>Whether a frame is dropped instead of kept: traffic of the harness itself, of which a long run has millions of packets.</summary>
+    /// <summary>
+    /// Whether a frame is dropped instead of kept: traffic of the harness itself, of which a long run has millions of packets.
+    /// </summary>
     public Func<ReadOnlyMemory<byte>, bool> IsIgnored { get; set; } = _ => false;
 
     /// <summary>Packets that were not captured because the buffer was full: then no story is complete.</summary>
@@ -32,7 +34,10 @@ public sealed class Wire : IDisposable
         }
     }
 
-    /// <summary>Lets go of the packets before a time, which nobody will ask for: a cluster that serves a suite for a quarter of an hour would keep millions.</summary>
+    /// <summary>
+    /// Lets go of the packets before a time, which nobody will ask for: a cluster that serves a suite for a quarter of an hour would keep
+    /// millions.
+    /// </summary>
     public void Forget(DateTime before)
     {
         lock (_lock)

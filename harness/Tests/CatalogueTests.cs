@@ -23,7 +23,8 @@ public sealed class CatalogueTests
         foreach (var chapter in Claims.Chapters)
         {
             var space = $"Conformance.Suite.{FolderOf(chapter)}";
-            var tested = SuiteTests().Where(m => m.DeclaringType!.Namespace == space).SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? []);
+            var tested = SuiteTests().Where(m => m.DeclaringType!.Namespace == space)
+                .SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? []);
 
             chapter.Claims.Select(c => c.Id).Except(tested).ShouldBeEmpty(space);
         }
@@ -43,7 +44,8 @@ public sealed class CatalogueTests
 
     [Test]
     public void Every_claim_has_a_method_of_its_own() =>
-        Claims.Claims.Values.GroupBy(c => c.Method).Where(g => g.Count() > 1).Select(g => $"{string.Join(", ", g.Select(c => c.Id))}: {g.Key}").ShouldBeEmpty();
+        Claims.Claims.Values.GroupBy(c => c.Method).Where(g => g.Count() > 1)
+            .Select(g => $"{string.Join(", ", g.Select(c => c.Id))}: {g.Key}").ShouldBeEmpty();
 
     [Test]
     public void The_topology_of_a_row_is_that_of_its_test()
@@ -56,7 +58,8 @@ public sealed class CatalogueTests
             foreach (var id in test.GetCustomAttribute<ClaimAttribute>()!.Ids)
                 TopologiesOf(id).ShouldContain(Claims.Claims[id].Topology, $"{id}: {properties[0]}");
         }
-        Claims.Claims.Values.Where(c => !File.Exists(Path.Combine(s_root, "topologies", $"{c.Topology}.yaml"))).Select(c => c.Id).ShouldBeEmpty();
+        Claims.Claims.Values.Where(c => !File.Exists(Path.Combine(s_root, "topologies", $"{c.Topology}.yaml"))).Select(c => c.Id)
+            .ShouldBeEmpty();
     }
 
     [Test]
@@ -72,11 +75,13 @@ public sealed class CatalogueTests
 
     [Test]
     public void No_test_of_the_suite_is_ignored_or_explicit() =>
-        SuiteTests().Where(m => m.GetCustomAttribute<IgnoreAttribute>() is not null || m.GetCustomAttribute<ExplicitAttribute>() is not null).Select(m => m.Name).ShouldBeEmpty();
+        SuiteTests().Where(m => m.GetCustomAttribute<IgnoreAttribute>() is not null
+            || m.GetCustomAttribute<ExplicitAttribute>() is not null).Select(m => m.Name).ShouldBeEmpty();
 
     [TestCase("claims: [{ id: A-1, en: x, method: x, article: wrong, zh: x }]", "correct behaviour is missing")]
     [TestCase("claims: [{ id: A-1, en: x, method: x, article: right }]", "lacks the article's words")]
-    [TestCase("claims: [{ id: A-1, en: x, zh: x, method: x, article: right }, { id: A-1, en: x, zh: x, method: x, article: right }]", "A-1 is in the catalogue twice")]
+    [TestCase("claims: [{ id: A-1, en: x, zh: x, method: x, article: right }, { id: A-1, en: x, zh: x, method: x, article: right }]",
+        "A-1 is in the catalogue twice")]
     [TestCase("claims: [{ id: B-1, en: x, method: x, article: silent }]", "does not begin with the chapter's prefix")]
     [TestCase("titel: x", "x/claims.yaml:3:1")]
     public void An_invalid_catalogue_is_reported(string yaml, string words) =>
@@ -105,7 +110,8 @@ public sealed class CatalogueTests
         var folder = Directory.CreateTempSubdirectory("records-test");
         try
         {
-            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal));
+            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"),
+                new Dictionary<string, string>(StringComparer.Ordinal));
             recorder.Add(["VS-8"], Test(Verdict.Holds));
             recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable));
             recorder.Add(["VS-8"], Test(Verdict.Holds));
@@ -141,16 +147,20 @@ public sealed class CatalogueTests
     public void Only_two_reasons_excuse_a_skip(string? reason, Verdict? verdict) => Verdicts.OfSkip(reason).ShouldBe(verdict);
 
     private static IEnumerable<MethodInfo> SuiteTests() =>
-        typeof(ConformanceFixture).Assembly.GetTypes().SelectMany(t => t.GetMethods()).Where(m => m.GetCustomAttribute<TestAttribute>() is not null);
+        typeof(ConformanceFixture).Assembly.GetTypes().SelectMany(t => t.GetMethods())
+            .Where(m => m.GetCustomAttribute<TestAttribute>() is not null);
 
-    private static string FolderOf(Chapter chapter) => string.Concat(chapter.Id.Split('-').Select(w => $"{char.ToUpperInvariant(w[0])}{w[1..]}"));
+    private static string FolderOf(Chapter chapter) =>
+        string.Concat(chapter.Id.Split('-').Select(w => $"{char.ToUpperInvariant(w[0])}{w[1..]}"));
 
     /// <summary>The topologies that the tests of a claim name.</summary>
-    private static IEnumerable<string?> TopologiesOf(string id) => SuiteTests().Where(m => m.GetCustomAttribute<ClaimAttribute>()!.Ids.Contains(id, StringComparer.Ordinal))
+    private static IEnumerable<string?> TopologiesOf(string id) => SuiteTests()
+        .Where(m => m.GetCustomAttribute<ClaimAttribute>()!.Ids.Contains(id, StringComparer.Ordinal))
         .Select(m => m.GetCustomAttribute<TopologyAttribute>() ?? m.DeclaringType!.GetCustomAttribute<TopologyAttribute>())
         .Select(a => a?.Properties["Topology"][0] as string ?? "cluster");
 
-    private static IEnumerable<string> ClaimsOfTests() => SuiteTests().SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? []).Distinct();
+    private static IEnumerable<string> ClaimsOfTests() => SuiteTests().SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? [])
+        .Distinct();
 
     private static TestRecord Test(Verdict verdict) => new(
         "test", new ImplementationRecord("x", "1"), verdict, 1, "reason", ["client asked"], [new StepRecord(0, "client", "ask")],
@@ -161,8 +171,10 @@ public sealed class CatalogueTests
     {
         var claim = Claims.Claims["SNAT-1"];
         return new ClaimRecord(
-            ClaimRecord.CurrentSchema, claim.Id, claim.Chapter, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Method, ["client asked"], verdict, 1.5,
-            [Test(verdict)], new KernelRecord("uml", "6.1"), new Dictionary<string, string>(StringComparer.Ordinal) { ["ipvsadm"] = "1.31" },
+            ClaimRecord.CurrentSchema, claim.Id, claim.Chapter, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct),
+                claim.Method, ["client asked"], verdict, 1.5,
+            [Test(verdict)], new KernelRecord("uml", "6.1"),
+                new Dictionary<string, string>(StringComparer.Ordinal) { ["ipvsadm"] = "1.31" },
             "run", DateTimeOffset.UnixEpoch);
     }
 
@@ -178,8 +190,10 @@ public sealed class CatalogueTests
         {
             var text = File.ReadAllText(file);
             Schemas.Validate(schema, Schemas.ToJson(text)).ShouldBeEmpty(file);
-            Schemas.Validate(schema, Schemas.ToJson(text.Replace("article: ", "article: perhaps ", StringComparison.Ordinal))).ShouldNotBeEmpty();
-            Schemas.Validate(schema, Schemas.ToJson(text.Replace("    method: ", "    methods: ", StringComparison.Ordinal))).ShouldNotBeEmpty();
+            Schemas.Validate(schema, Schemas.ToJson(text.Replace("article: ", "article: perhaps ", StringComparison.Ordinal)))
+                .ShouldNotBeEmpty();
+            Schemas.Validate(schema, Schemas.ToJson(text.Replace("    method: ", "    methods: ", StringComparison.Ordinal)))
+                .ShouldNotBeEmpty();
         }
     }
 }

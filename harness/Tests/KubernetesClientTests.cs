@@ -35,7 +35,8 @@ public sealed class KubernetesClientTests : IAsyncDisposable
     {
         for (var i = 0; i < 25; i++)
             _server.Apply(Service($"s{i.ToString(CultureInfo.InvariantCulture)}"));
-        _server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: 192.168.1.1}]}\n");
+        _server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\nstatus: {addresses: [{type: InternalIP, address: " +
+            "192.168.1.1}]}\n");
 
         (await _client.CoreV1.ReadNamespacedServiceAsync("s3", "default")).Spec.ClusterIP.ShouldBe("10.96.0.1");
         (await _client.CoreV1.ReadNodeAsync("node1")).Status.Addresses[0].Address.ShouldBe("192.168.1.1");
@@ -59,14 +60,16 @@ public sealed class KubernetesClientTests : IAsyncDisposable
         var list = await _client.CoreV1.ListServiceForAllNamespacesAsync();
         var watching = Task.Run(async () =>
         {
-            await foreach (var (type, item) in _client.CoreV1.WatchListServiceForAllNamespacesAsync(allowWatchBookmarks: true, resourceVersion: list.Metadata.ResourceVersion, cancellationToken: end.Token))
+            await foreach (var (type, item) in _client.CoreV1.WatchListServiceForAllNamespacesAsync(allowWatchBookmarks: true,
+                resourceVersion: list.Metadata.ResourceVersion, cancellationToken: end.Token))
             {
                 events.Add($"{type} {item.Metadata.Name}");
                 if (events.Contains("Deleted a") && type == WatchEventType.Bookmark)
                     return;
             }
         });
-        await Eventually.Async("the watch is there", () => _server.Requests, requests => requests.Any(r => r.Contains("watch=true", StringComparison.Ordinal)));
+        await Eventually.Async("the watch is there", () => _server.Requests,
+            requests => requests.Any(r => r.Contains("watch=true", StringComparison.Ordinal)));
 
         _server.Apply(Service("a"));
         _server.Apply(Service("a").Replace("10.96.0.1", "10.96.0.2", StringComparison.Ordinal));
@@ -79,11 +82,13 @@ public sealed class KubernetesClientTests : IAsyncDisposable
     [Test]
     public async Task What_is_not_there_and_what_is_too_old_has_the_api_s_status()
     {
-        var missing = await Should.ThrowAsync<k8s.Autorest.HttpOperationException>(() => _client.CoreV1.ReadNamespacedServiceAsync("none", "default"));
+        var missing = await Should.ThrowAsync<k8s.Autorest.HttpOperationException>(
+            () => _client.CoreV1.ReadNamespacedServiceAsync("none", "default"));
 
         missing.Response.StatusCode.ShouldBe(HttpStatusCode.NotFound);
         KubernetesJson.Deserialize<V1Status>(missing.Response.Content).Reason.ShouldBe("NotFound");
     }
 
-    private static string Service(string name) => $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}\n";
+    private static string Service(string name) =>
+        $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}\n";
 }

@@ -38,8 +38,10 @@ public sealed class LabShellTests
             text => text.ShouldContain("greeting: rs2 192.168.113.102:"),
             text => text.ShouldContain("shell: rs2\n"),
             text => text.ShouldContain("inspect: 1\n"),
-            text => text.ShouldContain("explain:   nat    POSTROUTING              -m ipvs --vaddr 10.10.0.1 --vport 8410 -j MASQUERADE   ["),
-            text => text.ShouldMatch(@"explain: IPVS of director: TCP 192\.168\.113\.102:\d+ -> 10\.10\.0\.1:8410 -> 192\.168\.113\.99:8080"),
+            text => text.ShouldContain(
+            "explain:   nat    POSTROUTING              -m ipvs --vaddr 10.10.0.1 --vport 8410 -j MASQUERADE   ["),
+            text => text.ShouldMatch(
+            @"explain: IPVS of director: TCP 192\.168\.113\.102:\d+ -> 10\.10\.0\.1:8410 -> 192\.168\.113\.99:8080"),
             text => text.ShouldContain("capture: 2\n"),
             text => text.ShouldContain("mistyped: 1\n"),
             text => text.ShouldContain("mistyped target: 1\n"),
@@ -63,7 +65,9 @@ public sealed class LabShellTests
         shell.StandardOutput.ShouldContain("cluster ip: web-b 10.244.0.11:");
         shell.StandardOutput.ShouldContain("node port: web-b 10.244.0.0:");
         var last = 0;
-        foreach (var step in new[] { "-j KUBE-SERVICES", "KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ", "--set-xmark 0x4000/0x4000", "-j KUBE-NODE-PORT", "-j KUBE-IPVS-FILTER", "10.244.1.143:80 SYN, mark 0x4000]", "-j KUBE-POSTROUTING", "-j MASQUERADE", "node1:flannel.1  sends" })
+        foreach (var step in new[] { "-j KUBE-SERVICES", "KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ", "--set-xmark 0x4000/0x4000",
+            "-j KUBE-NODE-PORT", "-j KUBE-IPVS-FILTER", "10.244.1.143:80 SYN, mark 0x4000]", "-j KUBE-POSTROUTING", "-j MASQUERADE",
+            "node1:flannel.1  sends" })
         {
             var at = shell.StandardOutput.IndexOf(step, last, StringComparison.Ordinal);
             at.ShouldBeGreaterThanOrEqualTo(0, $"'{step}' in this order in:\n{shell.StandardOutput}");

@@ -25,7 +25,8 @@ public sealed partial class LauncherTests
     [Test]
     public async Task A_kernel_without_ipvs_can_show_no_claim_of_it()
     {
-        var result = await Lab("run", "--kernel", $"uml={KernelWithout("ip_vs_init")}", "--filter", "VS-16,CT-1").ExecuteBufferedAsync(Limit());
+        var result = await Lab("run", "--kernel", $"uml={KernelWithout("ip_vs_init")}", "--filter", "VS-16,CT-1")
+            .ExecuteBufferedAsync(Limit());
 
         RecordsOf(result).ShouldBe(["CT-1 holds", "VS-16 not-testable"]);
         result.StandardOutput.ShouldContain("has no IPVS (CONFIG_IP_VS)");
@@ -65,14 +66,17 @@ public sealed partial class LauncherTests
         // ordinary user, who may not even read the package manager's locks, is told the command.
         var isRoot = KernelFeatures.Current.IsRoot;
         var script = isRoot
-            ? "dpkg --purge --force-depends net-tools >/dev/null 2>&1; rm -rf /etc/apt/sources.list* /var/lib/apt/lists; ./lab kernel -- true"
+            ? "dpkg --purge --force-depends net-tools >/dev/null 2>&1; rm -rf /etc/apt/sources.list* /var/lib/apt/lists; ./lab kernel " +
+                "-- true"
             : "rm -f /sbin/route /usr/sbin/route; exec setpriv --reuid 65534 --regid 65534 --clear-groups ./lab kernel -- true";
 
         var result = await Lab("kernel", "--", "sh", "-c", script).WithWorkingDirectory(ProjectFolder.Root).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(3, result.StandardError);
-        result.StandardError.ShouldContain(isRoot ? "Installing net-tools" : "evidence: net-tools (sets the client's route with the article's command)");
-        result.StandardError.ShouldContain(isRoot ? "fix: See that this machine has package sources" : "fix: sudo sh -c 'apt-get update && apt-get install --no-install-recommends net-tools'");
+        result.StandardError.ShouldContain(isRoot ? "Installing net-tools"
+            : "evidence: net-tools (sets the client's route with the article's command)");
+        result.StandardError.ShouldContain(isRoot ? "fix: See that this machine has package sources"
+            : "fix: sudo sh -c 'apt-get update && apt-get install --no-install-recommends net-tools'");
     }
 
     /// <summary>The lab kernel, kept from starting some of its parts.</summary>
@@ -91,7 +95,9 @@ public sealed partial class LauncherTests
         string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-root-user"];
         var become = asNobody && KernelFeatures.Current.IsRoot ? "setpriv --reuid 65534 --regid 65534 --clear-groups " : "";
         return CliWrap.Cli.Wrap("unshare")
-            .WithArguments([.. user, "--mount", "sh", "-c", $"mount -t tmpfs -o {mountOptions} tmpfs {root}/artifacts && exec {become}\"$@\"", "sh", Path.Combine(root, "lab"), .. arguments])
+            .WithArguments([.. user, "--mount", "sh", "-c",
+                $"mount -t tmpfs -o {mountOptions} tmpfs {root}/artifacts && exec {become}\"$@\"", "sh", Path.Combine(root, "lab"),
+                .. arguments])
             .WithEnvironmentVariables(LabProgram.Variables)
             .WithWorkingDirectory(root)
             .WithValidation(CommandResultValidation.None);

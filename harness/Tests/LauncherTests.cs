@@ -21,7 +21,8 @@ public sealed partial class LauncherTests
     {
         var bytes = Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 20_000).Select(i => $"{i} ü\n")));
 
-        var result = await Lab("kernel", "--", "sh", "-c", "cat; echo 'to error' >&2; exit 7").WithStandardInputPipe(PipeSource.FromStream(new MemoryStream(bytes))).ExecuteBufferedAsync(Limit());
+        var result = await Lab("kernel", "--", "sh", "-c", "cat; echo 'to error' >&2; exit 7")
+            .WithStandardInputPipe(PipeSource.FromStream(new MemoryStream(bytes))).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldBe(Encoding.UTF8.GetString(bytes));
         result.StandardError.ShouldBe("to error\n");
@@ -33,7 +34,10 @@ public sealed partial class LauncherTests
     {
         var folder = ProjectFolder.Root;
 
-        var result = await Lab("kernel", "--", "sh", "-c", "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind; mount -t hostfs none /mnt -o /; touch /mnt/usr/left-behind /mnt$HOME/left-behind /mnt/dev/shm/left-behind /mnt$PWD/left-behind").WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
+        var result = await Lab("kernel", "--", "sh", "-c",
+            "id -u; pwd; touch README.md /usr/left-behind $HOME/left-behind /dev/shm/left-behind left-behind; ls left-behind; mount -t " +
+            "hostfs none /mnt -o /; touch /mnt/usr/left-behind /mnt$HOME/left-behind /mnt/dev/shm/left-behind /mnt$PWD/left-behind")
+            .WithWorkingDirectory(folder).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldBe($"0\n{folder}\nleft-behind\n", result.StandardError);
         foreach (var place in new[] { "/usr", Environment.GetEnvironmentVariable("HOME")!, "/dev/shm", folder })
@@ -47,9 +51,12 @@ public sealed partial class LauncherTests
         try
         {
             var proc = $"/proc/{Environment.ProcessId}";
-            var script = $"mount -t hostfs none /mnt -o {proc}/root{ours.FullName} && touch /mnt/left-behind && echo wrote 1; mount -t hostfs none /mnt -o {proc}/cwd && touch /mnt/left-behind && echo wrote 2;"
-                + $" mount -t hostfs none /mnt -o / && echo mounted; touch /mnt{proc}/root{ours.FullName}/left-behind && echo wrote 3; (echo 1 >/mnt/proc/sys/kernel/sysrq) && echo wrote 4; (echo 1 >/mnt/proc/self/oom_score_adj) && echo wrote 5;"
-                + " touch /mnt/sys/left-behind && echo wrote 6; touch /mnt/dev/left-behind && echo wrote 7; touch /mnt/usr/left-behind && echo wrote 8";
+            var script = $"mount -t hostfs none /mnt -o {proc}/root{ours.FullName} && touch /mnt/left-behind && echo wrote 1; mount -t " +
+                $"hostfs none /mnt -o {proc}/cwd && touch /mnt/left-behind && echo wrote 2;"
+                + $" mount -t hostfs none /mnt -o / && echo mounted; touch /mnt{proc}/root{ours.FullName}/left-behind && echo wrote 3; " +
+                    $"(echo 1 >/mnt/proc/sys/kernel/sysrq) && echo wrote 4; (echo 1 >/mnt/proc/self/oom_score_adj) && echo wrote 5;"
+                + " touch /mnt/sys/left-behind && echo wrote 6; touch /mnt/dev/left-behind && echo wrote 7; touch /mnt/usr/left-behind " +
+                    "&& echo wrote 8";
 
             var result = await Lab("kernel", "--", "sh", "-c", script).ExecuteBufferedAsync(Limit());
 
@@ -68,9 +75,11 @@ public sealed partial class LauncherTests
     public async Task The_guest_knows_no_secret_of_our_environment_and_no_file_has_one()
     {
         var secret = Guid.NewGuid().ToString("N");
-        var variables = new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal) { ["DEPLOY_TOKEN"] = secret, ["CONFORMANCE_PROXY"] = "generator" };
+        var variables = new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal) { ["DEPLOY_TOKEN"] = secret,
+            ["CONFORMANCE_PROXY"] = "generator" };
 
-        var result = await Lab("kernel", "--", "sh", "-c", "env; grep -rl DEPLOY_TOKEN $CONFORMANCE_RUN; touch $CONFORMANCE_RUN/keep").WithEnvironmentVariables(variables).ExecuteBufferedAsync(Limit());
+        var result = await Lab("kernel", "--", "sh", "-c", "env; grep -rl DEPLOY_TOKEN $CONFORMANCE_RUN; touch $CONFORMANCE_RUN/keep")
+            .WithEnvironmentVariables(variables).ExecuteBufferedAsync(Limit());
 
         result.StandardOutput.ShouldContain("CONFORMANCE_RUN=");
         result.StandardOutput.ShouldContain("PATH=");
@@ -83,13 +92,16 @@ public sealed partial class LauncherTests
         var marker = Guid.NewGuid().ToString("N");
         var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteAsync(Limit());
         var launcher = running.ProcessId.ToString(CultureInfo.InvariantCulture);
-        var run = await Eventually.Async("the kernel starts", () => RunOf(launcher) is { } folder && KernelsIn(folder).Count > 0 ? folder : null, f => f is not null, TimeSpan.FromSeconds(20));
+        var run = await Eventually.Async("the kernel starts", () => RunOf(launcher) is { } folder && KernelsIn(folder).Count > 0 ? folder
+            : null, f => f is not null, TimeSpan.FromSeconds(20));
 
         await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", launcher]).ExecuteAsync();
 
         await running;
         await Eventually.Async("all processes are gone", () => KernelsIn(run!), left => left.Count == 0, s_gone);
-        await Eventually.Async("the kernel's own folder is gone", () => Directory.GetFileSystemEntries(run!, "*", SearchOption.AllDirectories).Select(Path.GetFileName), left => left.All(f => f is "kernel" or "console.log"), s_gone);
+        await Eventually.Async("the kernel's own folder is gone",
+            () => Directory.GetFileSystemEntries(run!, "*", SearchOption.AllDirectories).Select(Path.GetFileName), left =>
+            left.All(f => f is "kernel" or "console.log"), s_gone);
         Directory.GetFiles("/tmp", $"*-{launcher}-*").ShouldBeEmpty("sockets of .NET's diagnostics");
     }
 
@@ -99,8 +111,10 @@ public sealed partial class LauncherTests
         var marker = Guid.NewGuid().ToString("N");
         var (said, error) = (new StringBuilder(), new StringBuilder());
         var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}")
-            .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal) { [UmlKernel.SilenceVariable] = "10" })
-            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error)).ExecuteAsync(Limit());
+            .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables,
+                StringComparer.Ordinal) { [UmlKernel.SilenceVariable] = "10" })
+            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
+                .ExecuteAsync(Limit());
         await Eventually.Async("the command runs", () => said.Length, length => length > 0, TimeSpan.FromSeconds(20));
         var run = ProcessesOf(marker)["run"];
 
@@ -116,7 +130,8 @@ public sealed partial class LauncherTests
     [TestCase(100)]
     public async Task Too_few_file_descriptors_are_reported(int limit)
     {
-        var result = await CliWrap.Cli.Wrap("sh").WithArguments(["-c", $"ulimit -n {limit}; exec \"$0\" kernel -- true", Path.Combine(ProjectFolder.Root, "lab")])
+        var result = await CliWrap.Cli.Wrap("sh")
+            .WithArguments(["-c", $"ulimit -n {limit}; exec \"$0\" kernel -- true", Path.Combine(ProjectFolder.Root, "lab")])
             .WithEnvironmentVariables(LabProgram.Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(3, result.StandardError);
@@ -126,7 +141,8 @@ public sealed partial class LauncherTests
     [Test]
     public async Task A_record_of_a_lab_that_is_none_is_named_and_skipped([Values("{", "{}", "[]", "null", "")] string text)
     {
-        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName, $"broken-{Guid.NewGuid():N}.json");
+        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName,
+            $"broken-{Guid.NewGuid():N}.json");
         await File.WriteAllTextAsync(file, text);
         try
         {
@@ -179,7 +195,9 @@ public sealed partial class LauncherTests
     [Test]
     public async Task Two_at_once_do_not_disturb_each_other()
     {
-        var both = await Task.WhenAll(Enumerable.Range(0, 2).Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only").ExecuteBufferedAsync(Limit()).Task));
+        var both = await Task.WhenAll(Enumerable.Range(0, 2)
+            .Select(i => Lab("kernel", "--", "sh", "-c", $"ip link add name only{i} type dummy; ip -br link | grep -c only")
+            .ExecuteBufferedAsync(Limit()).Task));
 
         both.Select(r => r.StandardOutput).ShouldBe(["1\n", "1\n"], both[0].StandardError + both[1].StandardError);
     }
@@ -188,15 +206,18 @@ public sealed partial class LauncherTests
     public async Task Killing_any_one_process_leaves_no_process_and_no_file([Values("launcher", "guard", "kernel")] string victim)
     {
         var marker = Guid.NewGuid().ToString("N");
-        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}").WithStandardOutputPipe(PipeTarget.Null).ExecuteAsync(Limit());
-        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
+        var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}").WithStandardOutputPipe(PipeTarget.Null)
+            .ExecuteAsync(Limit());
+        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4,
+            TimeSpan.FromSeconds(20));
         var run = processes["run"];
 
         await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", processes[victim]]).ExecuteAsync();
 
         await Eventually.Async("all processes are gone", () => KernelsIn(run), left => left.Count == 0, s_gone);
         await running;
-        await Eventually.Async("the kernel's own folder is gone", () => Directory.Exists(Path.Combine(run, "kernel", "uml")), there => !there, s_gone);
+        await Eventually.Async("the kernel's own folder is gone", () => Directory.Exists(Path.Combine(run, "kernel", "uml")),
+            there => !there, s_gone);
     }
 
     [Test]
@@ -204,7 +225,8 @@ public sealed partial class LauncherTests
     {
         var marker = Guid.NewGuid().ToString("N");
         var running = Lab("kernel", "--", "sh", "-c", $"sleep 1000 # {marker}").ExecuteBufferedAsync(Limit());
-        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4, TimeSpan.FromSeconds(20));
+        var processes = await Eventually.Async("launcher, guard and kernel run", () => ProcessesOf(marker), p => p.Count == 4,
+            TimeSpan.FromSeconds(20));
 
         await CliWrap.Cli.Wrap("kill").WithArguments(["-INT", processes["launcher"]]).ExecuteAsync();
 
@@ -280,10 +302,13 @@ public sealed partial class LauncherTests
     public async Task What_a_crash_left_behind_is_swept_by_the_next_run_and_nothing_else()
     {
         var artifacts = Path.Combine(ProjectFolder.Root, "artifacts");
-        // The folder of a run whose process is gone, older than any, with the socket folder of a kernel in it; and one of a process that lives.
-        var dead = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{int.MaxValue}", "kernel", "uml")).Parent!.Parent!.FullName;
+        // The folder of a run whose process is gone, older than any, with the socket folder of a kernel in it; and one of a process that
+        // lives.
+        var dead = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{int.MaxValue}", "kernel",
+            "uml")).Parent!.Parent!.FullName;
         var living = Directory.CreateDirectory(Path.Combine(artifacts, $"20000101-000000-{Environment.ProcessId}")).FullName;
-        var others = Enumerable.Range(0, 10).Select(i => Directory.CreateDirectory(Path.Combine(artifacts, $"2000010{i}-000001-{int.MaxValue}")).FullName).ToList();
+        var others = Enumerable.Range(0, 10)
+            .Select(i => Directory.CreateDirectory(Path.Combine(artifacts, $"2000010{i}-000001-{int.MaxValue}")).FullName).ToList();
         try
         {
             await Lab("kernel", "--", "true").ExecuteBufferedAsync(Limit());
@@ -303,7 +328,8 @@ public sealed partial class LauncherTests
     {
         var running = Lab("run", "--filter", "CT-5,VS-16").ExecuteBufferedAsync(Limit());
         var launcher = running.ProcessId.ToString(CultureInfo.InvariantCulture);
-        var kernel = await Eventually.Async("the kernel runs and a claim is proved", () => KernelOf(launcher), k => k is not null, TimeSpan.FromSeconds(20));
+        var kernel = await Eventually.Async("the kernel runs and a claim is proved", () => KernelOf(launcher), k => k is not null,
+            TimeSpan.FromSeconds(20));
 
         await CliWrap.Cli.Wrap("kill").WithArguments(["-KILL", kernel!]).ExecuteAsync();
 
@@ -321,7 +347,8 @@ public sealed partial class LauncherTests
         return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? KernelsIn(run).FirstOrDefault() : null;
     }
 
-    private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "artifacts"), $"*-{launcher}").FirstOrDefault();
+    private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "artifacts"),
+        $"*-{launcher}").FirstOrDefault();
 
     [Test]
     public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()
@@ -336,8 +363,10 @@ public sealed partial class LauncherTests
     [Test]
     public async Task Graphs_are_drawn()
     {
-        (await Lab("graph", "article-nat").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("director ---|ens33 192.168.113.101| lan");
-        (await Lab("graph", "routed-nat", "--format", "dot").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("\"director\" -- \"back\" [label=\"ens34\\n172.16.0.1\"];");
+        (await Lab("graph", "article-nat").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain(
+            "director ---|ens33 192.168.113.101| lan");
+        (await Lab("graph", "routed-nat", "--format", "dot").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain(
+            "\"director\" -- \"back\" [label=\"ens34\\n172.16.0.1\"];");
     }
 
     [TestCase("0", "0")]
@@ -351,7 +380,8 @@ public sealed partial class LauncherTests
         var folder = run.StandardError.Split('\n').Single(l => l.StartsWith("Records, ", StringComparison.Ordinal)).Split(": ")[1];
         foreach (var file in Directory.GetFiles(Path.Combine(Environment.CurrentDirectory, folder, "claims")))
             CatalogueTests.Validate(File.ReadAllText(file)).ShouldBeEmpty(file);
-        return ClaimRecord.ReadAll(Path.Combine(Environment.CurrentDirectory, folder)).Values.Select(r => $"{r.Id} {r.Verdict.Word()}").Order(StringComparer.Ordinal);
+        return ClaimRecord.ReadAll(Path.Combine(Environment.CurrentDirectory, folder)).Values.Select(r => $"{r.Id} {r.Verdict.Word()}")
+            .Order(StringComparer.Ordinal);
     }
 
     /// <summary>No call takes longer than a minute: a hung one is killed and fails its test.</summary>
@@ -363,20 +393,26 @@ public sealed partial class LauncherTests
     private static Dictionary<string, string> ProcessesOf(string marker)
     {
         var all = CommandLines();
-        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal) && p.Line.Contains("Conformance.Launcher.dll", StringComparison.Ordinal));
+        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal)
+            && p.Line.Contains("Conformance.Launcher.dll", StringComparison.Ordinal));
         if (launcher.Pid is null)
             return [];
-        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal) && p.Line.Contains("guard.sh", StringComparison.Ordinal) && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
+        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal)
+            && p.Line.Contains("guard.sh", StringComparison.Ordinal)
+            && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
         if (guard.Pid is null)
             return [];
-        var run = Path.GetDirectoryName(guard.Line.Split('\0').First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
+        var run = Path.GetDirectoryName(guard.Line.Split('\0')
+            .First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
         // The kernel's main process is the one that unshare started.
         var kernel = KernelsIn(run).FirstOrDefault();
-        return kernel is null ? [] : new(StringComparer.Ordinal) { ["launcher"] = launcher.Pid, ["guard"] = guard.Pid, ["kernel"] = kernel, ["run"] = run };
+        return kernel is null ? [] : new(StringComparer.Ordinal) { ["launcher"] = launcher.Pid, ["guard"] = guard.Pid,
+            ["kernel"] = kernel, ["run"] = run };
     }
 
     private static List<string> KernelsIn(string run) =>
-        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal) && p.Line.Contains($"umid={Path.GetFileName(run)}\0", StringComparison.Ordinal)).Select(p => p.Pid!)];
+        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal)
+            && p.Line.Contains($"umid={Path.GetFileName(run)}\0", StringComparison.Ordinal)).Select(p => p.Pid!)];
 
     private static List<(string? Pid, string Line)> CommandLines()
     {

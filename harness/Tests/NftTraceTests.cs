@@ -21,7 +21,8 @@ public sealed class NftTraceTests
             Assert.Ignore($"{Verdicts.NotTestablePrefix}making namespaces needs root");
         await Toolbox.PrepareAsync();
         if (!await Toolbox.IsNftAsync())
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}the iptables that works on this kernel is iptables-legacy, whose trace the suite itself proves");
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}the iptables that works on this kernel is iptables-legacy, whose trace the " +
+                $"suite itself proves");
     }
 
     [Test]
@@ -30,8 +31,10 @@ public sealed class NftTraceTests
         await using var lab = await Lab.StartAsync(Topology.Load("routed-nat"));
         var (client, director) = (lab["client"], lab["director"]);
         await director.Iptables.AddAsync(
-            ("nat", ":PORTALS - [0:0]"), ("nat", "-A PREROUTING -m comment --comment \"portals of services\" -j PORTALS"), ("nat", "-A PORTALS -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.16.0.99:8080"),
-            ("mangle", "-A PREROUTING -p tcp -j MARK --set-xmark 0x4000/0x4000"), ("filter", "-A FORWARD -p udp -j DROP"), ("filter", "-A FORWARD -p tcp -j ACCEPT"));
+            ("nat", ":PORTALS - [0:0]"), ("nat", "-A PREROUTING -m comment --comment \"portals of services\" -j PORTALS"),
+                ("nat", "-A PORTALS -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.16.0.99:8080"),
+            ("mangle", "-A PREROUTING -p tcp -j MARK --set-xmark 0x4000/0x4000"), ("filter", "-A FORWARD -p udp -j DROP"),
+                ("filter", "-A FORWARD -p tcp -j ACCEPT"));
         await director.Command("conntrack", "-L").TryAsync();
 
         var walk = await RuleWalk.FollowAsync(director, 21300, port => client.AskAsync("192.168.113.101:80", port));
@@ -39,7 +42,8 @@ public sealed class NftTraceTests
         await walk.Flow.ShouldBeAnsweredByAsync("rs1");
         walk.Path.ShouldBe(["mangle PREROUTING -> MARK", "nat PREROUTING -> PORTALS", "nat PORTALS -> DNAT", "filter FORWARD -> ACCEPT"]);
         var forwarded = walk.Steps.Single(s => s is { Table: "filter", Kind: TraceKind.Rule });
-        (forwarded.Packet.Destination!.ToString(), forwarded.Mark, forwarded.Rule).ShouldBe(("172.16.0.99:8080", 0x4000u, "-p tcp -j ACCEPT"));
+        (forwarded.Packet.Destination!.ToString(), forwarded.Mark, forwarded.Rule)
+            .ShouldBe(("172.16.0.99:8080", 0x4000u, "-p tcp -j ACCEPT"));
         (await director.Iptables.ReadAsync()).All.ShouldNotContain(r => r.Target == "TRACE", "observing leaves no mark");
     }
 }

@@ -18,7 +18,8 @@ public sealed class PacketTests
 {
     private const int Frames = 500;
 
-    private sealed record Frame(bool IsIPv6, int Transport, byte[] Addresses, ushort SourcePort, ushort DestinationPort, uint Sequence, uint Acknowledgement, byte Flags, byte TimeToLive, byte[] Payload)
+    private sealed record Frame(bool IsIPv6, int Transport, byte[] Addresses, ushort SourcePort, ushort DestinationPort, uint Sequence,
+        uint Acknowledgement, byte Flags, byte TimeToLive, byte[] Payload)
     {
         internal IPAddress From => new(Addresses[..(IsIPv6 ? 16 : 4)]);
 
@@ -38,7 +39,8 @@ public sealed class PacketTests
             from timeToLive in Gen.Choose(1, 255)
             from length in Gen.Choose(0, 600)
             from payload in Gen.ArrayOf(ArbMap.Default.GeneratorFor<byte>(), length)
-            select new Frame(isIPv6, transport, addresses, (ushort)ports.Item1, (ushort)ports.Item2, numbers.Item1, numbers.Item2, (byte)flags, (byte)timeToLive, payload);
+            select new Frame(isIPv6, transport, addresses, (ushort)ports.Item1, (ushort)ports.Item2, numbers.Item1, numbers.Item2,
+                (byte)flags, (byte)timeToLive, payload);
         Prop.ForAll(frames.ToArbitrary(), IsReadRight).Check(Config.QuickThrowOnFailure.WithMaxTest(Frames));
     }
 
@@ -62,9 +64,11 @@ public sealed class PacketTests
             return true;
         }
         (packet.SourcePort, packet.DestinationPort, packet.Payload.ToArray()).ShouldSatisfyAllConditions(
-            p => p.SourcePort.ShouldBe(frame.SourcePort), p => p.DestinationPort.ShouldBe(frame.DestinationPort), p => p.Item3.ShouldBe(frame.Payload));
+            p => p.SourcePort.ShouldBe(frame.SourcePort), p => p.DestinationPort.ShouldBe(frame.DestinationPort), p =>
+                p.Item3.ShouldBe(frame.Payload));
         if (frame.Transport == 0)
-            (packet.Tcp!.Sequence, packet.Tcp.Acknowledgement, packet.Tcp.Flags, packet.Tcp.PayloadLength).ShouldBe((frame.Sequence, frame.Acknowledgement, (TcpFlags)frame.Flags, frame.Payload.Length));
+            (packet.Tcp!.Sequence, packet.Tcp.Acknowledgement, packet.Tcp.Flags, packet.Tcp.PayloadLength)
+                .ShouldBe((frame.Sequence, frame.Acknowledgement, (TcpFlags)frame.Flags, frame.Payload.Length));
         else
             packet.IsUdp.ShouldBeTrue();
         return true;
@@ -72,17 +76,20 @@ public sealed class PacketTests
 
     private static byte[] BytesOf(Frame frame)
     {
-        var ethernet = new EthernetPacket(PhysicalAddress.Parse("020000000001"), PhysicalAddress.Parse("020000000002"), frame.IsIPv6 ? EthernetType.IPv6 : EthernetType.IPv4);
+        var ethernet = new EthernetPacket(PhysicalAddress.Parse("020000000001"), PhysicalAddress.Parse("020000000002"), frame.IsIPv6
+            ? EthernetType.IPv6 : EthernetType.IPv4);
         IPPacket ip = frame.IsIPv6 ? new IPv6Packet(frame.From, frame.To) : new IPv4Packet(frame.From, frame.To);
         ip.TimeToLive = frame.TimeToLive;
         ip.PayloadPacket = frame.Transport switch
         {
-            0 => new TcpPacket(frame.SourcePort, frame.DestinationPort) { SequenceNumber = frame.Sequence, AcknowledgmentNumber = frame.Acknowledgement, Flags = frame.Flags, PayloadData = frame.Payload },
+            0 => new TcpPacket(frame.SourcePort, frame.DestinationPort) { SequenceNumber = frame.Sequence,
+                AcknowledgmentNumber = frame.Acknowledgement, Flags = frame.Flags, PayloadData = frame.Payload },
             1 => new UdpPacket(frame.SourcePort, frame.DestinationPort) { PayloadData = frame.Payload },
             _ when frame.IsIPv6 => new IcmpV6Packet(new ByteArraySegment(new byte[8])) { Type = IcmpV6Type.EchoRequest },
             _ => new IcmpV4Packet(new ByteArraySegment(new byte[8])) { TypeCode = IcmpV4TypeCode.EchoRequest },
         };
-        ip.Protocol = frame.Transport switch { 0 => ProtocolType.Tcp, 1 => ProtocolType.Udp, _ => frame.IsIPv6 ? ProtocolType.IcmpV6 : ProtocolType.Icmp };
+        ip.Protocol = frame.Transport switch { 0 => ProtocolType.Tcp, 1 => ProtocolType.Udp, _ => frame.IsIPv6 ? ProtocolType.IcmpV6
+            : ProtocolType.Icmp };
         ethernet.PayloadPacket = ip;
         return ethernet.Bytes;
     }

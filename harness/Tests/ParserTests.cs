@@ -68,7 +68,8 @@ public sealed class ParserTests
             """);
 
         var tcp = entries[0];
-        (tcp.NetworkProtocol, tcp.NetworkProtocolNumber, tcp.Protocol, tcp.ProtocolNumber, tcp.SecondsLeft, tcp.State).ShouldBe(("ipv4", 2, "tcp", 6, 116, "TIME_WAIT"));
+        (tcp.NetworkProtocol, tcp.NetworkProtocolNumber, tcp.Protocol, tcp.ProtocolNumber, tcp.SecondsLeft, tcp.State)
+            .ShouldBe(("ipv4", 2, "tcp", 6, 116, "TIME_WAIT"));
         tcp.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
         tcp.Reply.ToString().ShouldBe("src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562");
         (tcp.IsAssured, tcp.IsUnreplied).ShouldBe((true, false));
@@ -98,18 +99,21 @@ public sealed class ParserTests
     [Test]
     public void A_frame_cut_at_any_length_is_no_error()
     {
-        var frame = Convert.FromHexString("0200c0a871650200c0a871660800" + "450000380000000040010000c0a87165c0a87166" + "0303000000000000" + "4500003c1c4640004006b1e6c0a871660a0a0001" + "8aea20da00000064");
+        var frame = Convert.FromHexString("0200c0a871650200c0a871660800" + "450000380000000040010000c0a87165c0a87166" + "0303000000000000"
+            + "4500003c1c4640004006b1e6c0a871660a0a0001" + "8aea20da00000064");
 
         for (var length = 0; length <= frame.Length; length++)
             _ = Packet.Parse(frame.AsMemory(0, length)).ToString();
 
-        Packet.Parse(frame).ToString().ShouldBe("192.168.113.101 > 192.168.113.102 ICMP port unreachable (3/3) about [192.168.113.102:35562 > 10.10.0.1:8410]");
+        Packet.Parse(frame).ToString()
+            .ShouldBe("192.168.113.101 > 192.168.113.102 ICMP port unreachable (3/3) about [192.168.113.102:35562 > 10.10.0.1:8410]");
     }
 
     [Test]
     public void Sctp_is_parsed_to_its_chunk_and_known_again_after_nat()
     {
-        const string head = "0200c0a871650200c0a871660800" + "45000034000040004084b1e6c0a871660a0a0001", chunk = "01000014" + "11223344" + "0001a000" + "000affff" + "00000001";
+        const string head = "0200c0a871650200c0a871660800" + "45000034000040004084b1e6c0a871660a0a0001",
+            chunk = "01000014" + "11223344" + "0001a000" + "000affff" + "00000001";
 
         var packet = Packet.Parse(Convert.FromHexString(head + "8aea20da" + "00000000" + "aaaaaaaa" + chunk));
         var rewritten = Packet.Parse(Convert.FromHexString(head + "8aeb1f90" + "00000000" + "bbbbbbbb" + chunk));
@@ -123,7 +127,8 @@ public sealed class ParserTests
     [Test]
     public void A_dns_message_is_parsed_and_what_is_none_is_not()
     {
-        var answer = Convert.FromHexString("1234" + "8183" + "0001" + "0000" + "0000" + "0000" + "026d79" + "03737663" + "00" + "0001" + "0001");
+        var answer = Convert.FromHexString("1234" + "8183" + "0001" + "0000" + "0000" + "0000" + "026d79" + "03737663" + "00" + "0001"
+            + "0001");
 
         DnsMessage.Parse(answer).ShouldBe(new DnsMessage("my.svc", 1, IsResponse: true, ResponseCode: 3, Answers: 0));
         for (var length = 0; length < answer.Length - 2; length++)
@@ -141,7 +146,9 @@ public sealed class ParserTests
             """);
 
         steps.Select(s => (s.Table, s.Chain, s.Kind, s.Target, s.Mark)).ShouldBe(
-            [("nat", "KUBE-SERVICES", TraceKind.Rule, "KUBE-MARK-MASQ", 0x4000u), ("nat", "KUBE-NODE-PORT", TraceKind.Return, "RETURN", 0x4000u), ("nat", "PREROUTING", TraceKind.Policy, "policy", 0x4000u)]);
+            [("nat", "KUBE-SERVICES", TraceKind.Rule, "KUBE-MARK-MASQ", 0x4000u),
+                ("nat", "KUBE-NODE-PORT", TraceKind.Return, "RETURN", 0x4000u),
+                ("nat", "PREROUTING", TraceKind.Policy, "policy", 0x4000u)]);
         steps[0].Rule.ShouldBe("-m comment --comment \"for masquerade\" -j KUBE-MARK-MASQ");
         steps[0].Packet.Destination!.ToString().ShouldBe("10.96.0.1:80");
     }
@@ -152,7 +159,8 @@ public sealed class ParserTests
     [TestCase("fd00::200:5efe:a00:1", "[fd00::200:5efe:a00:1]:80")]
     [TestCase("::ffff:0:a00:1", "[::ffff:0:a00:1]:80")]
     [TestCase("::10.0.0.1", "[::10.0.0.1]:80")]
-    public void Addresses_are_written_as_the_stock_tools_print_them(string address, string text) => IPAddress.Parse(address).Text(80).ShouldBe(text);
+    public void Addresses_are_written_as_the_stock_tools_print_them(string address, string text) => IPAddress.Parse(address).Text(80)
+        .ShouldBe(text);
 
     [Test]
     public void A_pcap_file_has_the_header_and_every_packet_with_nanoseconds()
@@ -161,6 +169,7 @@ public sealed class ParserTests
 
         var bytes = PcapWriter.ToBytes([new CapturedPacket("n", "d", IsLeaving: true, time, new byte[] { 1, 2, 3 }, WireLength: 9)]);
 
-        Convert.ToHexString(bytes).ShouldBe("4D3CB2A1020004000000000000000000000004000100000005000000" + "2C010000" + "03000000" + "09000000" + "010203");
+        Convert.ToHexString(bytes)
+            .ShouldBe("4D3CB2A1020004000000000000000000000004000100000005000000" + "2C010000" + "03000000" + "09000000" + "010203");
     }
 }

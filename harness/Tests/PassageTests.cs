@@ -28,7 +28,8 @@ public sealed class PassageTests
     [
         Step("nat", "PREROUTING", TraceKind.Rule, "-j KUBE-SERVICES"), Step("nat", "KUBE-SERVICES", TraceKind.Rule, "-j ACCEPT"),
         Step("filter", "INPUT", TraceKind.Policy), Step("filter", "OUTPUT", TraceKind.Policy),
-        Step("nat", "POSTROUTING", TraceKind.Rule, "-j KUBE-POSTROUTING"), Step("nat", "KUBE-POSTROUTING", TraceKind.Rule, "-j MASQUERADE --random-fully"),
+        Step("nat", "POSTROUTING", TraceKind.Rule, "-j KUBE-POSTROUTING"),
+        Step("nat", "KUBE-POSTROUTING", TraceKind.Rule, "-j MASQUERADE --random-fully"),
     ];
 
     [TestCase("-A INPUT -m comment --comment \"a\n:x\nb \\\" c\" -j ACCEPT", 1)]
@@ -48,10 +49,12 @@ public sealed class PassageTests
     public void A_whole_trace_lacks_nothing() => Passed().Missing(s_whole).ShouldBeNull();
 
     [Test]
-    public void Every_beginning_of_a_trace_lacks_something([Range(0, 5)] int length) => Passed().Missing(s_whole[..length]).ShouldNotBeNull();
+    public void Every_beginning_of_a_trace_lacks_something([Range(0, 5)] int length) => Passed().Missing(s_whole[..length])
+        .ShouldNotBeNull();
 
     [Test]
-    public void A_packet_that_was_dropped_on_the_node_needs_no_output() => (Passed() with { HasLeft = false }).Missing(s_whole[..3]).ShouldBeNull();
+    public void A_packet_that_was_dropped_on_the_node_needs_no_output() => (Passed() with { HasLeft = false }).Missing(s_whole[..3])
+        .ShouldBeNull();
 
     [Test]
     public void An_untracked_packet_passes_no_table_nat() => (Passed() with { IsTracked = false }).Missing(s_whole[2..4]).ShouldBeNull();
@@ -61,5 +64,6 @@ public sealed class PassageTests
 
     private static Passage Passed() => new(IsFollowed: true, HasLeft: true, IsTracked: true, SavedRules.Parse(Rules));
 
-    private static WalkStep Step(string table, string chain, TraceKind kind, string rule = "") => new(table, chain, kind, rule, 0, new Packet());
+    private static WalkStep Step(string table, string chain, TraceKind kind, string rule = "") =>
+        new(table, chain, kind, rule, 0, new Packet());
 }

@@ -20,6 +20,7 @@ public sealed class PrometheusTextTests
             """);
 
         sums.ShouldSatisfyAllConditions(
-            s => s["a"].ShouldBe(5), s => s["b"].ShouldBe(double.PositiveInfinity), s => s["c_bucket"].ShouldBe(4), s => s["d"].ShouldBe(double.NaN), s => s["e"].ShouldBe(1.5e9), s => s.ContainsKey("no").ShouldBeFalse());
+            s => s["a"].ShouldBe(5), s => s["b"].ShouldBe(double.PositiveInfinity), s => s["c_bucket"].ShouldBe(4), s => s["d"]
+                .ShouldBe(double.NaN), s => s["e"].ShouldBe(1.5e9), s => s.ContainsKey("no").ShouldBeFalse());
     }
 }

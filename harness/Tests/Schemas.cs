@@ -15,7 +15,8 @@ internal static class Schemas
         var schema = JsonSchema.FromText(File.ReadAllText(schemaFile), new BuildOptions { SchemaRegistry = new SchemaRegistry() });
         using var document = JsonDocument.Parse(json);
         var result = schema.Evaluate(document.RootElement, s_options);
-        return result.IsValid ? [] : [.. (result.Details ?? []).Where(d => d.Errors is not null).SelectMany(d => d.Errors!.Select(e => $"{d.InstanceLocation}: {e.Value}"))];
+        return result.IsValid ? [] : [.. (result.Details ?? []).Where(d => d.Errors is not null)
+            .SelectMany(d => d.Errors!.Select(e => $"{d.InstanceLocation}: {e.Value}"))];
     }
 
     /// <summary>YAML as the JSON that it means: numbers, true and false are what they look like.</summary>

@@ -18,7 +18,8 @@ public sealed class ScriptTests
     [Test]
     public async Task Shell_scripts_pass_shellcheck()
     {
-        string[] scripts = ["lab", ".ci/run", "harness/provision.sh", "harness/Generator/Documents/apply.sh", .. Directory.GetFiles(Path.Combine(s_root, "harness", "Launcher", "LabKernels"), "*.sh")];
+        string[] scripts = ["lab", ".ci/run", "harness/provision.sh", "harness/Generator/Documents/apply.sh",
+            .. Directory.GetFiles(Path.Combine(s_root, "harness", "Launcher", "LabKernels"), "*.sh")];
 
         var result = await RunAsync("shellcheck", scripts);
 

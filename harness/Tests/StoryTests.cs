@@ -20,8 +20,10 @@ public sealed class StoryTests
     {
         var packets = new[]
         {
-            Captured(TransportProtocol.Tcp, s_client, s_server, isLeaving: true), Captured(TransportProtocol.Udp, s_client, s_other, isLeaving: true),
-            Captured(TransportProtocol.Udp, s_other, s_client, isLeaving: false), Captured(TransportProtocol.Tcp, s_server, s_client, isLeaving: false),
+            Captured(TransportProtocol.Tcp, s_client, s_server, isLeaving: true),
+                Captured(TransportProtocol.Udp, s_client, s_other, isLeaving: true),
+            Captured(TransportProtocol.Udp, s_other, s_client, isLeaving: false),
+                Captured(TransportProtocol.Tcp, s_server, s_client, isLeaving: false),
         };
 
         var story = Story.Of(packets, "client", protocol, s_client, seenAs: null, DateTime.MinValue, DateTime.MaxValue);

@@ -81,7 +81,8 @@ public sealed class TopologyTests
     [TestCase("device: eth0", "device: eth0, on: c, bridge: br0", "t.yaml:3:49", "which has no address in it")]
     [TestCase("name: t", "name: &t t", "t.yaml:1:7", "A topology has no anchors and aliases")]
     [TestCase("lan: 10.0.0.1, ", "lan: unnumbered, ", "t.yaml:5:13", "has no address to borrow")]
-    [TestCase("lan: 10.0.0.1, ", "lan: unnumbered, loopback: 10.9.0.1, ", "t.yaml:5:13", "would borrow 10.9.0.1, which is outside the network")]
+    [TestCase("lan: 10.0.0.1, ", "lan: unnumbered, loopback: 10.9.0.1, ", "t.yaml:5:13",
+        "would borrow 10.9.0.1, which is outside the network")]
     [TestCase("lan: 10.0.0.1, ", "lan: unnumbered, loopback: 127.0.0.1, ", "t.yaml:5:35", "cannot be the loopback address of a")]
     [TestCase("lan: 10.0.0.1, ", "lan: unnumbered, loopback: 10.0.0.2, ", "t.yaml:6:13", "b and a have the same address 10.0.0.2")]
     [TestCase("gateway: 10.0.0.1", "routes: { 10.1.0.0/24: 10.9.0.1 }", "t.yaml:6:46", "b cannot reach its gateway 10.9.0.1")]

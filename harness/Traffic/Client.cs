@@ -33,10 +33,12 @@ internal sealed class Client : IAsyncDisposable
     /// <summary>Opens a TCP connection, hears the server's greeting, and holds the connection open.</summary>
     /// <param name="target"><c>ADDRESS:PORT</c> or <c>NODE:PORT</c>.</param>
     /// <param name="sourcePort">A fixed source port; 0 lets the kernel choose.</param>
-    internal Task<Flow> ConnectAsync(string target, int sourcePort) => ConnectAsync(TransportProtocol.Tcp, target, sourcePort, ReadLineAsync);
+    internal Task<Flow> ConnectAsync(string target, int sourcePort) =>
+        ConnectAsync(TransportProtocol.Tcp, target, sourcePort, ReadLineAsync);
 
     /// <param name="hear">How the server's answer is got out of a connection that stands.</param>
-    private async Task<Flow> ConnectAsync(TransportProtocol protocol, string target, int sourcePort, Func<Socket, CancellationToken, Task<string?>> hear)
+    private async Task<Flow> ConnectAsync(TransportProtocol protocol, string target, int sourcePort,
+        Func<Socket, CancellationToken, Task<string?>> hear)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
@@ -73,7 +75,8 @@ internal sealed class Client : IAsyncDisposable
         socket.Dispose();
         // An attempt that was given up is closed a little later; until then nobody else can use its port.
         if (sourcePort != 0 && !established && protocol == TransportProtocol.Tcp)
-            await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.HasTcp(_node.Namespace, sourcePort), open => !open);
+            await Eventually.Async($"the socket on port {sourcePort} is closed",
+                () => ListeningSockets.HasTcp(_node.Namespace, sourcePort), open => !open);
         return flow;
     }
 
@@ -157,7 +160,8 @@ internal sealed class Client : IAsyncDisposable
         socket.Dispose();
         // A question that was given up is let go a little later, as that of a connection.
         if (sourcePort != 0)
-            await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.Udp(_node.Namespace), ports => !ports.Contains(sourcePort));
+            await Eventually.Async($"the socket on port {sourcePort} is closed", () => ListeningSockets.Udp(_node.Namespace),
+                ports => !ports.Contains(sourcePort));
         Conclude(flow, answer, established: false);
         return Remember(flow);
     }
@@ -204,7 +208,8 @@ internal sealed class Client : IAsyncDisposable
     /// <returns>For each the server's name, or null when no answer came.</returns>
     private List<string?> AskRound(IPEndPoint remote, int count)
     {
-        var sockets = _node.Namespace.Run(() => Enumerable.Range(0, count).Select(_ => new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
+        var sockets = _node.Namespace.Run(() => Enumerable.Range(0, count)
+            .Select(_ => new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
         try
         {
             var limit = (int)Timeouts.Answer.TotalMilliseconds;
@@ -231,7 +236,8 @@ internal sealed class Client : IAsyncDisposable
     private static void Conclude(Flow flow, string? greeting, bool established)
     {
         // A socket that was never connected does not know its address; the wire does.
-        if (flow.Local.Address.Equals(flow.Local.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any) && flow.ReadStory().Steps.FirstOrDefault()?.Packet.Source is { } source)
+        if (flow.Local.Address.Equals(flow.Local.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any)
+            && flow.ReadStory().Steps.FirstOrDefault()?.Packet.Source is { } source)
             flow.Local = source;
         flow.Answer = greeting is null ? null : Answer.Parse(greeting);
         flow.Outcome = flow.Answer is { } answer

@@ -103,7 +103,8 @@ public sealed class Flow : IAsyncDisposable
         Open().LingerState = new LingerOption(true, 0);
         Forget();
         // The descriptor is closed, and the RST sent, as soon as the runtime has let go of it.
-        return Eventually.Async($"the socket on port {Local.Port} is closed", () => ListeningSockets.HasTcp(From.Namespace, Local.Port), open => !open);
+        return Eventually.Async($"the socket on port {Local.Port} is closed", () => ListeningSockets.HasTcp(From.Namespace, Local.Port),
+            open => !open);
     }
 
     public ValueTask DisposeAsync()
@@ -115,7 +116,8 @@ public sealed class Flow : IAsyncDisposable
     internal void Hold(Socket socket) => _socket = socket;
 
     /// <summary>Asks the same once more, from another port.</summary>
-    internal Task<Flow> AgainAsync(int sourcePort) => Protocol == TransportProtocol.Udp ? From.AskUdpAsync(Target.ToString(), sourcePort) : From.AskAsync(Target.ToString(), sourcePort);
+    internal Task<Flow> AgainAsync(int sourcePort) => Protocol == TransportProtocol.Udp ? From.AskUdpAsync(Target.ToString(), sourcePort)
+        : From.AskAsync(Target.ToString(), sourcePort);
 
     private DateTime Until => From.Flows
         .Where(f => f.Protocol == Protocol && f.Local.Port == Local.Port && Local.Port != 0 && f._since > _since)

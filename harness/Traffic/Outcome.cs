@@ -32,13 +32,17 @@ public enum OutcomeKind
 /// <param name="By">The node that answered, reset, or sent the ICMP error; null when it cannot be told.</param>
 /// <param name="From">The address that the client saw it come from.</param>
 /// <param name="Error">What the client's own kernel said.</param>
-public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? From = null, IcmpMessage? Icmp = null, System.Net.Sockets.SocketError? Error = null)
+public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? From = null, IcmpMessage? Icmp = null,
+    System.Net.Sockets.SocketError? Error = null)
 {
-    /// <summary>Whether the client was told at once that nobody serves there: by a reset, by ICMP (port unreachable), or by its own kernel.</summary>
+    /// <summary>
+    /// Whether the client was told at once that nobody serves there: by a reset, by ICMP (port unreachable), or by its own kernel.
+    /// </summary>
     public bool IsRefusal => Kind switch
     {
         OutcomeKind.Refused => true,
-        OutcomeKind.IcmpError => (Icmp!.Type, Icmp.Code, From!.AddressFamily) is (3, 3, System.Net.Sockets.AddressFamily.InterNetwork) or (1, 4, System.Net.Sockets.AddressFamily.InterNetworkV6),
+        OutcomeKind.IcmpError => (Icmp!.Type, Icmp.Code, From!.AddressFamily) is (3, 3, System.Net.Sockets.AddressFamily.InterNetwork) or (
+        1, 4, System.Net.Sockets.AddressFamily.InterNetworkV6),
         OutcomeKind.NotSent => Error == System.Net.Sockets.SocketError.ConnectionRefused,
         _ => false,
     };

@@ -16,11 +16,15 @@ internal sealed record ApiResourceType(string ApiVersion, string Kind, string Pl
     ];
 
     /// <exception cref="HarnessException">It is a kind that this API server does not have.</exception>
-    internal static ApiResourceType Of(JsonObject item) => Of(item["apiVersion"]?.GetValue<string>() ?? "", item["kind"]?.GetValue<string>() ?? "");
+    internal static ApiResourceType Of(JsonObject item) => Of(item["apiVersion"]?.GetValue<string>() ?? "",
+        item["kind"]?.GetValue<string>() ?? "");
 
     /// <exception cref="HarnessException">It is a kind that this API server does not have.</exception>
-    internal static ApiResourceType Of(string apiVersion, string kind) => s_all.FirstOrDefault(t => t.ApiVersion == apiVersion && t.Kind == kind)
-        ?? throw new HarnessException($"The API server has no {apiVersion} {kind}.", $"It has {string.Join(", ", s_all.Select(t => t.Kind).Distinct(StringComparer.Ordinal))}.", "The object was not taken.", "Leave it out: a service proxy does not read it.");
+    internal static ApiResourceType Of(string apiVersion, string kind) =>
+        s_all.FirstOrDefault(t => t.ApiVersion == apiVersion && t.Kind == kind)
+        ?? throw new HarnessException($"The API server has no {apiVersion} {kind}.",
+            $"It has {string.Join(", ", s_all.Select(t => t.Kind).Distinct(StringComparer.Ordinal))}.", "The object was not taken.",
+            "Leave it out: a service proxy does not read it.");
 
     internal static ApiResourceType OfKind(string kind) => s_all.First(t => t.Kind == kind);
 

@@ -50,7 +50,8 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly ConcurrentDictionary<string, (IReadOnlyList<StoredObject> Objects, long Version)> _pages = new(StringComparer.Ordinal);
     private CancellationTokenSource _cut = new();
 
-    private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) => (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
+    private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) =>
+        (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
 
     public Uri Address { get; }
 
@@ -64,10 +65,12 @@ public sealed class ApiServer : IAsyncDisposable
     /// <param name="ns">The namespace to listen in; null for this process's.</param>
     /// <param name="endPoint">Where; port 0 for any free one.</param>
     /// <exception cref="HarnessException">The port is in use.</exception>
-    public static Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ApiServerOptions? options = null) => StartAsync(ns, endPoint, new ObjectStore(), options);
+    public static Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ApiServerOptions? options = null) =>
+        StartAsync(ns, endPoint, new ObjectStore(), options);
 
     /// <summary>Starts to serve objects that others may serve as well.</summary>
-    internal static async Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ObjectStore store, ApiServerOptions? options = null)
+    internal static async Task<ApiServer> StartAsync(NetworkNamespace? ns, IPEndPoint endPoint, ObjectStore store,
+        ApiServerOptions? options = null)
     {
         options ??= new ApiServerOptions();
         var listener = ns is null ? Bind(endPoint) : ns.Run(() => Bind(endPoint));
@@ -138,7 +141,8 @@ public sealed class ApiServer : IAsyncDisposable
         catch (SocketException e)
         {
             socket.Dispose();
-            throw new HarnessException($"The API server cannot listen on {endPoint}.", e.Message, "It was not started.", "Choose another port, or 0 for any free one.");
+            throw new HarnessException($"The API server cannot listen on {endPoint}.", e.Message, "It was not started.",
+                "Choose another port, or 0 for any free one.");
         }
     }
 
@@ -150,7 +154,8 @@ public sealed class ApiServer : IAsyncDisposable
         listen.UseHttps(https =>
         {
             https.ServerCertificate = certificate;
-            https.ClientCertificateMode = options.ClientAuthority is null ? ClientCertificateMode.NoCertificate : ClientCertificateMode.AllowCertificate;
+            https.ClientCertificateMode = options.ClientAuthority is null ? ClientCertificateMode.NoCertificate
+                : ClientCertificateMode.AllowCertificate;
             https.ClientCertificateValidation = (client, _, _) =>
             {
                 using var chain = new X509Chain();
@@ -220,7 +225,8 @@ public sealed class ApiServer : IAsyncDisposable
         if (query["watch"].ToString() is not ("true" or "1"))
             await ListAsync(context, type, selector);
         else if (query.ContainsKey("sendInitialEvents"))
-            await RefuseAsync(context, 422, "Invalid", "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled");
+            await RefuseAsync(context, 422, "Invalid",
+                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled");
         else
             await WatchAsync(context, type, selector);
     }
@@ -234,12 +240,14 @@ public sealed class ApiServer : IAsyncDisposable
         {
             if (!_pages.TryRemove(token, out var page))
             {
-                await RefuseAsync(context, 410, "Expired", "The provided continue parameter is too old to display a consistent list result.");
+                await RefuseAsync(context, 410, "Expired",
+                    "The provided continue parameter is too old to display a consistent list result.");
                 return;
             }
             (rest, version) = page;
         }
-        var limit = query["resourceVersion"] == "0" || !int.TryParse(query["limit"], NumberStyles.None, CultureInfo.InvariantCulture, out var asked) || asked == 0 ? int.MaxValue : asked;
+        var limit = query["resourceVersion"] == "0" || !int.TryParse(query["limit"], NumberStyles.None, CultureInfo.InvariantCulture,
+            out var asked) || asked == 0 ? int.MaxValue : asked;
         var next = rest.Count > limit ? Guid.NewGuid().ToString("N") : "";
         if (next.Length > 0)
             _pages[next] = ([.. rest.Skip(limit)], version);
@@ -278,7 +286,8 @@ public sealed class ApiServer : IAsyncDisposable
             var (changes, now, changed) = _store.Since(version);
             if (changes is null)
             {
-                await SendAsync(context, "ERROR", Status(410, "Expired", string.Create(CultureInfo.InvariantCulture, $"too old resource version: {version} ({now})")));
+                await SendAsync(context, "ERROR",
+                    Status(410, "Expired", string.Create(CultureInfo.InvariantCulture, $"too old resource version: {version} ({now})")));
                 return;
             }
             foreach (var change in changes.Where(c => c.Type == type))
@@ -298,7 +307,8 @@ public sealed class ApiServer : IAsyncDisposable
             }
             version = now;
             await context.Response.Body.FlushAsync(end.Token);
-            if (await Task.WhenAny(changed, Task.Delay(_options.BookmarkPeriod, end.Token)) != changed && allowsBookmarks && !end.IsCancellationRequested)
+            if (await Task.WhenAny(changed, Task.Delay(_options.BookmarkPeriod, end.Token)) != changed && allowsBookmarks
+                && !end.IsCancellationRequested)
                 await SendAsync(context, "BOOKMARK", Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $$$"""{"kind":"{{{type.Kind}}}","apiVersion":"{{{type.ApiVersion}}}","metadata":{"resourceVersion":"{{{version}}}"}}""")));
         }
 

@@ -17,7 +17,9 @@ public sealed class ClusterObjects : IAsyncDisposable
     private readonly ConcurrentDictionary<(NetworkNamespace, IPEndPoint), Lazy<Task<ApiServer>>> _servers = new();
     private readonly Lock _lock = new();
 
-    public ClusterObjects() => Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters", Interlocked.Increment(ref s_number).ToString(System.Globalization.CultureInfo.InvariantCulture))).FullName;
+    public ClusterObjects() =>
+        Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters", Interlocked.Increment(ref s_number)
+        .ToString(System.Globalization.CultureInfo.InvariantCulture))).FullName;
 
     /// <summary>The folder with the manifests.</summary>
     public string Folder { get; }

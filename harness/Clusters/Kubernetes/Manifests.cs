@@ -23,7 +23,8 @@ internal static class Manifests
         catch (Exception e) when (e is YamlException or JsonException)
         {
             var line = e is YamlException yaml ? yaml.Start.Line : ((JsonException)e).LineNumber + 1;
-            throw new HarnessException("The manifests cannot be read.", $"line {line}: {e.Message}", "No object was taken.", "Correct the text.");
+            throw new HarnessException("The manifests cannot be read.", $"line {line}: {e.Message}", "No object was taken.",
+                "Correct the text.");
         }
     }
 
@@ -40,9 +41,11 @@ internal static class Manifests
             yield break;
         foreach (var port in item["ports"]?.AsArray().OfType<JsonObject>() ?? [])
         {
-            foreach (var text in (item["endpoints"]?.AsArray().OfType<JsonObject>() ?? []).SelectMany(e => e["addresses"]?.AsArray() ?? []).OfType<JsonValue>())
+            foreach (var text in (item["endpoints"]?.AsArray().OfType<JsonObject>() ?? []).SelectMany(e => e["addresses"]?.AsArray() ?? [])
+                .OfType<JsonValue>())
             {
-                if (IPAddress.TryParse(text.ToString(), out var address) && int.TryParse(port["port"]?.ToString(), CultureInfo.InvariantCulture, out var number)
+                if (IPAddress.TryParse(text.ToString(), out var address)
+                    && int.TryParse(port["port"]?.ToString(), CultureInfo.InvariantCulture, out var number)
                     && TransportProtocols.Parse(port["protocol"]?.ToString() ?? "TCP") is { } protocol)
                 {
                     yield return (address, protocol, number);
@@ -85,9 +88,12 @@ internal static class Manifests
             spec["clusterIPs"] = new JsonArray(address.DeepClone());
         if (spec["clusterIP"] is null && spec["clusterIPs"] is JsonArray { Count: > 0 } addresses)
             spec["clusterIP"] = addresses[0]!.DeepClone();
-        if (spec["ipFamilies"] is not null || spec["clusterIPs"] is not JsonArray { Count: > 0 } ips || ips[0]!.GetValue<string>() == "None")
+        if (spec["ipFamilies"] is not null || spec["clusterIPs"] is not JsonArray { Count: > 0 } ips
+            || ips[0]!.GetValue<string>() == "None")
             return;
-        spec["ipFamilies"] = new JsonArray([.. ips.Select(i => JsonValue.Create(i!.GetValue<string>().Contains(':', StringComparison.Ordinal) ? "IPv6" : "IPv4"))]);
+        spec["ipFamilies"] =
+            new JsonArray([.. ips.Select(i => JsonValue.Create(i!.GetValue<string>().Contains(':', StringComparison.Ordinal) ? "IPv6"
+            : "IPv4"))]);
         Default(spec, "ipFamilyPolicy", ips.Count > 1 ? "RequireDualStack" : "SingleStack");
         if (spec["sessionAffinity"]!.GetValue<string>() == "ClientIP" && spec["sessionAffinityConfig"] is null)
             spec["sessionAffinityConfig"] = new JsonObject { ["clientIP"] = new JsonObject { ["timeoutSeconds"] = 10800 } };

@@ -7,7 +7,8 @@ namespace Conformance.Clusters.Kubernetes;
 /// <summary>An object as the store holds it.</summary>
 /// <param name="Json">The whole object, its resource version included.</param>
 /// <param name="ListItem">The object in a list, whose items do not tell their kind.</param>
-internal sealed record StoredObject(ApiResourceType Type, string Namespace, string Name, IReadOnlyDictionary<string, string> Labels, byte[] Json, byte[] ListItem);
+internal sealed record StoredObject(ApiResourceType Type, string Namespace, string Name, IReadOnlyDictionary<string, string> Labels,
+    byte[] Json, byte[] ListItem);
 
 /// <summary>One change: null before an object was there, null after it went.</summary>
 internal sealed record StoredChange(long Version, ApiResourceType Type, StoredObject? Before, StoredObject? After);
@@ -20,7 +21,8 @@ internal sealed class ObjectStore
     private const int HealthCheckNodePorts = 80;
 
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<(string Plural, string Namespace, string Name), StoredObject> _objects = new(Comparer<(string, string, string)>.Create(Compare));
+    private readonly SortedDictionary<(string Plural, string Namespace, string Name), StoredObject> _objects =
+        new(Comparer<(string, string, string)>.Create(Compare));
     private readonly List<StoredChange> _history = [];
     private readonly Dictionary<(string Namespace, string Name), int> _healthCheckNodePorts = [];
     private TaskCompletionSource _changed = NewSignal();
@@ -33,7 +35,8 @@ internal sealed class ObjectStore
     /// </summary>
     internal void Allocate(JsonObject item)
     {
-        if (item["kind"]?.GetValue<string>() != "Service" || item["spec"] is not JsonObject spec || spec["type"]?.GetValue<string>() != "LoadBalancer"
+        if (item["kind"]?.GetValue<string>() != "Service" || item["spec"] is not JsonObject spec
+            || spec["type"]?.GetValue<string>() != "LoadBalancer"
             || spec["externalTrafficPolicy"]?.GetValue<string>() != "Local" || spec["healthCheckNodePort"]?.GetValue<int>() is > 0)
         {
             return;
@@ -43,7 +46,8 @@ internal sealed class ObjectStore
         lock (_lock)
         {
             if (!_healthCheckNodePorts.TryGetValue(key, out var port))
-                _healthCheckNodePorts[key] = port = Enumerable.Range(FirstHealthCheckNodePort, HealthCheckNodePorts).First(p => !_healthCheckNodePorts.ContainsValue(p));
+                _healthCheckNodePorts[key] = port = Enumerable.Range(FirstHealthCheckNodePort, HealthCheckNodePorts)
+                    .First(p => !_healthCheckNodePorts.ContainsValue(p));
             spec["healthCheckNodePort"] = port;
         }
     }
@@ -58,9 +62,11 @@ internal sealed class ObjectStore
         {
             var before = _objects.GetValueOrDefault((type.Plural, ns, name));
             _version++;
-            metadata["uid"] = before is null ? Guid.NewGuid().ToString() : JsonNode.Parse(before.Json)!["metadata"]!["uid"]!.GetValue<string>();
+            metadata["uid"] = before is null ? Guid.NewGuid().ToString()
+                : JsonNode.Parse(before.Json)!["metadata"]!["uid"]!.GetValue<string>();
             metadata["resourceVersion"] = _version.ToString(CultureInfo.InvariantCulture);
-            var labels = metadata["labels"]?.AsObject().ToDictionary(l => l.Key, l => l.Value!.GetValue<string>(), StringComparer.Ordinal) ?? [];
+            var labels = metadata["labels"]?.AsObject().ToDictionary(l => l.Key, l => l.Value!.GetValue<string>(), StringComparer.Ordinal)
+                ?? [];
             var json = JsonSerializer.SerializeToUtf8Bytes(item);
             item.Remove("kind");
             item.Remove("apiVersion");

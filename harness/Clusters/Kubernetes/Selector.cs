@@ -2,7 +2,9 @@ using Conformance.Linux;
 
 namespace Conformance.Clusters.Kubernetes;
 
-/// <summary>Label and field selectors (Kubernetes documentation, "Labels and Selectors"): what proxies ask with, not sets of values.</summary>
+/// <summary>
+/// Label and field selectors (Kubernetes documentation, "Labels and Selectors"): what proxies ask with, not sets of values.
+/// </summary>
 internal sealed class Selector
 {
     private readonly List<Func<StoredObject, bool>> _requirements = [];
@@ -49,7 +51,8 @@ internal sealed class Selector
         var at = requirement.IndexOf('=', StringComparison.Ordinal);
         if (at < 0)
             return (requirement, null, "");
-        return requirement[at - 1] == '!' ? (requirement[..(at - 1)], false, requirement[(at + 1)..]) : (requirement[..at], true, requirement[(at + 1)..].TrimStart('='));
+        return requirement[at - 1] == '!' ? (requirement[..(at - 1)], false, requirement[(at + 1)..])
+            : (requirement[..at], true, requirement[(at + 1)..].TrimStart('='));
     }
 
     private static string[] Split(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -85,7 +85,8 @@ public sealed record ServiceSpec(string Name)
     public IReadOnlyList<EndpointSpec> Endpoints { get; init; } = [];
 
     /// <summary>The first address, as a target of a flow.</summary>
-    public string Target(int port = 80) => string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{new IPEndPoint(IPAddress.Parse(ClusterIPs[0]), port)}");
+    public string Target(int port = 80) => string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        $"{new IPEndPoint(IPAddress.Parse(ClusterIPs[0]), port)}");
 
     /// <summary>The node port of the first port.</summary>
     public int NodePort => Ports[0].NodePort;
@@ -95,7 +96,8 @@ public sealed record ServiceSpec(string Name)
     {
         ["apiVersion"] = "v1",
         ["kind"] = "Service",
-        ["metadata"] = new JsonObject { ["name"] = Name, ["creationTimestamp"] = CreatedAt, ["labels"] = Texts(Labels), ["annotations"] = Texts(Annotations) },
+        ["metadata"] = new JsonObject { ["name"] = Name, ["creationTimestamp"] = CreatedAt, ["labels"] = Texts(Labels),
+            ["annotations"] = Texts(Annotations) },
         ["spec"] = Spec(),
         ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = Ingress() } },
     }.ToJsonString();
@@ -112,7 +114,9 @@ public sealed record ServiceSpec(string Name)
             ["kind"] = "EndpointSlice",
             ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = Name } },
             ["addressType"] = type,
-            ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort, ["protocol"] = p.Protocol.UpperName() })]),
+            ["ports"] = new JsonArray(
+                [.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort,
+                ["protocol"] = p.Protocol.UpperName() })]),
             ["endpoints"] = new JsonArray([.. Endpoints.Where(e => e.Slice == slice).Select(e => Endpoint(e, lab[e.Pod], family))]),
         }.ToJsonString());
 
@@ -121,14 +125,17 @@ public sealed record ServiceSpec(string Name)
         var item = new JsonObject
         {
             ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
-            ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing, ["terminating"] = endpoint.IsTerminating },
+            ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing,
+                ["terminating"] = endpoint.IsTerminating },
             ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
-            ["targetRef"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = endpoint.PodName, ["uid"] = $"uid-{endpoint.PodName}" },
+            ["targetRef"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = endpoint.PodName,
+                ["uid"] = $"uid-{endpoint.PodName}" },
         };
         if (endpoint.ForZone is { } zone)
             item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = zone }) };
         if (endpoint.ForNode is { } node)
-            item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = "zone-elsewhere" }), ["forNodes"] = new JsonArray(new JsonObject { ["name"] = node }) };
+            item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = "zone-elsewhere" }),
+                ["forNodes"] = new JsonArray(new JsonObject { ["name"] = node }) };
         return item;
     }
 
@@ -145,7 +152,9 @@ public sealed record ServiceSpec(string Name)
             ["type"] = Type,
             ["clusterIPs"] = Strings(ClusterIPs),
             ["internalTrafficPolicy"] = InternalTrafficPolicy,
-            ["ports"] = new JsonArray([.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.Port, ["targetPort"] = p.TargetPort, ["protocol"] = p.Protocol.UpperName(), ["nodePort"] = p.NodePort })]),
+            ["ports"] = new JsonArray(
+                [.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.Port, ["targetPort"] = p.TargetPort,
+                ["protocol"] = p.Protocol.UpperName(), ["nodePort"] = p.NodePort })]),
             ["sessionAffinity"] = HasAffinity ? "ClientIP" : "None",
         };
         if (HasAffinity && AffinitySeconds > 0)
@@ -163,7 +172,8 @@ public sealed record ServiceSpec(string Name)
         return spec;
     }
 
-    private static JsonObject Texts(IReadOnlyDictionary<string, string> texts) => new(texts.Select(t => KeyValuePair.Create(t.Key, (JsonNode?)t.Value)));
+    private static JsonObject Texts(IReadOnlyDictionary<string, string> texts) =>
+        new(texts.Select(t => KeyValuePair.Create(t.Key, (JsonNode?)t.Value)));
 
     private static JsonArray Strings(IEnumerable<string> texts) => new([.. texts.Select(t => JsonValue.Create(t))]);
 }

@@ -13,7 +13,8 @@ namespace Conformance.Clusters.Proxies;
 public sealed class CommandProxy(string commandLine, FeatureChange change) : Proxy
 {
     /// <summary>What is expected of a command of which nothing is said.</summary>
-    public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } = new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+    public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } =
+        new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
 
     private readonly string[] _argv = commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 

@@ -18,7 +18,10 @@ public sealed class GeneratorProxy : Proxy
     public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
 
     public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>()
-        .Where(f => (IsCompatible ? f is not (ProxyFeature.TrafficDistribution or ProxyFeature.SchedulerPerService or ProxyFeature.NodeHints) : f is not (ProxyFeature.KubeProxyLayout or ProxyFeature.CurrentChains)) && (FollowsApiServer || f != ProxyFeature.ApiServer)).ToHashSet();
+        .Where(f => (IsCompatible
+            ? f is not (ProxyFeature.TrafficDistribution or ProxyFeature.SchedulerPerService or ProxyFeature.NodeHints)
+            : f is not (ProxyFeature.KubeProxyLayout or ProxyFeature.CurrentChains)) && (FollowsApiServer || f != ProxyFeature.ApiServer))
+            .ToHashSet();
 
     public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
 
@@ -29,6 +32,7 @@ public sealed class GeneratorProxy : Proxy
         var source = FollowsApiServer
             ? new[] { "--master", (await objects.ServeAsync(node.Namespace, KubeProxy.ServerAddress)).Address.AbsoluteUri }
             : ["-f", "."]; // the working folder: user-mode Linux's hostfs forgets a folder that nobody is in
-        return new ProxyProcess(node, [s_program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. settings?.Flags() ?? [], .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder);
+        return new ProxyProcess(node, [s_program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. settings?.Flags() ?? [],
+            .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder);
     }
 }

@@ -27,12 +27,15 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
 
     public override IReadOnlySet<ProxyFeature> Features => change.Apply(FeaturesOf(Version));
 
-    /// <summary>A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.</summary>
+    /// <summary>
+    /// A sync of some dozen Services takes seconds where a process costs tens of milliseconds, and a canary takes two syncs.
+    /// </summary>
     public override TimeSpan Patience => 3 * Timeouts.Start;
 
     public override bool IsSlow => true;
 
-    private bool IsIpvs => (arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..] ?? "ipvs") == "ipvs";
+    private bool IsIpvs => (arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..]
+        ?? "ipvs") == "ipvs";
 
     /// <summary>What the binary reports; that of a new one until it was asked, and for a text that is no version.</summary>
     private Version Version { get; set; } = new(int.MaxValue, 0);
@@ -50,20 +53,26 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
         var server = await objects.ServeAsync(node.Namespace, ServerAddress);
         // A full sync without a reason every 30 s would take most of a slow kernel's time.
         return new ProxyProcess(node,
-            [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json", "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [], .. arguments],
+            [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json",
+                "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [],
+                .. arguments],
             objects.Folder);
     }
 
     public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").Within(Patience).TryAsync();
 
-    /// <summary>The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.</summary>
+    /// <summary>
+    /// The flags that the generator has as well. In a namespace the machine's limits of connection tracking cannot be set.
+    /// </summary>
     internal static IEnumerable<string> NodeFlags(Node node) =>
-        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", $"--ipvs-exclude-cidrs={ExcludedNetwork}", "--conntrack-max-per-core=0", "--conntrack-min=0"];
+        [$"--hostname-override={node.Name}", $"--cluster-cidr={ClusterCidr}", $"--ipvs-exclude-cidrs={ExcludedNetwork}",
+            "--conntrack-max-per-core=0", "--conntrack-min=0"];
 
     /// <summary>What a version does in this mode. Sources: the KEPs, and the changelogs of v1.28 to v1.34.</summary>
     private IEnumerable<ProxyFeature> FeaturesOf(Version version)
     {
-        foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Healthz, ProxyFeature.CleanUp, ProxyFeature.ConntrackTimeouts, ProxyFeature.Settings })
+        foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort,
+            ProxyFeature.Healthz, ProxyFeature.CleanUp, ProxyFeature.ConntrackTimeouts, ProxyFeature.Settings })
             yield return feature;
         if (IsIpvs)
         {

@@ -43,7 +43,9 @@ public enum ProxyFeature
     /// <summary>It prefers the endpoints whose hints name its node (KEP-3015).</summary>
     NodeHints,
 
-    /// <summary>It sets the time-outs of tracked TCP connections that kube-proxy sets: 24 hours, and one hour after the other side's FIN.</summary>
+    /// <summary>
+    /// It sets the time-outs of tracked TCP connections that kube-proxy sets: 24 hours, and one hour after the other side's FIN.
+    /// </summary>
     ConntrackTimeouts,
 
     /// <summary>It can be started with <see cref="ProxySettings"/>.</summary>
@@ -106,7 +108,9 @@ public abstract partial class Proxy
     /// <param name="settings">Further settings for a proxy that declares <see cref="ProxyFeature.Settings"/>; null for none.</param>
     public abstract Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null);
 
-    /// <summary>Removes from a node, on which it does not run, all that it has made there. What is left tells whether it succeeded.</summary>
+    /// <summary>
+    /// Removes from a node, on which it does not run, all that it has made there. What is left tells whether it succeeded.
+    /// </summary>
     /// <exception cref="NotSupportedException">It has not declared <see cref="ProxyFeature.CleanUp"/>.</exception>
     public virtual Task CleanUpAsync(Node node) => throw new NotSupportedException(Name);
 
@@ -115,15 +119,18 @@ public abstract partial class Proxy
     public static Proxy Parse(string text)
     {
         var words = Specification().Match(text);
-        var (kind, features, arguments, value) = (words.Groups["kind"].Value, words.Groups["features"].Value, words.Groups["arguments"].Value, words.Groups["value"].Value);
+        var (kind, features, arguments, value) = (words.Groups["kind"].Value, words.Groups["features"].Value,
+            words.Groups["arguments"].Value, words.Groups["value"].Value);
         var isPlain = features.Length == 0 && arguments.Length == 0;
         return (kind, value) switch
         {
             ("generator", "") when isPlain => new GeneratorProxy(),
             ("generator-api", "") when isPlain => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") when isPlain => new GeneratorProxy { IsCompatible = true },
-            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)), arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
-            ("command", not "") when arguments.Length == 0 => new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
+            ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)),
+            arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
+            ("command", not "") when arguments.Length == 0 =>
+            new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
             _ => throw Unknown(text, kind),
         };
     }
@@ -132,17 +139,21 @@ public abstract partial class Proxy
     {
         string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command"];
         return new HarnessException($"There is no proxy '{text}'.",
-            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features (command:+FEATURE,-FEATURE=COMMAND), kube-proxy also with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
+            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features " +
+                $"(command:+FEATURE,-FEATURE=COMMAND), kube-proxy also with arguments " +
+                $"(kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
             "Nothing was started.", "Name one of them.");
     }
 
     /// <summary>KIND, features behind a colon, arguments in brackets, and a value behind an equals sign.</summary>
-    [GeneratedRegex(@"^(?<kind>[a-z-]*)(:(?<features>[^\[=]*))?(\[(?<arguments>.*)\](?==))?(=(?<value>.*))?$", RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
+    [GeneratedRegex(@"^(?<kind>[a-z-]*)(:(?<features>[^\[=]*))?(\[(?<arguments>.*)\](?==))?(=(?<value>.*))?$",
+        RegexOptions.ExplicitCapture | RegexOptions.Singleline, 1000)]
     private static partial Regex Specification();
 
     private static string ExistingFile(string path) => File.Exists(path)
         ? path
-        : throw new HarnessException($"There is no {path}.", "It is not a file.", "Nothing was started.", "Give the path of a kube-proxy binary.");
+        : throw new HarnessException($"There is no {path}.", "It is not a file.", "Nothing was started.",
+            "Give the path of a kube-proxy binary.");
 
     /// <summary>A program that is given by its path is meant from where we are, and not from where it is started.</summary>
     private static string WithFullPath(string commandLine)
@@ -167,7 +178,8 @@ public abstract partial class Proxy
             throw CannotRun(e.Message);
         }
 
-        HarnessException CannotRun(string evidence) => new($"{program} does not tell its version.", evidence, "It was not put under test.", "See that it is an executable program of this machine.");
+        HarnessException CannotRun(string evidence) => new($"{program} does not tell its version.", evidence,
+            "It was not put under test.", "See that it is an executable program of this machine.");
     }
 }
 
@@ -189,7 +201,8 @@ public interface IRunningProxy : IAsyncDisposable
     void ThrowIfEnded(Proxy proxy)
     {
         if (HasEnded)
-            throw new HarnessException($"The proxy {proxy.Name} on {Node.Name} has ended.", $"{Description} said:\n{Log}", "No claim can be tested on it.", "See its log.");
+            throw new HarnessException($"The proxy {proxy.Name} on {Node.Name} has ended.", $"{Description} said:\n{Log}",
+                "No claim can be tested on it.", "See its log.");
     }
 }
 
@@ -204,9 +217,13 @@ public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Fea
         var changes = new List<(bool, ProxyFeature)>();
         foreach (var word in words.Split(',', StringSplitOptions.RemoveEmptyEntries))
         {
-            var named = possible.Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)).ToList();
+            var named = possible.Where(f => f.ToString().Equals(word[1..].Replace("-", "", StringComparison.Ordinal),
+                StringComparison.OrdinalIgnoreCase)).ToList();
             if (word[0] is not ('+' or '-') || named.Count == 0)
-                throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known, with + or - before them, are {string.Join(", ", possible.Select(Word))}.{Topologies.Nearest.Hint(word[1..], possible.Select(Word))}", "Nothing was started.", "Name one of them.");
+                throw new HarnessException($"'{word}' is no feature of a proxy.",
+                    $"Known, with + or - before them, are " +
+                    $"{string.Join(", ", possible.Select(Word))}.{Topologies.Nearest.Hint(word[1..], possible.Select(Word))}",
+                    "Nothing was started.", "Name one of them.");
             changes.Add((word[0] == '+', named[0]));
         }
         return new FeatureChange(changes);
@@ -214,8 +231,11 @@ public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Fea
 
     /// <summary>The feature of a word such as <c>health-check-node-port</c>.</summary>
     /// <exception cref="HarnessException">The word names no feature.</exception>
-    public static ProxyFeature Parse(string word) => Enum.GetValues<ProxyFeature>().Where(f => Word(f) == word).Select(f => (ProxyFeature?)f).FirstOrDefault()
-        ?? throw new HarnessException($"'{word}' is no feature of a proxy.", $"Known are {string.Join(", ", Enum.GetValues<ProxyFeature>().Select(Word))}.", "The claim that names it cannot be tested.", "Correct its row in claims.yaml.");
+    public static ProxyFeature Parse(string word) => Enum.GetValues<ProxyFeature>().Where(f => Word(f) == word)
+        .Select(f => (ProxyFeature?)f).FirstOrDefault()
+        ?? throw new HarnessException($"'{word}' is no feature of a proxy.",
+            $"Known are {string.Join(", ", Enum.GetValues<ProxyFeature>().Select(Word))}.", "The claim that names it cannot be tested.",
+            "Correct its row in claims.yaml.");
 
     internal IReadOnlySet<ProxyFeature> Apply(IEnumerable<ProxyFeature> features)
     {
@@ -226,12 +246,14 @@ public sealed record FeatureChange(IReadOnlyList<(bool IsAdded, ProxyFeature Fea
     }
 
     /// <summary>As in a specification, with the colon; empty when nothing changes.</summary>
-    public override string ToString() => Changes.Count == 0 ? "" : $":{string.Join(',', Changes.Select(c => $"{(c.IsAdded ? '+' : '-')}{Word(c.Feature)}"))}";
+    public override string ToString() => Changes.Count == 0 ? ""
+        : $":{string.Join(',', Changes.Select(c => $"{(c.IsAdded ? '+' : '-')}{Word(c.Feature)}"))}";
 
     /// <summary>The feature as specifications and the catalogue write it.</summary>
     public static string Word(ProxyFeature feature) => feature switch
     {
         ProxyFeature.IPv6 => "ipv6",
-        _ => string.Concat(feature.ToString().Select((c, i) => char.IsAsciiLetterUpper(c) ? $"{(i == 0 ? "" : "-")}{char.ToLowerInvariant(c)}" : $"{c}")),
+        _ => string.Concat(feature.ToString().Select((c, i) => char.IsAsciiLetterUpper(c)
+        ? $"{(i == 0 ? "" : "-")}{char.ToLowerInvariant(c)}" : $"{c}")),
     };
 }

@@ -24,7 +24,8 @@ public sealed class ProxyProcess : IRunningProxy
     public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder)
     {
         Node = node;
-        _fileName = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{Interlocked.Increment(ref s_number)}-{node.Name}.log");
+        _fileName = string.Create(System.Globalization.CultureInfo.InvariantCulture,
+            $"{Interlocked.Increment(ref s_number)}-{node.Name}.log");
         Description = string.Join(' ', argv);
         // Both streams in one text, which may be read while they go on.
         var pipe = PipeTarget.ToDelegate(line =>
@@ -36,7 +37,8 @@ public sealed class ProxyProcess : IRunningProxy
                     _log.Remove(0, MaxLog / 2);
             }
         });
-        _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder).WithValidation(CommandResultValidation.None)
+        _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder)
+            .WithValidation(CommandResultValidation.None)
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
         node.Lab.Note(node, $"start {Description}");
     }
@@ -67,7 +69,8 @@ public sealed class ProxyProcess : IRunningProxy
         {
             // ended by us
         }
-        await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName, _fileName), $"{Description}\n{Log}");
+        await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName,
+            _fileName), $"{Description}\n{Log}");
         _end.Dispose();
     }
 }

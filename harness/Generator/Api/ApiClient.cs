@@ -18,7 +18,8 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
 
     /// <summary>Whether the same question may be answered later: we are not let in, or shall wait, or the server has trouble.</summary>
     internal bool IsTransient => status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests
-        or HttpStatusCode.GatewayTimeout or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable or HttpStatusCode.InternalServerError;
+        or HttpStatusCode.GatewayTimeout or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable
+        or HttpStatusCode.InternalServerError;
 }
 
 /// <summary>Asks an API server.</summary>
@@ -27,7 +28,10 @@ internal sealed class ApiClient : IDisposable
     private const int MaxError = 64 << 10;
     private static readonly TimeSpan s_connectLimit = TimeSpan.FromSeconds(10);
 
-    /// <summary>A server sends the head of an answer at once, a watch's too; one that is busy holds a request back for a minute at most (its --request-timeout).</summary>
+    /// <summary>
+    /// A server sends the head of an answer at once, a watch's too; one that is busy holds a request back for a minute at most (its
+    /// --request-timeout).
+    /// </summary>
     private static readonly TimeSpan s_headLimit = TimeSpan.FromSeconds(60);
     private readonly ApiConnection _connection;
     private readonly HttpClient _http;
@@ -69,7 +73,8 @@ internal sealed class ApiClient : IDisposable
             return response;
         using (response)
         {
-            throw new ApiException(response.StatusCode, $"{(int)response.StatusCode} {response.ReasonPhrase}{await StatusOfAsync(response, limit.Token)}")
+            throw new ApiException(response.StatusCode,
+                $"{(int)response.StatusCode} {response.ReasonPhrase}{await StatusOfAsync(response, limit.Token)}")
             {
                 RetryAfter = response.Headers.RetryAfter switch
                 {
@@ -105,7 +110,8 @@ internal sealed class ApiClient : IDisposable
             options.ClientCertificates = [certificate];
         if (connection.Authorities.Count > 0)
         {
-            options.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            options.CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust,
+                RevocationMode = X509RevocationMode.NoCheck };
             options.CertificateChainPolicy.CustomTrustStore.AddRange(connection.Authorities);
         }
         if (connection.SkipsVerification)

@@ -43,12 +43,14 @@ internal sealed partial record ApiConnection
         if (kubeconfig is not null)
             return Read(kubeconfig, server);
         return server is null
-            ? InCluster(Environment.GetEnvironmentVariable(HostVariable)!, Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT"), ServiceAccount)
+            ? InCluster(Environment.GetEnvironmentVariable(HostVariable)!, Environment.GetEnvironmentVariable("KUBERNETES_SERVICE_PORT"),
+                ServiceAccount)
             : new ApiConnection { Server = Bare(server), Authorization = CredentialsIn(server) };
     }
 
     /// <summary>Whether this process is in a pod that can reach its cluster's API server.</summary>
-    internal static bool IsInCluster => Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 } && File.Exists($"{ServiceAccount}/token");
+    internal static bool IsInCluster => Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 }
+        && File.Exists($"{ServiceAccount}/token");
 
     /// <summary>As a pod is told of its API server (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").</summary>
     /// <exception cref="GeneratorException">The service account's files cannot be used.</exception>
@@ -60,13 +62,15 @@ internal sealed partial record ApiConnection
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException)
         {
-            throw new GeneratorException("The pod's service account cannot be used.", e.Message, "Nothing was done.", $"See that the pod has a service account mounted at {serviceAccount}.");
+            throw new GeneratorException("The pod's service account cannot be used.", e.Message, "Nothing was done.",
+                $"See that the pod has a service account mounted at {serviceAccount}.");
         }
     }
 
     private static ApiConnection ReadInCluster(string host, string? port, string serviceAccount) => new()
     {
-        Server = ParseServer($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port ?? "443"}", HostVariable),
+        Server = ParseServer($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port ?? "443"}",
+            HostVariable),
         Authorities = Authority(File.ReadAllText($"{serviceAccount}/ca.crt")),
         Authorization = TokenOf($"{serviceAccount}/token"),
     };
@@ -88,7 +92,8 @@ internal sealed partial record ApiConnection
             foreach (var unsupported in new[] { "exec", "auth-provider" })
             {
                 if (user[unsupported].IsThere)
-                    throw user[unsupported].Invalid("cannot be followed: only token, tokenFile, client-certificate, username and password are supported");
+                    throw user[unsupported]
+                        .Invalid("cannot be followed: only token, tokenFile, client-certificate, username and password are supported");
             }
             server ??= ParseServer(cluster["server"].RequiredText, $"server of {path}");
             var proxy = cluster["proxy-url"].Text is { Length: > 0 } proxyUrl ? ParseServer(proxyUrl, $"proxy-url of {path}") : null;
@@ -97,11 +102,15 @@ internal sealed partial record ApiConnection
                 Server = Bare(server),
                 Authorities = Pem(cluster, "certificate-authority") is { } authority ? Authority(authority) : [],
                 SkipsVerification = cluster["insecure-skip-tls-verify"].Bool ?? false,
-                TlsServerName = cluster["tls-server-name"] is { Text: { Length: > 0 } serverName } field ? Uri.CheckHostName(serverName) != UriHostNameType.Unknown ? serverName : throw field.Invalid("must be the name of a host") : null,
+                TlsServerName = cluster["tls-server-name"] is { Text: { Length: > 0 } serverName } field
+                ? Uri.CheckHostName(serverName) != UriHostNameType.Unknown ? serverName
+                : throw field.Invalid("must be the name of a host") : null,
                 Proxy = proxy is null ? null : Bare(proxy),
-                ProxyCredentials = proxy is { UserInfo.Length: > 0 } ? new NetworkCredential(UserOf(proxy).Name, UserOf(proxy).Password) : null,
+                ProxyCredentials = proxy is { UserInfo.Length: > 0 } ? new NetworkCredential(UserOf(proxy).Name, UserOf(proxy).Password)
+                : null,
                 Certificate = ClientCertificate(user),
-                Authorization = server.Scheme == Uri.UriSchemeHttps && user.IsThere ? AuthorizationOf(user) : CredentialsIn(server), // no secret in clear text, as client-go has it
+                // no secret in clear text, as client-go has it
+                Authorization = server.Scheme == Uri.UriSchemeHttps && user.IsThere ? AuthorizationOf(user) : CredentialsIn(server),
             };
         }
         catch (InvalidFieldException e)
@@ -112,7 +121,8 @@ internal sealed partial record ApiConnection
         {
             throw Unusable($"{name}:{e.Line}: {e.Message}");
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException or FormatException or ArgumentException)
+        catch (Exception e) when (
+            e is IOException or UnauthorizedAccessException or CryptographicException or FormatException or ArgumentException)
         {
             throw Unusable($"{name}: {e.Message}");
         }
@@ -130,7 +140,8 @@ internal sealed partial record ApiConnection
             var (certificate, key) = (Pem(user, "client-certificate"), Pem(user, "client-key"));
             if (certificate is null)
                 return null;
-            return key is null ? throw user["client-key"].Invalid("is required where there is a client-certificate") : X509Certificate2.CreateFromPem(certificate, key);
+            return key is null ? throw user["client-key"].Invalid("is required where there is a client-certificate")
+                : X509Certificate2.CreateFromPem(certificate, key);
         }
 
         Func<AuthenticationHeaderValue?> AuthorizationOf(Field user)
@@ -149,7 +160,8 @@ internal sealed partial record ApiConnection
         }
 
         static GeneratorException Unusable(string evidence) =>
-            new("The kubeconfig cannot be used.", evidence, "Nothing was done.", "Correct the file; kubectl --kubeconfig FILE get services shows whether it works.", ExitCodes.Usage);
+            new("The kubeconfig cannot be used.", evidence, "Nothing was done.",
+                "Correct the file; kubectl --kubeconfig FILE get services shows whether it works.", ExitCodes.Usage);
     }
 
     private static Field Named(Field root, string list, string name)
@@ -187,7 +199,9 @@ internal sealed partial record ApiConnection
     private static Uri ParseServer(string text, string where) =>
         Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri is { Scheme: "http" or "https", Query: "", Fragment: "" }
             ? uri
-            : throw new GeneratorException($"{where} is no address of a server.", $"It is '{Printable.Of(Credentials().Replace(text, "***@"))}'.", "Nothing was done.", "Such as https://192.168.113.101:6443", ExitCodes.Usage);
+            : throw new GeneratorException($"{where} is no address of a server.",
+                $"It is '{Printable.Of(Credentials().Replace(text, "***@"))}'.", "Nothing was done.",
+                "Such as https://192.168.113.101:6443", ExitCodes.Usage);
 
     /// <summary>The address without a user and a password in it: it stands in messages.</summary>
     private static Uri Bare(Uri server) => new UriBuilder(server) { UserName = "", Password = "" }.Uri;
@@ -199,7 +213,8 @@ internal sealed partial record ApiConnection
     }
 
     /// <summary>A user and a password in the address itself are sent to it, as Go's HTTP client does.</summary>
-    private static Func<AuthenticationHeaderValue?> CredentialsIn(Uri server) => server.UserInfo.Length == 0 ? () => null : Basic(UserOf(server).Name, UserOf(server).Password);
+    private static Func<AuthenticationHeaderValue?> CredentialsIn(Uri server) => server.UserInfo.Length == 0 ? () => null
+        : Basic(UserOf(server).Name, UserOf(server).Password);
 
     private static Func<AuthenticationHeaderValue?> Basic(string name, string? password)
     {

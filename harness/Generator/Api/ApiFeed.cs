@@ -67,8 +67,10 @@ internal sealed class ApiFeed : IFeed
             }
             catch (Exception e) when (e is not OutOfMemoryException) // a broken encoding, say: whatever it is, nothing was read
             {
-                throw new GeneratorException($"{client.UriOf(resource.Path)} cannot be read.", ListWatch.Describe(e), "Nothing was done: what is missing would be taken for deleted.",
-                    "See that the API server runs, that the kubeconfig is for it, and that its user may list and watch services, endpointslices and nodes.");
+                throw new GeneratorException($"{client.UriOf(resource.Path)} cannot be read.", ListWatch.Describe(e),
+                    "Nothing was done: what is missing would be taken for deleted.",
+                    "See that the API server runs, that the kubeconfig is for it, and that its user may list and watch services, " +
+                    "endpointslices and nodes.");
             }
         }
         return cluster;

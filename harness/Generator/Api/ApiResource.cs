@@ -26,14 +26,16 @@ internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Pa
     [
         new(ObjectKind.Service, "v1", "/api/v1/services", NotOurs),
         new(ObjectKind.EndpointSlice, "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
-        new(ObjectKind.Node, "v1", "/api/v1/nodes", options.RefuseNodeAddresses ? "" : $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(options.HostnameOverride)}"),
+        new(ObjectKind.Node, "v1", "/api/v1/nodes", options.RefuseNodeAddresses ? ""
+        : $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(options.HostnameOverride)}"),
     ];
 
     /// <summary>Whether a tree says that it is an object, or with the suffix a list, of this resource.</summary>
     internal bool Is(Tree tree, string suffix = "") => tree["kind"]?.Text == $"{Kind}{suffix}" && tree["apiVersion"]?.Text == ApiVersion;
 
     /// <summary>What a tree says that it is, for messages.</summary>
-    internal static string KindOf(Tree tree) => $"{tree["apiVersion"]?.Text} {tree["kind"]?.Text}".Trim() is { Length: > 0 } words ? words : "something without a kind";
+    internal static string KindOf(Tree tree) => $"{tree["apiVersion"]?.Text} {tree["kind"]?.Text}".Trim() is { Length: > 0 } words ? words
+        : "something without a kind";
 
     /// <summary>Reads an object; one that is invalid is reported.</summary>
     /// <returns>Null when it has not even a name.</returns>
@@ -49,7 +51,8 @@ internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Pa
                 throw new InvalidFieldException(0, "", $"is larger than {Limits.Bytes} bytes");
             if (tree.Refused is { } refused)
                 throw new InvalidFieldException(0, "", refused.Text);
-            var item = new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree, values) is var read and not NotOurs ? read : null);
+            var item = new ApiItem(key.Value, VersionOf(tree), ObjectReader.Read(Kind, tree, values) is var read and not NotOurs ? read
+                : null);
             foreach (var value in values)
                 report(new InputProblem(source, 0, key.Value.ToString(), value.Field, value.Message, ProblemEffect.WithoutValue));
             return item;

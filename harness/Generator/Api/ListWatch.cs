@@ -13,12 +13,16 @@ namespace Conformance.Generator.Api;
 /// A watch that ends is resumed where it was; when the server has forgotten that point (410), or said what cannot be
 /// understood, the resource is listed anew and only what differs is told, all at once.
 /// </summary>
-internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<IReadOnlyList<ApiChange>> changed, Action<InputProblem> report, Action<string> log)
+internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<IReadOnlyList<ApiChange>> changed,
+    Action<InputProblem> report, Action<string> log)
 {
     private const int PageSize = 500;
     private const int MaxEvent = 16 << 20;
 
-    /// <summary>Bytes of JSON of all pages of a list: ten times what the endpoints of the largest cluster that Kubernetes supports (150,000 pods) come to.</summary>
+    /// <summary>
+    /// Bytes of JSON of all pages of a list: ten times what the endpoints of the largest cluster that Kubernetes supports (150,000 pods)
+    /// come to.
+    /// </summary>
     private const int MaxList = 256 << 20;
 
     private static readonly TimeSpan s_firstPause = TimeSpan.FromMilliseconds(800);
@@ -62,7 +66,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
                 // Whatever it was (a token that cannot be read, broken compression): a feed that ended would never be missed.
-                var listsAnew = e is ApiException { IsTransient: false } or SyntaxException or InvalidFieldException or JsonException && _resourceVersion is not null;
+                var listsAnew = e is ApiException { IsTransient: false } or SyntaxException or InvalidFieldException or JsonException
+                    && _resourceVersion is not null;
                 if (listsAnew)
                     _resourceVersion = null;
                 if (e is ApiException { IsGone: true } && !hasForgotten)
@@ -74,7 +79,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 pause = _pause;
                 if (e is ApiException { RetryAfter: var asked } && asked > pause)
                     pause = asked < s_longestRetryAfter ? asked : s_longestRetryAfter;
-                log(string.Create(CultureInfo.InvariantCulture, $"{_uri}: {Describe(e)}; {(listsAnew ? "listing it anew" : "again")} in {pause.TotalSeconds:0.#} s"));
+                log(string.Create(CultureInfo.InvariantCulture,
+                    $"{_uri}: {Describe(e)}; {(listsAnew ? "listing it anew" : "again")} in {pause.TotalSeconds:0.#} s"));
                 _pause = _pause * 2 < s_lastPause ? _pause * 2 : s_lastPause;
             }
             // Many nodes lose their API server at once, and shall not come back at once.
@@ -84,7 +90,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
 
     /// <summary>The whole resource, page by page.</summary>
     /// <exception cref="ApiException">The server refused.</exception>
-    /// <exception cref="SyntaxException">What it sent is not the list that was asked for: nothing of it counts, since what is missing would be taken for deleted.</exception>
+    /// <exception cref="SyntaxException">What it sent is not the list that was asked for: nothing of it counts, since what is missing would
+    /// be taken for deleted.</exception>
     internal async Task<(List<ApiItem> Items, string ResourceVersion)> ReadAsync(CancellationToken cancellationToken)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -132,7 +139,9 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 items.Add(item);
             }, found => list = found);
             if (list is null || !resource.Is(list, "List"))
-                throw new SyntaxException(1, $"the answer is {(list is null ? "no list" : ApiResource.KindOf(list))} instead of a {resource.Kind}List of {resource.ApiVersion}");
+                throw new SyntaxException(1,
+                    $"the answer is {(list is null ? "no list" : ApiResource.KindOf(list))} instead of a {resource.Kind}List of " +
+                    $"{resource.ApiVersion}");
             var metadata = new Field(list, "", 1)["metadata"];
             var version = metadata["resourceVersion"].RequiredText;
             next = metadata["continue"].Text ?? "";
@@ -169,7 +178,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
     {
         var (items, resourceVersion) = await ReadAsync(cancellationToken);
         // New ones first, and all in one: an endpoint that moved to another slice was never gone.
-        var changes = items.Where(i => !i.IsInvalid && _known.GetValueOrDefault(i.Key) != i.Version).Select(i => new ApiChange(i.Key, i.Item)).ToList();
+        var changes = items.Where(i => !i.IsInvalid && _known.GetValueOrDefault(i.Key) != i.Version)
+            .Select(i => new ApiChange(i.Key, i.Item)).ToList();
         changes.AddRange(_known.Keys.Except(items.Select(i => i.Key)).Select(gone => new ApiChange(gone, null)));
         _known.Clear();
         foreach (var item in items)
@@ -186,7 +196,8 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(TimeSpan.FromSeconds(seconds + 30));
         using var response = await AskAsync(string.Create(CultureInfo.InvariantCulture,
-            $"{resource.Path}?{resource.Selector}&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}&resourceVersion={Uri.EscapeDataString(_resourceVersion!)}"), limit.Token);
+            $"{resource.Path}?{resource.Selector}&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}" +
+            $"&resourceVersion={Uri.EscapeDataString(_resourceVersion!)}"), limit.Token);
         await using var stream = await response.Content.ReadAsStreamAsync(limit.Token);
         var (started, told, isWrong) = (Environment.TickCount64, false, false);
         var framer = new EventFramer();
@@ -250,10 +261,12 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         if (type == "ERROR")
         {
             _ = int.TryParse(tree["code"]?.Text, NumberStyles.None, CultureInfo.InvariantCulture, out var code);
-            throw new ApiException(tree["reason"]?.Text is "Expired" or "Gone" ? HttpStatusCode.Gone : (HttpStatusCode)code, $"{tree["code"]?.Text} {tree["reason"]?.Text}: {tree["message"]?.Text}");
+            throw new ApiException(tree["reason"]?.Text is "Expired" or "Gone" ? HttpStatusCode.Gone : (HttpStatusCode)code,
+                $"{tree["code"]?.Text} {tree["reason"]?.Text}: {tree["message"]?.Text}");
         }
         if (!resource.Is(tree))
-            throw new SyntaxException(1, $"an event is about {ApiResource.KindOf(tree)} instead of a {resource.Kind} of {resource.ApiVersion}");
+            throw new SyntaxException(1,
+                $"an event is about {ApiResource.KindOf(tree)} instead of a {resource.Kind} of {resource.ApiVersion}");
         if (type != "BOOKMARK" && resource.Decode(tree, size, _uri, report) is { } item)
         {
             if (type == "DELETED")

@@ -10,7 +10,8 @@ namespace Conformance.Generator.Decisions;
 /// <summary>Decides what one Service asks of the kernel, from its object and its slices alone.</summary>
 public sealed class Decider(GeneratorOptions options, NodeState node)
 {
-    private readonly AddressFamily[] _families = node.ServesIPv6 ? [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6] : [AddressFamily.InterNetwork];
+    private readonly AddressFamily[] _families = node.ServesIPv6 ? [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6]
+        : [AddressFamily.InterNetwork];
     private readonly HashSet<IPAddress> _nodeAddresses = [.. node.Addresses];
 
     public ServiceDecision Decide(Service service, IEnumerable<EndpointSlice> slices)
@@ -25,7 +26,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             var ready = new HashSet<IPAddress>();
             foreach (var port in service.Ports)
             {
-                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node, options.CompatKubeProxy);
+                var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node,
+                    options.CompatKubeProxy);
                 new PortDecision(this, service, port, family, choice).Decide(claims, members);
                 ready.UnionWith(choice.All.Where(e => e.IsLocal && e.Endpoint.IsReady).Select(e => e.Server.Address));
             }
@@ -36,7 +38,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         if (healthCheck is not null)
         {
             foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
-                members.Add(new SetMember(new SetKey(Sets.HealthCheckNodePort, family == AddressFamily.InterNetworkV6), IpsetEntry.OfPort(healthCheck.Port)));
+                members.Add(new SetMember(new SetKey(Sets.HealthCheckNodePort, family == AddressFamily.InterNetworkV6),
+                    IpsetEntry.OfPort(healthCheck.Port)));
         }
         return new ServiceDecision(service.Name, service.CreatedAt, claims, members, healthCheck);
     }
@@ -63,7 +66,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         internal void Decide(List<PortClaim> claims, List<SetMember> members)
         {
             foreach (var endpoint in choice.All.Where(e => e.IsLocal))
-                members.Add(Member(Sets.LoopBack, new IpsetEntry(endpoint.Server.Address, port.Protocol, endpoint.Server.Port, endpoint.Server.Address)));
+                members.Add(Member(Sets.LoopBack, new IpsetEntry(endpoint.Server.Address, port.Protocol, endpoint.Server.Port,
+                    endpoint.Server.Address)));
 
             var cluster = ClusterServers();
             foreach (var address in service.ClusterIPs.Where(a => a.AddressFamily == family))
@@ -71,17 +75,22 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
 
             var (external, isClosedOutside) = ExternalServers();
             foreach (var address in service.ExternalIPs.Where(IsOurs).Distinct())
-                claims.Add(Claim(address, port.Port, external, binds: true, Closed(isClosedOutside, address, [Member(service.ExternalPolicyIsLocal ? Sets.ExternalIpLocal : Sets.ExternalIp, Triple(address))])));
+                claims.Add(Claim(address, port.Port, external, binds: true,
+                    Closed(isClosedOutside, address,
+                    [Member(service.ExternalPolicyIsLocal ? Sets.ExternalIpLocal : Sets.ExternalIp, Triple(address))])));
             foreach (var address in service.LoadBalancerIPs.Where(IsOurs).Distinct())
                 claims.Add(LoadBalancer(address, external, isClosedOutside));
             if (port.NodePort != 0)
             {
                 foreach (var address in decider.Node.NodePortAddresses(_options, family))
-                    claims.Add(Claim(address, port.NodePort, external, binds: false, Closed(isClosedOutside, address, NodePortMembers(address), port.NodePort)));
+                    claims.Add(Claim(address, port.NodePort, external, binds: false,
+                        Closed(isClosedOutside, address, NodePortMembers(address), port.NodePort)));
             }
         }
 
-        /// <summary>Where traffic to the ClusterIP goes. With internalTrafficPolicy Local and nobody here, nowhere: it is refused.</summary>
+        /// <summary>
+        /// Where traffic to the ClusterIP goes. With internalTrafficPolicy Local and nobody here, nowhere: it is refused.
+        /// </summary>
         private IReadOnlyList<RealServerKey> ClusterServers()
         {
             if (!service.InternalPolicyIsLocal)
@@ -117,10 +126,13 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
                 if (!isClosedToNode)
                     members.Add(Member(Sets.LoadBalancerSourceIp, Triple(address) with { Second = address }));
             }
-            return Claim(address, port.Port, servers, binds: true, Closed(isClosedOutside, address, members)) with { IsClosedToNode = isClosedToNode };
+            return Claim(address, port.Port, servers, binds: true,
+                Closed(isClosedOutside, address, members)) with { IsClosedToNode = isClosedToNode };
         }
 
-        /// <summary>A set of networks cannot hold the network of length 0 (ipset(8), hash:net): two halves can. kube-proxy leaves it out.</summary>
+        /// <summary>
+        /// A set of networks cannot hold the network of length 0 (ipset(8), hash:net): two halves can. kube-proxy leaves it out.
+        /// </summary>
         private IEnumerable<(IPAddress Network, byte Length)> Storable(IPNetwork range)
         {
             if (range.PrefixLength > 0)
@@ -158,7 +170,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             var bound = binds && !decider._nodeAddresses.Contains(address);
             if (bound)
                 members.Add(Member(Sets.IpvsIps, IpsetEntry.OfAddress(address)));
-            var server = new DesiredServer(new VirtualServerKey(port.Protocol, address, atPort), (_options.CompatKubeProxy ? null : service.Scheduler) ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
+            var server = new DesiredServer(new VirtualServerKey(port.Protocol, address, atPort),
+                (_options.CompatKubeProxy ? null : service.Scheduler) ?? _options.IpvsScheduler, service.AffinitySeconds, servers);
             return new PortClaim(server, members, bound, IsClosedToNode: false);
         }
 
@@ -167,7 +180,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         private SetMember Member(SetDefinition set, IpsetEntry entry) => new(new SetKey(set, _ipv6), entry);
 
         /// <summary>Of addresses for the outside: those of this family, but for what is another Node's where that is refused.</summary>
-        private bool IsOurs(IPAddress address) => address.AddressFamily == family && !(_options.RefuseNodeAddresses && decider.Node.OtherNodes.ContainsKey(address));
+        private bool IsOurs(IPAddress address) => address.AddressFamily == family
+            && !(_options.RefuseNodeAddresses && decider.Node.OtherNodes.ContainsKey(address));
     }
 
     private GeneratorOptions Options => options;

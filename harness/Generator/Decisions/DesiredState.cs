@@ -64,7 +64,8 @@ public sealed class DesiredState(GeneratorOptions options)
     public IReadOnlyCollection<VirtualServerKey> ClosedToNode => _closedToNode;
 
     /// <summary>Claims that lost to another Service's.</summary>
-    public IEnumerable<Dispute> Disputes => _disputed.SelectMany(k => _claims[k].Skip(1).Select(w => new Dispute(k, _claims[k][0].Decision.Name, w.Decision.Name)));
+    public IEnumerable<Dispute> Disputes => _disputed.SelectMany(k => _claims[k].Skip(1)
+        .Select(w => new Dispute(k, _claims[k][0].Decision.Name, w.Decision.Name)));
 
     /// <summary>The sysctls that are to be set.</summary>
     public IEnumerable<SysctlSetting> Sysctls => Decisions.Sysctls.Of(options, ServesIPv6);

@@ -13,9 +13,11 @@ internal sealed record PortEndpoint(RealServerKey Server, Endpoint Endpoint, boo
 /// while they terminate (KEP-1669). Hints narrow the cluster's choice to the node (KEP-3015), or to its zone (KEP-2433),
 /// when every ready endpoint has such hints and some are for it.
 /// </summary>
-internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServerKey> Cluster, IReadOnlyList<RealServerKey> Local)
+internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServerKey> Cluster,
+    IReadOnlyList<RealServerKey> Local)
 {
-    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node, bool isCompatible)
+    internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node,
+        bool isCompatible)
     {
         var usesHints = service.UsesTopologyHints || (service.PrefersCloseEndpoints && !isCompatible);
         var all = EndpointsOf(port, ipv6, slices, node.Name, isCompatible);
@@ -25,7 +27,8 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
             Usable(all.FindAll(e => e.IsLocal), _ => true));
     }
 
-    private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName, bool isCompatible)
+    private static List<PortEndpoint> EndpointsOf(ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, string nodeName,
+        bool isCompatible)
     {
         var endpoints = new List<PortEndpoint>();
         Dictionary<RealServerKey, int>? seen = null;
@@ -42,7 +45,8 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
                     var server = new RealServerKey(endpoint.Address, slicePort.Port);
                     var found = new PortEndpoint(server, endpoint, endpoint.NodeName is not null && endpoint.NodeName == nodeName);
                     seen ??= [];
-                    // While a slice is split or merged an endpoint stands in two; and the address of a pod that has ended may already be another's.
+                    // While a slice is split or merged an endpoint stands in two; and the address of a pod that has ended may already be
+                    // another's.
                     if (seen.TryAdd(server, endpoints.Count))
                         endpoints.Add(found);
                     else
@@ -65,7 +69,8 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
         return a with
         {
             IsLocal = a.IsLocal || b.IsLocal,
-            Endpoint = a.Endpoint with { HintedZones = Both(a.Endpoint.HintedZones, b.Endpoint.HintedZones), HintedNodes = Both(a.Endpoint.HintedNodes, b.Endpoint.HintedNodes) },
+            Endpoint = a.Endpoint with { HintedZones = Both(a.Endpoint.HintedZones, b.Endpoint.HintedZones),
+            HintedNodes = Both(a.Endpoint.HintedNodes, b.Endpoint.HintedNodes) },
         };
 
         static int Rank(Endpoint endpoint) => endpoint switch
@@ -75,7 +80,8 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
             _ => 0,
         };
 
-        static IReadOnlyList<string>? Both(IReadOnlyList<string>? a, IReadOnlyList<string>? b) => a is null || b is null ? null : [.. a.Union(b, StringComparer.Ordinal)];
+        static IReadOnlyList<string>? Both(IReadOnlyList<string>? a, IReadOnlyList<string>? b) => a is null || b is null ? null
+            : [.. a.Union(b, StringComparer.Ordinal)];
     }
 
     private static Predicate<PortEndpoint> Hinted(List<PortEndpoint> all, NodeState node, bool knowsNodes)

@@ -10,10 +10,12 @@ public static class Leftovers
 
     private static readonly HashSet<(string Table, string Chain)> s_chains =
     [
-        (RuleSet.FilterTable, "KUBE-SERVICES"), (RuleSet.FilterTable, "KUBE-EXTERNAL-SERVICES"), (RuleSet.FilterTable, "KUBE-NODEPORTS"), (RuleSet.NatTable, "KUBE-NODEPORTS"),
+        (RuleSet.FilterTable, "KUBE-SERVICES"), (RuleSet.FilterTable, "KUBE-EXTERNAL-SERVICES"), (RuleSet.FilterTable, "KUBE-NODEPORTS"),
+            (RuleSet.NatTable, "KUBE-NODEPORTS"),
         (RuleSet.NatTable, "KUBE-PROXY-CANARY"), (RuleSet.FilterTable, "KUBE-PROXY-CANARY"), ("mangle", "KUBE-PROXY-CANARY"),
     ];
 
     /// <summary>Whether a chain is one of these. KUBE-FIREWALL and KUBE-MARK-DROP are not: a kubelet has them as well.</summary>
-    public static bool Has(string table, string chain) => s_chains.Contains((table, chain)) || Array.Exists(s_prefixes, p => chain.StartsWith(p, StringComparison.Ordinal));
+    public static bool Has(string table, string chain) => s_chains.Contains((table, chain))
+        || Array.Exists(s_prefixes, p => chain.StartsWith(p, StringComparison.Ordinal));
 }

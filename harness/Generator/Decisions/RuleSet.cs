@@ -23,8 +23,10 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
     public const string NatTable = "nat";
     public const string FilterTable = "filter";
 
-    private static readonly string[] s_natChains = ["KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ"];
-    private static readonly string[] s_filterChains = ["KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL", "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER"];
+    private static readonly string[] s_natChains = ["KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER",
+        "KUBE-MARK-MASQ"];
+    private static readonly string[] s_filterChains = ["KUBE-FORWARD", "KUBE-NODE-PORT", "KUBE-PROXY-FIREWALL",
+        "KUBE-SOURCE-RANGES-FIREWALL", "KUBE-IPVS-FILTER", "KUBE-IPVS-OUT-FILTER"];
 
     private readonly GeneratorOptions _options = state.Options;
     private readonly List<(string Table, string Chain, string Rule)> _rules = [];
@@ -98,7 +100,8 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
                 NoLocalEndpointMasquerade("KUBE-SERVICES");
                 WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
             }
-            WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT");
+            WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst",
+                "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT");
             WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m addrtype --dst-type LOCAL -j ACCEPT");
         }
         Nat("KUBE-SERVICES", "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT");
@@ -108,13 +111,16 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
         const string loadBalancerLocal = "Kubernetes service load balancer ip + port with externalTrafficPolicy=local";
         if (!_options.CompatKubeProxy)
             NoLocalEndpointMasquerade("KUBE-LOAD-BALANCER");
-        if (!_options.CompatKubeProxy) // the node's own traffic has the virtual address as its source: no endpoint elsewhere could answer it
-            WhereNotEmpty(Sets.LoadBalancerLocal, "KUBE-LOAD-BALANCER", loadBalancerLocal, "dst,dst", "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
+        // the node's own traffic has the virtual address as its source: no endpoint elsewhere could answer it
+        if (!_options.CompatKubeProxy)
+            WhereNotEmpty(Sets.LoadBalancerLocal, "KUBE-LOAD-BALANCER", loadBalancerLocal, "dst,dst",
+                "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
         WhereNotEmpty(Sets.LoadBalancerLocal, "KUBE-LOAD-BALANCER", loadBalancerLocal, "dst,dst", "-j RETURN");
         Nat("KUBE-LOAD-BALANCER", "-j KUBE-MARK-MASQ");
         NodePorts();
         Nat("KUBE-MARK-MASQ", $"-j MARK --set-xmark {mark}/{mark}");
-        WhereNotEmpty(Sets.LoopBack, "KUBE-POSTROUTING", "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose", "dst,dst,src", "-j MASQUERADE");
+        WhereNotEmpty(Sets.LoopBack, "KUBE-POSTROUTING", "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose",
+            "dst,dst,src", "-j MASQUERADE");
         Nat("KUBE-POSTROUTING", $"-m mark ! --mark {mark}/{mark} -j RETURN");
         Nat("KUBE-POSTROUTING", $"-j MARK --set-xmark {mark}/0x0");
         Nat("KUBE-POSTROUTING", "-m comment --comment \"kubernetes service traffic requiring SNAT\" -j MASQUERADE --random-fully");
@@ -124,19 +130,29 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
     private void BuildFilter(string mark)
     {
         Filter("KUBE-FORWARD", $"-m comment --comment \"kubernetes forwarding rules\" -m mark --mark {mark}/{mark} -j ACCEPT");
-        Filter("KUBE-FORWARD", "-m comment --comment \"kubernetes forwarding conntrack rule\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
+        Filter("KUBE-FORWARD",
+            "-m comment --comment \"kubernetes forwarding conntrack rule\" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
         foreach (var key in state.ClosedToNode.Where(k => k.IsIPv6 == ipv6).OrderBy(k => k.ToString(), StringComparer.Ordinal))
-            Filter("KUBE-IPVS-OUT-FILTER", string.Create(CultureInfo.InvariantCulture, $"-s {key.Address.Text()}/{(ipv6 ? 128 : 32)} -m ipvs --vproto {(int)key.Protocol} --vaddr {key.Address.Text()} --vport {key.Port} -j DROP"));
+            Filter("KUBE-IPVS-OUT-FILTER", string.Create(CultureInfo.InvariantCulture,
+                $"-s {key.Address.Text()}/{(ipv6 ? 128 : 32)} -m ipvs --vproto {(int)key.Protocol} --vaddr {key.Address.Text()} --vport " +
+                $"{key.Port} -j DROP"));
         foreach (var set in new[] { Sets.LoadBalancer, Sets.ClusterIp, Sets.ExternalIp, Sets.ExternalIpLocal })
             Filter("KUBE-IPVS-FILTER", $"{Match(set, "dst,dst")} -j RETURN");
         Filter("KUBE-IPVS-FILTER", $"{Match(Sets.HealthCheckNodePort, "dst")} -j RETURN");
-        Filter("KUBE-IPVS-FILTER", $"-m conntrack --ctstate NEW {Match(Sets.IpvsIps, "dst")} -j REJECT --reject-with {(ipv6 ? "icmp6" : "icmp")}-port-unreachable");
-        Filter("KUBE-NODE-PORT", $"-m comment --comment \"Kubernetes health check node port\" {Match(Sets.HealthCheckNodePort, "dst")} -j ACCEPT");
+        Filter("KUBE-IPVS-FILTER",
+            $"-m conntrack --ctstate NEW {Match(Sets.IpvsIps, "dst")} " +
+            $"-j REJECT --reject-with {(ipv6 ? "icmp6" : "icmp")}-port-unreachable");
+        Filter("KUBE-NODE-PORT",
+            $"-m comment --comment \"Kubernetes health check node port\" {Match(Sets.HealthCheckNodePort, "dst")} -j ACCEPT");
         if (!_options.CompatKubeProxy)
             DropWithoutLocalEndpoint();
-        WhereNotEmpty(Sets.LoadBalancerFirewall, "KUBE-PROXY-FIREWALL", "Kubernetes service load balancer ip + port for load balancer with sourceRange", "dst,dst", "-j KUBE-SOURCE-RANGES-FIREWALL", FilterTable);
-        WhereNotEmpty(Sets.LoadBalancerSourceCidr, "KUBE-SOURCE-RANGES-FIREWALL", "Kubernetes service load balancer ip + port + source cidr for packet filter purpose", "dst,dst,src", "-j RETURN", FilterTable);
-        WhereNotEmpty(Sets.LoadBalancerSourceIp, "KUBE-SOURCE-RANGES-FIREWALL", "Kubernetes service load balancer ip + port + source IP for packet filter purpose", "dst,dst,src", "-j RETURN", FilterTable);
+        WhereNotEmpty(Sets.LoadBalancerFirewall, "KUBE-PROXY-FIREWALL",
+            "Kubernetes service load balancer ip + port for load balancer with sourceRange", "dst,dst", "-j KUBE-SOURCE-RANGES-FIREWALL",
+            FilterTable);
+        WhereNotEmpty(Sets.LoadBalancerSourceCidr, "KUBE-SOURCE-RANGES-FIREWALL",
+            "Kubernetes service load balancer ip + port + source cidr for packet filter purpose", "dst,dst,src", "-j RETURN", FilterTable);
+        WhereNotEmpty(Sets.LoadBalancerSourceIp, "KUBE-SOURCE-RANGES-FIREWALL",
+            "Kubernetes service load balancer ip + port + source IP for packet filter purpose", "dst,dst,src", "-j RETURN", FilterTable);
         Filter("KUBE-SOURCE-RANGES-FIREWALL", "-j DROP");
     }
 
@@ -148,12 +164,17 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
     private void DropWithoutLocalEndpoint()
     {
         if (NotFromPods() is { } outside)
-            Filter("KUBE-PROXY-FIREWALL", $"{outside}-m comment --comment \"Kubernetes service with externalTrafficPolicy=local and no local endpoint\" -m conntrack --ctstate NEW {Match(Sets.NoLocalEndpoint, "dst,dst")} -m addrtype ! --src-type LOCAL -j DROP");
+            Filter("KUBE-PROXY-FIREWALL",
+                $"{outside}-m comment --comment \"Kubernetes service with externalTrafficPolicy=local and no local endpoint\" -m " +
+                $"conntrack --ctstate NEW {Match(Sets.NoLocalEndpoint, "dst,dst")} -m addrtype ! --src-type LOCAL -j DROP");
     }
 
-    /// <summary>A pod that is let in goes on to an endpoint elsewhere, which must answer through this node. (The outside is dropped later.)</summary>
+    /// <summary>
+    /// A pod that is let in goes on to an endpoint elsewhere, which must answer through this node. (The outside is dropped later.)
+    /// </summary>
     private void NoLocalEndpointMasquerade(string chain) =>
-        WhereNotEmpty(Sets.NoLocalEndpoint, chain, "Kubernetes service with externalTrafficPolicy=local and no local endpoint", "dst,dst", "-j KUBE-MARK-MASQ");
+        WhereNotEmpty(Sets.NoLocalEndpoint, chain, "Kubernetes service with externalTrafficPolicy=local and no local endpoint", "dst,dst",
+            "-j KUBE-MARK-MASQ");
 
     private void ClusterIpMasquerade()
     {
@@ -175,7 +196,8 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
             DetectLocalMode.ClusterCIDR when _options.ClusterCidrOf(family) is { } cluster => cluster,
             // Ours: where nothing is configured, the Node's own networks of pods do.
             DetectLocalMode.ClusterCIDR when _options.CompatKubeProxy => null,
-            DetectLocalMode.ClusterCIDR or DetectLocalMode.NodeCIDR => node.PodCidrs.Where(c => c.BaseAddress.AddressFamily == family).Select(c => (IPNetwork?)c).FirstOrDefault(),
+            DetectLocalMode.ClusterCIDR or DetectLocalMode.NodeCIDR => node.PodCidrs.Where(c => c.BaseAddress.AddressFamily == family)
+            .Select(c => (IPNetwork?)c).FirstOrDefault(),
             _ => null,
         };
         return _options.DetectLocalMode switch
@@ -198,21 +220,27 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
             WhereNotEmpty(Sets.NodePort, "KUBE-NODE-PORT", "Kubernetes nodeport for masquerade purpose", "dst,dst", "-j KUBE-MARK-MASQ");
             return;
         }
-        foreach (var (protocol, local, all) in new[] { (TransportProtocol.Tcp, Sets.NodePortLocalTcp, Sets.NodePortTcp), (TransportProtocol.Udp, Sets.NodePortLocalUdp, Sets.NodePortUdp), (TransportProtocol.Sctp, Sets.NodePortLocalSctp, Sets.NodePortSctp) })
+        foreach (var (protocol, local, all) in new[] { (TransportProtocol.Tcp, Sets.NodePortLocalTcp, Sets.NodePortTcp),
+            (TransportProtocol.Udp, Sets.NodePortLocalUdp, Sets.NodePortUdp),
+            (TransportProtocol.Sctp, Sets.NodePortLocalSctp, Sets.NodePortSctp) })
         {
             var (directions, type) = protocol == TransportProtocol.Sctp ? ("dst,dst", " with type \\'hash ip:port\\'") : ("dst", "");
             var name = protocol.ToString().ToUpperInvariant();
-            WhereNotEmpty(local, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port with externalTrafficPolicy=local{type}", directions, "-j RETURN", NatTable, $"-p {name.ToLowerInvariant()} ");
-            WhereNotEmpty(all, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port for masquerade purpose{type}", directions, "-j KUBE-MARK-MASQ", NatTable, $"-p {name.ToLowerInvariant()} ");
+            WhereNotEmpty(local, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port with externalTrafficPolicy=local{type}", directions,
+                "-j RETURN", NatTable, $"-p {name.ToLowerInvariant()} ");
+            WhereNotEmpty(all, "KUBE-NODE-PORT", $"Kubernetes nodeport {name} port for masquerade purpose{type}", directions,
+                "-j KUBE-MARK-MASQ", NatTable, $"-p {name.ToLowerInvariant()} ");
         }
     }
 
     private string Match(SetDefinition set, string directions) => $"-m set --match-set {set.NameFor(ipv6)} {directions}";
 
-    private void WhereNotEmpty(SetDefinition set, string chain, string? comment, string directions, string target, string table = NatTable, string before = "")
+    private void WhereNotEmpty(SetDefinition set, string chain, string? comment, string directions, string target,
+        string table = NatTable, string before = "")
     {
         if (state.HasEntries(new SetKey(set, ipv6)))
-            _rules.Add((table, chain, $"{before}{(comment is null ? "" : $"-m comment --comment \"{comment}\" ")}{Match(set, directions)} {target}"));
+            _rules.Add((table, chain,
+                $"{before}{(comment is null ? "" : $"-m comment --comment \"{comment}\" ")}{Match(set, directions)} {target}"));
     }
 
     private void Nat(string chain, string rule) => _rules.Add((NatTable, chain, rule));

@@ -19,7 +19,8 @@ public sealed record DesiredServer(VirtualServer Server, IReadOnlyList<RealServe
     public VirtualServerKey Key => Server.Key!.Value;
 
     /// <summary>kube-proxy lets Maglev hashing use the source port as well (IP_VS_SVC_F_SCHED_MH_PORT).</summary>
-    private static VirtualServerFlags FlagsOf(string scheduler) => scheduler == Scheduler.MaglevHashing ? VirtualServerFlags.Sched2 : VirtualServerFlags.None;
+    private static VirtualServerFlags FlagsOf(string scheduler) => scheduler == Scheduler.MaglevHashing ? VirtualServerFlags.Sched2
+        : VirtualServerFlags.None;
 }
 
 /// <summary>A member that a set should have.</summary>
@@ -41,7 +42,8 @@ public sealed record HealthCheck(ushort Port, ObjectName Service, int LocalEndpo
 
 /// <summary>All that one Service asks of the kernel.</summary>
 /// <param name="Members">Members of sets that no port of another Service can dispute.</param>
-public sealed record ServiceDecision(ObjectName Name, DateTimeOffset CreatedAt, IReadOnlyList<PortClaim> Claims, IReadOnlyList<SetMember> Members, HealthCheck? HealthCheck)
+public sealed record ServiceDecision(ObjectName Name, DateTimeOffset CreatedAt, IReadOnlyList<PortClaim> Claims,
+    IReadOnlyList<SetMember> Members, HealthCheck? HealthCheck)
 {
     public static ServiceDecision Nothing(ObjectName name) => new(name, DateTimeOffset.MinValue, [], [], null);
 }

@@ -8,10 +8,14 @@ public sealed record SetDefinition(string Name, IpsetType Type)
 {
     private const int MaxNameLength = 31; // IPSET_MAXNAMELEN in linux/netfilter/ipset/ip_set.h, without the zero
 
-    private readonly string _ipv6Name = "KUBE-6-" + Name["KUBE-".Length..] is { Length: > MaxNameLength } longName ? longName[..MaxNameLength] : "KUBE-6-" + Name["KUBE-".Length..];
+    private readonly string _ipv6Name = "KUBE-6-" + Name["KUBE-".Length..] is { Length: > MaxNameLength } longName
+        ? longName[..MaxNameLength] : "KUBE-6-" + Name["KUBE-".Length..];
 
-    /// <summary>How many entries a set is made for that begins with so many: the kernel's own number, unless there are, or will soon be, more.</summary>
-    public static uint MaxElements(int count) => count < IpsetSocket.MaxElements / 2 ? IpsetSocket.MaxElements : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
+    /// <summary>
+    /// How many entries a set is made for that begins with so many: the kernel's own number, unless there are, or will soon be, more.
+    /// </summary>
+    public static uint MaxElements(int count) => count < IpsetSocket.MaxElements / 2 ? IpsetSocket.MaxElements
+        : System.Numerics.BitOperations.RoundUpToPowerOf2((uint)count * 2);
 
     /// <summary>The name in the kernel.</summary>
     public string NameFor(bool ipv6) => ipv6 ? _ipv6Name : Name;
@@ -65,11 +69,13 @@ public static class Sets
 
     private static readonly ImmutableArray<SetDefinition> s_common =
     [
-        LoopBack, ClusterIp, ExternalIp, ExternalIpLocal, LoadBalancer, LoadBalancerLocal, LoadBalancerFirewall, LoadBalancerSourceCidr, LoadBalancerSourceIp,
+        LoopBack, ClusterIp, ExternalIp, ExternalIpLocal, LoadBalancer, LoadBalancerLocal, LoadBalancerFirewall, LoadBalancerSourceCidr,
+            LoadBalancerSourceIp,
         HealthCheckNodePort, IpvsIps,
     ];
 
-    private static readonly ImmutableArray<SetDefinition> s_ofKubeProxy = [.. s_common, NodePortTcp, NodePortLocalTcp, NodePortUdp, NodePortLocalUdp, NodePortSctp, NodePortLocalSctp];
+    private static readonly ImmutableArray<SetDefinition> s_ofKubeProxy =
+        [.. s_common, NodePortTcp, NodePortLocalTcp, NodePortUdp, NodePortLocalUdp, NodePortSctp, NodePortLocalSctp];
 
     private static readonly ImmutableArray<SetDefinition> s_ofOurs = [.. s_common, NodePort, NodePortLocal, NoLocalEndpoint];
 

@@ -9,13 +9,15 @@ namespace Conformance.Generator.Decisions;
 public sealed record SysctlSetting(string Name, string Value, bool IsGlobal = false, bool IsVital = false, bool IsMinimum = false)
 {
     internal bool IsMetBy(string live) => live == Value
-        || (IsMinimum && long.TryParse(live, CultureInfo.InvariantCulture, out var value) && value >= long.Parse(Value, CultureInfo.InvariantCulture));
+        || (IsMinimum && long.TryParse(live, CultureInfo.InvariantCulture, out var value)
+            && value >= long.Parse(Value, CultureInfo.InvariantCulture));
 }
 
 /// <summary>The parameters that the configuration asks for (kernel documentation, ipvs-sysctl.rst and nf_conntrack-sysctl.rst).</summary>
 public static class Sysctls
 {
-    /// <param name="servesIPv6">Whether there is a Service of IPv6: a router ignores router advertisements, which is not for hosts without any.</param>
+    /// <param name="servesIPv6">Whether there is a Service of IPv6: a router ignores router advertisements, which is not for hosts without
+    /// any.</param>
     public static IEnumerable<SysctlSetting> Of(GeneratorOptions options, bool servesIPv6)
     {
         yield return new("net.ipv4.vs.conntrack", "1", IsVital: true);
@@ -32,11 +34,13 @@ public static class Sysctls
         if (options.ConntrackMax(Environment.ProcessorCount) is > 0 and var max)
         {
             yield return new("net.netfilter.nf_conntrack_max", Text(max), IsGlobal: true);
-            yield return new("net.netfilter.nf_conntrack_buckets", Text(max / 4), IsGlobal: true, IsMinimum: true); // the hash table's size, as kube-proxy chooses it
+            // the hash table's size, as kube-proxy chooses it
+            yield return new("net.netfilter.nf_conntrack_buckets", Text(max / 4), IsGlobal: true, IsMinimum: true);
         }
         foreach (var (name, seconds) in new[]
         {
-            ("tcp_timeout_established", options.ConntrackTcpTimeoutEstablishedSeconds), ("tcp_timeout_close_wait", options.ConntrackTcpTimeoutCloseWaitSeconds),
+            ("tcp_timeout_established", options.ConntrackTcpTimeoutEstablishedSeconds),
+                ("tcp_timeout_close_wait", options.ConntrackTcpTimeoutCloseWaitSeconds),
             ("udp_timeout", options.ConntrackUdpTimeoutSeconds), ("udp_timeout_stream", options.ConntrackUdpTimeoutStreamSeconds),
         })
         {

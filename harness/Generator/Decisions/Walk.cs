@@ -87,7 +87,9 @@ public sealed class Walk
 
     private WalkResult Forward(DesiredServer server)
     {
-        Say($"IPVS: virtual server {server.Key}, scheduler {server.Server.Scheduler}{(server.Server.PersistenceSeconds > 0 ? $", one real server for each client for {server.Server.PersistenceSeconds.ToString(CultureInfo.InvariantCulture)} s" : "")}, of {_world.Desired.Holder(server.Key)}");
+        var seconds = server.Server.PersistenceSeconds.ToString(CultureInfo.InvariantCulture);
+        var persistence = seconds == "0" ? "" : $", one real server for each client for {seconds} s";
+        Say($"IPVS: virtual server {server.Key}, scheduler {server.Server.Scheduler}{persistence}, of {_world.Desired.Holder(server.Key)}");
         if (server.RealServers.Count == 0)
         {
             Say("It has no real server: refused.");
@@ -182,7 +184,8 @@ public sealed class Walk
         _ => throw new InvalidOperationException($"A rule has a match that is not known here: {condition.Option}"),
     };
 
-    private bool IsLocal(IPAddress address) => IPAddress.IsLoopback(address) || _world.Node.Addresses.Contains(address) || _world.Desired.IsBound(address);
+    private bool IsLocal(IPAddress address) => IPAddress.IsLoopback(address) || _world.Node.Addresses.Contains(address)
+        || _world.Desired.IsBound(address);
 
     private bool IsMarked(string markAndMask)
     {
@@ -202,7 +205,8 @@ public sealed class Walk
             IpsetType.HashIp => _world.Desired.Contains(new SetMember(key, IpsetEntry.OfAddress(address))),
             IpsetType.HashIpPort => _world.Desired.Contains(new SetMember(key, new IpsetEntry(address, protocol, _port))),
             IpsetType.HashIpPortIp => _world.Desired.Contains(new SetMember(key, new IpsetEntry(address, protocol, _port, _source))),
-            _ => _world.Desired.Entries(key).Any(e => e.Address!.Equals(address) && e.Protocol == protocol && e.Port == _port && new IPNetwork(e.Second!, e.SecondPrefix).Contains(_source)),
+            _ => _world.Desired.Entries(key).Any(e => e.Address!.Equals(address) && e.Protocol == protocol && e.Port == _port
+            && new IPNetwork(e.Second!, e.SecondPrefix).Contains(_source)),
         };
     }
 
@@ -215,7 +219,8 @@ public sealed class Walk
     {
         internal static ParsedRule Parse(string text)
         {
-            var words = new Queue<string>(text.Split('"').SelectMany((part, i) => i % 2 == 1 ? [part] : part.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
+            var words = new Queue<string>(text.Split('"').SelectMany((part, i) => i % 2 == 1 ? [part]
+                : part.Split(' ', StringSplitOptions.RemoveEmptyEntries)));
             var conditions = new List<Condition>();
             var (target, xmark, isNegated) = ("", "", false);
             while (words.TryDequeue(out var word))
@@ -251,7 +256,9 @@ public sealed class Walk
             return new ParsedRule(conditions, target, xmark);
         }
 
-        /// <summary>--set-xmark VALUE/MASK: the bits of the mask are cleared, then the value is XORed in (iptables-extensions(8)).</summary>
+        /// <summary>
+        /// --set-xmark VALUE/MASK: the bits of the mask are cleared, then the value is XORed in (iptables-extensions(8)).
+        /// </summary>
         internal uint NewMark(uint mark)
         {
             var parts = Xmark.Split('/');

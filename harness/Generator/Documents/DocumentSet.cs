@@ -19,7 +19,8 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     public const string Device = "kube-ipvs0";
 
     public static DocumentSet Of(DesiredState state, NodeState node) => new(
-        IpsetOf(state), new RuleSet(state, node, ipv6: false).ToDocument(withJumps: true), new RuleSet(state, node, ipv6: true).ToDocument(withJumps: true),
+        IpsetOf(state), new RuleSet(state, node, ipv6: false).ToDocument(withJumps: true), new RuleSet(state, node, ipv6: true)
+            .ToDocument(withJumps: true),
         IpvsadmOf(state), AddressesOf(state), SysctlsOf(state));
 
     /// <summary>Writes each document as a file of the folder, which is made.</summary>
@@ -28,7 +29,8 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
         Directory.CreateDirectory(folder);
         foreach (var (name, text) in new[]
         {
-            ("ipset.txt", Ipset), ("iptables.txt", Iptables), ("ip6tables.txt", Ip6tables), ("ipvsadm.txt", Ipvsadm), ("addresses.txt", Addresses), ("sysctls.txt", Sysctls),
+            ("ipset.txt", Ipset), ("iptables.txt", Iptables), ("ip6tables.txt", Ip6tables), ("ipvsadm.txt", Ipvsadm),
+                ("addresses.txt", Addresses), ("sysctls.txt", Sysctls),
         })
         {
             File.WriteAllText(Path.Combine(folder, name), text);
@@ -37,7 +39,9 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
         using (var source = typeof(DocumentSet).Assembly.GetManifestResourceStream("apply.sh")!)
         using (var target = File.Create(script))
             source.CopyTo(target);
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
+        File.SetUnixFileMode(script,
+            UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute
+            | UnixFileMode.GroupRead | UnixFileMode.GroupExecute | UnixFileMode.OtherRead | UnixFileMode.OtherExecute);
     }
 
     private static string IpsetOf(DesiredState state)
@@ -66,14 +70,16 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     };
 
     private static string Hash(bool ipv6, int count) =>
-        string.Create(CultureInfo.InvariantCulture, $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem {SetDefinition.MaxElements(count)}");
+        string.Create(CultureInfo.InvariantCulture,
+            $"family {(ipv6 ? "inet6" : "inet")} hashsize 1024 maxelem {SetDefinition.MaxElements(count)}");
 
     private static string IpvsadmOf(DesiredState state)
     {
         var text = new StringBuilder();
         var options = state.Options;
         if (options.IpvsTcpTimeoutSeconds + options.IpvsTcpFinTimeoutSeconds + options.IpvsUdpTimeoutSeconds > 0) // 0 leaves the kernel's
-            text.Append(CultureInfo.InvariantCulture, $"--set {options.IpvsTcpTimeoutSeconds} {options.IpvsTcpFinTimeoutSeconds} {options.IpvsUdpTimeoutSeconds}\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"--set {options.IpvsTcpTimeoutSeconds} {options.IpvsTcpFinTimeoutSeconds} {options.IpvsUdpTimeoutSeconds}\n");
         foreach (var server in state.Servers.OrderBy(s => s.Key.ToString(), StringComparer.Ordinal))
         {
             var option = server.Key.Protocol switch
@@ -96,12 +102,15 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     }
 
     private static string AddressesOf(DesiredState state) =>
-        string.Concat(state.Options.IpvsExcludeCidrs.Select(n => $"# excluded: {n}\n")) + $"link add {Device} type dummy\n" + string.Concat(state.BoundAddresses
-            .Select(a => $"address add {a.Text()}/{a.GetAddressBytes().Length * 8} dev {Device}{NotASource(a, state.Options)}\n").Order(StringComparer.Ordinal));
+        string.Concat(state.Options.IpvsExcludeCidrs.Select(n => $"# excluded: {n}\n")) + $"link add {Device} type dummy\n"
+            + string.Concat(state.BoundAddresses
+            .Select(a => $"address add {a.Text()}/{a.GetAddressBytes().Length * 8} dev {Device}{NotASource(a, state.Options)}\n")
+                .Order(StringComparer.Ordinal));
 
     /// <summary>Keeps a virtual address from being the source of the node's own packets; kube-proxy does not.</summary>
     private static string NotASource(IPAddress address, GeneratorOptions options) =>
-        options.CompatKubeProxy ? "" : address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? " scope host" : " preferred_lft 0";
+        options.CompatKubeProxy ? "" : address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork ? " scope host"
+            : " preferred_lft 0";
 
     /// <summary>
     /// A dash lets sysctl(8) go on: in a namespace of its own a host's global settings cannot be written. A minimum, which it

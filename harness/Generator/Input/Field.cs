@@ -92,12 +92,16 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
         if (!IsThere)
             return null;
         // YAML takes 010 for the octal number of 8, and JSON for no number.
-        if (tree!.Kind == TreeKind.Plain && tree.Text is not ['0', _, ..] && int.TryParse(tree.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min && value <= max)
+        if (tree!.Kind == TreeKind.Plain && tree.Text is not ['0', _, ..]
+            && int.TryParse(tree.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min
+            && value <= max)
             return value;
         throw Invalid(string.Create(CultureInfo.InvariantCulture, $"must be a number of {min} to {max}"));
     }
 
-    /// <summary>The values of a list, each read by itself: one that is invalid is reported and skipped, as its neighbours are not to blame.</summary>
+    /// <summary>
+    /// The values of a list, each read by itself: one that is invalid is reported and skipped, as its neighbours are not to blame.
+    /// </summary>
     internal List<T> Each<T>(Func<Field, T> read, List<InvalidFieldException> problems)
     {
         var values = new List<T>();
@@ -118,11 +122,13 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
     internal IPAddress Address()
     {
         var address = Addresses.Parse(RequiredText) ?? throw Invalid("must be an IP address");
-        return Addresses.CanBeServed(address) ? address : throw Invalid("must not be a loopback, link-local, multicast, broadcast or unspecified address");
+        return Addresses.CanBeServed(address) ? address
+            : throw Invalid("must not be a loopback, link-local, multicast, broadcast or unspecified address");
     }
 
     internal IPAddress Address(AddressFamily family) =>
-        Address() is var address && address.AddressFamily == family ? address : throw Invalid($"must be an {(family == AddressFamily.InterNetwork ? "IPv4" : "IPv6")} address");
+        Address() is var address && address.AddressFamily == family ? address
+            : throw Invalid($"must be an {(family == AddressFamily.InterNetwork ? "IPv4" : "IPv6")} address");
 
     internal IPNetwork Network() => Addresses.ParseNetwork(RequiredText.Trim()) ?? throw Invalid("must be a network such as 10.0.0.0/8");
 
@@ -165,7 +171,9 @@ internal static class Addresses
             return null;
         for (var i = 0; i < bytes.Length; i++)
         {
-            if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit) || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None, CultureInfo.InvariantCulture, out bytes[i]))
+            if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit)
+                || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None,
+                CultureInfo.InvariantCulture, out bytes[i]))
                 return null;
         }
         return new IPAddress(bytes);
@@ -174,7 +182,8 @@ internal static class Addresses
     /// <summary>Whether a Service or an endpoint can have the address (API validation: ValidateNonSpecialIP).</summary>
     internal static bool CanBeServed(IPAddress address) =>
         !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast && !address.Equals(IPAddress.IPv6Any)
-        && !(address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255]);
+        && !(address.AddressFamily == AddressFamily.InterNetwork
+            && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255]);
 
     /// <summary>A network; bits beyond its prefix are dropped, as the API server does.</summary>
     internal static IPNetwork? ParseNetwork(string text)
@@ -182,7 +191,8 @@ internal static class Addresses
         var slash = text.IndexOf('/', StringComparison.Ordinal);
         if (slash < 0 || Parse(text[..slash]) is not { } address)
             return null;
-        if (!int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var length) || length > (address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128))
+        if (!int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var length)
+            || length > (address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128))
             return null;
         var bytes = address.GetAddressBytes();
         for (var bit = length; bit < bytes.Length * 8; bit++)

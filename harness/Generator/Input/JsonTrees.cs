@@ -18,7 +18,8 @@ internal static class JsonTrees
     {
         var lines = new LineCounter();
         // The depth is ours to judge, object by object; the reader's own limit would end the whole text.
-        var reader = new Utf8JsonReader(utf8, isFinalBlock: true, new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2, AllowMultipleValues = true }));
+        var reader = new Utf8JsonReader(utf8, isFinalBlock: true,
+            new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2, AllowMultipleValues = true }));
         try
         {
             while (reader.Read())
@@ -42,7 +43,8 @@ internal static class JsonTrees
     }
 
     /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>
-    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle, Action<Tree>? handleList)
+    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle,
+        Action<Tree>? handleList)
     {
         var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
         var (isList, values) = (false, 0);
@@ -159,7 +161,8 @@ internal static class JsonTrees
     }
 
     private static readonly (byte[] Utf8, string Text)[] s_keys =
-        [.. new[] { "addresses", "conditions", "ready", "serving", "terminating", "nodeName", "name", "port", "protocol" }.Select(k => (Encoding.UTF8.GetBytes(k), k))];
+        [.. new[] { "addresses", "conditions", "ready", "serving", "terminating", "nodeName", "name", "port", "protocol" }
+            .Select(k => (Encoding.UTF8.GetBytes(k), k))];
 
     /// <summary>Line numbers of ascending positions, each byte looked at once.</summary>
     [StructLayout(LayoutKind.Auto)]

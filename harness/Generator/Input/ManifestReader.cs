@@ -21,10 +21,12 @@ public enum ProblemEffect
 /// <summary>An object, a value or a part of a file that is not used, and why.</summary>
 /// <param name="File">The file, or the address of an API server's resource, where lines have no meaning and are 0.</param>
 /// <param name="Field">Path of the field, such as spec.ports[0].port; empty when it is not about one.</param>
-public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message, ProblemEffect Effect = ProblemEffect.LeftOut)
+public sealed record InputProblem(string File, int Line, string Subject, string Field, string Message,
+    ProblemEffect Effect = ProblemEffect.LeftOut)
 {
     /// <summary>One line: what an object says cannot begin another, nor move the cursor of who reads it.</summary>
-    public override string ToString() => Printable.Of($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} {Words}: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
+    public override string ToString() =>
+        Printable.Of($"{File}{(Line > 0 ? $":{Line}" : "")}: {Subject} {Words}: {(Field.Length > 0 ? $"{Field} " : "")}{Message}");
 
     private string Words => Effect switch
     {
@@ -55,7 +57,8 @@ public static class ManifestReader
         var text = Decode(content);
         if (text.Span.Contains((byte)0))
         {
-            var zero = new InputProblem(name, 1 + text.Span[..text.Span.IndexOf((byte)0)].Count((byte)'\n'), "this file", "", "has NUL bytes, as a file has after a power loss: no manifest does");
+            var zero = new InputProblem(name, 1 + text.Span[..text.Span.IndexOf((byte)0)].Count((byte)'\n'), "this file", "",
+                "has NUL bytes, as a file has after a power loss: no manifest does");
             return new Manifest([], [zero]) { Torn = zero };
         }
         var start = text.Span.TrimStart(" \t\r\n"u8);
@@ -64,7 +67,8 @@ public static class ManifestReader
             return json;
         // What begins with a bracket may be YAML as well. Of what is neither, the reason is that of what it looks like.
         var yaml = new Reading(name).ReadYaml(System.Text.Encoding.UTF8.GetString(text.Span));
-        return json is null || !yaml.IsTorn || (json.Objects.Count == 0 && start[1..].TrimStart(" \t\r\n"u8) is not [(byte)'"' or (byte)'{' or (byte)'[' or (byte)'}' or (byte)']', ..]) ? yaml : json;
+        return json is null || !yaml.IsTorn || (json.Objects.Count == 0 && start[1..]
+            .TrimStart(" \t\r\n"u8) is not [(byte)'"' or (byte)'{' or (byte)'[' or (byte)'}' or (byte)']', ..]) ? yaml : json;
     }
 
     /// <summary>One way to read a text.</summary>
@@ -98,9 +102,12 @@ public static class ManifestReader
         {
             var problems = _problems.Take(MaxProblems).ToList();
             if (_problems.Count > MaxProblems)
-                problems.Add(new InputProblem(name, 0, string.Create(CultureInfo.InvariantCulture, $"what {_problems.Count - MaxProblems} more messages would tell"), "", $"the first {MaxProblems} say enough"));
+                problems.Add(new InputProblem(name, 0, string.Create(CultureInfo.InvariantCulture,
+                    $"what {_problems.Count - MaxProblems} more messages would tell"), "", $"the first {MaxProblems} say enough"));
             foreach (var (first, count) in _skipped.Values)
-                problems.Add(count == 1 ? first : first with { Message = string.Create(CultureInfo.InvariantCulture, $"{first.Message}, as are {count - 1} more of its kind") });
+                problems.Add(count == 1 ? first
+                    : first with { Message = string.Create(CultureInfo.InvariantCulture,
+                    $"{first.Message}, as are {count - 1} more of its kind") });
             if (_torn is not null)
                 problems.Add(_torn);
             return new Manifest(_objects, problems) { Torn = _torn, Invalid = _invalid };
@@ -121,7 +128,8 @@ public static class ManifestReader
             }
             catch (Exception e) when (e is not OutOfMemoryException)
             {
-                Tear(line, subject, $"cannot be parsed ({e.GetType().Name}: {e.Message})"); // a fault of the parser is a problem of this file, and of no other
+                // a fault of the parser is a problem of this file, and of no other
+                Tear(line, subject, $"cannot be parsed ({e.GetType().Name}: {e.Message})");
                 return true;
             }
         }
@@ -161,7 +169,8 @@ public static class ManifestReader
                     _invalid.Add(key);
                 return;
             }
-            _problems.AddRange(values.Select(v => new InputProblem(name, v.Line, ObjectReader.Describe(tree), v.Field, v.Message, ProblemEffect.WithoutValue)));
+            _problems.AddRange(values.Select(v => new InputProblem(name, v.Line, ObjectReader.Describe(tree), v.Field, v.Message,
+                ProblemEffect.WithoutValue)));
         }
 
         private void Add(Tree tree, object read)
@@ -183,7 +192,8 @@ public static class ManifestReader
     {
         [0xef, 0xbb, 0xbf, ..] => content.AsMemory(3),
         [0xff, 0xfe, ..] => System.Text.Encoding.UTF8.GetBytes(System.Text.Encoding.Unicode.GetString(content, 2, content.Length - 2)),
-        [0xfe, 0xff, ..] => System.Text.Encoding.UTF8.GetBytes(System.Text.Encoding.BigEndianUnicode.GetString(content, 2, content.Length - 2)),
+        [0xfe, 0xff, ..] => System.Text.Encoding.UTF8.GetBytes(
+            System.Text.Encoding.BigEndianUnicode.GetString(content, 2, content.Length - 2)),
         _ => content,
     };
 }

@@ -22,7 +22,8 @@ internal static class ObjectReader
     private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
 
     /// <summary>RFC 3339, as metav1.Time has it.</summary>
-    private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss'Z'", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'", "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz"];
+    private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss'Z'", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'",
+        "yyyy-MM-dd'T'HH:mm:sszzz", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFFzzz"];
 
     /// <param name="problems">Takes the values that are invalid and were skipped, of an object that can be served without them.</param>
     /// <returns>A Service, EndpointSlice or NodeObject, or <see cref="NotOurs"/>.</returns>
@@ -40,8 +41,11 @@ internal static class ObjectReader
             (null or "", _) => throw version.Invalid("is required"),
             // Other groups have kinds of these names too; another version of our own group is a mistake.
             ({ } other, "Service" or "Node") when !other.Contains('/', StringComparison.Ordinal) => throw version.Invalid("must be v1"),
-            ({ } other, "EndpointSlice") when other.StartsWith("discovery.k8s.io/", StringComparison.Ordinal) => throw version.Invalid("must be discovery.k8s.io/v1"),
-            ("v1" or "discovery.k8s.io/v1", _) when Enum.GetNames<ObjectKind>().FirstOrDefault(k => k.Equals(kind, StringComparison.OrdinalIgnoreCase)) is { } meant && meant != kind => throw root["kind"].Invalid($"must be {meant}"),
+            ({ } other, "EndpointSlice") when other.StartsWith("discovery.k8s.io/", StringComparison.Ordinal) =>
+            throw version.Invalid("must be discovery.k8s.io/v1"),
+            ("v1" or "discovery.k8s.io/v1", _) when Enum.GetNames<ObjectKind>()
+            .FirstOrDefault(k => k.Equals(kind, StringComparison.OrdinalIgnoreCase)) is { } meant && meant != kind => throw root["kind"]
+            .Invalid($"must be {meant}"),
             _ => new NotOurs("a service proxy needs Services, EndpointSlices and Nodes only"),
         };
     }
@@ -72,7 +76,8 @@ internal static class ObjectReader
     }
 
     /// <summary>The kind and name of an object that may be invalid; null for what is none of a proxy's kinds, or has no name.</summary>
-    internal static ObjectKey? KeyOf(Tree tree) => tree.Kind == TreeKind.Mapping && Enum.TryParse<ObjectKind>(tree["kind"]?.Text, out var kind) ? KeyOf(kind, tree) : null;
+    internal static ObjectKey? KeyOf(Tree tree) => tree.Kind == TreeKind.Mapping
+        && Enum.TryParse<ObjectKind>(tree["kind"]?.Text, out var kind) ? KeyOf(kind, tree) : null;
 
     /// <summary>The name of an object that may be invalid; null where there is none.</summary>
     internal static ObjectKey? KeyOf(ObjectKind kind, Tree tree)
@@ -80,7 +85,8 @@ internal static class ObjectReader
         var metadata = tree.Kind == TreeKind.Mapping ? tree["metadata"] : null;
         if (metadata?["name"] is not { Text.Length: > 0 } name)
             return null;
-        return new ObjectKey(kind, new ObjectName(kind == ObjectKind.Node ? "" : metadata["namespace"] is { Text.Length: > 0 } ns ? ns.Text : "default", name.Text));
+        return new ObjectKey(kind, new ObjectName(kind == ObjectKind.Node ? "" : metadata["namespace"] is { Text.Length: > 0 } ns
+            ? ns.Text : "default", name.Text));
     }
 
     /// <summary>The kind and name of an object that may be invalid, for messages.</summary>
@@ -89,27 +95,34 @@ internal static class ObjectReader
         if (tree.Kind != TreeKind.Mapping)
             return "an object";
         var metadata = tree["metadata"];
-        return $"{tree["kind"]?.Text ?? "an object"} {(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}".TrimEnd();
+        return $"{tree["kind"]?.Text ?? "an object"} " +
+            $"{(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}".TrimEnd();
     }
 
     private static ObjectName NameOf(Field root, bool isLabel = false) =>
-        new(root["metadata"]["namespace"].IsThere ? Label(root["metadata"]["namespace"]) : "default", isLabel ? Label(root["metadata"]["name"]) : NameIn(root["metadata"]["name"]));
+        new(root["metadata"]["namespace"].IsThere ? Label(root["metadata"]["namespace"]) : "default", isLabel
+            ? Label(root["metadata"]["name"]) : NameIn(root["metadata"]["name"]));
 
     /// <summary>A name as most objects have it: labels with dots between (RFC 1123, subdomain).</summary>
     private static string NameIn(Field field)
     {
         var name = field.RequiredText;
-        return name.Length <= 253 && name.Split('.').All(IsLabel) ? name : throw field.Invalid("must be of lower-case letters, digits, '-' and single '.', at most 253 characters, with a letter or digit at each end");
+        return name.Length <= 253 && name.Split('.').All(IsLabel) ? name
+            : throw field.Invalid(
+            "must be of lower-case letters, digits, '-' and single '.', at most 253 characters, with a letter or digit at each end");
     }
 
     /// <summary>A name without dots, of at most 63 characters (RFC 1123, label), as namespaces, Services and their ports have it.</summary>
     private static string Label(Field field)
     {
         var name = field.RequiredText;
-        return name.Length <= 63 && IsLabel(name) ? name : throw field.Invalid("must be of lower-case letters, digits and '-', at most 63 characters, with a letter or digit at each end");
+        return name.Length <= 63 && IsLabel(name) ? name
+            : throw field.Invalid(
+            "must be of lower-case letters, digits and '-', at most 63 characters, with a letter or digit at each end");
     }
 
-    private static bool IsLabel(string name) => name.Length > 0 && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-') && name[0] != '-' && name[^1] != '-';
+    private static bool IsLabel(string name) => name.Length > 0
+        && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-') && name[0] != '-' && name[^1] != '-';
 
     private static string PortName(Field field) => field.Text is { Length: > 0 } ? Label(field) : "";
 
@@ -126,21 +139,27 @@ internal static class ObjectReader
         var externalIPs = spec["externalIPs"].Each(f => f.Address(), problems);
         var acceptsExternal = type is "NodePort" or "LoadBalancer" || (type == "ClusterIP" && spec["externalIPs"].Items.Any());
         var externalIsLocal = spec["externalTrafficPolicy"].OneOf("Cluster", "Local") == "Local";
-        if (type == "ClusterIP" && spec["ports"].Items.FirstOrDefault(p => p["nodePort"].Text is not (null or "0")) is { IsThere: true } withNodePort)
+        if (type == "ClusterIP" && spec["ports"].Items.FirstOrDefault(p => p["nodePort"].Text is not (null or "0"))
+            is { IsThere: true } withNodePort)
             throw withNodePort["nodePort"].Invalid("must not be there in a Service of type ClusterIP");
         if (externalIsLocal && !acceptsExternal && type == "ClusterIP")
             throw spec["externalTrafficPolicy"].Invalid("may be Local only where the outside can reach the Service");
         externalIsLocal &= acceptsExternal;
         // An entry may have a name instead. An empty address is what some controllers write for none.
-        List<IPAddress> loadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"].Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems).OfType<IPAddress>()];
+        List<IPAddress> loadBalancerIPs = [.. root["status"]["loadBalancer"]["ingress"]
+            .Each(i => i["ip"].Text is { Length: > 0 } && i["ipMode"].OneOf("VIP", "Proxy") == "VIP" ? i["ip"].Address() : null, problems)
+            .OfType<IPAddress>()];
         var servers = (long)ports.Count * ((clusterIPs?.Count ?? 0) + externalIPs.Count + loadBalancerIPs.Count);
         if (servers > Limits.VirtualServers)
-            throw spec["ports"].Invalid(string.Create(CultureInfo.InvariantCulture, $"are {ports.Count} on {servers / ports.Count} addresses: more than {Limits.VirtualServers} virtual servers for one Service are not made"));
+            throw spec["ports"].Invalid(string.Create(CultureInfo.InvariantCulture,
+                $"are {ports.Count} on {servers / ports.Count} addresses: more than {Limits.VirtualServers} virtual servers for one " +
+                $"Service are not made"));
         return new Service
         {
             Name = NameOf(root, isLabel: true),
             CreatedAt = CreatedAt(root["metadata"]["creationTimestamp"]),
-            IsProxied = type != "ExternalName" && clusterIPs is { Count: > 0 } && !labels[HeadlessLabel].IsThere && !labels[ProxyNameLabel].IsThere,
+            IsProxied = type != "ExternalName" && clusterIPs is { Count: > 0 } && !labels[HeadlessLabel].IsThere
+            && !labels[ProxyNameLabel].IsThere,
             IsLoadBalancer = type == "LoadBalancer",
             AcceptsExternalTraffic = acceptsExternal,
             ClusterIPs = clusterIPs ?? [],
@@ -150,7 +169,8 @@ internal static class ObjectReader
             Ports = ports,
             ExternalPolicyIsLocal = externalIsLocal,
             InternalPolicyIsLocal = spec["internalTrafficPolicy"].OneOf("Cluster", "Local") == "Local",
-            HealthCheckNodePort = type == "LoadBalancer" && externalIsLocal ? (ushort)(spec["healthCheckNodePort"].Integer(0, 65535) ?? 0) : (ushort)0,
+            HealthCheckNodePort = type == "LoadBalancer" && externalIsLocal ? (ushort)(spec["healthCheckNodePort"].Integer(0, 65535) ?? 0)
+            : (ushort)0,
             AffinitySeconds = spec["sessionAffinity"].OneOf("None", "ClientIP") == "ClientIP"
                 ? spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].Integer(1, 86400) ?? Service.DefaultAffinitySeconds
                 : 0,
@@ -160,7 +180,9 @@ internal static class ObjectReader
         };
     }
 
-    /// <summary>A range that cannot be read is skipped, but the firewall stays closed: of ranges that are all invalid one is made that nobody is in.</summary>
+    /// <summary>
+    /// A range that cannot be read is skipped, but the firewall stays closed: of ranges that are all invalid one is made that nobody is in.
+    /// </summary>
     private static List<IPNetwork> SourceRanges(Field field, List<InvalidFieldException> problems)
     {
         var ranges = field.Each(f => f.Network(), problems);
@@ -173,7 +195,8 @@ internal static class ObjectReader
     /// </summary>
     private static bool UsesHints(Field annotations)
     {
-        var word = annotations["service.kubernetes.io/topology-aware-hints"].Text ?? annotations["service.kubernetes.io/topology-mode"].Text;
+        var word = annotations["service.kubernetes.io/topology-aware-hints"].Text
+            ?? annotations["service.kubernetes.io/topology-mode"].Text;
         return word is { Length: > 0 } and not ("disabled" or "Disabled");
     }
 
@@ -192,7 +215,8 @@ internal static class ObjectReader
             throw spec["clusterIPs"].Invalid("must be one address, or one of each family");
         foreach (var (family, index) in spec["ipFamilies"].Items.Select((f, i) => (f, i)))
         {
-            if (index < addresses.Count && family.OneOf("IPv4", "IPv6") == "IPv6" != (addresses[index].AddressFamily == AddressFamily.InterNetworkV6))
+            if (index < addresses.Count && family.OneOf("IPv4", "IPv6") == "IPv6" != (
+                addresses[index].AddressFamily == AddressFamily.InterNetworkV6))
                 throw family.Invalid($"must be the family of {addresses[index]}");
         }
         return addresses;
@@ -201,11 +225,13 @@ internal static class ObjectReader
     private static List<ServicePort> Ports(Field field)
     {
         var ports = new List<ServicePort>();
-        var (names, numbers, nodePorts) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<(TransportProtocol, ushort)>(), new HashSet<(TransportProtocol, ushort)>());
+        var (names, numbers, nodePorts) = (new HashSet<string>(StringComparer.Ordinal), new HashSet<(TransportProtocol, ushort)>(),
+            new HashSet<(TransportProtocol, ushort)>());
         foreach (var item in field.Items)
         {
             var port = new ServicePort(
-                PortName(item["name"]), ProtocolOf(item["protocol"]), (ushort)(item["port"].Integer(1, 65535) ?? throw item["port"].Invalid("is required")),
+                PortName(item["name"]), ProtocolOf(item["protocol"]),
+                    (ushort)(item["port"].Integer(1, 65535) ?? throw item["port"].Invalid("is required")),
                 (ushort)(item["nodePort"].Integer(0, 65535) ?? 0));
             if (!names.Add(port.Name))
                 throw item["name"].Invalid("must be unique among the ports");
@@ -228,13 +254,15 @@ internal static class ObjectReader
     };
 
     private static string? SchedulerOf(Field field) =>
-        field.Text is not { Length: > 0 } name ? null : Scheduler.IsName(name) ? name : throw field.Invalid("must be the name of a scheduler such as rr, wlc or mh");
+        field.Text is not { Length: > 0 } name ? null : Scheduler.IsName(name) ? name
+            : throw field.Invalid("must be the name of a scheduler such as rr, wlc or mh");
 
     private static DateTimeOffset CreatedAt(Field field)
     {
         if (field.Text is not { Length: > 0 } text)
             return DateTimeOffset.MinValue;
-        return DateTimeOffset.TryParseExact(text, s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : throw field.Invalid("must be a time such as 2026-01-31T12:00:00Z");
+        return DateTimeOffset.TryParseExact(text, s_times, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time)
+            ? time : throw field.Invalid("must be a time such as 2026-01-31T12:00:00Z");
     }
 
     private static object ReadSlice(Field root, List<InvalidFieldException> problems)
@@ -255,7 +283,8 @@ internal static class ObjectReader
         var name = NameOf(root);
         return new EndpointSlice(
             name, name with { Name = serviceName }, family == "IPv6",
-            [.. root["ports"].Each(p => p["port"].IsThere ? new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"].Integer(1, 65535)!) : null, problems).OfType<SlicePort>()],
+            [.. root["ports"].Each(p => p["port"].IsThere ? new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"]
+            .Integer(1, 65535)!) : null, problems).OfType<SlicePort>()],
             [.. root["endpoints"].Each(e => Endpoints(e, addressFamily).ToList(), problems).SelectMany(e => e)]);
     }
 
@@ -282,7 +311,8 @@ internal static class ObjectReader
             cidrs = [spec["podCIDR"].Network()];
         return new NodeObject(
             NameIn(root["metadata"]["name"]), root["metadata"]["labels"][ZoneLabel].Text, cidrs,
-            [.. root["status"]["addresses"].Each(a => a["type"].Text == "InternalIP" ? a["address"].Address() : null, problems).OfType<IPAddress>()])
+            [.. root["status"]["addresses"].Each(a => a["type"].Text == "InternalIP" ? a["address"].Address() : null, problems)
+            .OfType<IPAddress>()])
         {
             IsLeaving = root["metadata"]["deletionTimestamp"].IsThere || spec["taints"].Items.Any(t => t["key"].Text == LeavingTaint),
         };

@@ -13,9 +13,13 @@ internal static class Printable
     {
         if (text.Length > MaxLength)
             text = $"{text[..MaxLength]}...";
-        return text.Any(IsHidden) ? string.Concat(text.Select(c => !IsHidden(c) ? c.ToString() : c < 256 ? string.Create(CultureInfo.InvariantCulture, $"\\x{(int)c:x2}") : string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"))) : text;
+        return text.Any(IsHidden)
+            ? string.Concat(text.Select(c => !IsHidden(c) ? c.ToString() : c < 256
+            ? string.Create(CultureInfo.InvariantCulture, $"\\x{(int)c:x2}")
+            : string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}"))) : text;
     }
 
     private static bool IsHidden(char c) =>
-        char.GetUnicodeCategory(c) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
+        char.GetUnicodeCategory(
+            c) is UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
 }

@@ -14,9 +14,13 @@ public static class Source
 
     private static readonly string[] s_extensions = [".yaml", ".yml", ".json"];
 
-    public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase) && !Path.GetFileName(path).StartsWith('.');
+    public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase)
+        && !Path.GetFileName(path).StartsWith('.');
 
-    /// <summary>The files that the paths stand for, folders unfolded, in order of their full names: an object that stands in several is the one of the last.</summary>
+    /// <summary>
+    /// The files that the paths stand for, folders unfolded, in order of their full names: an object that stands in several is the one of
+    /// the last.
+    /// </summary>
     /// <exception cref="GeneratorException">A path does not exist.</exception>
     public static IEnumerable<string> FilesOf(IEnumerable<string> paths)
     {
@@ -28,7 +32,8 @@ public static class Source
             else if (Directory.Exists(path))
                 files.AddRange(Directory.GetFiles(path).Where(IsManifest));
             else
-                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Give files, folders, or - for standard input.");
+                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.",
+                    "Give files, folders, or - for standard input.");
         }
         return files.OrderBy(f => f == "-" ? f : Path.GetFullPath(f), StringComparer.Ordinal);
     }
@@ -51,7 +56,8 @@ public static class Source
                 report(problem);
             if (manifest.Torn is { } torn)
             {
-                throw new GeneratorException($"{file} cannot be read to its end.", torn.ToString(), "Nothing was done: what is missing would be taken for deleted.",
+                throw new GeneratorException($"{file} cannot be read to its end.", torn.ToString(),
+                    "Nothing was done: what is missing would be taken for deleted.",
                     "Correct the file, or leave it out.");
             }
             foreach (var item in manifest.Objects)
@@ -65,14 +71,17 @@ public static class Source
     public static Manifest ReadFile(string file)
     {
         if (file != "-" && FileKind.IsSpecial(file) && !FileKind.IsPipe(file))
-            throw new GeneratorException($"{file} cannot be read.", NoRegularFile, "Nothing was done.", "Give a regular file, a pipe, or - for standard input.");
+            throw new GeneratorException($"{file} cannot be read.", NoRegularFile, "Nothing was done.",
+                "Give a regular file, a pipe, or - for standard input.");
         try
         {
-            return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput() : ReadAll(File.OpenRead(file)));
+            return ManifestReader.Read(file == "-" ? "standard input" : file, file == "-" ? ReadStandardInput()
+                : ReadAll(File.OpenRead(file)));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new GeneratorException($"{file} cannot be read.", e.Message, "Nothing was done: what it holds might be wanted.", "Make the file readable.");
+            throw new GeneratorException($"{file} cannot be read.", e.Message, "Nothing was done: what it holds might be wanted.",
+                "Make the file readable.");
         }
     }
 
@@ -109,6 +118,7 @@ public static class Source
         using var reader = new StreamReader(path);
         var text = new char[MaxSettings + 1];
         var count = reader.ReadBlock(text);
-        return count <= MaxSettings ? new string(text, 0, count) : throw new IOException($"It is longer than {MaxSettings >> 20} Mi characters.");
+        return count <= MaxSettings ? new string(text, 0, count)
+            : throw new IOException($"It is longer than {MaxSettings >> 20} Mi characters.");
     }
 }

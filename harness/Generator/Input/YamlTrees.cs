@@ -35,7 +35,9 @@ internal static class YamlTrees
             yield return (firstLine, text[start..]);
     }
 
-    /// <summary>Whether a document has nothing but its marker, comments and empty lines; a parser for each would take seconds for a million.</summary>
+    /// <summary>
+    /// Whether a document has nothing but its marker, comments and empty lines; a parser for each would take seconds for a million.
+    /// </summary>
     private static bool IsEmpty(ReadOnlySpan<char> text)
     {
         foreach (var line in text.EnumerateLines())
@@ -63,7 +65,8 @@ internal static class YamlTrees
     {
         try
         {
-            var parser = new BoundedParser(new Parser(new Scanner(new StringReader(document), skipComments: true, MaxKeyLength)), document.Length);
+            var parser = new BoundedParser(new Parser(new Scanner(new StringReader(document), skipComments: true, MaxKeyLength)),
+                document.Length);
             parser.Consume<StreamStart>();
             while (parser.TryConsume<DocumentStart>(out _))
             {
@@ -76,7 +79,8 @@ internal static class YamlTrees
         {
             throw new SyntaxException((int)e.Start.Line + firstLine - 1, e.Message);
         }
-        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
+        catch (Exception e) when (
+            e is InvalidOperationException or ArgumentException or FormatException or OverflowException or IndexOutOfRangeException)
         {
             // What the parser throws on some unclosed brackets, and on escapes of no character.
             throw new SyntaxException(firstLine, e.Message);
@@ -91,7 +95,9 @@ internal static class YamlTrees
     {
         private const int FreeEvents = 1000;
 
-        /// <summary>Levels that make an event cost as much as another one: the parser looks at each level's brackets for each of them.</summary>
+        /// <summary>
+        /// Levels that make an event cost as much as another one: the parser looks at each level's brackets for each of them.
+        /// </summary>
         private const int CostlyLevels = 40;
 
         private readonly int _maxCost = FreeEvents + (length / Limits.BytesOfValue);
@@ -109,7 +115,8 @@ internal static class YamlTrees
             Depth += parser.Current!.NestingIncrease;
             _cost += 1 + (Depth / CostlyLevels);
             if (_cost > _maxCost)
-                throw new YamlException(parser.Current.Start, parser.Current.End, "is nested deeper, or has more values, than any manifest of its size");
+                throw new YamlException(parser.Current.Start, parser.Current.End,
+                    "is nested deeper, or has more values, than any manifest of its size");
             return true;
         }
 
@@ -241,7 +248,9 @@ internal static class YamlTrees
                 throw new TooManyValuesException(line);
         }
 
-        /// <summary>A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.</summary>
+        /// <summary>
+        /// A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.
+        /// </summary>
         private static Tree Merged(Tree mapping)
         {
             if (mapping["<<"] is not { } named || mapping.Refused is not null)
@@ -260,7 +269,8 @@ internal static class YamlTrees
             return merged;
         }
 
-        private int BytesOf(long start, long end) => System.Text.Encoding.UTF8.GetByteCount(document.AsSpan((int)start, (int)(end - start)));
+        private int BytesOf(long start, long end) =>
+            System.Text.Encoding.UTF8.GetByteCount(document.AsSpan((int)start, (int)(end - start)));
 
         private static Tree ScalarOf(Scalar scalar, int line) => scalar switch
         {

@@ -75,5 +75,6 @@ public sealed class Cluster
     public void Put(NodeObject node) => _nodes[node.Name] = node;
 
     /// <summary>The slices of a Service, by name.</summary>
-    public IEnumerable<EndpointSlice> SlicesOf(ObjectName service) => _slicesOfService.TryGetValue(service, out var slices) ? slices.Values : [];
+    public IEnumerable<EndpointSlice> SlicesOf(ObjectName service) => _slicesOfService.TryGetValue(service, out var slices)
+        ? slices.Values : [];
 }

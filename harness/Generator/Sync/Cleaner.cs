@@ -17,7 +17,8 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     private const string SharedChain = "KUBE-MARK-MASQ";
 
     /// <summary>Sets of ports that no virtual server has.</summary>
-    private static readonly string[] s_healthChecks = [Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: false), Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: true)];
+    private static readonly string[] s_healthChecks = [Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: false),
+        Decisions.Sets.HealthCheckNodePort.NameFor(ipv6: true)];
 
     private readonly List<string> _errors = [];
     private readonly List<Change> _changes = [];
@@ -32,14 +33,16 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
         RemoveAddresses(live);
         foreach (var ipv6 in new[] { false, true })
             await RemoveRulesAsync(live.Rules(ipv6), ipv6);
-        foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal)).Concat(kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover)))
+        foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal))
+            .Concat(kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover)))
             Delete("set", name, () => kernel.Ipset.Destroy(name));
         return new SyncResult(kernel.Messages - before, _changes, _errors, IsBroken: _errors.Count > 0);
     }
 
     /// <summary>A virtual server that is somebody else's has neither an address on kube-ipvs0 nor an entry in a set of ours.</summary>
     private bool IsOurs(VirtualServerKey key, LiveState live) => !options.IsExcluded(key.Address)
-        && (live.Bound?.ContainsKey(key.Address) == true || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
+        && (live.Bound?.ContainsKey(key.Address) == true
+            || live.Sets.Any(s => s.Value.Contains(new IpsetEntry(key.Address, key.Protocol, key.Port))
             || (!s_healthChecks.Contains(s.Key) && s.Value.Contains(IpsetEntry.OfPort(key.Port)))));
 
     private void RemoveAddresses(LiveState live)
@@ -56,7 +59,10 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
             Delete("address", address.ToString(), () => kernel.Route.DeleteAddress(DocumentSet.Device, address, form.PrefixLength));
     }
 
-    /// <summary>Table by table, so that one that cannot be changed keeps no other: the rules that lead into our chains, whoever wrote them, and the chains.</summary>
+    /// <summary>
+    /// Table by table, so that one that cannot be changed keeps no other: the rules that lead into our chains, whoever wrote them, and the
+    /// chains.
+    /// </summary>
     private async Task RemoveRulesAsync(LiveRules live, bool ipv6)
     {
         foreach (var table in live.Chains.Where(c => IsOurs(c.Table, c.Chain)).GroupBy(c => c.Table, StringComparer.Ordinal))
@@ -68,7 +74,8 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
             // What cannot be deleted is emptied: then it does nothing any more.
             _errors.Add(error);
             var flushed = await RestoreAsync(ipv6, $"*{table.Key}\n{string.Concat(chains.Select(c => $":{c.Chain} - [0:0]\n"))}COMMIT\n");
-            _errors.Add($"{(ipv6 ? "IPv6" : "IPv4")}: {string.Join(", ", chains.Select(c => $"{c.Table} {c.Chain}"))} {(flushed is null ? "stay, without rules" : "stay")}: something else uses one of them.");
+            _errors.Add($"{(ipv6 ? "IPv6" : "IPv4")}: {string.Join(", ", chains.Select(c => $"{c.Table} {c.Chain}"))} " +
+                $"{(flushed is null ? "stay, without rules" : "stay")}: something else uses one of them.");
         }
         if (!options.CompatKubeProxy && live.HasChain(RuleSet.NatTable, SharedChain) && !IsUsedByOthers(live)
             && await RestoreAsync(ipv6, $"*{RuleSet.NatTable}\n:{SharedChain} - [0:0]\n-X {SharedChain}\nCOMMIT\n") is { } failure)
@@ -77,7 +84,8 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
         }
     }
 
-    private bool IsOurs(string table, string chain) => chain != SharedChain && (RuleSet.Chains.Contains((table, chain)) || (!options.CompatKubeProxy && Leftovers.Has(table, chain)));
+    private bool IsOurs(string table, string chain) => chain != SharedChain
+        && (RuleSet.Chains.Contains((table, chain)) || (!options.CompatKubeProxy && Leftovers.Has(table, chain)));
 
     private static bool IsUsedByOthers(LiveRules live) => live.Chains.Except(RuleSet.Chains).Where(c => !Leftovers.Has(c.Table, c.Chain))
         .SelectMany(c => live.Of(c.Table, c.Chain)).Any(r => r.EndsWith($"-j {SharedChain}", StringComparison.Ordinal));
@@ -88,7 +96,8 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
         try
         {
             await kernel.RestoreAsync(ipv6, document);
-            _changes.AddRange(document.Split('\n').Where(l => l.StartsWith("-X ", StringComparison.Ordinal)).Select(l => new Change($"{(ipv6 ? "IPv6" : "IPv4")} rule chain", "delete", l[3..])));
+            _changes.AddRange(document.Split('\n').Where(l => l.StartsWith("-X ", StringComparison.Ordinal))
+                .Select(l => new Change($"{(ipv6 ? "IPv6" : "IPv4")} rule chain", "delete", l[3..])));
             return null;
         }
         catch (GeneratorException e)

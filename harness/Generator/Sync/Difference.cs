@@ -124,7 +124,8 @@ public sealed class Difference
                 }
                 if (_live.ForeignTypes.TryGetValue(key.Name, out var type))
                 {
-                    throw new GeneratorException($"The set {key.Name} is there with another type.", $"It is {type}.", "Nothing was done: its rules would not mean what they should.",
+                    throw new GeneratorException($"The set {key.Name} is there with another type.", $"It is {type}.",
+                        "Nothing was done: its rules would not mean what they should.",
                         $"If nobody uses it: ipset destroy {key.Name}");
                 }
                 if (!isThere)
@@ -246,7 +247,8 @@ internal sealed record RuleChanges(string Document, IReadOnlyList<Change> List)
         var jumps = RuleSet.Jumps.Where(j => !live.Of(j.Table, j.From).Contains(j.Rule, StringComparer.Ordinal)).ToList();
         changes.AddRange(jumps.Select(j => new Change(kind, "add", $"{j.Table} {j.From} {j.Rule}")));
         List<(string Table, string Chain)> leftovers = removesLeftovers ? [.. live.LeftoverChains()] : [];
-        changes.AddRange(leftovers.Select(l => new Change($"{kind} chain", "delete", $"{l.Table} {l.Chain}, left by kube-proxy's iptables mode")));
+        changes.AddRange(leftovers.Select(l => new Change($"{kind} chain", "delete",
+            $"{l.Table} {l.Chain}, left by kube-proxy's iptables mode")));
         if (changes.Count == 0)
             return new RuleChanges("", changes);
         // Each jump goes to the head of its chain: the last one first.
@@ -257,7 +259,8 @@ internal sealed record RuleChanges(string Document, IReadOnlyList<Change> List)
     }
 
     /// <summary>Empties chains, deletes the rules that lead into them, and then the chains.</summary>
-    internal static string Removal(IReadOnlyList<(string Table, string Chain)> chains, IEnumerable<(string Table, string From, string Rule)> jumps)
+    internal static string Removal(IReadOnlyList<(string Table, string Chain)> chains,
+        IEnumerable<(string Table, string From, string Rule)> jumps)
     {
         var text = new System.Text.StringBuilder();
         foreach (var table in chains.GroupBy(c => c.Table, StringComparer.Ordinal))

@@ -30,7 +30,8 @@ internal sealed class Drains(IpvsSocket ipvs)
         {
             var there = RealServersOf(group.Key);
             _draining.ExceptWith(group.Where(d => !there.ContainsKey(d.Real)).ToList()); // another program removed it
-            ended.AddRange(group.Where(d => there.TryGetValue(d.Real, out var found) && found.ActiveConnections + found.InactiveConnections == 0));
+            ended.AddRange(group.Where(d => there.TryGetValue(d.Real, out var found)
+                && found.ActiveConnections + found.InactiveConnections == 0));
         }
         return ended;
     }

@@ -42,7 +42,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     /// <summary>Deletes real servers at once.</summary>
     /// <param name="note">Appended to each change.</param>
     internal void Delete(IReadOnlyList<(VirtualServerKey Key, RealServerKey Real)> reals, string note = "") =>
-        Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), RemoveReals.ChangeOf(r.Key, r.Real) is var change ? change with { What = change.What + note } : default, (Action)(() =>
+        Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), RemoveReals.ChangeOf(r.Key, r.Real) is var change
+            ? change with { What = change.What + note } : default, (Action)(() =>
         {
             drains.Remove(r.Key, r.Real);
             if (live.Servers.TryGetValue(r.Key, out var server))
@@ -57,7 +58,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         if (IsBroken)
             return;
         foreach (var ipv6 in stale.Families)
-            Try([], () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6), (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
+            Try([], () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
+                (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
     }
 
     private async Task ExecuteAsync(Step step)
@@ -65,7 +67,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         switch (step)
         {
             case SetSysctl { Setting: var setting }:
-                Try(step.Changes, () => kernel.WriteSysctl(setting), () => live.Sysctls[setting.Name] = setting.Value, isVital: setting.IsVital);
+                Try(step.Changes, () => kernel.WriteSysctl(setting), () => live.Sysctls[setting.Name] = setting.Value,
+                    isVital: setting.IsVital);
                 break;
             case SetTimeouts { Timeouts: var timeouts }:
                 Try(step.Changes, () => kernel.Ipvs.SetTimeouts(timeouts), () => live.Timeouts = timeouts, isVital: false);
@@ -74,16 +77,19 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                 Try(step.Changes, () => kernel.Route.AddDummy(DocumentSet.Device), () => live.Bound = []);
                 break;
             case CreateSet { Set: var set }:
-                Try(step.Changes, () => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6, SetDefinition.MaxElements(desired.Entries(set).Count)), () => live.Sets[set.Name] = []);
+                Try(step.Changes, () => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6,
+                    SetDefinition.MaxElements(desired.Entries(set).Count)), () => live.Sets[set.Name] = []);
                 break;
             case DestroySet { Name: var name }:
-                Try(step.Changes, () => kernel.Ipset.Destroy(name), () => live.Sets.Remove(name), isVital: false); // a foreign rule may refer to it
+                // a foreign rule may refer to it
+                Try(step.Changes, () => kernel.Ipset.Destroy(name), () => live.Sets.Remove(name), isVital: false);
                 break;
             case AddEntries { Set: var set, Entries: var entries }:
                 Try(step.Changes, () => Add(set, entries), () => live.Sets[set.Name].UnionWith(entries), counts: false);
                 break;
             case DeleteEntries { Set: var set, Entries: var entries }:
-                Try(step.Changes, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () => live.Sets[set.Name].ExceptWith(entries), counts: false);
+                Try(step.Changes, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries),
+                    () => live.Sets[set.Name].ExceptWith(entries), counts: false);
                 break;
             case RestoreRules rules:
                 await RestoreAsync(rules);
@@ -92,17 +98,21 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                 Send(keys.Zip(step.Changes, (k, change) => (kernel.Ipvs.Delete(k), change, (Action)(() => Forget(k)))));
                 break;
             case AddServers { Servers: var servers }:
-                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Add(s), change, (Action)(() => live.Servers[s.Key!.Value] = new LiveServer(s)))));
+                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Add(s), change,
+                    (Action)(() => live.Servers[s.Key!.Value] = new LiveServer(s)))));
                 break;
             case EditServers { Servers: var servers }:
-                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Edit(s), change, (Action)(() => live.Servers[s.Key!.Value].Service = s))));
+                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Edit(s), change,
+                    (Action)(() => live.Servers[s.Key!.Value].Service = s))));
                 break;
             case AddReals { Reals: var reals }:
                 Send(reals.Zip(step.Changes).Where(r => live.Servers.ContainsKey(r.First.Key))
-                    .Select(r => (kernel.Ipvs.Add(r.First.Key, r.First.Real), r.Second, (Action)(() => Remember(r.First.Key, r.First.Real)))));
+                    .Select(r => (kernel.Ipvs.Add(r.First.Key, r.First.Real), r.Second,
+                        (Action)(() => Remember(r.First.Key, r.First.Real)))));
                 break;
             case EditReals { Reals: var reals }:
-                Send(reals.Zip(step.Changes, (r, change) => (kernel.Ipvs.Edit(r.Key, r.Real), change, (Action)(() => Remember(r.Key, r.Real)))));
+                Send(reals.Zip(step.Changes, (r, change) => (kernel.Ipvs.Edit(r.Key, r.Real), change,
+                    (Action)(() => Remember(r.Key, r.Real)))));
                 break;
             case RemoveReals { Reals: var reals }:
                 Remove(reals);
@@ -113,7 +123,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
             case Unbind { Addresses: var addresses }:
                 Send(addresses, [.. step.Changes], a => kernel.Route.DeleteAddresses(DocumentSet.Device, a), gone =>
                 {
-                    if (live.Bound!.TryGetValue(gone.Address, out var forms) && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
+                    if (live.Bound!.TryGetValue(gone.Address, out var forms)
+                        && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
                         live.Bound.Remove(gone.Address);
                 });
                 break;
@@ -166,7 +177,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         Withhold(unserved);
         var bound = unserved.Count == 0 ? bind.Addresses : [.. bind.Addresses.Where(a => live.Servers.Keys.Any(k => k.Address.Equals(a)))];
         var isSource = desired.Options.CompatKubeProxy;
-        Send(bound, [.. new Bind(bound, []).Changes], addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource), address => live.Bound![address] = [BoundAddress.Of(address, isSource)]);
+        Send(bound, [.. new Bind(bound, []).Changes], addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource),
+            address => live.Bound![address] = [BoundAddress.Of(address, isSource)]);
     }
 
     /// <summary>
@@ -181,7 +193,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
             if (!live.Sets.TryGetValue(set.Name, out var there) || !there.Contains(entry[0]))
                 continue;
             _done.RemoveAll(new AddEntries(Phase.Prepare, set, entry).Changes.Contains); // added a moment ago
-            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entry), () => there.ExceptWith(entry), counts: false);
+            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entry), () => there.ExceptWith(entry),
+                counts: false);
         }
     }
 
@@ -214,14 +227,17 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Change Change, Action Done)> requests)
     {
         var all = requests.ToList();
-        Note(all, [.. all.Select(r => r.Change)], all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)), request => request.Done());
+        Note(all, [.. all.Select(r => r.Change)], all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)),
+            request => request.Done());
     }
 
-    private void Send<T>(IReadOnlyList<T> addresses, IReadOnlyList<Change> changes, Func<IEnumerable<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done) =>
+    private void Send<T>(IReadOnlyList<T> addresses, IReadOnlyList<Change> changes,
+        Func<IEnumerable<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done) =>
         Note(addresses, changes, addresses.Count == 0 ? [] : change(addresses), done);
 
     /// <summary>Of a batch, each failure is an error and the rest is done.</summary>
-    private void Note<T>(IReadOnlyList<T> sent, IReadOnlyList<Change> changes, IReadOnlyList<(int Index, KernelException Error)> failures, Action<T> done)
+    private void Note<T>(IReadOnlyList<T> sent, IReadOnlyList<Change> changes, IReadOnlyList<(int Index, KernelException Error)> failures,
+        Action<T> done)
     {
         kernel.Messages += sent.Count;
         var errors = failures.ToDictionary(f => f.Index, f => f.Error);
@@ -237,7 +253,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         }
     }
 
-    /// <param name="isVital">Whether nothing may be served without it. Any other failure is an error, and is tried again by the next sync.</param>
+    /// <param name="isVital">Whether nothing may be served without it. Any other failure is an error, and is tried again by the next
+    /// sync.</param>
     private void Try(IEnumerable<Change> changes, Action action, Action done, bool counts = true, bool isVital = true)
     {
         try

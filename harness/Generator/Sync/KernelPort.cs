@@ -21,7 +21,8 @@ namespace Conformance.Generator.Sync;
 public sealed class KernelPort : IDisposable
 {
     private static readonly Dictionary<string, SetKey> s_sets =
-        Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) }).ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
+        Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) })
+            .ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
 
     private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
     private readonly NetworkNamespace _namespace;
@@ -45,7 +46,8 @@ public sealed class KernelPort : IDisposable
         }
         catch (KernelException e)
         {
-            throw new GeneratorException("The kernel's IPVS cannot be used.", e.Message, "Nothing was done.", "Be root (CAP_NET_ADMIN), on a kernel with IPVS: modprobe ip_vs", ExitCodes.CannotRunHere);
+            throw new GeneratorException("The kernel's IPVS cannot be used.", e.Message, "Nothing was done.",
+                "Be root (CAP_NET_ADMIN), on a kernel with IPVS: modprobe ip_vs", ExitCodes.CannotRunHere);
         }
     }
 
@@ -54,7 +56,8 @@ public sealed class KernelPort : IDisposable
 
     /// <summary>Why IPv6 is not served; null when it is.</summary>
     public string? WhyNoIPv6 => !_iptables.HasIPv6 ? "ip6tables does not work on this kernel"
-        : new[] { "default", "all" }.Select(d => $"net.ipv6.conf.{d}.disable_ipv6").FirstOrDefault(s => Sysctl.TryRead(_namespace, s) != "0") is { } sysctl ? $"the sysctl {sysctl} is not 0"
+        : new[] { "default", "all" }.Select(d => $"net.ipv6.conf.{d}.disable_ipv6")
+            .FirstOrDefault(s => Sysctl.TryRead(_namespace, s) != "0") is { } sysctl ? $"the sysctl {sysctl} is not 0"
         : null;
 
     /// <summary>Looks again whether ip6tables works, when it did not before.</summary>
@@ -77,7 +80,8 @@ public sealed class KernelPort : IDisposable
     /// <param name="known">A state whose virtual servers and sets are known to be the kernel's still: they are taken from it.</param>
     public async Task<LiveState> ReadAsync(GeneratorOptions options, LiveState? known = null)
     {
-        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true), Timeouts = Ipvs.Timeouts(), Servers = known?.Servers ?? ReadServers() };
+        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true),
+            Timeouts = Ipvs.Timeouts(), Servers = known?.Servers ?? ReadServers() };
         if (known is null)
             ReadSets(live);
         else
@@ -122,7 +126,8 @@ public sealed class KernelPort : IDisposable
         Conntrack.Dispose();
     }
 
-    private async Task<LiveRules> ReadRulesAsync(bool ipv6) => LiveRules.Parse(ipv6 && !HasIPv6 ? "" : await RunAsync(_iptables.Save(ipv6), [], input: null));
+    private async Task<LiveRules> ReadRulesAsync(bool ipv6) =>
+        LiveRules.Parse(ipv6 && !HasIPv6 ? "" : await RunAsync(_iptables.Save(ipv6), [], input: null));
 
     private async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, string? input)
     {
@@ -135,19 +140,25 @@ public sealed class KernelPort : IDisposable
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(Stop);
             limit.CancelAfter(s_toolLimit);
             var result = await command.ExecuteBufferedAsync(limit.Token);
-            return result.IsSuccess ? result.StandardOutput : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.", "See what it says; the next sync tries again.");
+            return result.IsSuccess ? result.StandardOutput
+                : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.",
+                "See what it says; the next sync tries again.");
         }
         catch (System.ComponentModel.Win32Exception e)
         {
-            throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.", "apt-get install iptables", ExitCodes.CannotRunHere);
+            throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.",
+                "apt-get install iptables", ExitCodes.CannotRunHere);
         }
         catch (OperationCanceledException) when (!Stop.IsCancellationRequested)
         {
-            throw new GeneratorException($"{tool} did not end.", $"It was killed after {s_toolLimit.TotalSeconds} s.", "The rules are as they were.", "See who holds iptables' lock; the next sync tries again.");
+            throw new GeneratorException($"{tool} did not end.", $"It was killed after {s_toolLimit.TotalSeconds} s.",
+                "The rules are as they were.", "See who holds iptables' lock; the next sync tries again.");
         }
     }
 
-    /// <summary>The real servers by one read of the kernel's table: a request for each virtual server would take a second for ten thousand.</summary>
+    /// <summary>
+    /// The real servers by one read of the kernel's table: a request for each virtual server would take a second for ten thousand.
+    /// </summary>
     private Dictionary<VirtualServerKey, LiveServer> ReadServers()
     {
         var servers = new Dictionary<VirtualServerKey, LiveServer>();
@@ -182,7 +193,8 @@ public sealed class KernelPort : IDisposable
         }
     }
 
-    private Dictionary<IPAddress, List<BoundAddress>>? BoundAddresses() => Route.Links().FirstOrDefault(l => l.Name == DocumentSet.Device) is not { } device ? null
+    private Dictionary<IPAddress, List<BoundAddress>>? BoundAddresses() => Route.Links()
+        .FirstOrDefault(l => l.Name == DocumentSet.Device) is not { } device ? null
         : Route.Addresses().Where(a => a.LinkIndex == device.Index && !a.Address.IsIPv6LinkLocal)
             .GroupBy(a => a.Address).ToDictionary(g => g.Key, g => g.Select(a => new BoundAddress(a.PrefixLength, a.IsSource)).ToList());
 }

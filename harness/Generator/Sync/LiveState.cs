@@ -19,7 +19,10 @@ public sealed class LiveServer(VirtualServer service)
 /// <summary>How an address is bound: a program that is not ours may have given it another network, or let it be a source.</summary>
 public readonly record struct BoundAddress(int PrefixLength, bool IsSource)
 {
-    /// <summary>As the generator binds a virtual address: without a network, and never the source of the node's own packets. kube-proxy lets it be one.</summary>
+    /// <summary>
+    /// As the generator binds a virtual address: without a network, and never the source of the node's own packets. kube-proxy lets it be
+    /// one.
+    /// </summary>
     public static BoundAddress Of(IPAddress address, bool isCompatible) => new(address.GetAddressBytes().Length * 8, isCompatible);
 }
 
@@ -82,7 +85,8 @@ public sealed class LiveRules
     public IEnumerable<(string Table, string From, string Rule)> LeftoverJumps() => JumpsInto(Leftovers.Has);
 
     /// <summary>Rules that lead from chains outside a group into the group.</summary>
-    public IEnumerable<(string Table, string From, string Rule)> JumpsInto(Func<string, string, bool> isOfGroup) => _chains.Where(c => !isOfGroup(c.Key.Table, c.Key.Chain))
+    public IEnumerable<(string Table, string From, string Rule)> JumpsInto(Func<string, string, bool> isOfGroup) =>
+        _chains.Where(c => !isOfGroup(c.Key.Table, c.Key.Chain))
         .SelectMany(c => c.Value.Where(r => isOfGroup(c.Key.Table, Rule.TargetOf(r))).Select(r => (c.Key.Table, c.Key.Chain, r)));
 
     /// <summary>What the kernel has after a rule set has been written, its jumps included.</summary>

@@ -63,12 +63,14 @@ internal sealed record DestroySet(string Name) : Step(Phase.Serve)
 
 internal sealed record AddEntries(Phase Phase, SetKey Set, IReadOnlyList<IpsetEntry> Entries) : Step(Phase)
 {
-    public override IEnumerable<Change> Changes => Entries.Select(e => new Change("entry", "add", $"{Set.Name} {e.Format(Set.Definition.Type)}"));
+    public override IEnumerable<Change> Changes =>
+        Entries.Select(e => new Change("entry", "add", $"{Set.Name} {e.Format(Set.Definition.Type)}"));
 }
 
 internal sealed record DeleteEntries(Phase Phase, SetKey Set, IReadOnlyList<IpsetEntry> Entries) : Step(Phase)
 {
-    public override IEnumerable<Change> Changes => Entries.Select(e => new Change("entry", "delete", $"{Set.Name} {e.Format(Set.Definition.Type)}"));
+    public override IEnumerable<Change> Changes =>
+        Entries.Select(e => new Change("entry", "delete", $"{Set.Name} {e.Format(Set.Definition.Type)}"));
 }
 
 /// <param name="Document">A document for iptables-restore --noflush.</param>
@@ -102,18 +104,21 @@ internal sealed record EditReals(IReadOnlyList<(VirtualServerKey Key, RealServer
     public override IEnumerable<Change> Changes => Reals.Select(r => ChangeOf(r.Key, r.Real));
 
     internal static Change ChangeOf(VirtualServerKey key, RealServer real) =>
-        new("real server", "edit", string.Create(CultureInfo.InvariantCulture, $"{key} -> {real.EndPoint} {real.Method} weight {real.Weight}"));
+        new("real server", "edit", string.Create(CultureInfo.InvariantCulture,
+            $"{key} -> {real.EndPoint} {real.Method} weight {real.Weight}"));
 }
 
 /// <summary>Removes real servers. One of TCP that still has connections gets weight 0 instead, and goes when they have ended.</summary>
 internal sealed record RemoveReals(IReadOnlyList<(VirtualServerKey Key, RealServer Real)> Reals) : Step(Phase.Serve)
 {
-    public override IEnumerable<Change> Changes => Reals.Select(r => Drains(r.Key, r.Real) ? EditReals.ChangeOf(r.Key, r.Real with { Weight = 0 }) : ChangeOf(r.Key, r.Real.Key));
+    public override IEnumerable<Change> Changes =>
+        Reals.Select(r => Drains(r.Key, r.Real) ? EditReals.ChangeOf(r.Key, r.Real with { Weight = 0 }) : ChangeOf(r.Key, r.Real.Key));
 
     internal static Change ChangeOf(VirtualServerKey key, RealServerKey real) => new("real server", "delete", $"{key} -> {real}");
 
     /// <summary>Datagrams have no end to wait for.</summary>
-    internal static bool Drains(VirtualServerKey key, RealServer real) => key.Protocol == Linux.TransportProtocol.Tcp && real.ActiveConnections + real.InactiveConnections > 0;
+    internal static bool Drains(VirtualServerKey key, RealServer real) => key.Protocol == Linux.TransportProtocol.Tcp
+        && real.ActiveConnections + real.InactiveConnections > 0;
 }
 
 /// <param name="Awaited">New virtual servers: an address is bound only when the kernel has taken one of its servers.</param>
@@ -125,5 +130,6 @@ internal sealed record Bind(IReadOnlyList<IPAddress> Addresses, IReadOnlyList<Vi
 internal sealed record Unbind(Phase Phase, IReadOnlyList<(IPAddress Address, int PrefixLength)> Addresses) : Step(Phase)
 {
     public override IEnumerable<Change> Changes => Addresses.Select(a => new Change("address", "delete",
-        a.PrefixLength == a.Address.GetAddressBytes().Length * 8 ? a.Address.ToString() : string.Create(CultureInfo.InvariantCulture, $"{a.Address}/{a.PrefixLength}")));
+        a.PrefixLength == a.Address.GetAddressBytes().Length * 8 ? a.Address.ToString()
+            : string.Create(CultureInfo.InvariantCulture, $"{a.Address}/{a.PrefixLength}")));
 }

@@ -10,7 +10,8 @@ namespace Conformance.Generator.Sync;
 public sealed record SyncPlan(IReadOnlyList<Step> Steps)
 {
     /// <summary>Sets that exempt from masquerading: they are emptied before the exempted traffic changes, and filled after it.</summary>
-    private static readonly HashSet<SetDefinition> s_exempting = [Sets.LoadBalancerLocal, Sets.NodePortLocal, Sets.NodePortLocalTcp, Sets.NodePortLocalUdp, Sets.NodePortLocalSctp];
+    private static readonly HashSet<SetDefinition> s_exempting =
+        [Sets.LoadBalancerLocal, Sets.NodePortLocal, Sets.NodePortLocalTcp, Sets.NodePortLocalUdp, Sets.NodePortLocalSctp];
 
     /// <summary>All changes in order.</summary>
     public IEnumerable<Change> Changes => Steps.SelectMany(s => s.Changes);
@@ -28,8 +29,10 @@ public sealed record SyncPlan(IReadOnlyList<Step> Steps)
         if (difference.AddsDevice)
             steps.Add(new AddDevice());
         steps.AddRange(difference.CreatedSets.Select(s => new CreateSet(s)));
-        steps.AddRange(difference.AddedEntries.Where(e => !s_exempting.Contains(e.Key.Definition)).Select(e => new AddEntries(Phase.Prepare, e.Key, e.Value)));
-        steps.AddRange(difference.DeletedEntries.Where(e => s_exempting.Contains(e.Key.Definition)).Select(e => new DeleteEntries(Phase.Prepare, e.Key, e.Value)));
+        steps.AddRange(difference.AddedEntries.Where(e => !s_exempting.Contains(e.Key.Definition))
+            .Select(e => new AddEntries(Phase.Prepare, e.Key, e.Value)));
+        steps.AddRange(difference.DeletedEntries.Where(e => s_exempting.Contains(e.Key.Definition))
+            .Select(e => new DeleteEntries(Phase.Prepare, e.Key, e.Value)));
         Add(difference.Unbound.Count, () => new Unbind(Phase.Prepare, difference.Unbound));
         Add(difference.DeletedServers.Count, () => new DeleteServers(difference.DeletedServers));
         steps.AddRange(difference.Restored);
@@ -38,10 +41,13 @@ public sealed record SyncPlan(IReadOnlyList<Step> Steps)
         Add(difference.AddedReals.Count, () => new AddReals(difference.AddedReals));
         Add(difference.EditedReals.Count, () => new EditReals(difference.EditedReals));
         Add(difference.Rebound.Count, () => new Unbind(Phase.Serve, difference.Rebound)); // for a moment: they are bound again at once
-        Add(difference.Bound.Count + difference.AddedServers.Count, () => new Bind(difference.Bound, [.. difference.AddedServers.Select(s => s.Key!.Value)]));
+        Add(difference.Bound.Count + difference.AddedServers.Count,
+            () => new Bind(difference.Bound, [.. difference.AddedServers.Select(s => s.Key!.Value)]));
         Add(difference.RemovedReals.Count, () => new RemoveReals(difference.RemovedReals));
-        steps.AddRange(difference.AddedEntries.Where(e => s_exempting.Contains(e.Key.Definition)).Select(e => new AddEntries(Phase.Serve, e.Key, e.Value)));
-        steps.AddRange(difference.DeletedEntries.Where(e => !s_exempting.Contains(e.Key.Definition)).Select(e => new DeleteEntries(Phase.Serve, e.Key, e.Value)));
+        steps.AddRange(difference.AddedEntries.Where(e => s_exempting.Contains(e.Key.Definition))
+            .Select(e => new AddEntries(Phase.Serve, e.Key, e.Value)));
+        steps.AddRange(difference.DeletedEntries.Where(e => !s_exempting.Contains(e.Key.Definition))
+            .Select(e => new DeleteEntries(Phase.Serve, e.Key, e.Value)));
         steps.AddRange(difference.DestroyedSets.Select(s => new DestroySet(s)));
         return new SyncPlan(steps);
 

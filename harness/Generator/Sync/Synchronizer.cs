@@ -20,7 +20,9 @@ public sealed class Synchronizer(KernelPort kernel)
     /// <summary>The kernel's state as far as it is known; null when it has to be read.</summary>
     private LiveState? _live;
 
-    /// <summary>The kernel's tables when they were last found to be as desired, with the desired state and the messages sent until then.</summary>
+    /// <summary>
+    /// The kernel's tables when they were last found to be as desired, with the desired state and the messages sent until then.
+    /// </summary>
     private (byte[] Bytes, DesiredState Desired, long Version, int Messages)? _image;
     private int _shortChecks;
     private DesiredState? _desired;
@@ -36,7 +38,8 @@ public sealed class Synchronizer(KernelPort kernel)
         _staleUdp ??= new StaleUdp(desired.ServerKeys);
         var image = known is null ? null : kernel.ReadImage();
         var areTablesKnown = _shortChecks < MaxShortChecks && image is not null && _image is { } good
-            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan().SequenceEqual(good.Bytes);
+            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan()
+                .SequenceEqual(good.Bytes);
         _shortChecks = areTablesKnown ? _shortChecks + 1 : 0;
         var live = await kernel.ReadAsync(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
@@ -45,14 +48,16 @@ public sealed class Synchronizer(KernelPort kernel)
             _drains.Become(difference.Draining);
         var result = await ApplyAsync(difference, live, desired);
         // Only when the tables were the same before and after they were read is the image one of what was found right.
-        if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan().SequenceEqual(image))
+        if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan()
+            .SequenceEqual(image))
             _image = (image, desired, desired.Version, kernel.Messages);
         return result;
     }
 
     /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>
     public async Task<SyncResult> SyncAsync(DesiredState desired, NodeState node, Touched touched) =>
-        _live is { } live ? await ApplyAsync(Difference.Of(desired, live, node, touched), live, desired) : await SyncAllAsync(desired, node);
+        _live is { } live ? await ApplyAsync(Difference.Of(desired, live, node, touched), live, desired)
+            : await SyncAllAsync(desired, node);
 
     /// <summary>Removes draining real servers whose connections have ended.</summary>
     public SyncResult RemoveDrained()

@@ -10,7 +10,8 @@ internal static class CleanupVerb
     {
         var flags = new Flags();
         var format = Session.FormatOption();
-        var verb = new Command("cleanup", "Remove virtual servers, kube-ipvs0, rules and sets that are ours or kube-proxy's. Sysctls stay.") { format };
+        var verb = new Command("cleanup",
+            "Remove virtual servers, kube-ipvs0, rules and sets that are ours or kube-proxy's. Sysctls stay.") { format };
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {

@@ -3,7 +3,9 @@ using Conformance.Linux;
 
 namespace Conformance.Generator.Verbs;
 
-/// <summary>A file of settings: keys with the flags' names, or a KubeProxyConfiguration as kubeadm stores it (kube-proxy's --config).</summary>
+/// <summary>
+/// A file of settings: keys with the flags' names, or a KubeProxyConfiguration as kubeadm stores it (kube-proxy's --config).
+/// </summary>
 internal static class ConfigFile
 {
     /// <summary>The key of what no flag of the options is: where the API server is.</summary>
@@ -46,7 +48,8 @@ internal static class ConfigFile
     private const string DefaultedAtZero = "ipvs.syncPeriod";
 
     /// <summary>The ports of addresses that are given without one.</summary>
-    private static readonly Dictionary<string, int> s_ports = new(StringComparer.Ordinal) { ["healthzBindAddress"] = 10256, ["metricsBindAddress"] = 10249 };
+    private static readonly Dictionary<string, int> s_ports =
+        new(StringComparer.Ordinal) { ["healthzBindAddress"] = 10256, ["metricsBindAddress"] = 10249 };
 
     /// <param name="settings">The names that a key may have.</param>
     /// <returns>Values by the flags' names.</returns>
@@ -70,7 +73,9 @@ internal static class ConfigFile
         }
         catch (Exception e) when (e is SyntaxException or IOException or UnauthorizedAccessException)
         {
-            throw new GeneratorException("The configuration cannot be read.", Printable.Of($"{path}{(e is SyntaxException s ? $":{s.Line}" : "")}: {e.Message}"), "Nothing was done.", "Correct the file; --help lists the settings.", ExitCodes.Usage);
+            throw new GeneratorException("The configuration cannot be read.",
+                Printable.Of($"{path}{(e is SyntaxException s ? $":{s.Line}" : "")}: {e.Message}"), "Nothing was done.",
+                "Correct the file; --help lists the settings.", ExitCodes.Usage);
         }
         return values;
     }
@@ -94,9 +99,11 @@ internal static class ConfigFile
         if (tree["kind"]?.Text != "KubeProxyConfiguration")
             throw new SyntaxException(tree.Line, $"the kind must be KubeProxyConfiguration, not '{tree["kind"]?.Text}'");
         if (tree["apiVersion"]!.Text != $"{KubeProxyGroup}v1alpha1")
-            throw new SyntaxException(tree["apiVersion"]!.Line, $"the apiVersion must be {KubeProxyGroup}v1alpha1, not '{tree["apiVersion"]!.Text}'");
+            throw new SyntaxException(tree["apiVersion"]!.Line,
+                $"the apiVersion must be {KubeProxyGroup}v1alpha1, not '{tree["apiVersion"]!.Text}'");
         var others = new List<string>();
-        foreach (var (field, value) in tree.Members.SelectMany(m => m.Value.Kind == TreeKind.Mapping ? m.Value.Members.Select(n => (Field: $"{m.Key}.{n.Key}", n.Value)) : [(Field: m.Key, m.Value)]))
+        foreach (var (field, value) in tree.Members.SelectMany(m => m.Value.Kind == TreeKind.Mapping
+            ? m.Value.Members.Select(n => (Field: $"{m.Key}.{n.Key}", n.Value)) : [(Field: m.Key, m.Value)]))
         {
             if (field is "apiVersion" or "kind" || (field == "mode" && value.Text == "ipvs") || IsUnset(value))
                 continue;
@@ -106,16 +113,19 @@ internal static class ConfigFile
                     others.Add(field == "mode" ? $"mode ({value.Text}; this program has ipvs alone)" : field);
             }
             else if (TextOf(field, value) is var text && !(field == DefaultedAtZero && text is "0s" or "0"))
-                values[flag] = s_ports.TryGetValue(field, out var port) && Addresses.Parse(text) is { } address ? new System.Net.IPEndPoint(address, port).ToString() : text;
+                values[flag] = s_ports.TryGetValue(field, out var port) && Addresses.Parse(text) is { } address
+                    ? new System.Net.IPEndPoint(address, port).ToString() : text;
         }
         if (others.Count > 0)
             Console.Error.WriteLine(Printable.Of($"{path}: without a meaning here: {string.Join(", ", others)}"));
     }
 
     /// <summary>What kubeadm writes for a field that nobody set.</summary>
-    private static bool IsUnset(Tree value) => value.Kind == TreeKind.Null || (value is { Kind: not TreeKind.Refused, Text: "" } && value.Items.Count + value.Members.Count == 0);
+    private static bool IsUnset(Tree value) => value.Kind == TreeKind.Null
+        || (value is { Kind: not TreeKind.Refused, Text: "" } && value.Items.Count + value.Members.Count == 0);
 
-    private static bool IsZero(Tree value) => IsUnset(value) || value.Text is "0" or "0s" or "false" || (value.Members.Count > 0 && value.Members.All(m => IsZero(m.Value)));
+    private static bool IsZero(Tree value) => IsUnset(value) || value.Text is "0" or "0s" or "false"
+        || (value.Members.Count > 0 && value.Members.All(m => IsZero(m.Value)));
 
     private static string TextOf(string key, Tree value)
     {

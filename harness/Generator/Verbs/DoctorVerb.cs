@@ -29,12 +29,16 @@ internal static class DoctorVerb
         var features = KernelFeatures.Current;
         // What is installed as a module is loaded by its first use, which apply would be.
         if (features.IsRoot && File.Exists("/usr/sbin/modprobe"))
-            await CliWrap.Cli.Wrap("/usr/sbin/modprobe").WithArguments(["--all", "--quiet", "ip_vs", "nf_conntrack", "ip_set", "xt_set", "xt_ipvs"]).WithValidation(CommandResultValidation.None).ExecuteAsync();
-        var checks = new List<(string, bool, string, string)> { ("root", features.IsRoot, features.IsRoot ? "yes" : "no", "sudo ipvs-generator ...") };
+            await CliWrap.Cli.Wrap("/usr/sbin/modprobe")
+                .WithArguments(["--all", "--quiet", "ip_vs", "nf_conntrack", "ip_set", "xt_set", "xt_ipvs"])
+                .WithValidation(CommandResultValidation.None).ExecuteAsync();
+        var checks = new List<(string, bool, string, string)> { ("root", features.IsRoot, features.IsRoot ? "yes" : "no",
+            "sudo ipvs-generator ...") };
         foreach (var tool in new[] { "iptables-restore", "iptables-save", "ip6tables-restore", "ip6tables-save" })
             checks.Add(await ToolAsync(tool));
         foreach (var feature in new[] { Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack })
-            checks.Add((feature.Describe(), features.Has(feature), features.Has(feature) ? "yes" : "no", "a kernel with it: modprobe -a ip_vs ip_set xt_set xt_ipvs, where the modules are installed"));
+            checks.Add((feature.Describe(), features.Has(feature), features.Has(feature) ? "yes" : "no",
+                "a kernel with it: modprobe -a ip_vs ip_set xt_set xt_ipvs, where the modules are installed"));
         return checks;
     }
 
@@ -43,9 +47,12 @@ internal static class DoctorVerb
     {
         try
         {
-            var result = await CliWrap.Cli.Wrap(tool).WithArguments([tool.EndsWith("save", StringComparison.Ordinal) ? "-t" : "--version", .. tool.EndsWith("save", StringComparison.Ordinal) ? new[] { "nat" } : []])
+            var result = await CliWrap.Cli.Wrap(tool)
+                .WithArguments([tool.EndsWith("save", StringComparison.Ordinal) ? "-t" : "--version",
+                .. tool.EndsWith("save", StringComparison.Ordinal) ? new[] { "nat" } : []])
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
-            return (tool, result.IsSuccess, result.IsSuccess ? "works" : result.StandardError.Trim(), "update-alternatives --config iptables: choose the variant that this kernel supports");
+            return (tool, result.IsSuccess, result.IsSuccess ? "works" : result.StandardError.Trim(),
+                "update-alternatives --config iptables: choose the variant that this kernel supports");
         }
         catch (System.ComponentModel.Win32Exception)
         {

@@ -13,10 +13,14 @@ internal static class ExplainVerb
     internal static Command Create()
     {
         var flags = new Flags();
-        var target = new Argument<string>("VIP:PORT") { Description = "Virtual address and port; udp/ or sctp/ in front where it is not TCP." };
-        var from = new Option<string>("--from") { Description = "The client's address; one of the node's own stands for a process on the node.", Required = true };
+        var target = new Argument<string>(
+            "VIP:PORT") { Description = "Virtual address and port; udp/ or sctp/ in front where it is not TCP." };
+        var from = new Option<string>(
+            "--from") { Description = "The client's address; one of the node's own stands for a process on the node.", Required = true };
         var addresses = GenerateVerb.NodeAddressesOption();
-        var verb = new Command("explain", "Say which path a connection's first packet takes: rules, sets, virtual server, masqueraded or not, and why.") { target, from, addresses };
+        var verb = new Command("explain",
+            "Say which path a connection's first packet takes: rules, sets, virtual server, masqueraded or not, and why.") { target, from,
+            addresses };
         var input = new InputFlags(verb);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
@@ -25,7 +29,8 @@ internal static class ExplainVerb
             var key = ParseTarget(parsed.GetValue(target)!);
             var client = Addresses.Parse(parsed.GetValue(from)!);
             if (client is null || client.AddressFamily != key.Address.AddressFamily)
-                throw new GeneratorException("--from is not an address of the target's family.", $"It is '{parsed.GetValue(from)}'.", "Nothing was explained.", "Such as 192.168.113.50", ExitCodes.Usage);
+                throw new GeneratorException("--from is not an address of the target's family.", $"It is '{parsed.GetValue(from)}'.",
+                    "Nothing was explained.", "Such as 192.168.113.50", ExitCodes.Usage);
             var cluster = await input.ReadAsync(parsed, options, problem => Console.Error.WriteLine(problem));
             var node = NodeStates.Of(options, cluster, GenerateVerb.NodeAddresses(parsed.GetValue(addresses)));
 
@@ -57,6 +62,7 @@ internal static class ExplainVerb
         {
             return new VirtualServerKey(protocol, endPoint.Address, (ushort)endPoint.Port);
         }
-        throw new GeneratorException("The target is no address and port.", $"It is '{text}'.", "Nothing was explained.", "Such as 10.96.0.1:80, udp/10.96.0.10:53 or [fd00::1]:443", ExitCodes.Usage);
+        throw new GeneratorException("The target is no address and port.", $"It is '{text}'.", "Nothing was explained.",
+            "Such as 10.96.0.1:80, udp/10.96.0.10:53 or [fd00::1]:443", ExitCodes.Usage);
     }
 }

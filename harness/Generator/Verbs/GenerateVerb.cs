@@ -11,9 +11,11 @@ internal static class GenerateVerb
     internal static Command Create()
     {
         var flags = new Flags();
-        var output = new Option<string?>("--output", "-o") { Description = "Folder to write the documents to; without it they are printed." };
+        var output = new Option<string?>("--output",
+            "-o") { Description = "Folder to write the documents to; without it they are printed." };
         var addresses = NodeAddressesOption();
-        var verb = new Command("generate", "Print or write what ipset, iptables-restore, ipvsadm, ip and sysctl load.") { output, addresses };
+        var verb = new Command("generate", "Print or write what ipset, iptables-restore, ipvsadm, ip and sysctl load.") { output,
+            addresses };
         var input = new InputFlags(verb);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
@@ -48,17 +50,20 @@ internal static class GenerateVerb
         try
         {
             var addresses = Flags.IpAddresses(given);
-            return addresses.All(NodeStates.IsNodeAddress) ? addresses : throw new FormatException("must not be loopback or link-local addresses: they are not the node's alone");
+            return addresses.All(NodeStates.IsNodeAddress) ? addresses
+                : throw new FormatException("must not be loopback or link-local addresses: they are not the node's alone");
         }
         catch (FormatException e)
         {
-            throw new GeneratorException($"--node-addresses {e.Message}.", $"It is '{given}'.", "Nothing was done.", "Such as 192.168.113.101,fd00:113::101", ExitCodes.Usage);
+            throw new GeneratorException($"--node-addresses {e.Message}.", $"It is '{given}'.", "Nothing was done.",
+                "Such as 192.168.113.101,fd00:113::101", ExitCodes.Usage);
         }
     }
 
     private static void Print(DocumentSet documents)
     {
-        foreach (var (name, text) in new[] { ("sysctls", documents.Sysctls), ("ipset", documents.Ipset), ("iptables", documents.Iptables), ("ip6tables", documents.Ip6tables), ("addresses", documents.Addresses), ("ipvsadm", documents.Ipvsadm) })
+        foreach (var (name, text) in new[] { ("sysctls", documents.Sysctls), ("ipset", documents.Ipset), ("iptables", documents.Iptables),
+            ("ip6tables", documents.Ip6tables), ("addresses", documents.Addresses), ("ipvsadm", documents.Ipvsadm) })
             Console.Write($"### {name}\n{text}");
     }
 }

@@ -9,8 +9,11 @@ namespace Conformance.Generator.Verbs;
 /// <summary>Where the objects come from: files, an API server, or, when nothing is said in a pod, the API server of its cluster.</summary>
 internal sealed class InputFlags
 {
-    private readonly Option<string[]> _files = new("--filename", "-f") { Description = "Files or folders with Services, EndpointSlices and Nodes (YAML or JSON); - is standard input." };
-    private readonly Option<string?> _kubeconfig = new("--kubeconfig") { Description = "Read the objects from the API server of this kubeconfig." };
+    private readonly Option<string[]> _files =
+        new("--filename", "-f") { Description = "Files or folders with Services, EndpointSlices and Nodes (YAML or JSON); - is standard " +
+        "input." };
+    private readonly Option<string?> _kubeconfig =
+        new("--kubeconfig") { Description = "Read the objects from the API server of this kubeconfig." };
     private readonly Option<string?> _master = new("--master") { Description = "Address of the API server; wins over the kubeconfig's." };
 
     internal InputFlags(Command verb)
@@ -35,7 +38,8 @@ internal sealed class InputFlags
             return (changed, report) => new ApiFeed(connection, options, changed, report, log);
         var files = parsed.GetValue(_files)!;
         if (files.Contains("-", StringComparer.Ordinal))
-            throw new GeneratorException("watch cannot follow standard input.", "-f - was given.", "Nothing was done.", "Give files or folders; apply takes standard input.", ExitCodes.Usage);
+            throw new GeneratorException("watch cannot follow standard input.", "-f - was given.", "Nothing was done.",
+                "Give files or folders; apply takes standard input.", ExitCodes.Usage);
         return (changed, report) => new FileFeed(files, changed, report);
     }
 
@@ -48,11 +52,14 @@ internal sealed class InputFlags
         if (parsed.GetValue(_files) is { Length: > 0 })
         {
             return isServer
-                ? throw new GeneratorException("Files and an API server cannot be followed together.", "-f was given with --kubeconfig or --master.", "Nothing was done.", "Give one of them.", ExitCodes.Usage)
+                ? throw new GeneratorException("Files and an API server cannot be followed together.",
+                    "-f was given with --kubeconfig or --master.", "Nothing was done.", "Give one of them.", ExitCodes.Usage)
                 : null;
         }
         if (kubeconfig is null && !isServer && !ApiConnection.IsInCluster)
-            throw new GeneratorException("Nothing says where the objects are.", "Neither -f nor --kubeconfig nor --master was given, and this is no pod with a service account.", "Nothing was done.", "Such as -f services.yaml", ExitCodes.Usage);
+            throw new GeneratorException("Nothing says where the objects are.",
+                "Neither -f nor --kubeconfig nor --master was given, and this is no pod with a service account.", "Nothing was done.",
+                "Such as -f services.yaml", ExitCodes.Usage);
         return ApiConnection.Of(kubeconfig, master);
     }
 }

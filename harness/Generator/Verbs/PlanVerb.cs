@@ -8,7 +8,9 @@ internal static class PlanVerb
 {
     internal static Command CreatePlan() => Create("plan", "Print what apply would change.", isCheck: false);
 
-    internal static Command CreateCheck() => Create("check", "Say where the kernel has drifted from what the objects ask for, and what that means; exit code 1 when it has.", isCheck: true);
+    internal static Command CreateCheck() =>
+        Create("check", "Say where the kernel has drifted from what the objects ask for, and what that means; exit code 1 when it has.",
+        isCheck: true);
 
     private static Command Create(string name, string description, bool isCheck)
     {
@@ -44,9 +46,13 @@ internal static class Drift
         ("virtual server", "delete") => "No Service asks for it: it still takes connections.",
         ("virtual server", _) => "Its scheduler or persistence is not the Service's: new connections are spread otherwise than asked.",
         ("real server", "add") => "It is missing: this endpoint gets no connections.",
-        ("real server", "delete") => "No Service has this endpoint: connections to it fail, or reach what should not be reached. (Weight 0 and connections: it is draining.)",
-        ("real server", _) => "Its weight or forwarding method is not ours: it gets no connections, too many, or answers that never come back.",
-        ("entry", "add") when change.What.Contains("LOOP-BACK", StringComparison.Ordinal) => "It is missing: the pod cannot reach itself through its Service.",
+        ("real server", "delete") =>
+        "No Service has this endpoint: connections to it fail, or reach what should not be reached. (Weight 0 and connections: it is " +
+        "draining.)",
+        ("real server", _) =>
+        "Its weight or forwarding method is not ours: it gets no connections, too many, or answers that never come back.",
+        ("entry", "add") when change.What.Contains("LOOP-BACK", StringComparison.Ordinal) =>
+        "It is missing: the pod cannot reach itself through its Service.",
         ("entry", "add") => "It is missing: packets of this address and port are not masqueraded, filtered or accepted as they should be.",
         ("entry", _) => "It is left over: packets of this address and port are treated as a Service's that is gone.",
         ("set", _) => "The rules that look into this set do not work.",
@@ -55,7 +61,8 @@ internal static class Drift
         ("device", _) => "Without kube-ipvs0 no virtual address is local: no Service answers.",
         ("sysctl", _) => "Somebody set it otherwise: IPVS or forwarding does not work as the rules expect.",
         ("time-outs", _) => "Connections are forgotten earlier or later than configured.",
-        (var kind, _) when kind.Contains("rule", StringComparison.Ordinal) => "Packets are masqueraded, accepted or dropped otherwise than asked.",
+        (var kind, _) when kind.Contains("rule", StringComparison.Ordinal) =>
+        "Packets are masqueraded, accepted or dropped otherwise than asked.",
         _ => "It is not as asked.",
     };
 }

@@ -32,7 +32,8 @@ internal sealed class Session : IDisposable
     internal static async Task<Session> OpenAsync(GeneratorOptions options)
     {
         if (!KernelFeatures.Current.IsRoot)
-            throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.", "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
+            throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.",
+                "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
         var kernel = new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync());
         if (kernel.WhyNoIPv6 is { } why)
             Console.Error.WriteLine($"IPv4 alone is served: {why}.");
@@ -76,7 +77,8 @@ internal sealed class Session : IDisposable
         if (format == "json")
         {
             using var output = Console.OpenStandardOutput();
-            using var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true, Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+            using var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true,
+                Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
             writer.WriteStartArray();
             foreach (var change in changes)
             {
@@ -101,9 +103,12 @@ internal sealed class Session : IDisposable
     {
         if (!result.IsGood)
         {
-            Console.Error.WriteLine($"Not everything could be made.\n  evidence: {string.Join("\n            ", result.Errors.Select(e => e.ReplaceLineEndings(" | ")))}\n  consequence: "
+            Console.Error.WriteLine(
+                $"Not everything could be made.\n  evidence: " +
+                $"{string.Join("\n            ", result.Errors.Select(e => e.ReplaceLineEndings(" | ")))}\n  consequence: "
                 + (result.IsBroken ? "nothing is served that was not before" : "what is named is not served, everything else is")
-                + "\n  fix: see what each line says; a scheduler or a type of set may need a module of the kernel (modprobe ip_vs_NAME); then run it again");
+                + "\n  fix: see what each line says; a scheduler or a type of set may need a module of the kernel (modprobe " +
+                    "ip_vs_NAME); then run it again");
         }
         return result.IsGood ? ExitCodes.Ok : ExitCodes.Failed;
     }
@@ -131,7 +136,8 @@ internal sealed class Instance : IDisposable
         catch (SocketException e)
         {
             socket.Dispose();
-            throw new GeneratorException("Another ipvs-generator works in this network namespace.", e.Message, "Nothing was done: two would undo each other's work.",
+            throw new GeneratorException("Another ipvs-generator works in this network namespace.", e.Message,
+                "Nothing was done: two would undo each other's work.",
                 "Stop the other one (it holds the abstract socket @ipvs-generator: ss -xlp), or use another namespace.");
         }
     }
@@ -163,7 +169,9 @@ internal sealed class Stages
         return result;
     }
 
-    public override string ToString() => FormattableString.Invariant($"{Times}, peak {Process.GetCurrentProcess().PeakWorkingSet64 >> 20} MB");
+    public override string ToString() =>
+        FormattableString.Invariant($"{Times}, peak {Process.GetCurrentProcess().PeakWorkingSet64 >> 20} MB");
 
-    private string Times => string.Join(", ", _stages.Select(s => FormattableString.Invariant($"{s.Name} {s.Time.TotalMilliseconds:0} ms")));
+    private string Times =>
+        string.Join(", ", _stages.Select(s => FormattableString.Invariant($"{s.Name} {s.Time.TotalMilliseconds:0} ms")));
 }

@@ -42,15 +42,19 @@ internal sealed class FileFeed : IFeed
         foreach (var path in _paths)
         {
             if (!Directory.Exists(path) && !File.Exists(path))
-                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.", "Make it first: what is not there cannot be watched.");
+                throw new GeneratorException($"There is no {path}.", "It is neither a file nor a folder.", "Nothing was done.",
+                    "Make it first: what is not there cannot be watched.");
             if (FileKind.IsSpecial(path))
-                throw new GeneratorException($"{path} cannot be watched.", Source.NoRegularFile, "Nothing was done.", "Give a regular file or a folder; apply takes a pipe.", ExitCodes.Usage);
+                throw new GeneratorException($"{path} cannot be watched.", Source.NoRegularFile, "Nothing was done.",
+                    "Give a regular file or a folder; apply takes a pipe.", ExitCodes.Usage);
             WatchParent(path);
             WatchFolder(path);
         }
     }
 
-    /// <summary>The path itself may be exchanged: a file, a folder that is removed and made anew, a symbolic link that is pointed elsewhere.</summary>
+    /// <summary>
+    /// The path itself may be exchanged: a file, a folder that is removed and made anew, a symbolic link that is pointed elsewhere.
+    /// </summary>
     private void WatchParent(string path)
     {
         if (Path.GetDirectoryName(path) is not { } folder)
@@ -81,7 +85,8 @@ internal sealed class FileFeed : IFeed
                 former.Dispose();
             if (!Directory.Exists(path))
                 return;
-            _folders[path] = NewWatcher(new DirectoryInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path, (name, isWhole) =>
+            _folders[path] = NewWatcher(new DirectoryInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path,
+                (name, isWhole) =>
             {
                 var file = Path.Combine(path, name);
                 if (name == DataLink && isWhole)
@@ -100,7 +105,8 @@ internal sealed class FileFeed : IFeed
     /// </param>
     private FileSystemWatcher NewWatcher(string folder, Action<string, bool> happened)
     {
-        var watcher = new FileSystemWatcher(folder) { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
+        var watcher = new FileSystemWatcher(
+            folder) { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
         watcher.Created += (_, e) => Happened(e.Name!, false);
         watcher.Changed += (_, e) => Happened(e.Name!, false);
         watcher.Deleted += (_, e) => Happened(e.Name!, false);
@@ -119,7 +125,8 @@ internal sealed class FileFeed : IFeed
                 watcher.EnableRaisingEvents = false;
                 watcher.EnableRaisingEvents = true;
             }
-            catch (Exception again) when (again is IOException or UnauthorizedAccessException or ArgumentException or ObjectDisposedException)
+            catch (Exception again) when (
+                again is IOException or UnauthorizedAccessException or ArgumentException or ObjectDisposedException)
             {
                 Report(folder, again); // the folder has gone: the watcher of the one above it follows the next
             }
@@ -241,9 +248,11 @@ internal sealed class FileFeed : IFeed
         }
         _unread.Remove(file);
         // An object that has become invalid stays as it was: what is served is not taken away for a mistake.
-        _objects[file] = [.. manifest.Objects, .. before.Where(b => manifest.Invalid.Contains(ObjectKey.Of(b)) && !manifest.Objects.Any(o => ObjectKey.Of(o) == ObjectKey.Of(b)))];
+        _objects[file] = [.. manifest.Objects, .. before.Where(b => manifest.Invalid.Contains(ObjectKey.Of(b))
+            && !manifest.Objects.Any(o => ObjectKey.Of(o) == ObjectKey.Of(b)))];
         Exchange(file, before, _objects[file], cluster, taken);
-        taken.Reasons.Add(string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
+        taken.Reasons.Add(string.Create(CultureInfo.InvariantCulture,
+            $"{Path.GetFileName(file)} (read in {parsing.Elapsed.TotalMilliseconds:0.0} ms)"));
     }
 
     /// <summary>Tells of a file when nothing has happened to it for a moment.</summary>
@@ -258,7 +267,8 @@ internal sealed class FileFeed : IFeed
             await Task.Delay(s_quiet);
             if (!_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
                 return;
-            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have told nothing of that.
+            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have told nothing of
+            // that.
             Tell(_paths.Contains(file, StringComparer.Ordinal) && !File.Exists(file) ? null : file);
         }
     }

@@ -10,7 +10,9 @@ internal sealed class Health(TimeSpan syncPeriod)
 {
     private long _lastUpdated;
 
-    /// <summary>Since when something waits for a sync that succeeds, in <see cref="Environment.TickCount64"/>; 0 when nothing does.</summary>
+    /// <summary>
+    /// Since when something waits for a sync that succeeds, in <see cref="Environment.TickCount64"/>; 0 when nothing does.
+    /// </summary>
     private long _dueSince;
 
     private volatile bool _isLeaving;
@@ -22,7 +24,8 @@ internal sealed class Health(TimeSpan syncPeriod)
     }
 
     internal bool IsHealthy => Volatile.Read(ref _lastUpdated) != 0
-        && (Volatile.Read(ref _dueSince) is var since && (since == 0 || Environment.TickCount64 - since < 2 * syncPeriod.TotalMilliseconds));
+        && (Volatile.Read(ref _dueSince) is var since
+            && (since == 0 || Environment.TickCount64 - since < 2 * syncPeriod.TotalMilliseconds));
 
     /// <summary>A sync begins.</summary>
     internal void Begin() => Interlocked.CompareExchange(ref _dueSince, Environment.TickCount64, 0);
@@ -41,6 +44,8 @@ internal sealed class Health(TimeSpan syncPeriod)
         var lastUpdated = new DateTimeOffset(Volatile.Read(ref _lastUpdated), TimeSpan.Zero);
         var eligible = isHealthz ? $", \"nodeEligible\": {(isEligible ? "true" : "false")}" : "";
         return new HttpAnswer(IsHealthy && (isEligible || !isHealthz) ? 200 : 503, "application/json", string.Create(
-            CultureInfo.InvariantCulture, $"{{\"lastUpdated\": \"{lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": \"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{eligible}}}"));
+            CultureInfo.InvariantCulture,
+                $"{{\"lastUpdated\": \"{lastUpdated:yyyy-MM-dd HH:mm:ss.ffffff zzz}\",\"currentTime\": " +
+                $"\"{DateTimeOffset.UtcNow:yyyy-MM-dd HH:mm:ss.ffffff zzz}\"{eligible}}}"));
     }
 }

@@ -10,7 +10,8 @@ namespace Conformance.Generator.Watching;
 
 /// <summary>
 /// Serves the health-check node ports: a load balancer asks whether this node has endpoints of a Service, and gets 200
-/// or 503 with the number of them, in kube-proxy's words (pkg/proxy/healthcheck). One listener for both families, or one for each address of node ports.
+/// or 503 with the number of them, in kube-proxy's words (pkg/proxy/healthcheck). One listener for both families, or one for each address
+/// of node ports.
 /// </summary>
 internal sealed class HealthChecks(Func<bool> isHealthy, Action<string> log) : IDisposable
 {
@@ -50,7 +51,8 @@ internal sealed class HealthChecks(Func<bool> isHealthy, Action<string> log) : I
         }
         catch (SocketException e)
         {
-            log(string.Create(CultureInfo.InvariantCulture, $"the health-check node port {endPoint} cannot be served: {e.Message}; trying again at the next sync"));
+            log(string.Create(CultureInfo.InvariantCulture,
+                $"the health-check node port {endPoint} cannot be served: {e.Message}; trying again at the next sync"));
             return null;
         }
     }

@@ -19,7 +19,9 @@ internal sealed class HttpResponder : IDisposable
 {
     private const int MaxRequest = 8192;
 
-    /// <summary>Connections of all responders together. More would take the files that the sync needs; the oldest has waited longest for nothing.</summary>
+    /// <summary>
+    /// Connections of all responders together. More would take the files that the sync needs; the oldest has waited longest for nothing.
+    /// </summary>
     private const int MaxConnections = 16;
 
     private static readonly Queue<Socket> s_connections = new();
@@ -68,7 +70,10 @@ internal sealed class HttpResponder : IDisposable
         }
     }
 
-    /// <summary>Counts a connection, and closes the oldest when there are too many; one that has ended already is closed once more, which does nothing.</summary>
+    /// <summary>
+    /// Counts a connection, and closes the oldest when there are too many; one that has ended already is closed once more, which does
+    /// nothing.
+    /// </summary>
     private static void Admit(Socket socket)
     {
         lock (s_connections)
@@ -121,10 +126,13 @@ internal sealed class HttpResponder : IDisposable
     {
         var body = Encoding.UTF8.GetBytes(answer.Body);
         var head = new StringBuilder();
-        head.Append(CultureInfo.InvariantCulture, $"HTTP/1.1 {answer.Status} {Reason(answer.Status)}\r\nContent-Type: {answer.ContentType}\r\nX-Content-Type-Options: nosniff\r\n");
+        head.Append(CultureInfo.InvariantCulture,
+            $"HTTP/1.1 {answer.Status} {Reason(answer.Status)}\r\nContent-Type: {answer.ContentType}\r\n" +
+            $"X-Content-Type-Options: nosniff\r\n");
         foreach (var (name, value) in answer.Headers)
             head.Append(CultureInfo.InvariantCulture, $"{name}: {value}\r\n");
-        head.Append(CultureInfo.InvariantCulture, $"Date: {DateTime.UtcNow:R}\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n");
+        head.Append(CultureInfo.InvariantCulture,
+            $"Date: {DateTime.UtcNow:R}\r\nContent-Length: {body.Length}\r\nConnection: close\r\n\r\n");
         return [.. Encoding.ASCII.GetBytes(head.ToString()), .. body];
     }
 

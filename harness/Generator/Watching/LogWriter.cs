@@ -42,7 +42,8 @@ internal sealed class LogWriter : IAsyncDisposable
             var lost = Interlocked.Exchange(ref _lost, 0);
             try
             {
-                output.Write(System.Text.Encoding.UTF8.GetBytes(lost > 0 ? string.Create(CultureInfo.InvariantCulture, $"{lost} lines were lost\n{line}") : line));
+                output.Write(System.Text.Encoding.UTF8.GetBytes(lost > 0
+                    ? string.Create(CultureInfo.InvariantCulture, $"{lost} lines were lost\n{line}") : line));
                 output.Flush();
             }
             catch (IOException)

@@ -10,7 +10,8 @@ namespace Conformance.Generator.Watching;
 /// </summary>
 internal sealed class Metrics
 {
-    private static readonly double[] s_buckets = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
+    private static readonly double[] s_buckets = [0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048,
+        4.096, 8.192, 16.384];
     private readonly Lock _lock = new();
     private readonly SortedDictionary<string, (string Type, string Help)> _families = new(StringComparer.Ordinal);
     private readonly SortedDictionary<string, double> _values = new(StringComparer.Ordinal);
@@ -18,7 +19,8 @@ internal sealed class Metrics
     private double _durationSum;
     private long _durationCount;
 
-    internal void Add(string name, string help, double amount = 1, string labels = "") => Change(name, "counter", help, labels, v => v + amount);
+    internal void Add(string name, string help, double amount = 1, string labels = "") =>
+        Change(name, "counter", help, labels, v => v + amount);
 
     internal void Set(string name, string help, double value, string labels = "") => Change(name, "gauge", help, labels, _ => value);
 
@@ -51,7 +53,8 @@ internal sealed class Metrics
             text.Append(CultureInfo.InvariantCulture, $"# HELP {sync} How long a sync took.\n# TYPE {sync} histogram\n");
             for (var i = 0; i < s_buckets.Length; i++)
                 text.Append(CultureInfo.InvariantCulture, $"{sync}_bucket{{le=\"{s_buckets[i]}\"}} {_bucketCounts[i]}\n");
-            text.Append(CultureInfo.InvariantCulture, $"{sync}_bucket{{le=\"+Inf\"}} {_durationCount}\n{sync}_sum {_durationSum}\n{sync}_count {_durationCount}\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"{sync}_bucket{{le=\"+Inf\"}} {_durationCount}\n{sync}_sum {_durationSum}\n{sync}_count {_durationCount}\n");
         }
         return text.ToString();
     }

@@ -60,7 +60,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
         var healthChecks = Own(new HealthChecks(() => _health.IsHealthy, log));
         Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? AnswerProbe(path) : null);
-        Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
+        Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics"
+            ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
 
         await ReadAllAsync(feed, cancellationToken);
         LookAtNode();
@@ -148,9 +149,11 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         foreach (var service in taken.Services)
             _world?.Decide(service, _touched);
         // What a Node's object tells of its health every few seconds is no change for us.
-        var isNodeDifferent = taken.NodeChanged && _world is not null && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
+        var isNodeDifferent = taken.NodeChanged && _world is not null
+            && !NodeStates.IsSame(_world.Node, NodeStates.Of(options, _cluster, _world.Node.Addresses, kernel.HasIPv6));
         if (taken.Services.Count > 0 || isNodeDifferent)
-            reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal) : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
+            reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal)
+                : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
         _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
         _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
         if (taken.NodeChanged)
@@ -199,7 +202,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
         else
         {
-            _metrics.Add("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Restores of rules that failed.", result.Errors.Count(e => e.Contains("-restore failed", StringComparison.Ordinal)));
+            _metrics.Add("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Restores of rules that failed.",
+                result.Errors.Count(e => e.Contains("-restore failed", StringComparison.Ordinal)));
             again = RetryLater();
         }
         if (reason == "drift check" && result.IsGood)
@@ -228,10 +232,14 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Services.Count, "kind=\"Service\"");
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Slices.Count, "kind=\"EndpointSlice\"");
         _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Nodes.Count, "kind=\"Node\"");
-        _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.", _synchronizer.Draining.Count);
-        var failed = result.IsGood ? "" : string.Create(CultureInfo.InvariantCulture, $"; {result.Errors.Count} failed, again within {again.TotalSeconds:0} s");
+        _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.",
+            _synchronizer.Draining.Count);
+        var failed = result.IsGood ? "" : string.Create(CultureInfo.InvariantCulture,
+            $"; {result.Errors.Count} failed, again within {again.TotalSeconds:0} s");
         if (reason != "drained" || result.Changes.Count > 0 || !result.IsGood)
-            log(string.Create(CultureInfo.InvariantCulture, $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} ms{failed}"));
+            log(string.Create(CultureInfo.InvariantCulture,
+                $"sync: {reason}: {result.Changes.Count} changes by {result.Messages} messages in {duration.TotalMilliseconds:0.0} " +
+                $"ms{failed}"));
         foreach (var error in result.Errors)
             log($"error: {error.ReplaceLineEndings(" | ")}");
         TellWarnings();
@@ -244,7 +252,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         foreach (var warning in warnings.Except(_warnings, StringComparer.Ordinal))
             log(warning);
         _warnings = warnings;
-        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.", _world?.Desired.Disputes.Count() ?? 0);
+        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.",
+            _world?.Desired.Disputes.Count() ?? 0);
     }
 
     /// <summary>Null for every address.</summary>
@@ -266,13 +275,15 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     {
         var node = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
         _health.IsLeaving = node?.IsLeaving == true;
-        _metrics.Set("ipvs_generator_own_node_found", "Whether there is a Node of our name: without it no endpoint is known to be local.", node is null ? 0 : 1);
+        _metrics.Set("ipvs_generator_own_node_found", "Whether there is a Node of our name: without it no endpoint is known to be local.",
+            node is null ? 0 : 1);
     }
 
     private HttpAnswer AnswerProbe(string path)
     {
         var answer = _health.Answer(path);
-        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1, string.Create(CultureInfo.InvariantCulture, $"code=\"{answer.Status}\""));
+        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1,
+            string.Create(CultureInfo.InvariantCulture, $"code=\"{answer.Status}\""));
         return answer;
     }
 
@@ -286,14 +297,16 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
         catch (SocketException e)
         {
-            throw new GeneratorException($"{name} cannot be served on {endPoint}.", e.Message, "Nothing was done.", $"Free the port, or choose another: --{name}-bind-address");
+            throw new GeneratorException($"{name} cannot be served on {endPoint}.", e.Message, "Nothing was done.",
+                $"Free the port, or choose another: --{name}-bind-address");
         }
     }
 
     private void Report(Input.InputProblem problem)
     {
         if (problem.Effect != Input.ProblemEffect.NotOurs)
-            _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.", Interlocked.Increment(ref _problems));
+            _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.",
+                Interlocked.Increment(ref _problems));
         log(problem.ToString());
     }
 

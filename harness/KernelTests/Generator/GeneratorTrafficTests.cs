@@ -21,8 +21,10 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 {
     private const string Vip = "10.10.0.1";
     private static readonly ObjectName s_name = new("default", "web");
-    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)], Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 80, 0), new ServicePort("udp", TransportProtocol.Udp, 80, 0)] };
-    private static readonly GeneratorOptions s_options = new() { HostnameOverride = "director", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
+    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)],
+        Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 80, 0), new ServicePort("udp", TransportProtocol.Udp, 80, 0)] };
+    private static readonly GeneratorOptions s_options =
+        new() { HostnameOverride = "director", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
     private readonly Cluster _cluster = new();
     private Lab _lab = null!;
     private KernelPort _kernel = null!;
@@ -75,7 +77,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         {
             _synchronizer.RemoveDrained();
             return Weights();
-        }, weights => weights.SequenceEqual(["rs2:8080 1"], StringComparer.Ordinal), TimeSpan.FromSeconds(15)); // IPVS keeps a reset connection for 10 s
+        // IPVS keeps a reset connection for 10 s
+        }, weights => weights.SequenceEqual(["rs2:8080 1"], StringComparer.Ordinal), TimeSpan.FromSeconds(15));
         await staying.ExchangeAsync(1000);
     }
 
@@ -126,7 +129,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     [Test]
     public async Task Without_its_rules_no_virtual_server_answers_and_the_next_sync_completes_it()
     {
-        var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables, ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
+        var failing = new KernelPort(Director.Namespace, await Toolbox.Iptables,
+            ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
         using (failing)
         {
             Put("rs1");
@@ -172,7 +176,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 
         await asking;
         answered.ShouldBeGreaterThanOrEqualTo(15, "connections were answered in between");
-        _lab["rs1"].Servers.SelectMany(s => s.Peers).Select(p => p.Address.ToString()).Distinct().ShouldBe(["172.16.0.1"], "masqueraded, every one");
+        _lab["rs1"].Servers.SelectMany(s => s.Peers).Select(p => p.Address.ToString()).Distinct()
+            .ShouldBe(["172.16.0.1"], "masqueraded, every one");
     }
 
     [Test]
@@ -190,7 +195,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await Client.AskAsync($"{Vip}:80")).Answer.ShouldBeNull();
 
         // With another port served the address is bound: the refused one's is closed to the node's own sockets all the same.
-        _cluster.Put(s_service with { Name = new ObjectName("default", "other"), Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 81, 0)] });
+        _cluster.Put(s_service with { Name = new ObjectName("default", "other"),
+            Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 81, 0)] });
         await DecideAsync(new ObjectName("default", "other"));
         await (await Client.AskAsync($"{Vip}:81")).ShouldBeRefusedAsync();
         await (await Client.AskAsync($"{Vip}:80")).ShouldBeRefusedAsync();
@@ -199,7 +205,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     [Test]
     public async Task Where_ip6tables_does_not_work_ipv4_is_served_all_the_same()
     {
-        using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false }, ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
+        using var kernel = new KernelPort(Director.Namespace, await Toolbox.Iptables with { HasIPv6 = false },
+            ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
         _cluster.Put(s_service with { ClusterIPs = [IPAddress.Parse(Vip), IPAddress.Parse("fd00:10::1")] });
         Put("rs1");
         var world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address], kernel.HasIPv6), _cluster);
@@ -207,7 +214,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await new Synchronizer(kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
 
         await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
-        Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)), "an IPv6 virtual server without its rules is worse than none");
+        Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)),
+            "an IPv6 virtual server without its rules is worse than none");
     }
 
     private async Task StartAsync(params string[] endpoints)
@@ -233,9 +241,12 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     private World NewWorld() => new(s_options, new NodeState("director", [Director.Address], null, [], []), _cluster);
 
     private void Put(params string[] endpoints) => _cluster.Put(new EndpointSlice(
-        new ObjectName("default", "web-1"), s_name, IsIPv6: false, [new SlicePort("tcp", TransportProtocol.Tcp, 8080), new SlicePort("udp", TransportProtocol.Udp, 8080)],
-        [.. endpoints.Select(e => new Endpoint(_lab[e].Address, IsReady: true, IsServing: true, IsTerminating: false, e, HintedZones: null))]));
+        new ObjectName("default", "web-1"), s_name, IsIPv6: false,
+            [new SlicePort("tcp", TransportProtocol.Tcp, 8080), new SlicePort("udp", TransportProtocol.Udp, 8080)],
+        [.. endpoints.Select(e => new Endpoint(_lab[e].Address, IsReady: true, IsServing: true, IsTerminating: false, e,
+            HintedZones: null))]));
 
     private string[] Weights() => [.. Director.IpvsTable().VirtualServers.Single(s => s.Protocol == TransportProtocol.Tcp).RealServers
-        .Select(r => $"{_lab.Nodes.Single(n => n.Address.Equals(r.EndPoint.Address)).Name}:{r.EndPoint.Port} {r.Weight}").Order(StringComparer.Ordinal)];
+        .Select(r => $"{_lab.Nodes.Single(n => n.Address.Equals(r.EndPoint.Address)).Name}:{r.EndPoint.Port} {r.Weight}")
+            .Order(StringComparer.Ordinal)];
 }

@@ -39,8 +39,11 @@ public sealed class GoldenTests
         // The machine's own limits, which a namespace cannot set, stand in the document alone.
         var max = options.ConntrackMax(Environment.ProcessorCount);
         documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"nf_conntrack_max = {max}\n"));
-        documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"# at least: net.netfilter.nf_conntrack_buckets = {max / 4}\n"));
-        scenario.Recorded("sysctls.txt").ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"nf_conntrack_max = {options.ConntrackMax(processors: 1)}\n"));
+        documents.Sysctls.ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture,
+            $"# at least: net.netfilter.nf_conntrack_buckets = {max / 4}\n"));
+        scenario.Recorded("sysctls.txt")
+            .ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture,
+            $"nf_conntrack_max = {options.ConntrackMax(processors: 1)}\n"));
     }
 
     /// <summary>eth0 and cni0 with the recording's addresses. The virtual servers' schedulers are modules.</summary>
@@ -51,7 +54,9 @@ public sealed class GoldenTests
         foreach (var address in scenario.Addresses.Skip(1))
         {
             var parts = address.Split('/');
-            node.Route.AddAddress(parts[0].Contains("10:244", StringComparison.Ordinal) || parts[0].StartsWith("10.", StringComparison.Ordinal) ? "cni0" : "eth0", System.Net.IPAddress.Parse(parts[0]), int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture));
+            node.Route.AddAddress(parts[0].Contains("10:244", StringComparison.Ordinal) || parts[0]
+                .StartsWith("10.", StringComparison.Ordinal) ? "cni0" : "eth0", System.Net.IPAddress.Parse(parts[0]),
+                int.Parse(parts[1], System.Globalization.CultureInfo.InvariantCulture));
         }
     }
 
@@ -67,6 +72,7 @@ public sealed class GoldenTests
             ip6tables-restore --noflush ip6tables.txt; iptables-restore --noflush iptables.txt; sysctl -q -p sysctls.txt
             """;
         var result = await node.Command("sh", "-c", $"set -e; cd {folder}\n{(inOtherOrder ? otherScript : script)}").ExecuteAsync();
-        result.StandardError.Split('\n', StringSplitOptions.RemoveEmptyEntries).Where(l => !l.Contains("nf_conntrack_max", StringComparison.Ordinal)).ShouldBeEmpty();
+        result.StandardError.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Where(l => !l.Contains("nf_conntrack_max", StringComparison.Ordinal)).ShouldBeEmpty();
     }
 }

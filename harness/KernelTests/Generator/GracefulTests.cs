@@ -11,7 +11,9 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests.Generator;
 
-/// <summary>Scenario 26, with the recording's connections: two of TCP that stay open while an endpoint goes, comes back and goes again.</summary>
+/// <summary>
+/// Scenario 26, with the recording's connections: two of TCP that stay open while an endpoint goes, comes back and goes again.
+/// </summary>
 public sealed class GracefulTests
 {
     private const string Tcp = "10.96.10.26:80";
@@ -55,7 +57,8 @@ public sealed class GracefulTests
 
         await going.ResetAsync(); // the recording's FIN leaves IPVS an entry for two minutes, a reset for ten seconds
         await staying.ResetAsync();
-        await Eventually.Async("the last connection is forgotten", () => synchronizer.RemoveDrained().Changes.Count, count => count > 0, TimeSpan.FromSeconds(20), pause: TimeSpan.FromMilliseconds(200));
+        await Eventually.Async("the last connection is forgotten", () => synchronizer.RemoveDrained().Changes.Count, count => count > 0,
+            TimeSpan.FromSeconds(20), pause: TimeSpan.FromMilliseconds(200));
         await CompareAsync("6-200s-after-close");
 
         cluster.RemoveService(new("default", "g"));
@@ -77,5 +80,7 @@ public sealed class GracefulTests
         }
     }
 
-    private static string Document(Scenario scenario, string name) => Regex.Match(scenario.Read("steps.sh"), $@"cat >/run/{name}\.yaml <<'Y'\n(?<yaml>.*?)\nY\n", RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1)).Groups["yaml"].Value;
+    private static string Document(Scenario scenario, string name) =>
+        Regex.Match(scenario.Read("steps.sh"), $@"cat >/run/{name}\.yaml <<'Y'\n(?<yaml>.*?)\nY\n",
+        RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1)).Groups["yaml"].Value;
 }

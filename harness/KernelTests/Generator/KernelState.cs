@@ -10,14 +10,17 @@ namespace Conformance.KernelTests.Generator;
 internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<string>> Files)
 {
     private const string Device = "kube-ipvs0";
-    private static readonly string[] s_files = ["addrs.txt", "ipset-save.txt", "iptables-save.txt", "ip6tables-save.txt", "ipvsadm.txt", "sysctls.txt"];
+    private static readonly string[] s_files = ["addrs.txt", "ipset-save.txt", "iptables-save.txt", "ip6tables-save.txt", "ipvsadm.txt",
+        "sysctls.txt"];
 
     /// <summary>Those of a namespace that kube-proxy sets, or is said to leave alone.</summary>
     private static readonly string[] s_sysctls =
     [
-        "net/ipv4/vs/conntrack", "net/ipv4/vs/conn_reuse_mode", "net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template", "net/ipv4/ip_forward",
+        "net/ipv4/vs/conntrack", "net/ipv4/vs/conn_reuse_mode", "net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template",
+            "net/ipv4/ip_forward",
         "net/ipv4/conf/all/arp_ignore", "net/ipv4/conf/all/arp_announce", "net/ipv4/conf/all/route_localnet", "net/ipv4/conf/all/rp_filter",
-        "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait", "net/netfilter/nf_conntrack_tcp_be_liberal",
+        "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+        "net/netfilter/nf_conntrack_tcp_be_liberal",
     ];
 
     /// <summary>Reads the state of a node with one process for each tool.</summary>
@@ -35,7 +38,9 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
             echo '=== sysctls.txt'; cd /proc/sys; grep -H '' {string.Join(' ', s_sysctls)} 2>/dev/null | sed 's/:/ = /'
             """;
         var text = (await node.Command("sh", "-c", script).ExecuteAsync()).StandardOutput;
-        var sections = text.Split("=== ", StringSplitOptions.RemoveEmptyEntries).ToDictionary(s => s[..s.IndexOf('\n', StringComparison.Ordinal)], s => s[(s.IndexOf('\n', StringComparison.Ordinal) + 1)..], StringComparer.Ordinal);
+        var sections = text.Split("=== ", StringSplitOptions.RemoveEmptyEntries)
+            .ToDictionary(s => s[..s.IndexOf('\n', StringComparison.Ordinal)], s => s[(s.IndexOf('\n', StringComparison.Ordinal) + 1)..],
+            StringComparer.Ordinal);
         return Of(file => sections.GetValueOrDefault(file, ""));
     }
 
@@ -52,8 +57,10 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
             var (ours, theirs) = (Files.GetValueOrDefault(file, []), expected.Files.GetValueOrDefault(file, []));
             if (ours.SequenceEqual(theirs, StringComparer.Ordinal))
                 continue;
-            var more = Without(ours, theirs).Select(l => $"{file}: + {l}").Concat(Without(theirs, ours).Select(l => $"{file}: - {l}")).ToList();
-            differences.AddRange(more.Count > 0 ? more : [$"{file}: the same lines in another order:\n{string.Join('\n', ours)}\nbut recorded:\n{string.Join('\n', theirs)}"]);
+            var more = Without(ours, theirs).Select(l => $"{file}: + {l}").Concat(Without(theirs, ours).Select(l => $"{file}: - {l}"))
+                .ToList();
+            differences.AddRange(more.Count > 0 ? more
+                : [$"{file}: the same lines in another order:\n{string.Join('\n', ours)}\nbut recorded:\n{string.Join('\n', theirs)}"]);
         }
         return differences;
     }
@@ -73,22 +80,30 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
                 expected.AddRange(Of(file => file == lines[0] ? side : "").Files[lines[0]].Select(l => $"{lines[0]}: {sign} {l}"));
             }
         }
-        return [.. changes.Except(expected, StringComparer.Ordinal).Select(c => $"not recorded: {c}"), .. expected.Except(changes, StringComparer.Ordinal).Select(c => $"only recorded: {c}")];
+        return [.. changes.Except(expected, StringComparer.Ordinal).Select(c => $"not recorded: {c}"),
+            .. expected.Except(changes, StringComparer.Ordinal).Select(c => $"only recorded: {c}")];
     }
 
     private static KernelState Of(Func<string, string> read) => new(new Dictionary<string, IReadOnlyList<string>>(StringComparer.Ordinal)
     {
-        ["addrs.txt"] = [.. Lines(read("addrs.txt")).Where(l => l.StartsWith("inet", StringComparison.Ordinal) || l.StartsWith("local", StringComparison.Ordinal) || l.Contains(Device + ": <", StringComparison.Ordinal)).Select(NormaliseAddress).Order(StringComparer.Ordinal)],
-        ["ipset-save.txt"] = [.. Lines(read("ipset-save.txt")).Select(l => Regex.Replace(l, " initval \\S+", "", RegexOptions.None, TimeSpan.FromSeconds(1))).Order(StringComparer.Ordinal)],
+        ["addrs.txt"] = [.. Lines(read("addrs.txt")).Where(l => l.StartsWith("inet", StringComparison.Ordinal)
+            || l.StartsWith("local", StringComparison.Ordinal) || l.Contains(Device + ": <", StringComparison.Ordinal))
+            .Select(NormaliseAddress).Order(StringComparer.Ordinal)],
+        ["ipset-save.txt"] =
+            [.. Lines(read("ipset-save.txt"))
+            .Select(l => Regex.Replace(l, " initval \\S+", "", RegexOptions.None, TimeSpan.FromSeconds(1))).Order(StringComparer.Ordinal)],
         ["iptables-save.txt"] = Tables(read("iptables-save.txt")),
         ["ip6tables-save.txt"] = Tables(read("ip6tables-save.txt")),
         ["ipvsadm.txt"] = [.. Lines(read("ipvsadm.txt")).Order(StringComparer.Ordinal)],
-        ["sysctls.txt"] = [.. Lines(read("sysctls.txt")).Where(l => s_sysctls.Contains(l.Split(' ')[0], StringComparer.Ordinal)).Order(StringComparer.Ordinal)],
+        ["sysctls.txt"] = [.. Lines(read("sysctls.txt")).Where(l => s_sysctls.Contains(l.Split(' ')[0], StringComparer.Ordinal))
+            .Order(StringComparer.Ordinal)],
     });
 
-    private static IEnumerable<string> Lines(string text) => text.Split('\n').Select(l => l.Trim()).Where(l => l.Length > 0 && !l.StartsWith('#'));
+    private static IEnumerable<string> Lines(string text) => text.Split('\n').Select(l => l.Trim())
+        .Where(l => l.Length > 0 && !l.StartsWith('#'));
 
-    private static string TimeoutOf(string sysctls) => Lines(sysctls).FirstOrDefault(l => l.StartsWith("Timeout", StringComparison.Ordinal)) ?? "";
+    private static string TimeoutOf(string sysctls) => Lines(sysctls)
+        .FirstOrDefault(l => l.StartsWith("Timeout", StringComparison.Ordinal)) ?? "";
 
     /// <summary>The rules of each table in their order, the tables by name, without counters.</summary>
     private static List<string> Tables(string text)
@@ -108,7 +123,9 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
 
     /// <summary>Of the device's own line its flags and state; the interface's number is of the day.</summary>
     private static string NormaliseAddress(string line) =>
-        line.Contains(": <", StringComparison.Ordinal) ? string.Join(' ', Regex.Matches(line, "<[^>]*>|state \\S+", RegexOptions.None, TimeSpan.FromSeconds(1)).Select(m => m.Value)) : line;
+        line.Contains(": <", StringComparison.Ordinal)
+            ? string.Join(' ', Regex.Matches(line, "<[^>]*>|state \\S+", RegexOptions.None, TimeSpan.FromSeconds(1)).Select(m => m.Value))
+            : line;
 
     private static IEnumerable<string> Without(IReadOnlyList<string> lines, IReadOnlyList<string> others)
     {

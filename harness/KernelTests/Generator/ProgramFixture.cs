@@ -9,7 +9,9 @@ using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator;
 
-/// <summary>The program as a person or a script calls it, in the namespace of a node: one for each test, with a folder for its input.</summary>
+/// <summary>
+/// The program as a person or a script calls it, in the namespace of a node: one for each test, with a folder for its input.
+/// </summary>
 [Parallelizable(ParallelScope.All)]
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 public abstract class ProgramFixture : IAsyncDisposable
@@ -62,10 +64,13 @@ public abstract class ProgramFixture : IAsyncDisposable
     /// <param name="setUp">What a shell does before it becomes the program.</param>
     protected CommandTask<CommandResult> WatchAfter(string setUp, params string[] arguments)
     {
-        var command = Node.Command(["sh", "-c", $"{setUp}; exec \"$0\" \"$@\"", s_program, "watch", "--hostname-override", "Node1", .. arguments]); // capitals mean the same
+        // capitals mean the same
+        var command = Node.Command(["sh", "-c", $"{setUp}; exec \"$0\" \"$@\"", s_program, "watch", "--hostname-override", "Node1",
+            .. arguments]);
         // In its folder, because user-mode Linux's hostfs forgets, and renumbers, a folder that nobody is in: inotify would watch
         // one that no longer is.
-        var watching = command.ToCliWrap().WithWorkingDirectory(Folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(Said)).WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);
+        var watching = command.ToCliWrap().WithWorkingDirectory(Folder).WithStandardErrorPipe(PipeTarget.ToStringBuilder(Said))
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(_end.Token);
         _watching = watching.Task;
         return watching;
     }
@@ -83,9 +88,11 @@ public abstract class ProgramFixture : IAsyncDisposable
     }
 
     protected async Task ServersAsync(params string[] expected) => await Eventually.Async(
-        $"virtual servers {string.Join(", ", expected)}", Servers, there => there.SequenceEqual(expected, StringComparer.Ordinal), Timeouts.Start, log: Said);
+        $"virtual servers {string.Join(", ", expected)}", Servers, there => there.SequenceEqual(expected, StringComparer.Ordinal),
+            Timeouts.Start, log: Said);
 
-    protected string[] Servers() => [.. (IpvsTable.Read(Node.Namespace)?.VirtualServers ?? []).Select(s => s.EndPoint!.ToString()).Order(StringComparer.Ordinal)];
+    protected string[] Servers() => [.. (IpvsTable.Read(Node.Namespace)?.VirtualServers ?? []).Select(s => s.EndPoint!.ToString())
+        .Order(StringComparer.Ordinal)];
 
     /// <summary>In one step, as a tool that renders manifests does it.</summary>
     protected void Put(string file, string text)

@@ -13,7 +13,9 @@ public sealed class ProgramTests : ProgramFixture
     [Test]
     public async Task Killed_at_any_point_and_started_again_it_comes_to_the_same_state()
     {
-        Put("many.yaml", string.Concat(Enumerable.Range(0, 300).Select(i => Service($"many-{i}", string.Create(CultureInfo.InvariantCulture, $"10.96.{i >> 8}.{1 + (i & 127)}"), 1000 + i, "type: NodePort", nodePort: 30000 + i))));
+        Put("many.yaml", string.Concat(Enumerable.Range(0, 300)
+            .Select(i => Service($"many-{i}", string.Create(CultureInfo.InvariantCulture, $"10.96.{i >> 8}.{1 + (i & 127)}"), 1000 + i,
+            "type: NodePort", nodePort: 30000 + i))));
         string[] arguments = ["apply", "-f", Path.Combine(Folder, "many.yaml")];
         foreach (var milliseconds in new[] { 300, 450, 600, 750, 900 })
         {
@@ -39,12 +41,15 @@ public sealed class ProgramTests : ProgramFixture
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80));
         var config = Path.Combine(Folder, "config.yml");
-        await File.WriteAllTextAsync(config, "ipvs-scheduler: wlc\nipvs-sync-period: 1.5s\nipvs-min-sync-period: 500ms\nmetrics-bind-address: 127.0.0.1:10249\nnodeport-addresses: [192.168.113.0/24, 10.0.0.0/8]\n");
+        await File.WriteAllTextAsync(config,
+            "ipvs-scheduler: wlc\nipvs-sync-period: 1.5s\nipvs-min-sync-period: 500ms\nmetrics-bind-address: " +
+            "127.0.0.1:10249\nnodeport-addresses: [192.168.113.0/24, 10.0.0.0/8]\n");
         string[] generate = ["generate", "--node-addresses", "192.168.113.101", "-f", Path.Combine(Folder, "one.yaml"), "--config", config];
 
         (await Generator(generate).ExecuteAsync()).StandardOutput.ShouldContain("-A -t 10.96.0.1:80 -s wlc");
         (await Generator([.. generate, "--ipvs-scheduler", "lc"]).ExecuteAsync()).StandardOutput.ShouldContain("-A -t 10.96.0.1:80 -s lc");
-        foreach (var (text, words) in new[] { ("- a\n", "the settings must be keys with values"), ("ipvs-scheduler: { a: b }\n", "must be a value, or a list of values"), ("ipvs-schedule: rr\n", "is not a setting") })
+        foreach (var (text, words) in new[] { ("- a\n", "the settings must be keys with values"),
+            ("ipvs-scheduler: { a: b }\n", "must be a value, or a list of values"), ("ipvs-schedule: rr\n", "is not a setting") })
         {
             await File.WriteAllTextAsync(config, text);
             var wrong = await Generator(generate).TryAsync();
@@ -58,7 +63,9 @@ public sealed class ProgramTests : ProgramFixture
         await using var server = await ApiServer.StartAsync(Node.Namespace, new IPEndPoint(IPAddress.Loopback, 8080));
         server.Apply(Service("one", "10.96.0.1", 80, "type: NodePort", nodePort: 30080));
         var (config, kubeconfig) = (Path.Combine(Folder, "config.conf"), Path.Combine(Folder, "kubeconfig.conf"));
-        await File.WriteAllTextAsync(kubeconfig, "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:8080'}}]\n");
+        await File.WriteAllTextAsync(kubeconfig,
+            "current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: " +
+            "'http://127.0.0.1:8080'}}]\n");
         // What kubeadm stores, with some fields set.
         await File.WriteAllTextAsync(config, $$"""
             apiVersion: kubeproxy.config.k8s.io/v1alpha1
@@ -94,11 +101,15 @@ public sealed class ProgramTests : ProgramFixture
         generated.ExitCode.ShouldBe(0, generated.StandardError);
         generated.StandardError.Trim().ShouldBe($"{config}: without a meaning here: bindAddress, oomScoreAdj");
         generated.StandardOutput.ShouldSatisfyAllConditions(
-            o => o.ShouldContain("-A -t 10.96.0.1:80 -s wlc"), o => o.ShouldContain("--set 900 0 0"), o => o.ShouldContain("192.168.113.101:30080"), o => o.ShouldNotContain("10.9.0.1:30080"),
+            o => o.ShouldContain("-A -t 10.96.0.1:80 -s wlc"), o => o.ShouldContain("--set 900 0 0"), o =>
+                o.ShouldContain("192.168.113.101:30080"), o => o.ShouldNotContain("10.9.0.1:30080"),
             o => o.ShouldContain("arp_ignore = 1"));
-        (await Generator("generate", "--node-addresses", "192.168.113.101", "--config", config, "--ipvs-scheduler", "lc").TryAsync()).StandardOutput.ShouldContain("-s lc", Case.Sensitive, "a flag wins");
+        (await Generator("generate", "--node-addresses", "192.168.113.101", "--config", config, "--ipvs-scheduler", "lc")
+            .TryAsync()).StandardOutput.ShouldContain("-s lc", Case.Sensitive, "a flag wins");
         await File.WriteAllTextAsync(config, "apiVersion: kubeproxy.config.k8s.io/v1alpha2\nkind: KubeProxyConfiguration\n");
-        (await Generator("generate", "--config", config).TryAsync()).ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(64), r => r.StandardError.ShouldContain("the apiVersion must be kubeproxy.config.k8s.io/v1alpha1"));
+        (await Generator("generate", "--config", config).TryAsync())
+            .ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(64),
+            r => r.StandardError.ShouldContain("the apiVersion must be kubeproxy.config.k8s.io/v1alpha1"));
     }
 
     [Test]
@@ -115,8 +126,10 @@ public sealed class ProgramTests : ProgramFixture
 
         drift.ExitCode.ShouldBe(1);
         drift.StandardOutput.ShouldContain("+ virtual server tcp 10.96.0.1:80 rr\n    It is missing: connections to it are refused.");
-        (await Generator(["plan", "--format", "json", .. input]).ExecuteAsync()).StandardOutput.ShouldContain("\"kind\": \"virtual server\"");
-        (await Generator(["explain", "10.96.0.1:80", "--from", "192.168.113.50", .. input]).ExecuteAsync()).StandardOutput.ShouldContain("10.244.1.7:8080");
+        (await Generator(["plan", "--format", "json", .. input]).ExecuteAsync()).StandardOutput.ShouldContain(
+            "\"kind\": \"virtual server\"");
+        (await Generator(["explain", "10.96.0.1:80", "--from", "192.168.113.50", .. input]).ExecuteAsync()).StandardOutput.ShouldContain(
+            "10.244.1.7:8080");
     }
 
     [Test]
@@ -127,7 +140,8 @@ public sealed class ProgramTests : ProgramFixture
         var applied = await Generator("apply", "-f", Folder).TryAsync();
 
         applied.ExitCode.ShouldBe(1);
-        applied.StandardError.ShouldContain("mixed.yaml:28: Service default/bad is left out: spec.ports[0].port must be a number of 1 to 65535, not '70000'");
+        applied.StandardError.ShouldContain(
+            "mixed.yaml:28: Service default/bad is left out: spec.ports[0].port must be a number of 1 to 65535, not '70000'");
         applied.StandardError.ShouldContain("Service default/worse is left out: spec.clusterIP must be an IP address, not '10.96.0.300'");
         Servers().ShouldBe(["10.96.0.1:80"]);
     }
@@ -141,7 +155,8 @@ public sealed class ProgramTests : ProgramFixture
 
         var applied = await Generator("apply", "-f", Folder).TryAsync();
 
-        (applied.ExitCode, applied.StandardError.Contains("KUBE-NODE-PORT-TCP", StringComparison.Ordinal)).ShouldBe((1, true), applied.StandardError);
+        (applied.ExitCode, applied.StandardError.Contains("KUBE-NODE-PORT-TCP", StringComparison.Ordinal))
+            .ShouldBe((1, true), applied.StandardError);
         Servers().ShouldBe(["10.96.0.1:80"]);
     }
 

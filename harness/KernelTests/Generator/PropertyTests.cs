@@ -17,15 +17,18 @@ namespace Conformance.KernelTests.Generator;
 public sealed class PropertyTests
 {
     private const int Cases = 20;
-    private static readonly GeneratorOptions s_options = new() { HostnameOverride = "node1", ClusterCidr = [System.Net.IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
+    private static readonly GeneratorOptions s_options =
+        new() { HostnameOverride = "node1", ClusterCidr = [System.Net.IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
 
     private static readonly Gen<GeneratorOptions> s_anyOptions = Gen.Elements(
-        s_options, s_options with { CompatKubeProxy = true }, s_options with { MasqueradeAll = true, NodePortAddresses = [System.Net.IPNetwork.Parse("192.168.113.0/24")] },
+        s_options, s_options with { CompatKubeProxy = true },
+            s_options with { MasqueradeAll = true, NodePortAddresses = [System.Net.IPNetwork.Parse("192.168.113.0/24")] },
         s_options with { ClusterCidr = [], IpvsScheduler = "mh", IptablesMasqueradeBit = 15 });
 
     [Test, Parallelizable]
     public void Any_two_clusters_in_turn_leave_what_the_second_alone_makes_and_cleanup_what_was_before() => Check(
-        (from first in RandomClusters.Cluster from second in RandomClusters.Cluster from options in s_anyOptions select (first, second, options)).ToArbitrary(),
+        (from first in RandomClusters.Cluster from second in RandomClusters.Cluster from options in s_anyOptions
+            select (first, second, options)).ToArbitrary(),
         async pair =>
         {
             var options = pair.options;
@@ -43,7 +46,9 @@ public sealed class PropertyTests
             (await new Cleaner(used.Kernel, options).CleanAsync()).Errors.ShouldBeEmpty();
             if (options.CompatKubeProxy)
                 return; // leaves what kube-proxy leaves: see the recording 33
-            (await used.StateAsync()).Differences(before).Where(d => !IsEmptyTable(d) && !d.StartsWith("sysctls.txt", StringComparison.Ordinal)).ShouldBeEmpty("all but sysctls, which stay");
+            (await used.StateAsync()).Differences(before)
+                .Where(d => !IsEmptyTable(d) && !d.StartsWith("sysctls.txt", StringComparison.Ordinal))
+                .ShouldBeEmpty("all but sysctls, which stay");
         });
 
     [Test, Parallelizable]
@@ -62,11 +67,13 @@ public sealed class PropertyTests
                 var touched = new Conformance.Generator.Decisions.Touched();
                 foreach (var service in change())
                     world.Decide(service, touched);
-                (await stepwise.Synchronizer.SyncAsync(world.Desired, node, touched)).Errors.ShouldBeEmpty(index.ToString(CultureInfo.InvariantCulture));
+                (await stepwise.Synchronizer.SyncAsync(world.Desired, node, touched)).Errors.ShouldBeEmpty(
+                    index.ToString(CultureInfo.InvariantCulture));
             }
 
             // Read anew, nothing differs: what the synchronizer believes of the kernel is so.
-            SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options), node)).Changes.ShouldBeEmpty();
+            SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options),
+                node)).Changes.ShouldBeEmpty();
         });
 
     [Test, Parallelizable]
@@ -114,7 +121,9 @@ public sealed class PropertyTests
     private static Task<Machine> StartAsync() => Machine.StartAsync(Scenario.Load("20-dual-stack"));
 
     /// <summary>A table that was read once stays, empty: the kernel has no way to unload it.</summary>
-    private static bool IsEmptyTable(string difference) => difference.Contains("tables-save.txt: + *", StringComparison.Ordinal) || difference.Contains("tables-save.txt: + :", StringComparison.Ordinal) || difference.EndsWith("+ COMMIT", StringComparison.Ordinal);
+    private static bool IsEmptyTable(string difference) => difference.Contains("tables-save.txt: + *", StringComparison.Ordinal)
+        || difference.Contains("tables-save.txt: + :", StringComparison.Ordinal)
+        || difference.EndsWith("+ COMMIT", StringComparison.Ordinal);
 
     private static void Check<T>(Arbitrary<T> arbitrary, Func<T, Task> property)
     {
@@ -129,7 +138,8 @@ public sealed class PropertyTests
             }
             catch (Exception e)
             {
-                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
+                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
+                    $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
             }
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(Cases).WithReplay(seed, 1));
     }

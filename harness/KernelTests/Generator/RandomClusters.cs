@@ -16,8 +16,10 @@ internal static class RandomClusters
 {
     private static readonly IPAddress[] s_clusterIPs = Addresses("10.96.0.1", "10.96.0.2", "10.96.0.3", "fd00:96::1", "fd00:96::2");
     private static readonly IPAddress[] s_externalIPs = Addresses("203.0.113.1", "203.0.113.2", "192.168.113.101", "2001:db8::1");
-    private static readonly IPAddress[] s_endpoints = Addresses("10.244.0.11", "10.244.0.12", "10.244.1.21", "10.244.1.22", "fd00:10:244::11", "fd00:10:244::21");
-    private static readonly IPNetwork[] s_ranges = [IPNetwork.Parse("0.0.0.0/0"), IPNetwork.Parse("192.168.113.0/24"), IPNetwork.Parse("192.168.113.101/32"), IPNetwork.Parse("::/0")];
+    private static readonly IPAddress[] s_endpoints = Addresses("10.244.0.11", "10.244.0.12", "10.244.1.21", "10.244.1.22",
+        "fd00:10:244::11", "fd00:10:244::21");
+    private static readonly IPNetwork[] s_ranges = [IPNetwork.Parse("0.0.0.0/0"), IPNetwork.Parse("192.168.113.0/24"),
+        IPNetwork.Parse("192.168.113.101/32"), IPNetwork.Parse("::/0")];
 
     internal static Gen<Cluster> Cluster { get; } =
         from names in Gen.SubListOf("a", "b", "c", "d", "e")
@@ -65,12 +67,16 @@ internal static class RandomClusters
     };
 
     private static Gen<EndpointSlice> Slice(string service, bool ipv6) =>
-        from addresses in Gen.SubListOf(s_endpoints.Where(a => a.AddressFamily == (ipv6 ? System.Net.Sockets.AddressFamily.InterNetworkV6 : System.Net.Sockets.AddressFamily.InterNetwork)))
+        from addresses in Gen.SubListOf(
+            s_endpoints.Where(a => a.AddressFamily == (ipv6 ? System.Net.Sockets.AddressFamily.InterNetworkV6
+            : System.Net.Sockets.AddressFamily.InterNetwork)))
         from conditions in Gen.ArrayOf(Gen.Elements("ready", "ready", "terminating", "unready"), s_endpoints.Length)
         select new EndpointSlice(
             new ObjectName("default", $"{service}-{(ipv6 ? 6 : 4)}"), new ObjectName("default", service), ipv6,
-            [new SlicePort("http", TransportProtocol.Tcp, 8080), new SlicePort("dns", TransportProtocol.Udp, 5353), new SlicePort("sctp", TransportProtocol.Sctp, 8081)],
-            [.. addresses.Select((a, i) => new Endpoint(a, conditions[i] == "ready", conditions[i] != "unready", conditions[i] == "terminating", a.ToString().Contains("244.0", StringComparison.Ordinal) ? "node1" : "node2", null))]);
+            [new SlicePort("http", TransportProtocol.Tcp, 8080), new SlicePort("dns", TransportProtocol.Udp, 5353),
+            new SlicePort("sctp", TransportProtocol.Sctp, 8081)],
+            [.. addresses.Select((a, i) => new Endpoint(a, conditions[i] == "ready", conditions[i] != "unready",
+            conditions[i] == "terminating", a.ToString().Contains("244.0", StringComparison.Ordinal) ? "node1" : "node2", null))]);
 
     private static Cluster Of(IEnumerable<Service> services, IEnumerable<EndpointSlice> slices)
     {

@@ -20,7 +20,8 @@ internal sealed class Scenario
 
     internal static string Root { get; } = Path.Combine(ProjectFolder.Root, "harness", "KernelTests", "Generator", "golden");
 
-    internal static IEnumerable<string> Names => Directory.GetDirectories(Root).Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal);
+    internal static IEnumerable<string> Names => Directory.GetDirectories(Root).Select(f => Path.GetFileName(f))
+        .Order(StringComparer.Ordinal);
 
     internal static Scenario Load(string name) => new(Path.Combine(Root, name));
 
@@ -52,7 +53,8 @@ internal sealed class Scenario
     {
         var cidr = Env("CIDR") ?? "--cluster-cidr=10.244.0.0/16";
         var flags = replacesFlags ? extraFlags : $"{Env("FLAGS")} {extraFlags}";
-        return Flags.Of([("compat", "kube-proxy"), ("hostname-override", "node1"), .. $"{cidr} {flags}".Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(Parse)]) with
+        return Flags.Of([("compat", "kube-proxy"), ("hostname-override", "node1"),
+            .. $"{cidr} {flags}".Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(Parse)]) with
         {
             ConntrackMaxPerCore = 32768,
         };
@@ -81,7 +83,8 @@ internal sealed class Scenario
         var path = Path.Combine(_folder, "env");
         if (!File.Exists(path))
             return null;
-        var match = Regex.Match(File.ReadAllText(path), $"(^|\\s){name}=(\"(?<value>[^\"]*)\"|(?<value>\\S+))", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
+        var match = Regex.Match(File.ReadAllText(path), $"(^|\\s){name}=(\"(?<value>[^\"]*)\"|(?<value>\\S+))",
+            RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
         return match.Success ? match.Groups["value"].Value : null;
     }
 }

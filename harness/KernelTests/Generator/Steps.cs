@@ -23,7 +23,8 @@ internal sealed record Step(string Script, string Recording)
     /// <summary>Does to the objects what the step did: applies its documents, deletes what it deleted.</summary>
     internal void Apply(Cluster cluster)
     {
-        foreach (Match deleted in Regex.Matches(Script, @"del (?<kind>Service|EndpointSlice) (?<namespace>\S+) (?<name>[\w-]+)", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)))
+        foreach (Match deleted in Regex.Matches(Script, @"del (?<kind>Service|EndpointSlice) (?<namespace>\S+) (?<name>[\w-]+)",
+            RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)))
         {
             var name = new ObjectName(deleted.Groups["namespace"].Value, deleted.Groups["name"].Value);
             if (deleted.Groups["kind"].Value == "Service")
@@ -31,7 +32,8 @@ internal sealed record Step(string Script, string Recording)
             else
                 cluster.RemoveSlice(name);
         }
-        var documents = Regex.Match(Script, @"<<'Y'\n(?<yaml>.*?)\nY\n", RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1));
+        var documents = Regex.Match(Script, @"<<'Y'\n(?<yaml>.*?)\nY\n", RegexOptions.ExplicitCapture | RegexOptions.Singleline,
+            TimeSpan.FromSeconds(1));
         if (!documents.Success)
             return;
         var manifest = ManifestReader.Read("steps.sh", Encoding.UTF8.GetBytes(documents.Groups["yaml"].Value));

@@ -19,7 +19,8 @@ public sealed class SyncTests
         var scenario = Scenario.Load(name);
         await using var machine = await Machine.StartAsync(scenario);
         if (scenario.BeganInUse)
-            await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal)).ExecuteAsync();
+            await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal))
+                .ExecuteAsync();
 
         var first = await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
 
@@ -123,19 +124,23 @@ public sealed class SyncTests
         var cluster = new Cluster();
         // Many Services, since adding to one virtual server takes the longer the more it has.
         for (var i = 0; i < 66; i++)
-            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])], Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
+            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])],
+                Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
         for (var i = 0; i < 66; i++)
-            cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", TransportProtocol.Tcp, 8080)], [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
+            cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", TransportProtocol.Tcp, 8080)],
+                [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
 
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
 
         machine.Kernel.Ipset.List("KUBE-LOOP-BACK").ShouldHaveSingleItem().Entries.Count.ShouldBe(66_000);
         (await machine.SyncAsync(options, cluster)).Changes.ShouldBeEmpty();
 
-        static ObjectName Name(int number) => new("default", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"many-{number}"));
+        static ObjectName Name(int number) =>
+            new("default", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"many-{number}"));
 
-        static Endpoint Endpoint(int number) => new(new IPAddress([10, (byte)(100 + (number >> 16)), (byte)(number >> 8), (byte)number]), true, true, false, "node1", null);
+        static Endpoint Endpoint(int number) => new(new IPAddress([10, (byte)(100 + (number >> 16)), (byte)(number >> 8), (byte)number]),
+            true, true, false, "node1", null);
     }
 
     [Test]
@@ -143,7 +148,8 @@ public sealed class SyncTests
     {
         var scenario = Scenario.Load("29-exclude-cidrs");
         await using var machine = await Machine.StartAsync(scenario);
-        await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal)).ExecuteAsync();
+        await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal))
+            .ExecuteAsync();
 
         (await machine.SyncAsync(scenario.Options() with { CompatKubeProxy = false }, scenario.ReadCluster())).Errors.ShouldBeEmpty();
 
@@ -164,7 +170,9 @@ public sealed class SyncTests
         var node = machine.Node;
         await machine.SyncAsync(Options(), Cluster());
         // As Calico has its pods: behind links without addresses. The node's interface is made again, so that its index is the highest.
-        foreach (var command in new[] { "ip link del eth0", "ip link add eth0 type dummy", "ip link set eth0 up", "ip address add 192.168.113.101/24 dev eth0", "ip address add fd00:113::101/64 dev eth0 nodad", "ip link add pod type dummy", "ip link set pod up", "ip route add 10.244.0.99 dev pod", "ip route add fd00:244::99 dev pod" })
+        foreach (var command in new[] { "ip link del eth0", "ip link add eth0 type dummy", "ip link set eth0 up",
+            "ip address add 192.168.113.101/24 dev eth0", "ip address add fd00:113::101/64 dev eth0 nodad", "ip link add pod type dummy",
+            "ip link set pod up", "ip route add 10.244.0.99 dev pod", "ip route add fd00:244::99 dev pod" })
             await node.RunAsync(command);
 
         (await node.RunAsync("ip -4 route get 10.244.0.99")).ShouldMatch(@"src (192\.168\.113\.101|10\.244\.0\.1) ");
@@ -185,7 +193,8 @@ public sealed class SyncTests
 
         (await machine.SyncAsync(Options(), Cluster())).Errors.ShouldBeEmpty();
 
-        var there = (await machine.Node.RunAsync("ip -4 -o address show dev kube-ipvs0")).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        var there = (await machine.Node.RunAsync("ip -4 -o address show dev kube-ipvs0"))
+            .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         there.ShouldHaveSingleItem().ShouldContain("inet 10.96.0.77/32 scope host kube-ipvs0");
         (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
     }
@@ -226,10 +235,13 @@ public sealed class SyncTests
         var result = await machine.SyncAsync(Options(), Cluster());
 
         result.Errors.ShouldBeEmpty();
-        result.Changes.Select(c => c.ToString()).ShouldContain("- IPv4 rule chain filter KUBE-EXTERNAL-SERVICES, left by kube-proxy's iptables mode");
+        result.Changes.Select(c => c.ToString())
+            .ShouldContain("- IPv4 rule chain filter KUBE-EXTERNAL-SERVICES, left by kube-proxy's iptables mode");
         var rules = (await machine.StateAsync()).Files["iptables-save.txt"];
-        rules.ShouldNotContain(r => r.Contains("KUBE-SVC-", StringComparison.Ordinal) || r.Contains("KUBE-SEP-", StringComparison.Ordinal) || r.Contains("KUBE-NODEPORTS", StringComparison.Ordinal)
-            || r.Contains("EXTERNAL-SERVICES", StringComparison.Ordinal) || r.Contains("CANARY", StringComparison.Ordinal) || r == "-A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES");
+        rules.ShouldNotContain(r => r.Contains("KUBE-SVC-", StringComparison.Ordinal) || r.Contains("KUBE-SEP-", StringComparison.Ordinal)
+            || r.Contains("KUBE-NODEPORTS", StringComparison.Ordinal)
+            || r.Contains("EXTERNAL-SERVICES", StringComparison.Ordinal) || r.Contains("CANARY", StringComparison.Ordinal)
+                || r == "-A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES");
         rules.ShouldContain("-A FORWARD -j MINE", "others' rules stay");
         (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
     }
@@ -244,8 +256,10 @@ public sealed class SyncTests
 
         (await new Cleaner(machine.Kernel, Options()).CleanAsync()).Errors.ShouldBeEmpty();
 
-        (await machine.StateAsync()).Files["iptables-save.txt"].Where(r => r.Contains("KUBE-", StringComparison.Ordinal)).ShouldBe([":KUBE-FIREWALL - [0:0]"], "a kubelet's");
-        (await new Cleaner(machine.Kernel, Options()).CleanAsync()).ShouldSatisfyAllConditions(again => again.Errors.ShouldBeEmpty(), again => again.Changes.ShouldBeEmpty());
+        (await machine.StateAsync()).Files["iptables-save.txt"].Where(r => r.Contains("KUBE-", StringComparison.Ordinal))
+            .ShouldBe([":KUBE-FIREWALL - [0:0]"], "a kubelet's");
+        (await new Cleaner(machine.Kernel, Options()).CleanAsync())
+            .ShouldSatisfyAllConditions(again => again.Errors.ShouldBeEmpty(), again => again.Changes.ShouldBeEmpty());
     }
 
     private static GeneratorOptions Options() => new() { HostnameOverride = "node1", ConntrackMaxPerCore = 0 };
@@ -253,7 +267,9 @@ public sealed class SyncTests
     private static Cluster Cluster()
     {
         var cluster = new Cluster();
-        cluster.Put(new Service { Name = new ObjectName("default", "both"), ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")], Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
+        cluster.Put(new Service { Name = new ObjectName("default", "both"),
+            ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")],
+            Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
         return cluster;
     }
 

@@ -10,11 +10,13 @@ public static class Eventually
 
     /// <returns>The first value that satisfies the condition.</returns>
     /// <exception cref="ShouldAssertException">Names the condition, the last value and the log as it is then.</exception>
-    public static Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null) =>
+    public static Task<T> Async<T>(string what, Func<T> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null,
+        StringBuilder? log = null) =>
         Async(what, () => Task.FromResult(read()), isSo, timeout, pause, log);
 
     /// <inheritdoc cref="Async{T}(string, Func{T}, Func{T, bool}, TimeSpan?, TimeSpan?, StringBuilder?)"/>
-    public static async Task<T> Async<T>(string what, Func<Task<T>> read, Func<T, bool> isSo, TimeSpan? timeout = null, TimeSpan? pause = null, StringBuilder? log = null)
+    public static async Task<T> Async<T>(string what, Func<Task<T>> read, Func<T, bool> isSo, TimeSpan? timeout = null,
+        TimeSpan? pause = null, StringBuilder? log = null)
     {
         var limit = timeout ?? Timeouts.Eventually;
         using var end = new Patience(limit);
@@ -24,7 +26,8 @@ public static class Eventually
             if (isSo(value))
                 return value;
             if (end.Token.IsCancellationRequested)
-                throw new ShouldAssertException($"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
+                throw new ShouldAssertException(
+                    $"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
             Heartbeat.Beat();
             await Task.Delay(pause ?? s_pause);
         }

@@ -3,7 +3,9 @@ namespace Conformance.Labs.Waiting;
 /// <summary>Every time-out of the harness. A lab has no real distances: what has not come by then does not come.</summary>
 public static class Timeouts
 {
-    /// <summary>Until a connection attempt or an unanswered question counts as silence; long enough to see one retransmitted SYN (1 s).</summary>
+    /// <summary>
+    /// Until a connection attempt or an unanswered question counts as silence; long enough to see one retransmitted SYN (1 s).
+    /// </summary>
     public static TimeSpan Silence { get; } = TimeSpan.FromSeconds(2);
 
     /// <summary>Until a server must have answered on a connection that stands.</summary>

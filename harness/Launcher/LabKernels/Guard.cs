@@ -19,7 +19,8 @@ internal sealed class Guard : IDisposable
     internal CommandTask<CommandResult> Start(string temporary, IEnumerable<string> argv, Func<Command, Command> configure)
     {
         // A session of its own: Ctrl-C at the terminal is the launcher's to handle.
-        var task = configure(CliWrap.Cli.Wrap("setsid").WithArguments(["bash", Path.Combine(Scripts, "guard.sh"), _alive.GetClientHandleAsString(), temporary, .. argv]))
+        var task = configure(CliWrap.Cli.Wrap("setsid")
+            .WithArguments(["bash", Path.Combine(Scripts, "guard.sh"), _alive.GetClientHandleAsString(), temporary, .. argv]))
             .ExecuteAsync(CancellationToken.None);
         _alive.DisposeLocalCopyOfClientHandle();
         return task;

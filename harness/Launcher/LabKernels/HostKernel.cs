@@ -10,7 +10,8 @@ namespace Conformance.Launcher.LabKernels;
 /// </param>
 public sealed class HostKernel(bool confined = true) : LabKernel
 {
-    private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "bash", "-c", "\"$@\"; exit $?", "bash"];
+    private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "bash", "-c",
+        "\"$@\"; exit $?", "bash"];
 
     public override string Name => "host";
 

@@ -18,8 +18,10 @@ internal static class KernelOption
         };
         option.Validators.Add(result =>
         {
-            if (result.GetValueOrDefault<string>() is { } name && !s_names.Contains(name, StringComparer.Ordinal) && !(name.StartsWith(UmlPrefix, StringComparison.Ordinal) && name.Length > UmlPrefix.Length))
-                result.AddError($"There is no kind of kernel '{name}': known are {string.Join(", ", s_names)} and uml=PATH.{Topologies.Nearest.Hint(name, s_names)}");
+            if (result.GetValueOrDefault<string>() is { } name && !s_names.Contains(name, StringComparer.Ordinal)
+                && !(name.StartsWith(UmlPrefix, StringComparison.Ordinal) && name.Length > UmlPrefix.Length))
+                result.AddError($"There is no kind of kernel '{name}': known are {string.Join(", ", s_names)} and " +
+                    $"uml=PATH.{Topologies.Nearest.Hint(name, s_names)}");
         });
         return option;
     }
@@ -37,7 +39,8 @@ internal static class KernelOption
                 if (!features.CanRunLabs)
                 {
                     throw new CannotRunHereException("Labs cannot run on this kernel.",
-                        $"{features.Release}: root {Word(features.IsRoot)}, network namespaces {Word(features.HasNamespaces)}, IPVS {Word(features.Has(Feature.Ipvs))}",
+                        $"{features.Release}: root {Word(features.IsRoot)}, network namespaces {Word(features.HasNamespaces)}, IPVS " +
+                            $"{Word(features.Has(Feature.Ipvs))}",
                         "Nothing ran.", "Use --kernel uml, which needs none of these.");
                 }
                 await Need.EnsureAsync(Need.ForLabs, cancellationToken);
@@ -48,7 +51,8 @@ internal static class KernelOption
             case not null when name.StartsWith(UmlPrefix, StringComparison.Ordinal):
                 var path = Path.GetFullPath(name[UmlPrefix.Length..]);
                 if (!File.Exists(path))
-                    throw new CannotRunHereException($"There is no kernel {path}.", "The file does not exist.", "Nothing ran.", "Give the path of a user-mode Linux binary.");
+                    throw new CannotRunHereException($"There is no kernel {path}.", "The file does not exist.", "Nothing ran.",
+                        "Give the path of a user-mode Linux binary.");
                 await Need.EnsureAsync([.. Need.ForUml.Skip(1), .. Need.ForLabs], cancellationToken);
                 return new UmlKernel(path);
             default:

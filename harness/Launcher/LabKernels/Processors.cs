@@ -27,7 +27,8 @@ internal static class Processors
             select cpu];
 
     private static string AllowedTo(string pid) =>
-        Read($"/proc/{pid}/status").Split('\n').FirstOrDefault(l => l.StartsWith(AllowedField, StringComparison.Ordinal))?[AllowedField.Length..] ?? "";
+        Read($"/proc/{pid}/status").Split('\n').FirstOrDefault(l => l.StartsWith(AllowedField, StringComparison.Ordinal))?[
+            AllowedField.Length..] ?? "";
 
     private static string CommandOf(string? pid) => Read($"/proc/{pid}/comm");
 

@@ -44,7 +44,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     {
         if ((command.RunFolder + Guard.Scripts).Contains(' ', StringComparison.Ordinal))
         {
-            throw new LabKernelException("The project's path has a space in it.", command.RunFolder, "The user-mode kernel cannot be started: its command line is split at spaces.",
+            throw new LabKernelException("The project's path has a space in it.", command.RunFolder,
+                "The user-mode kernel cannot be started: its command line is split at spaces.",
                 "Move the project to a path without spaces.", beforeBoot: true);
         }
         var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
@@ -84,7 +85,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                     boot = watch.Elapsed;
                     booting.CancelAfter(Timeout.Infinite);
                     if (command.Terminal)
-                        await line.SendAsync('W', string.Create(CultureInfo.InvariantCulture, $"{Console.WindowHeight} {Console.WindowWidth}"));
+                        await line.SendAsync('W', string.Create(CultureInfo.InvariantCulture,
+                            $"{Console.WindowHeight} {Console.WindowWidth}"));
                     _ = SendAsync(line, 'I', command.Input, ended.Token);
                     break;
                 case 'O':
@@ -125,7 +127,9 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
 
         cancellationToken.ThrowIfCancellationRequested();
         if (exitCode is not { } code)
-            throw Died(folder, failure ?? (alive.HasEnded ? $"The guest was silent for {s_silenceLimit.TotalSeconds} s: its first process has ended or its kernel hangs." : null), boot == default);
+            throw Died(folder, failure
+                ?? (alive.HasEnded ? $"The guest was silent for {s_silenceLimit.TotalSeconds} s: its first process has ended or its " +
+                $"kernel hangs." : null), boot == default);
         return new LabResult(code, new LabTimes(boot, exited - boot, watch.Elapsed - exited));
     }
 
@@ -135,7 +139,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
         return
         [
             "bash", Path.Combine(Guard.Scripts, "uml.sh"), folder, Processors.LeastUsedByKernels(),
-            binary, $"mem={Memory}", "uml_dir=uml/", $"umid={Path.GetFileName(Path.GetDirectoryName(folder))}", // by it a run's kernel is known in a list of processes
+            // by it a run's kernel is known in a list of processes
+            binary, $"mem={Memory}", "uml_dir=uml/", $"umid={Path.GetFileName(Path.GetDirectoryName(folder))}",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
             Path.Combine(Guard.Scripts, "guest-init.pl"),
@@ -150,14 +155,16 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
             variables[key] = value;
         IEnumerable<string> fields =
         [
-            command.WorkingDirectory, command.RunFolder, command.RelayPort.ToString(CultureInfo.InvariantCulture), command.Terminal ? "tty" : "",
+            command.WorkingDirectory, command.RunFolder, command.RelayPort.ToString(CultureInfo.InvariantCulture), command.Terminal
+                ? "tty" : "",
             variables.Count.ToString(CultureInfo.InvariantCulture), .. variables.Select(v => $"{v.Key}={v.Value}"), .. command.Argv,
         ];
         return Encoding.UTF8.GetBytes(string.Concat(fields.Select(f => f + '\0')));
     }
 
     /// <summary>The guest's memory is an unlinked file, on a tmpfs to be fast. Containers often have a small /dev/shm.</summary>
-    private static string MemoryFolder() => Directory.Exists("/dev/shm") && new DriveInfo("/dev/shm").AvailableFreeSpace > MemoryBytes ? "/dev/shm" : "/tmp";
+    private static string MemoryFolder() => Directory.Exists("/dev/shm") && new DriveInfo("/dev/shm").AvailableFreeSpace > MemoryBytes
+        ? "/dev/shm" : "/tmp";
 
     private static async Task CompleteWhenEndedAsync(Task guard, Pipe fromGuest)
     {
@@ -200,7 +207,8 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
     {
         var log = Path.Combine(folder, "console.log");
         var said = File.Exists(log)
-            ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log).LastOrDefault()
+            ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log)
+                .LastOrDefault()
             : null;
         return new LabKernelException(
             beforeBoot ? $"The lab kernel {binary} did not come up." : $"The lab kernel {binary} ended before its command did.",

@@ -18,7 +18,8 @@ public sealed class LabNotFoundException(string what, string evidence, string fi
 /// <param name="StartTime">Of the process, in clock ticks since boot (field 22 of proc_pid_stat(5)).</param>
 /// <param name="Path">PATH of commands in nodes.</param>
 /// <param name="Nodes">For each node the path by which its namespace can be opened while the process lives.</param>
-internal sealed record LabRecord(string Id, string Topology, int ProcessId, string StartTime, string Path, IReadOnlyDictionary<string, string> Nodes)
+internal sealed record LabRecord(string Id, string Topology, int ProcessId, string StartTime, string Path,
+    IReadOnlyDictionary<string, string> Nodes)
 {
     /// <summary>Names the lab's record in the shell that <c>./lab up</c> opens.</summary>
     internal const string Variable = "CONFORMANCE_LAB";
@@ -35,9 +36,11 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     {
         Directory.CreateDirectory(Folder);
         var record = new LabRecord(
-            $"{lab.Topology.Name}-{Environment.ProcessId}", source.EndsWith(".yaml", StringComparison.Ordinal) ? System.IO.Path.GetFullPath(source) : source, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
+            $"{lab.Topology.Name}-{Environment.ProcessId}", source.EndsWith(".yaml", StringComparison.Ordinal)
+                ? System.IO.Path.GetFullPath(source) : source, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
             Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal));
-        System.IO.File.WriteAllLines(record.HostsFile, ["127.0.0.1 localhost", "::1 localhost", .. lab.Nodes.SelectMany(n => n.Spec.Interfaces.SelectMany(i => i.Addresses).Select(a => $"{a} {n.Name}"))]);
+        System.IO.File.WriteAllLines(record.HostsFile, ["127.0.0.1 localhost", "::1 localhost",
+            .. lab.Nodes.SelectMany(n => n.Spec.Interfaces.SelectMany(i => i.Addresses).Select(a => $"{a} {n.Name}"))]);
         System.IO.File.WriteAllText(record.File + ".new", JsonSerializer.Serialize(record, Output.JsonOptions));
         System.IO.File.Move(record.File + ".new", record.File, overwrite: true);
         return record;
@@ -83,7 +86,8 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     {
         try
         {
-            if (JsonSerializer.Deserialize<LabRecord>(System.IO.File.ReadAllText(file), Output.JsonOptions) is { Id: not null, Topology: not null, StartTime: not null, Path: not null, Nodes: not null } record)
+            if (JsonSerializer.Deserialize<LabRecord>(System.IO.File.ReadAllText(file), Output.JsonOptions)
+                is { Id: not null, Topology: not null, StartTime: not null, Path: not null, Nodes: not null } record)
                 return record;
             Report("It lacks fields of a record.");
         }
@@ -98,7 +102,8 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         return null;
 
         void Report(string evidence) =>
-            Console.Error.WriteLine($"{file} is not the record of a lab.\n  evidence: {evidence}\n  consequence: it is skipped\n  fix: delete the file");
+            Console.Error.WriteLine(
+                $"{file} is not the record of a lab.\n  evidence: {evidence}\n  consequence: it is skipped\n  fix: delete the file");
     }
 
     /// <summary>The lab that is meant: the named one, the shell's own, or the only one.</summary>
@@ -109,19 +114,23 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         if (!string.IsNullOrEmpty(id))
         {
             return labs.FirstOrDefault(l => l.Id == id)
-                ?? throw new LabNotFoundException($"There is no lab '{id}'.", labs.Count == 0 ? "No lab is up." : $"Up are {string.Join(", ", labs.Select(l => l.Id))}.", "Name one that is up.");
+                ?? throw new LabNotFoundException($"There is no lab '{id}'.", labs.Count == 0 ? "No lab is up."
+                    : $"Up are {string.Join(", ", labs.Select(l => l.Id))}.", "Name one that is up.");
         }
         return labs.Count switch
         {
             1 => labs[0],
-            0 => throw new LabNotFoundException("No lab is up.", "There is no record of one in artifacts/labs.", "./lab up TOPOLOGY opens a shell on one; ./lab up --detach TOPOLOGY leaves one up, on a kernel with IPVS."),
-            _ => throw new LabNotFoundException("Several labs are up.", string.Join(", ", labs.Select(l => l.Id)), "Choose one with --lab ID."),
+            0 => throw new LabNotFoundException("No lab is up.", "There is no record of one in artifacts/labs.",
+            "./lab up TOPOLOGY opens a shell on one; ./lab up --detach TOPOLOGY leaves one up, on a kernel with IPVS."),
+            _ => throw new LabNotFoundException("Several labs are up.", string.Join(", ", labs.Select(l => l.Id)),
+            "Choose one with --lab ID."),
         };
     }
 
     internal string NamespaceOf(string node) => Nodes.TryGetValue(node, out var path)
         ? path
-        : throw new LabNotFoundException($"The lab {Id} has no node '{node}'.", $"Its nodes are {string.Join(", ", Nodes.Keys)}.{Topologies.Nearest.Hint(node, Nodes.Keys)}", "Name one of its nodes.");
+        : throw new LabNotFoundException($"The lab {Id} has no node '{node}'.",
+            $"Its nodes are {string.Join(", ", Nodes.Keys)}.{Topologies.Nearest.Hint(node, Nodes.Keys)}", "Name one of its nodes.");
 
     private static string StartTimeOf(int pid)
     {

@@ -24,5 +24,7 @@ internal sealed class Terminal : IAsyncDisposable
 
     /// <summary>stty(1) sets the terminal that is its standard input; ours is not redirected, so it is named.</summary>
     private static async Task<string> SttyAsync(params string[] arguments) =>
-        (await CliWrap.Cli.Wrap("stty").WithArguments(["-F", string.Create(CultureInfo.InvariantCulture, $"/proc/{Environment.ProcessId}/fd/0"), .. arguments]).ExecuteBufferedAsync()).StandardOutput;
+        (await CliWrap.Cli.Wrap("stty")
+            .WithArguments(["-F", string.Create(CultureInfo.InvariantCulture, $"/proc/{Environment.ProcessId}/fd/0"), .. arguments])
+            .ExecuteBufferedAsync()).StandardOutput;
 }

@@ -10,7 +10,9 @@ namespace Conformance.Launcher.Runner;
 /// <summary>Runs assemblies of tests on a lab kernel and listens to what the runner there says.</summary>
 internal sealed class LabRun(LabKernel kernel, string runFolder)
 {
-    /// <summary>When for so long no test has ended and none has waited, the runner hangs. It is ended, and tests without a result are reported.</summary>
+    /// <summary>
+    /// When for so long no test has ended and none has waited, the runner hangs. It is ended, and tests without a result are reported.
+    /// </summary>
     private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
 
     private readonly List<RunnerEvent> _tests = [];
@@ -43,7 +45,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     /// <param name="progress">Told of every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
-    internal async Task<int> RunAsync(string filter, IEnumerable<string> assemblies, Action<RunnerEvent> progress, Stream error, CancellationToken cancellationToken)
+    internal async Task<int> RunAsync(string filter, IEnumerable<string> assemblies, Action<RunnerEvent> progress, Stream error,
+        CancellationToken cancellationToken)
     {
         var watch = System.Diagnostics.Stopwatch.StartNew();
         var first = TimeSpan.Zero;
@@ -92,7 +95,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         return _faults.Count > 0 ? ExitCodes.Violated : Result.ExitCode;
     }
 
-    private Task<LabResult> RunKernelAsync(string filter, IEnumerable<string> assemblies, Stream output, Stream error, CancellationToken cancellationToken) =>
+    private Task<LabResult> RunKernelAsync(string filter, IEnumerable<string> assemblies, Stream output, Stream error,
+        CancellationToken cancellationToken) =>
         kernel.RunAsync(
             new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
             {
@@ -105,7 +109,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     /// <summary>What the processes of a run are told in their environment.</summary>
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
-    internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) => new(StringComparer.Ordinal)
+    internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) =>
+        new(StringComparer.Ordinal)
     {
         [Clusters.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable) ?? "",
         [RunFolder.Variable] = runFolder,

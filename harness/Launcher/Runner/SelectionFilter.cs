@@ -45,14 +45,16 @@ internal sealed class SelectionFilter : TestFilter
 
     /// <summary>A category of the test or of its fixture.</summary>
     private static bool IsOf(ITest? test, string category) =>
-        test is not null && (test.Properties[PropertyNames.Category].Cast<string>().Contains(category, StringComparer.OrdinalIgnoreCase) || IsOf(test.Parent, category));
+        test is not null && (test.Properties[PropertyNames.Category].Cast<string>().Contains(category, StringComparer.OrdinalIgnoreCase)
+            || IsOf(test.Parent, category));
 
     private static bool IsMatch(ITest test, string word)
     {
         var claims = test.Properties["Claim"].Cast<string>().ToList();
         if (word.EndsWith('*'))
             return claims.Any(c => c.StartsWith(word[..^1], StringComparison.OrdinalIgnoreCase));
-        return claims.Contains(word, StringComparer.OrdinalIgnoreCase) || (!LooksLikeClaim(word) && test.FullName.Contains(word, StringComparison.OrdinalIgnoreCase));
+        return claims.Contains(word, StringComparer.OrdinalIgnoreCase)
+            || (!LooksLikeClaim(word) && test.FullName.Contains(word, StringComparison.OrdinalIgnoreCase));
     }
 
     /// <summary>SNAT-1 must not also match a test whose name happens to contain it.</summary>

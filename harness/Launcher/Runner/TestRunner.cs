@@ -21,7 +21,8 @@ namespace Conformance.Launcher.Runner;
 /// has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
 /// </param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
-public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count, IReadOnlyList<string> Claims)
+public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
+    IReadOnlyList<string> Claims)
 {
     /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
     [JsonIgnore]
@@ -86,7 +87,8 @@ internal static class TestRunner
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
         var root = runner.Load(assembly, settings);
         var selected = Leaves(root).Where(t => filter.Pass(t)).ToList();
-        Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0, root.Properties.Get("_SKIPREASON") as string,
+        Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
+            root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
         if (selected.Count == 0)
             return (0, root.RunState != RunState.NotRunnable);
@@ -129,7 +131,8 @@ internal static class TestRunner
             var outcome = OutcomeOf(result);
             IsGood &= outcome is "passed" or "skipped";
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
-                outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1, [.. ClaimsOf(result.Test)]));
+                outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
+                    [.. ClaimsOf(result.Test)]));
         }
 
         public void TestStarted(ITest test)

@@ -27,7 +27,8 @@ internal static class BenchVerb
         var runs = new Option<int>("--runs") { Description = "Runs of each whole command.", DefaultValueFactory = _ => 3 };
         var format = Output.CreateOption();
         var inside = new Option<bool>(InsideOption) { Hidden = true };
-        var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { kernel, runs, format, inside };
+        var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { kernel, runs,
+            format, inside };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
@@ -37,30 +38,36 @@ internal static class BenchVerb
                 return ExitCodes.Ok;
             }
             var kernelName = parsed.GetValue(kernel)!;
-            return await RunAsync(kernelName, await KernelOption.ChooseAsync(kernelName, interrupt.Token), parsed.GetValue(runs), parsed.GetValue(format)!, interrupt.Token);
+            return await RunAsync(kernelName, await KernelOption.ChooseAsync(kernelName, interrupt.Token), parsed.GetValue(runs),
+                parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, LabKernel kernel, int runs, string format, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string kernelName, LabKernel kernel, int runs, string format,
+        CancellationToken cancellationToken)
     {
         var figures = new List<Figure>
         {
             await WholeAsync(runs, cancellationToken, s_lab, "kernel", "--", "true"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-16"),
-            await WholeAsync(runs, cancellationToken, Programs.Dotnet, "test", "conformance", "--configuration", "Release", "--no-build", "--filter", "TestCategory=VS-16"),
+            await WholeAsync(runs, cancellationToken, Programs.Dotnet, "test", "conformance", "--configuration", "Release", "--no-build",
+            "--filter", "TestCategory=VS-16"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-*,ADM-*,SNAT-*,CT-*,TRAP-*"),
-            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "K-*,F-*,HP-*,K-9,BRIDGE-*,FLANNEL-*,NP-*,DNS-*,SM-*,KP-*"),
+            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter",
+            "K-*,F-*,HP-*,K-9,BRIDGE-*,FLANNEL-*,NP-*,DNS-*,SM-*,KP-*"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName),
         };
         using var said = new MemoryStream();
         var inside = Runs.Start("bench");
         var measured = await kernel.RunAsync(
-            new LabCommand([Programs.Dotnet, Programs.Cli, "bench", InsideOption], inside) { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
+            new LabCommand([Programs.Dotnet, Programs.Cli, "bench", InsideOption],
+                inside) { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
             cancellationToken);
         if (measured.ExitCode != ExitCodes.Ok)
         {
-            throw new HarnessException($"The measurements inside the lab kernel ended with exit code {measured.ExitCode}.", System.Text.Encoding.UTF8.GetString(said.ToArray()).Trim(),
+            throw new HarnessException($"The measurements inside the lab kernel ended with exit code {measured.ExitCode}.",
+                System.Text.Encoding.UTF8.GetString(said.ToArray()).Trim(),
                 "No figures: a benchmark of a failure says nothing.", $"See {inside}, and run ./lab bench again.");
         }
         figures.AddRange(JsonSerializer.Deserialize<List<Figure>>(said.ToArray(), Output.JsonOptions)!);
@@ -90,7 +97,8 @@ internal static class BenchVerb
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
             if (!result.IsSuccess)
             {
-                throw new HarnessException($"'{name}' ended with exit code {result.ExitCode}.", (result.StandardOutput + result.StandardError).Trim(),
+                throw new HarnessException($"'{name}' ended with exit code {result.ExitCode}.",
+                    (result.StandardOutput + result.StandardError).Trim(),
                     "No figures: a benchmark of a failure says nothing.", "Run that command and mend what it shows.");
             }
             samples.Add(result.RunTime.TotalSeconds);

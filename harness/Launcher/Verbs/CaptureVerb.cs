@@ -18,11 +18,13 @@ internal static class CaptureVerb
         var where = new Argument<string>("NODE[:IFACE]") { Description = "A node, and its interface where it is not the first one." };
         var write = new Option<string?>("-w") { Description = "Write pcap to a file, or with - to standard output." };
         var count = new Option<int>("-c") { Description = "End after so many packets.", DefaultValueFactory = _ => int.MaxValue };
-        var verb = new Command("capture", "Show or write the packets of an interface of a lab that is up, until Ctrl-C.") { lab, where, write, count };
+        var verb = new Command("capture", "Show or write the packets of an interface of a lab that is up, until Ctrl-C.") { lab, where,
+            write, count };
         verb.SetAction(parsed =>
         {
             using var interrupt = new Interrupt();
-            return Run(LabRecord.Find(parsed.GetValue(lab)), parsed.GetValue(where)!, parsed.GetValue(write), parsed.GetValue(count), interrupt.Token);
+            return Run(LabRecord.Find(parsed.GetValue(lab)), parsed.GetValue(where)!, parsed.GetValue(write), parsed.GetValue(count),
+                interrupt.Token);
         });
         return verb;
     }

@@ -32,7 +32,8 @@ internal static class DoctorVerb
                 Console.WriteLine(JsonSerializer.Serialize(checks, Output.JsonOptions));
             else
                 foreach (var check in checks)
-                    Console.WriteLine($"{(check.Ok ? '✔' : '✘')} {check.Name}: {check.Found}{(check.Ok || check.Fix is null ? "" : $"\n    mend: {check.Fix}")}");
+                    Console.WriteLine($"{(check.Ok ? '✔' : '✘')} {check.Name}: " +
+                        $"{check.Found}{(check.Ok || check.Fix is null ? "" : $"\n    mend: {check.Fix}")}");
             return checks.All(c => c.Ok || !c.Required) ? ExitCodes.Ok : ExitCodes.CannotRunHere;
         });
         return verb;
@@ -47,11 +48,15 @@ internal static class DoctorVerb
         var checks = new List<Check>
         {
             new(".NET", true, true, Environment.Version.ToString(), null),
-            new("this kernel", features.Has(Feature.Ipvs), false, $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}", "sudo modprobe ip_vs, where the kernel's modules are installed"),
-            new("root", features.IsRoot, false, features.IsRoot ? "yes" : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
+            new("this kernel", features.Has(Feature.Ipvs), false,
+            $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}",
+            "sudo modprobe ip_vs, where the kernel's modules are installed"),
+            new("root", features.IsRoot, false, features.IsRoot ? "yes"
+            : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
         };
         checks.Add(GeneratorCheck());
-        checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}", $"sudo apt-get install {n.Package}")));
+        checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}",
+            $"sudo apt-get install {n.Package}")));
         if (needs.All(n => n.IsMet))
             checks.Add(await ProveAsync(cancellationToken));
         return checks;
@@ -61,8 +66,10 @@ internal static class DoctorVerb
     private static Check GeneratorCheck()
     {
         var isNative = new FileInfo(Programs.Generator) is { Exists: true, Length: > 1 << 20 };
-        return new Check("ipvs-generator", isNative, false, isNative ? "a native program" : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
-            "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
+        return new Check("ipvs-generator", isNative, false, isNative ? "a native program"
+            : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
+            "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; " +
+            "artifacts/build.log has what a failed build said");
     }
 
     private static async Task<Check> ProveAsync(CancellationToken cancellationToken)
@@ -73,10 +80,12 @@ internal static class DoctorVerb
         try
         {
             var result = await kernel.RunAsync(
-                new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption], folder) { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
+                new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption],
+                    folder) { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
                 cancellationToken);
             var text = Encoding.UTF8.GetString(said.ToArray()).Trim();
-            return new Check($"a lab on {kernel.Name}", result.ExitCode == ExitCodes.Ok, true, text, "read what it says; ./lab shell lets you try by hand");
+            return new Check($"a lab on {kernel.Name}", result.ExitCode == ExitCodes.Ok, true, text,
+                "read what it says; ./lab shell lets you try by hand");
         }
         catch (LabKernelException e)
         {
@@ -93,7 +102,8 @@ internal static class DoctorVerb
         await director.Ipvs.AddAsync(VirtualServerSpec.Tcp("10.10.0.1:80").Masquerading("rs1:8080"));
         var flow = await lab["client"].AskAsync("10.10.0.1:80");
         var missing = Enum.GetValues<Feature>().Where(f => !KernelFeatures.Current.Has(f)).Select(f => f.Describe()).ToList();
-        Console.WriteLine($"{KernelFeatures.Current.Release}: namespaces, veth and a virtual server were made; a connection through it was {flow.Outcome}");
+        Console.WriteLine($"{KernelFeatures.Current.Release}: namespaces, veth and a virtual server were made; a connection through it " +
+            $"was {flow.Outcome}");
         if (missing.Count > 0)
             Console.WriteLine($"claims that need one of these are not testable on it: {string.Join(", ", missing)}");
         return flow.Answer is null ? ExitCodes.Violated : ExitCodes.Ok;

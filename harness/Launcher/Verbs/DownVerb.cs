@@ -21,7 +21,8 @@ internal static class DownVerb
             foreach (var record in labs)
             {
                 if (record.File == Environment.GetEnvironmentVariable(LabRecord.Variable))
-                    throw new LabNotFoundException($"The lab {record.Id} is this shell's own.", "Its end would end the shell.", "Leave the shell (exit): that takes the lab down.");
+                    throw new LabNotFoundException($"The lab {record.Id} is this shell's own.", "Its end would end the shell.",
+                        "Leave the shell (exit): that takes the lab down.");
                 await CliWrap.Cli.Wrap("kill").WithArguments(["-TERM", record.ProcessId.ToString(CultureInfo.InvariantCulture)])
                     .WithValidation(CommandResultValidation.None).ExecuteAsync();
                 await Eventually.Async($"the process {record.ProcessId} of {record.Id} has ended", () => record.IsAlive, alive => !alive);

@@ -11,7 +11,10 @@ namespace Conformance.Launcher.Verbs;
 /// <summary><c>./lab explain NODE TARGET</c>: sends a flow through a lab that is up and tells what happened to it.</summary>
 internal static class ExplainVerb
 {
-    /// <summary>Source ports that the kernel gives nobody by itself (ip_local_port_range); another one each time, since connection tracking remembers them.</summary>
+    /// <summary>
+    /// Source ports that the kernel gives nobody by itself (ip_local_port_range); another one each time, since connection tracking
+    /// remembers them.
+    /// </summary>
     private static readonly Range s_sourcePorts = 20_000..32_000;
 
     internal static Command Create()
@@ -20,9 +23,13 @@ internal static class ExplainVerb
         var from = new Argument<string>("NODE") { Description = "Who asks." };
         var target = new Argument<string>("TARGET") { Description = "Whom: ADDRESS:PORT or NODE:PORT." };
         var udp = new Option<bool>("--udp") { Description = "A datagram instead of a TCP connection." };
-        var http = new Option<bool>("--http") { Description = "A TCP connection that says GET / first, for servers that wait to be asked." };
-        var verb = new Command("explain", "Send a flow through a lab that is up, and tell the rules that it passed, what IPVS and connection tracking made of it, and its packets on every interface.") { lab, from, target, udp, http };
-        verb.SetAction(parsed => RunAsync(LabRecord.Find(parsed.GetValue(lab)), parsed.GetValue(from)!, parsed.GetValue(target)!, parsed.GetValue(udp), parsed.GetValue(http)));
+        var http = new Option<bool>(
+            "--http") { Description = "A TCP connection that says GET / first, for servers that wait to be asked." };
+        var verb = new Command("explain",
+            "Send a flow through a lab that is up, and tell the rules that it passed, what IPVS and connection tracking made of it, and " +
+            "its packets on every interface.") { lab, from, target, udp, http };
+        verb.SetAction(parsed => RunAsync(LabRecord.Find(parsed.GetValue(lab)), parsed.GetValue(from)!, parsed.GetValue(target)!,
+            parsed.GetValue(udp), parsed.GetValue(http)));
         return verb;
     }
 
@@ -42,6 +49,7 @@ internal static class ExplainVerb
         Console.WriteLine(flow.ReadStory());
         return interrupt.Token.IsCancellationRequested ? ExitCodes.Interrupted : ExitCodes.Ok;
 
-        Task<Flow> AskAsync(int port) => isUdp ? client.AskUdpAsync(target, port) : isHttp ? client.AskHttpAsync(target, port) : client.AskAsync(target, port);
+        Task<Flow> AskAsync(int port) => isUdp ? client.AskUdpAsync(target, port) : isHttp ? client.AskHttpAsync(target, port)
+            : client.AskAsync(target, port);
     }
 }

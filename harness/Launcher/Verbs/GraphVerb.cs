@@ -45,7 +45,9 @@ internal static class GraphVerb
 
     internal static string Dot(Topology topology)
     {
-        var text = new StringBuilder($"graph \"{topology.Name}\" {{\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", fontsize=10];\n");
+        var text = new StringBuilder(
+            $"graph \"{topology.Name}\" {{\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", " +
+            $"fontsize=10];\n");
         foreach (var network in topology.Networks)
             text.Append($"  \"{network.Name}\" [shape=ellipse, label=\"{network.Name}\\n{network.Subnet}\"];\n");
         foreach (var node in topology.Nodes)
@@ -58,11 +60,13 @@ internal static class GraphVerb
     private static async Task<string> SvgAsync(Topology topology, CancellationToken cancellationToken)
     {
         await Need.EnsureAsync([new Need("dot", "graphviz", "draws graphs")], cancellationToken);
-        var drawn = await CliWrap.Cli.Wrap("dot").WithArguments(["-Tsvg"]).WithStandardInputPipe(PipeSource.FromString(Dot(topology))).ExecuteBufferedAsync(cancellationToken);
+        var drawn = await CliWrap.Cli.Wrap("dot").WithArguments(["-Tsvg"]).WithStandardInputPipe(PipeSource.FromString(Dot(topology)))
+            .ExecuteBufferedAsync(cancellationToken);
         return drawn.StandardOutput;
     }
 
     private static string Id(string name) => name.Replace('-', '_');
 
-    private static string Serves(NodeSpec node, string lineBreak) => node.Serves.Count == 0 ? "" : $"{lineBreak}{string.Join(' ', node.Serves)}";
+    private static string Serves(NodeSpec node, string lineBreak) => node.Serves.Count == 0 ? ""
+        : $"{lineBreak}{string.Join(' ', node.Serves)}";
 }

@@ -18,13 +18,15 @@ internal static class InspectVerb
     {
         var lab = CreateLabOption();
         var format = Output.CreateOption();
-        var verb = new Command("inspect", "Show addresses, routes, virtual servers, and connections of the nodes of a lab that is up.") { lab, format };
+        var verb = new Command("inspect",
+            "Show addresses, routes, virtual servers, and connections of the nodes of a lab that is up.") { lab, format };
         verb.SetAction(parsed =>
         {
             var record = LabRecord.Find(parsed.GetValue(lab));
             var nodes = record.Nodes.Select(n => View(n.Key, n.Value)).ToList();
             if (parsed.GetValue(format) == Output.Json)
-                Console.WriteLine(JsonSerializer.Serialize(new { lab = record.Id, topology = record.Topology, processId = record.ProcessId, nodes }, Output.JsonOptions));
+                Console.WriteLine(JsonSerializer.Serialize(new { lab = record.Id, topology = record.Topology,
+                    processId = record.ProcessId, nodes }, Output.JsonOptions));
             else
                 Print(record, nodes);
             return ExitCodes.Ok;
@@ -59,7 +61,8 @@ internal static class InspectVerb
         var links = route.Links().ToDictionary(l => l.Index, l => l.Name);
         return new NodeView(
             name,
-            [.. route.Addresses().Where(a => links[a.LinkIndex] != "lo").Select(a => $"{a.Address}/{a.PrefixLength} on {links[a.LinkIndex]}")],
+            [.. route.Addresses().Where(a => links[a.LinkIndex] != "lo")
+            .Select(a => $"{a.Address}/{a.PrefixLength} on {links[a.LinkIndex]}")],
             [.. route.Routes().Select(r => $"{r.Destination} {(r.Gateway is null ? $"on {links[r.LinkIndex]}" : $"through {r.Gateway}")}")],
             [.. (IpvsTable.Read(ns)?.VirtualServers ?? []).Select(v => v.ToString())],
             [.. IpvsConnection.Read(ns).Select(c => c.ToString())],

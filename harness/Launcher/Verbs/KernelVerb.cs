@@ -18,12 +18,15 @@ internal static class KernelVerb
             if (result.GetValueOrDefault<string>() is not { } name || (name != "uml" && !name.StartsWith("uml=", StringComparison.Ordinal)))
                 result.AddError("--kernel must be uml or uml=PATH here: only a kernel of its own can throw away what the command writes.");
         });
-        var argv = new Argument<string[]>("ARGV") { Arity = ArgumentArity.OneOrMore, Description = "Behind --, the command and its arguments." };
-        var verb = new Command("kernel", "Run a command as root on the lab kernel, over a throw-away view of this machine's files.") { kernel, argv };
+        var argv = new Argument<string[]>("ARGV") { Arity = ArgumentArity.OneOrMore,
+            Description = "Behind --, the command and its arguments." };
+        var verb = new Command("kernel",
+            "Run a command as root on the lab kernel, over a throw-away view of this machine's files.") { kernel, argv };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token), parsed.GetValue(argv)!, interrupt.Token);
+            return await RunAsync(await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token), parsed.GetValue(argv)!,
+                interrupt.Token);
         });
         return verb;
     }

@@ -9,7 +9,8 @@ internal static class ProxyOption
 {
     internal static Option<string?> Create(string description)
     {
-        var option = new Option<string?>("--proxy") { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
+        var option = new Option<string?>(
+            "--proxy") { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
         option.Validators.Add(result =>
         {
             try

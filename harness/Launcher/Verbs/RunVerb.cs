@@ -20,21 +20,27 @@ internal static class RunVerb
     internal static Command Create()
     {
         var kernel = KernelOption.CreateOption();
-        var filter = new Option<string>("--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
+        var filter = new Option<string>(
+            "--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.",
+            DefaultValueFactory = _ => "" };
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var format = Output.CreateOption();
-        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, slow, proxy, keep, format };
+        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, slow,
+            proxy, keep, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter) is { Length: > 0 } chosen ? chosen : parsed.GetValue(slow) ? "" : WithoutSlow, parsed.GetValue(proxy) ?? "generator", parsed.GetValue(keep), parsed.GetValue(format)!, interrupt.Token);
+            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter) is { Length: > 0 } chosen ? chosen
+                : parsed.GetValue(slow) ? "" : WithoutSlow, parsed.GetValue(proxy) ?? "generator", parsed.GetValue(keep),
+                parsed.GetValue(format)!, interrupt.Token);
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format,
+        CancellationToken cancellationToken)
     {
         proxy = Proxy.Parse(proxy).Name; // with full paths: the runner may have another working directory
         var kernel = await KernelOption.ChooseAsync(kernelName, cancellationToken);
@@ -62,15 +68,19 @@ internal static class RunVerb
             unwritten = Disk.Describe(e); // the table is printed all the same
         }
         if (format == Output.Json)
-            Console.WriteLine(JsonSerializer.Serialize(summary.Rows.Select(r => new { claim = r.Claim.Id, verdict = r.Verdict.Word(), durationMs = r.DurationMs, reason = r.Reason }), Output.JsonOptions));
+            Console.WriteLine(JsonSerializer.Serialize(
+                summary.Rows.Select(r => new { claim = r.Claim.Id, verdict = r.Verdict.Word(), durationMs = r.DurationMs,
+                reason = r.Reason }), Output.JsonOptions));
         else
             Print(summary);
 
         foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(Output.Times(run));
-        Console.Error.WriteLine($"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
-        foreach (var fault in run.Faults.Append(unwritten ?? Disk.DescribeIfFull(folder)).OfType<string>().Concat(run.UnmatchedWords.Select(Output.Unmatched)))
+        Console.Error.WriteLine(
+            $"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
+        foreach (var fault in run.Faults.Append(unwritten ?? Disk.DescribeIfFull(folder)).OfType<string>()
+            .Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
         if (exitCode == ExitCodes.CannotRunHere)
             return exitCode;
@@ -79,21 +89,26 @@ internal static class RunVerb
             Console.Error.WriteLine("Nothing ran.");
             return run.Result?.ExitCode == ExitCodes.NothingRan ? ExitCodes.NothingRan : ExitCodes.Violated;
         }
-        var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0 && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));
-        return isGood && unwritten is null && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+        var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0
+            && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));
+        return isGood && unwritten is null && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok
+            : ExitCodes.Violated;
     }
 
     /// <summary>Whether a test failed that tells only what a kernel or proxy happens to do.</summary>
     private static bool IsProvisional(RunnerEvent test, Catalogue catalogue) =>
-        test is { Outcome: "failed", Claims.Count: > 0 } && test.Claims.All(c => catalogue.Claims.TryGetValue(c, out var claim) && claim.Provisional);
+        test is { Outcome: "failed", Claims.Count: > 0 } && test.Claims.All(c => catalogue.Claims.TryGetValue(c, out var claim)
+            && claim.Provisional);
 
     private static void Print(Summary summary)
     {
         var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "the article is", "what was tested");
         foreach (var row in summary.Rows)
         {
-            var colour = row.Verdict switch { Verdict.Holds => "green", Verdict.Violated => "red", Verdict.Broken => "magenta", _ => "yellow" };
-            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]{(row.Claim.Provisional ? " (provisional)" : "")}", Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.Proved));
+            var colour = row.Verdict switch { Verdict.Holds => "green", Verdict.Violated => "red", Verdict.Broken => "magenta",
+                _ => "yellow" };
+            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]{(row.Claim.Provisional ? " (provisional)" : "")}",
+                Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.Proved));
         }
         Output.Console.Write(table);
         foreach (var row in summary.Rows.Where(r => r.Verdict != Verdict.Holds))

@@ -11,7 +11,8 @@ internal static class TestVerb
     internal static Command Create()
     {
         var kernel = KernelOption.CreateOption();
-        var filter = new Option<string>("--filter") { Description = "Claims, or parts of tests' names, with commas.", DefaultValueFactory = _ => "" };
+        var filter = new Option<string>("--filter") { Description = "Claims, or parts of tests' names, with commas.",
+            DefaultValueFactory = _ => "" };
         var verb = new Command("test", "Run every test of the project.") { kernel, filter };
         verb.SetAction(async parsed =>
         {
@@ -46,7 +47,8 @@ internal static class TestVerb
             Console.WriteLine($"skipped: {skipped.Name}: {skipped.Message}");
 
         // A filter's word may well select tests in one place only: it is a mistake when it selects none anywhere.
-        var nowhere = runs.Select(r => r.UnmatchedWords.AsEnumerable()).Aggregate((a, b) => a.Intersect(b, StringComparer.Ordinal)).Select(Output.Unmatched);
+        var nowhere = runs.Select(r => r.UnmatchedWords.AsEnumerable()).Aggregate((a, b) => a.Intersect(b, StringComparer.Ordinal))
+            .Select(Output.Unmatched);
         List<string> faults = [.. runs.SelectMany(r => r.Faults), .. nowhere];
         foreach (var fault in faults)
             Console.WriteLine(fault);

@@ -25,11 +25,14 @@ internal static class UpVerb
         var topology = new Argument<string>("TOPOLOGY") { Description = "Name of a topology, or path of a .yaml file." };
         var kernel = KernelOption.CreateOption();
         var proxy = ProxyOption.Create("Run this proxy on every node that has pods");
-        var files = new Option<FileInfo[]>("--filename", "-f") { Description = "With --proxy: files with Services and EndpointSlices, such as topologies/services/article.yaml.", DefaultValueFactory = _ => [] };
+        var files = new Option<FileInfo[]>("--filename",
+            "-f") { Description = "With --proxy: files with Services and EndpointSlices, such as topologies/services/article.yaml.",
+            DefaultValueFactory = _ => [] };
         files.AcceptExistingOnly();
         var detach = new Option<bool>("--detach") { Description = "Leave the lab up and return; only on a kernel that lives on (host)." };
         var hold = new Option<bool>(HoldOption) { Hidden = true };
-        var verb = new Command("up", "Bring a lab up and open a shell on it; leaving the shell takes it down.") { topology, kernel, proxy, files, detach, hold };
+        var verb = new Command("up", "Bring a lab up and open a shell on it; leaving the shell takes it down.") { topology, kernel, proxy,
+            files, detach, hold };
         verb.Validators.Add(result =>
         {
             if (result.GetResult(files) is { Implicit: false } && result.GetResult(proxy) is null)
@@ -37,9 +40,11 @@ internal static class UpVerb
         });
         verb.SetAction(async parsed =>
         {
-            var wanted = new Wanted(Topology.Load(parsed.GetValue(topology)!), parsed.GetValue(topology)!, parsed.GetValue(proxy) is { } text ? Proxy.Parse(text) : null, [.. parsed.GetValue(files)!.Select(f => f.FullName)]);
+            var wanted = new Wanted(Topology.Load(parsed.GetValue(topology)!), parsed.GetValue(topology)!, parsed.GetValue(proxy)
+                is { } text ? Proxy.Parse(text) : null, [.. parsed.GetValue(files)!.Select(f => f.FullName)]);
             if (wanted.Proxy is not null && !wanted.Topology.Networks.Any(n => n.Host is not null))
-                throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.", "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
+                throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.",
+                    "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
             // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))
@@ -49,7 +54,8 @@ internal static class UpVerb
                 return await HoldAsync(wanted, interrupt.Token);
             return parsed.GetValue(detach)
                 ? await DetachAsync(labKernel, wanted, interrupt.Token)
-                : await KernelVerb.RunAsync(labKernel, [Programs.Dotnet, Programs.Cli, "up", .. wanted.Arguments, "--kernel", "host"], interrupt.Token);
+                : await KernelVerb.RunAsync(labKernel, [Programs.Dotnet, Programs.Cli, "up", .. wanted.Arguments, "--kernel", "host"],
+                    interrupt.Token);
         });
         return verb;
     }
@@ -59,7 +65,8 @@ internal static class UpVerb
     private sealed record Wanted(Topology Topology, string Source, Proxy? Proxy, IReadOnlyList<string> Files)
     {
         /// <summary>The same for another call of this verb.</summary>
-        internal IEnumerable<string> Arguments => [Source, .. Proxy is null ? Array.Empty<string>() : ["--proxy", Proxy.Name], .. Files.SelectMany(f => new[] { "--filename", f })];
+        internal IEnumerable<string> Arguments => [Source, .. Proxy is null ? Array.Empty<string>() : ["--proxy", Proxy.Name],
+            .. Files.SelectMany(f => new[] { "--filename", f })];
     }
 
     /// <summary>A lab that is up, with what works in it; disposing of it takes everything down.</summary>
@@ -81,7 +88,9 @@ internal static class UpVerb
             throw;
         }
         if (cluster.Unserved.Count > 0)
-            Console.Error.WriteLine($"The proxy {wanted.Proxy.Name} does not serve {string.Join(", ", cluster.Unserved)}; it said:\n{string.Concat(cluster.Running.Select(r => r.Log))}");
+            Console.Error.WriteLine(
+                $"The proxy {wanted.Proxy.Name} does not serve {string.Join(", ", cluster.Unserved)}; it " +
+                $"said:\n{string.Concat(cluster.Running.Select(r => r.Log))}");
         return (lab, cluster);
     }
 
@@ -92,7 +101,9 @@ internal static class UpVerb
         var record = LabRecord.Write(lab, wanted.Source);
         try
         {
-            Console.Error.WriteLine($"{wanted.Topology.Name} is up: {string.Join(", ", lab.Nodes)}. Here 'lab exec NODE -- COMMAND', 'lab shell NODE', 'lab inspect', 'lab capture NODE' and 'lab explain NODE TARGET' work; leaving the shell takes it down.");
+            Console.Error.WriteLine(
+                $"{wanted.Topology.Name} is up: {string.Join(", ", lab.Nodes)}. Here 'lab exec NODE -- COMMAND', 'lab shell NODE', 'lab " +
+                $"inspect', 'lab capture NODE' and 'lab explain NODE TARGET' work; leaving the shell takes it down.");
             return await ForegroundProcess.RunAsync(["bash"], new Dictionary<string, string?>(StringComparer.Ordinal)
             {
                 [LabRecord.Variable] = record.File,
@@ -130,13 +141,16 @@ internal static class UpVerb
     {
         if (kernel is not HostKernel)
         {
-            throw new CannotRunHereException("A detached lab is not possible here.", $"The labs run on {kernel.Name}, which ends with the command that it runs.",
+            throw new CannotRunHereException("A detached lab is not possible here.",
+                $"The labs run on {kernel.Name}, which ends with the command that it runs.",
                 "Nothing was built.", "Use './lab up TOPOLOGY' and its shell, or a machine whose kernel has IPVS.");
         }
-        var log = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName, $"{Environment.ProcessId}.log");
+        var log = Path.Combine(Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "labs")).FullName,
+            $"{Environment.ProcessId}.log");
         // A session of its own: it must not get this terminal's Ctrl-C, and its streams must not keep our caller waiting.
         var started = await CliWrap.Cli.Wrap("sh")
-            .WithArguments(["-c", "setsid \"$@\" </dev/null >/dev/null 2>\"$0\" & echo $!", log, Programs.Dotnet, Programs.Cli, "up", .. wanted.Arguments, HoldOption])
+            .WithArguments(["-c", "setsid \"$@\" </dev/null >/dev/null 2>\"$0\" & echo $!", log, Programs.Dotnet, Programs.Cli, "up",
+                .. wanted.Arguments, HoldOption])
             .ExecuteBufferedAsync(cancellationToken);
         var holder = int.Parse(started.StandardOutput, CultureInfo.InvariantCulture);
         var record = await WaitForRecordAsync(holder, log, Timeouts.Command + (wanted.Proxy?.Patience ?? TimeSpan.Zero), cancellationToken);
@@ -147,13 +161,15 @@ internal static class UpVerb
 
     private static async Task<LabRecord> WaitForRecordAsync(int holder, string log, TimeSpan limit, CancellationToken cancellationToken)
     {
-        for (var end = Environment.TickCount64 + limit.TotalMilliseconds; Environment.TickCount64 < end && Directory.Exists($"/proc/{holder}"); await Task.Delay(50, cancellationToken))
+        for (var end = Environment.TickCount64 + limit.TotalMilliseconds; Environment.TickCount64 < end
+            && Directory.Exists($"/proc/{holder}"); await Task.Delay(50, cancellationToken))
         {
             if (LabRecord.All().FirstOrDefault(l => l.ProcessId == holder) is { } record)
                 return record;
         }
         var said = File.ReadAllText(log).Trim();
         File.Delete(log);
-        throw new HarnessException("The lab did not come up.", said.Length > 0 ? said : $"Its process {holder} left no record.", "No lab is up.", "See the evidence.");
+        throw new HarnessException("The lab did not come up.", said.Length > 0 ? said : $"Its process {holder} left no record.",
+            "No lab is up.", "See the evidence.");
     }
 }

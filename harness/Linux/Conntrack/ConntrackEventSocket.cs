@@ -12,9 +12,11 @@ public enum ConntrackEventType
 }
 
 /// <summary>A change of the connection-tracking table. Protocol is the IP protocol's number.</summary>
-public sealed record ConntrackEvent(ConntrackEventType Type, int Protocol, ConntrackTuple Original, ConntrackTuple Reply, bool SeenReply, bool IsAssured)
+public sealed record ConntrackEvent(ConntrackEventType Type, int Protocol, ConntrackTuple Original, ConntrackTuple Reply, bool SeenReply,
+    bool IsAssured)
 {
-    public override string ToString() => $"{Type} {Protocol} {Original} {Reply}{(SeenReply ? "" : " [UNREPLIED]")}{(IsAssured ? " [ASSURED]" : "")}";
+    public override string ToString() =>
+        $"{Type} {Protocol} {Original} {Reply}{(SeenReply ? "" : " [UNREPLIED]")}{(IsAssured ? " [ASSURED]" : "")}";
 }
 
 /// <summary>
@@ -75,7 +77,8 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
         {
             IPCTNL_MSG_CT_DELETE => ConntrackEventType.Destroy,
             // A new entry is announced as CT_NEW with create flags, an update as CT_NEW without.
-            IPCTNL_MSG_CT_NEW when (message.Flags & (NetlinkFlags.Create | NetlinkFlags.Exclusive)) != NetlinkFlags.None => ConntrackEventType.New,
+            IPCTNL_MSG_CT_NEW when (message.Flags & (NetlinkFlags.Create | NetlinkFlags.Exclusive)) != NetlinkFlags.None =>
+                ConntrackEventType.New,
             _ => ConntrackEventType.Update,
         };
         var original = attributes.Nest(CTA_TUPLE_ORIG);

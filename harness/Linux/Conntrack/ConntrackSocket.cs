@@ -26,8 +26,10 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
     private readonly NetlinkSocket _socket = new(ns, NetlinkProtocol.Netfilter);
 
     /// <summary>Deletes stale entries of some virtual servers.</summary>
-    /// <param name="servers">Of one family and protocol. Kernels since 5.8 tell of their protocol alone, and of one port where all have it, so that a large table costs little.</param>
-    /// <param name="isStale">Judges an entry, of these servers or of others, by its original destination and by who answers it (the source of the reply direction).</param>
+    /// <param name="servers">Of one family and protocol. Kernels since 5.8 tell of their protocol alone, and of one port where all have it,
+    /// so that a large table costs little.</param>
+    /// <param name="isStale">Judges an entry, of these servers or of others, by its original destination and by who answers it (the source
+    /// of the reply direction).</param>
     /// <returns>How many were deleted.</returns>
     public int Delete(IReadOnlyCollection<VirtualServerKey> servers, Func<VirtualServerKey, IPAddress, bool> isStale)
     {
@@ -40,7 +42,8 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
             .Where(entry => IsOf(entry, isIPv6, isStale))
             .Select(entry =>
             {
-                var request = new NetlinkRequest(Subsystem | CT_DELETE).Fixed(family).Attribute(TUPLE_ORIG | NESTED, entry.Find(TUPLE_ORIG)!.Value.Span);
+                var request = new NetlinkRequest(Subsystem | CT_DELETE).Fixed(family)
+                    .Attribute(TUPLE_ORIG | NESTED, entry.Find(TUPLE_ORIG)!.Value.Span);
                 foreach (var type in new[] { ZONE, ID }) // the number guards against another entry that has taken its place
                 {
                     if (entry.Find(type) is { } value)
@@ -61,8 +64,10 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
         var first = servers.First();
         var hasOnePort = servers.All(s => s.Port == first.Port);
         return new NetlinkRequest(Subsystem | CT_GET).Fixed(family)
-            .Nest(TUPLE_ORIG | NESTED, tuple => tuple.Nest(TUPLE_PROTO | NESTED, proto => proto.Attribute(PROTO_NUM, (byte)first.Protocol).BigEndian(PROTO_DST_PORT, first.Port)))
-            .Nest(FILTER | NESTED, filter => filter.Attribute(FILTER_ORIG_FLAGS, hasOnePort ? FILTER_PROTOCOL | FILTER_PORT : FILTER_PROTOCOL));
+            .Nest(TUPLE_ORIG | NESTED, tuple => tuple.Nest(TUPLE_PROTO | NESTED, proto => proto.Attribute(PROTO_NUM, (byte)first.Protocol)
+                .BigEndian(PROTO_DST_PORT, first.Port)))
+            .Nest(FILTER | NESTED, filter => filter.Attribute(FILTER_ORIG_FLAGS, hasOnePort ? FILTER_PROTOCOL | FILTER_PORT
+                : FILTER_PROTOCOL));
     }
 
     private static bool IsOf(NetlinkAttributes entry, bool isIPv6, Func<VirtualServerKey, IPAddress, bool> isStale)
@@ -72,6 +77,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
         var destination = original.Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_DST : IP_V4_DST);
         var answering = entry.Nest(TUPLE_REPLY).Nest(TUPLE_IP).Address(isIPv6 ? IP_V6_SRC : IP_V4_SRC);
         var port = original.Nest(TUPLE_PROTO).UInt16BigEndian(PROTO_DST_PORT);
-        return protocol is { } code && destination is not null && answering is not null && port is { } number && isStale(new VirtualServerKey((TransportProtocol)code, destination, number), answering);
+        return protocol is { } code && destination is not null && answering is not null && port is { } number
+            && isStale(new VirtualServerKey((TransportProtocol)code, destination, number), answering);
     }
 }

@@ -73,7 +73,10 @@ public sealed class KernelFeatures
     /// <summary>True when labs with IPVS can be built right here.</summary>
     public bool CanRunLabs => IsRoot && HasNamespaces && Has(Feature.Ipvs);
 
-    /// <summary>Whether the kernel has the feature. Without root only IPVS itself can be told. Probing makes the kernel load what it has as a module.</summary>
+    /// <summary>
+    /// Whether the kernel has the feature. Without root only IPVS itself can be told. Probing makes the kernel load what it has as a
+    /// module.
+    /// </summary>
     public bool Has(Feature feature) => _features[feature].Value;
 
     private bool Probe(Feature feature)

@@ -20,7 +20,8 @@ public enum IpsetType
 /// <param name="Address">Null in a bitmap of ports.</param>
 /// <param name="Second">The second address or network of a triple.</param>
 /// <param name="SecondPrefix">The length of the second network.</param>
-public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol Protocol, ushort Port, IPAddress? Second = null, byte SecondPrefix = 0)
+public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol Protocol, ushort Port, IPAddress? Second = null,
+    byte SecondPrefix = 0)
 {
     public static IpsetEntry OfAddress(IPAddress address) => new(address, TransportProtocol.None, 0);
 
@@ -32,21 +33,28 @@ public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol P
         IpsetType.BitmapPort => Port.ToString(CultureInfo.InvariantCulture),
         IpsetType.HashIp => Address!.Text(),
         IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port}"),
-        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}"),
+        IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture,
+        $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}"),
         // A host is listed without its prefix.
-        _ => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
+        _ => string.Create(CultureInfo.InvariantCulture,
+            $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}" +
+            $"{(SecondPrefix == Second!.GetAddressBytes().Length * 8 ? "" : $"/{SecondPrefix}")}"),
     };
 }
 
-/// <summary>A set as the kernel lists it. Type is null when it is not one of <see cref="IpsetType"/>; then the entries are not read.</summary>
-public sealed record IpsetInfo(string Name, string TypeName, IpsetType? Type, bool IsIPv6, int References, IReadOnlyList<IpsetEntry> Entries);
+/// <summary>
+/// A set as the kernel lists it. Type is null when it is not one of <see cref="IpsetType"/>; then the entries are not read.
+/// </summary>
+public sealed record IpsetInfo(string Name, string TypeName, IpsetType? Type, bool IsIPv6, int References,
+    IReadOnlyList<IpsetEntry> Entries);
 
 /// <summary>Sets of one namespace over netlink (linux/netfilter/ipset/ip_set.h), many entries in a message.</summary>
 public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
 {
     private const ushort Subsystem = 6 << 8;
     private const ushort CMD_CREATE = 2, CMD_DESTROY = 3, CMD_SWAP = 6, CMD_LIST = 7, CMD_ADD = 9, CMD_DEL = 10, CMD_TYPE = 13;
-    private const ushort ATTR_PROTOCOL = 1, ATTR_SETNAME = 2, ATTR_TYPENAME = 3, ATTR_SETNAME2 = 3, ATTR_REVISION = 4, ATTR_FAMILY = 5, ATTR_DATA = 7, ATTR_ADT = 8, ATTR_LINENO = 9;
+    private const ushort ATTR_PROTOCOL = 1, ATTR_SETNAME = 2, ATTR_TYPENAME = 3, ATTR_SETNAME2 = 3, ATTR_REVISION = 4, ATTR_FAMILY = 5,
+        ATTR_DATA = 7, ATTR_ADT = 8, ATTR_LINENO = 9;
     private const ushort IP = 1, PORT = 4, PORT_TO = 5, PROTO = 7, HASHSIZE = 18, MAXELEM = 19, IP2 = 20, CIDR2 = 21, REFERENCES = 25;
     private const ushort IPADDR_IPV4 = 1, IPADDR_IPV6 = 2;
     private const ushort NESTED = 0x8000, NET_BYTEORDER = 0x4000;
@@ -86,16 +94,19 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     public void Destroy(string name) => Execute(($"destroy the set {name}", Request(CMD_DESTROY).Attribute(ATTR_SETNAME, name)));
 
     /// <summary>Exchanges the contents of two sets of one type in one step.</summary>
-    public void Swap(string name, string other) => Execute(($"swap the sets {name} and {other}", Request(CMD_SWAP).Attribute(ATTR_SETNAME, name).Attribute(ATTR_SETNAME2, other)));
+    public void Swap(string name, string other) =>
+        Execute(($"swap the sets {name} and {other}", Request(CMD_SWAP).Attribute(ATTR_SETNAME, name).Attribute(ATTR_SETNAME2, other)));
 
     /// <summary>Adds entries; those that are there stay.</summary>
     /// <returns>How many messages were sent.</returns>
     /// <exception cref="KernelException">The set is full, or does not exist. Entries before may have been added.</exception>
-    public int Add(string name, IpsetType type, IEnumerable<IpsetEntry> entries) => Change(CMD_ADD, $"add to the set {name}", name, type, entries);
+    public int Add(string name, IpsetType type, IEnumerable<IpsetEntry> entries) =>
+        Change(CMD_ADD, $"add to the set {name}", name, type, entries);
 
     /// <summary>Deletes entries; those that are not there do not matter.</summary>
     /// <inheritdoc cref="Add"/>
-    public int Delete(string name, IpsetType type, IEnumerable<IpsetEntry> entries) => Change(CMD_DEL, $"delete from the set {name}", name, type, entries);
+    public int Delete(string name, IpsetType type, IEnumerable<IpsetEntry> entries) =>
+        Change(CMD_DEL, $"delete from the set {name}", name, type, entries);
 
     /// <summary>What the kernel lists of some sets, byte by byte: the same as long as nobody changes one of them.</summary>
     /// <param name="isMeant">Chooses the sets by their names.</param>
@@ -120,7 +131,9 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
                 var entries = new List<IpsetEntry>();
                 var typeName = attributes.Text(ATTR_TYPENAME) ?? "";
                 var references = attributes.Nest(ATTR_DATA).UInt32BigEndian(REFERENCES) ?? 0;
-                sets[setName] = set = (new IpsetInfo(setName, typeName, TypeOf(typeName), attributes.Byte(ATTR_FAMILY) == 10, (int)references, entries), entries);
+                sets[setName] = set =
+                    (new IpsetInfo(setName, typeName, TypeOf(typeName), attributes.Byte(ATTR_FAMILY) == 10, (int)references, entries),
+                    entries);
             }
             if (set.Info.Type is { } type)
             {
@@ -194,7 +207,8 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
             data.Attribute(CIDR2, entry.SecondPrefix);
     }
 
-    private static void WriteAddress(NetlinkRequest data, ushort attribute, IPAddress address) => data.Nest((ushort)(attribute | NESTED), nest =>
+    private static void WriteAddress(NetlinkRequest data, ushort attribute, IPAddress address) =>
+        data.Nest((ushort)(attribute | NESTED), nest =>
     {
         Span<byte> bytes = stackalloc byte[16];
         address.TryWriteBytes(bytes, out var length);
@@ -210,7 +224,8 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
             return IpsetEntry.OfAddress(address!);
         var second = ParseAddress(data.Nest(IP2));
         // A host comes without its prefix.
-        var prefix = type != IpsetType.HashIpPortNet ? (byte)0 : data.Byte(CIDR2) ?? (byte)(second!.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
+        var prefix = type != IpsetType.HashIpPortNet ? (byte)0 : data.Byte(CIDR2)
+            ?? (byte)(second!.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
         return new IpsetEntry(address, (TransportProtocol)(data.Byte(PROTO) ?? 0), data.UInt16BigEndian(PORT) ?? 0, second, prefix);
     }
 
@@ -222,7 +237,8 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         var key = string.Create(CultureInfo.InvariantCulture, $"{name}/{family}");
         if (!_revisions.TryGetValue(key, out var revision))
         {
-            var answer = _socket.Query($"find the set type {name}", Request(CMD_TYPE, family).Attribute(ATTR_TYPENAME, name).Attribute(ATTR_FAMILY, family));
+            var answer = _socket.Query($"find the set type {name}", Request(CMD_TYPE, family).Attribute(ATTR_TYPENAME, name)
+                .Attribute(ATTR_FAMILY, family));
             _revisions[key] = revision = answer[0].Attributes(4).Byte(ATTR_REVISION) ?? 0;
         }
         return revision;
@@ -243,5 +259,6 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         _ => "bitmap:port",
     };
 
-    private static IpsetType? TypeOf(string name) => Enum.GetValues<IpsetType>().Where(t => NameOf(t) == name).Select(t => (IpsetType?)t).FirstOrDefault();
+    private static IpsetType? TypeOf(string name) => Enum.GetValues<IpsetType>().Where(t => NameOf(t) == name).Select(t => (IpsetType?)t)
+        .FirstOrDefault();
 }

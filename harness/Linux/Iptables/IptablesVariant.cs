@@ -15,13 +15,16 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     /// <summary>The same after another look whether its ip6tables works: what failed once (a lock, memory) may work now.</summary>
-    public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
+    public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this
+        : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
 
     public string Save(bool ipv6) => $"{Base(ipv6)}-save";
 
     public string Restore(bool ipv6) => $"{Base(ipv6)}-restore";
 
-    /// <summary>The default where it works on this kernel, else legacy, else nft; the default where none does: its first use says why.</summary>
+    /// <summary>
+    /// The default where it works on this kernel, else legacy, else nft; the default where none does: its first use says why.
+    /// </summary>
     /// <param name="path">The PATH in which the programs are looked up; null for this process's own.</param>
     public static async Task<IptablesVariant> ChooseAsync(string? path = null)
     {
@@ -33,15 +36,20 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
         return new IptablesVariant("", HasIPv6: true);
     }
 
-    /// <summary>Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot add a rule.</summary>
+    /// <summary>
+    /// Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot
+    /// add a rule.
+    /// </summary>
     private static async Task<bool> WorksAsync(string iptables, string? path)
     {
         using var probe = NetworkNamespace.Create("iptables-probe");
         try
         {
             using var limit = new CancellationTokenSource(s_limit);
-            var result = await CliWrap.Cli.Wrap(probe.Enter[0]).WithArguments([.. probe.Enter.Skip(1), iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
-                .WithEnvironmentVariables(path is null ? new Dictionary<string, string?>(StringComparer.Ordinal) : new(StringComparer.Ordinal) { ["PATH"] = path })
+            var result = await CliWrap.Cli.Wrap(probe.Enter[0])
+                .WithArguments([.. probe.Enter.Skip(1), iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
+                .WithEnvironmentVariables(path is null ? new Dictionary<string, string?>(StringComparer.Ordinal)
+                    : new(StringComparer.Ordinal) { ["PATH"] = path })
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess;
         }

@@ -18,7 +18,8 @@ public enum TraceKind
 /// <param name="Number">Of the rule in its chain, from 1.</param>
 /// <param name="Mark">The packet's mark before the rule.</param>
 /// <param name="Packet">The packet from its network header on, as it was then.</param>
-public sealed record TraceEvent(string Table, string Chain, TraceKind Kind, int Number, uint Mark, int InDevice, int OutDevice, byte[] Packet);
+public sealed record TraceEvent(string Table, string Chain, TraceKind Kind, int Number, uint Mark, int InDevice, int OutDevice,
+    byte[] Packet);
 
 /// <summary>
 /// Receives what the TRACE target of iptables-legacy says of packets in a namespace, over nfnetlink_log(group 0). Source:
@@ -52,7 +53,8 @@ public sealed partial class RuleTraceSocket : IDisposable
                     ($"let go of the logger of family {family}", Config(family, NFULA_CFG_CMD, NFULNL_CFG_CMD_PF_UNBIND)),
                     ($"become the logger of family {family}", Config(family, NFULA_CFG_CMD, NFULNL_CFG_CMD_PF_BIND)));
             }
-            _socket.Execute(("bind the log group 0", Config(0, NFULA_CFG_CMD, NFULNL_CFG_CMD_BIND)), ("ask for packets", Config(0, NFULA_CFG_MODE, mode)));
+            _socket.Execute(("bind the log group 0", Config(0, NFULA_CFG_CMD, NFULNL_CFG_CMD_BIND)),
+                ("ask for packets", Config(0, NFULA_CFG_MODE, mode)));
         }
         catch
         {
@@ -62,7 +64,8 @@ public sealed partial class RuleTraceSocket : IDisposable
     }
 
     /// <summary>What was traced since the last call, in order.</summary>
-    public IReadOnlyList<TraceEvent> Take() => [.. _socket.TryReceive().Where(m => m.Type == NFULNL_MSG_PACKET).Select(Parse).OfType<TraceEvent>()];
+    public IReadOnlyList<TraceEvent> Take() => [.. _socket.TryReceive().Where(m => m.Type == NFULNL_MSG_PACKET).Select(Parse)
+        .OfType<TraceEvent>()];
 
     public void Dispose()
     {
@@ -89,8 +92,10 @@ public sealed partial class RuleTraceSocket : IDisposable
             _ => TraceKind.Rule,
         };
         return new TraceEvent(
-            match.Groups["table"].Value, match.Groups["chain"].Value, kind, int.Parse(match.Groups["number"].ValueSpan, CultureInfo.InvariantCulture),
-            attributes.UInt32BigEndian(NFULA_MARK) ?? 0, (int)(attributes.UInt32BigEndian(NFULA_IFINDEX_INDEV) ?? 0), (int)(attributes.UInt32BigEndian(NFULA_IFINDEX_OUTDEV) ?? 0),
+            match.Groups["table"].Value, match.Groups["chain"].Value, kind,
+                int.Parse(match.Groups["number"].ValueSpan, CultureInfo.InvariantCulture),
+            attributes.UInt32BigEndian(NFULA_MARK) ?? 0, (int)(attributes.UInt32BigEndian(NFULA_IFINDEX_INDEV) ?? 0),
+                (int)(attributes.UInt32BigEndian(NFULA_IFINDEX_OUTDEV) ?? 0),
             attributes.Find(NFULA_PAYLOAD)?.ToArray() ?? []);
     }
 
@@ -98,6 +103,7 @@ public sealed partial class RuleTraceSocket : IDisposable
     private static NetlinkRequest Config(byte family, ushort attribute, params byte[] value) =>
         new NetlinkRequest(NFULNL_MSG_CONFIG).Fixed((uint)family).Attribute(attribute, value);
 
-    [GeneratedRegex(@"^TRACE: (?<table>\w+):(?<chain>[^:]+):(?<kind>rule|return|policy):(?<number>\d+)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^TRACE: (?<table>\w+):(?<chain>[^:]+):(?<kind>rule|return|policy):(?<number>\d+)", RegexOptions.ExplicitCapture,
+        1000)]
     private static partial Regex Prefix();
 }

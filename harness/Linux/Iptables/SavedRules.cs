@@ -67,7 +67,8 @@ public sealed class SavedRules
         if (rest.StartsWith("["))
         {
             var (colon, end) = (rest.IndexOf(':'), rest.IndexOf(']'));
-            if (colon < 0 || end < colon || !long.TryParse(rest[1..colon], CultureInfo.InvariantCulture, out packets) || !long.TryParse(rest[(colon + 1)..end], CultureInfo.InvariantCulture, out bytes))
+            if (colon < 0 || end < colon || !long.TryParse(rest[1..colon], CultureInfo.InvariantCulture, out packets)
+                || !long.TryParse(rest[(colon + 1)..end], CultureInfo.InvariantCulture, out bytes))
                 return null;
             rest = rest[(end + 1)..].TrimStart(' ');
         }
@@ -75,7 +76,8 @@ public sealed class SavedRules
             return null;
         rest = rest[3..];
         var space = rest.IndexOf(' ');
-        return space < 0 ? new Rule(table, rest.ToString(), "", packets, bytes) : new Rule(table, rest[..space].ToString(), rest[(space + 1)..].ToString(), packets, bytes);
+        return space < 0 ? new Rule(table, rest.ToString(), "", packets, bytes)
+            : new Rule(table, rest[..space].ToString(), rest[(space + 1)..].ToString(), packets, bytes);
     }
 
     /// <summary>Splits at line breaks outside quotes: a comment may contain line breaks.</summary>

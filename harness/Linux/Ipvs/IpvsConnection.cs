@@ -9,7 +9,8 @@ namespace Conformance.Linux.Ipvs;
 /// The kernel does not tell entries of one namespace's client from a persistence template by state alone: a
 /// template has client port 0.
 /// </summary>
-public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoint Virtual, IPEndPoint Destination, string State, int ExpiresInSeconds)
+public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoint Virtual, IPEndPoint Destination, string State,
+    int ExpiresInSeconds)
 {
     private const string File = "/proc/thread-self/net/ip_vs_conn";
 
@@ -21,7 +22,8 @@ public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoi
         [.. from line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
             let w = HexAddress.Words(line)
             where w.Length >= 9 && w[0] != "Pro"
-            select new IpvsConnection(w[0], At(w[1], w[2]), At(w[3], w[4]), At(w[5], w[6]), w[7], int.Parse(w[8], CultureInfo.InvariantCulture))];
+            select new IpvsConnection(w[0], At(w[1], w[2]), At(w[3], w[4]), At(w[5], w[6]), w[7],
+                int.Parse(w[8], CultureInfo.InvariantCulture))];
 
     public override string ToString() => $"{Protocol} {Client} -> {Virtual} -> {Destination} {State} {ExpiresInSeconds} s";
 

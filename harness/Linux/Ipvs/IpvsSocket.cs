@@ -19,10 +19,13 @@ public sealed class IpvsSocket : IDisposable
     /// <summary>ESRCH: there is no such virtual server (net/netfilter/ipvs/ip_vs_ctl.c).</summary>
     public const int NoSuchService = 3;
 
-    private const byte NEW_SERVICE = 1, SET_SERVICE = 2, DEL_SERVICE = 3, GET_SERVICE = 4, NEW_DEST = 5, SET_DEST = 6, DEL_DEST = 7, GET_DEST = 8, SET_CONFIG = 12, GET_CONFIG = 13;
+    private const byte NEW_SERVICE = 1, SET_SERVICE = 2, DEL_SERVICE = 3, GET_SERVICE = 4, NEW_DEST = 5, SET_DEST = 6, DEL_DEST = 7,
+        GET_DEST = 8, SET_CONFIG = 12, GET_CONFIG = 13;
     private const ushort ATTR_SERVICE = 1, ATTR_DEST = 2, ATTR_TIMEOUT_TCP = 4, ATTR_TIMEOUT_TCP_FIN = 5, ATTR_TIMEOUT_UDP = 6;
-    private const ushort SVC_AF = 1, SVC_PROTOCOL = 2, SVC_ADDR = 3, SVC_PORT = 4, SVC_FWMARK = 5, SVC_SCHED_NAME = 6, SVC_FLAGS = 7, SVC_TIMEOUT = 8, SVC_NETMASK = 9;
-    private const ushort DEST_ADDR = 1, DEST_PORT = 2, DEST_FWD_METHOD = 3, DEST_WEIGHT = 4, DEST_U_THRESH = 5, DEST_L_THRESH = 6, DEST_ACTIVE = 7, DEST_INACTIVE = 8, DEST_ADDR_FAMILY = 11;
+    private const ushort SVC_AF = 1, SVC_PROTOCOL = 2, SVC_ADDR = 3, SVC_PORT = 4, SVC_FWMARK = 5, SVC_SCHED_NAME = 6, SVC_FLAGS = 7,
+        SVC_TIMEOUT = 8, SVC_NETMASK = 9;
+    private const ushort DEST_ADDR = 1, DEST_PORT = 2, DEST_FWD_METHOD = 3, DEST_WEIGHT = 4, DEST_U_THRESH = 5, DEST_L_THRESH = 6,
+        DEST_ACTIVE = 7, DEST_INACTIVE = 8, DEST_ADDR_FAMILY = 11;
     private const int ListTries = 20;
     private const uint FwdMask = 7; // IP_VS_CONN_F_FWD_MASK
 
@@ -37,25 +40,32 @@ public sealed class IpvsSocket : IDisposable
     }
 
     /// <summary>Adds a virtual server (EEXIST when it is there).</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServer service) => ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServer service) =>
+        ($"add the virtual server {service.Key}", Service(NEW_SERVICE, service));
 
     /// <summary>Changes scheduler, flags and persistence of a virtual server; its real servers and connections stay.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServer service) => ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServer service) =>
+        ($"edit the virtual server {service.Key}", Service(SET_SERVICE, service));
 
     /// <summary>Deletes a virtual server with its real servers.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key) => ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
+    public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key) =>
+        ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
 
-    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServerKey key, RealServer destination) => ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServerKey key, RealServer destination) =>
+        ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
 
     /// <summary>Changes weight and method of a real server.</summary>
-    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServerKey key, RealServer destination) => ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
+    public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServerKey key, RealServer destination) =>
+        ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
 
     public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key, IPAddress address, ushort port) =>
-        ($"delete the real server {address}:{port} of {key}", Destination(DEL_DEST, key, new RealServer(address, port, ForwardingMethod.Masq, 0)));
+        ($"delete the real server {address}:{port} of {key}",
+            Destination(DEL_DEST, key, new RealServer(address, port, ForwardingMethod.Masq, 0)));
 
     /// <summary>Carries out requests in order.</summary>
     /// <returns>Those that failed, by their number. The others have been carried out.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> Execute(IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests) => _socket.TryExecute(requests);
+    public IReadOnlyList<(int Index, KernelException Error)> Execute(
+        IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests) => _socket.TryExecute(requests);
 
     /// <exception cref="KernelException">The request failed.</exception>
     public void ExecuteOne((FormattableString Operation, NetlinkRequest Request) request)
@@ -88,18 +98,21 @@ public sealed class IpvsSocket : IDisposable
             .Select(m => ParseDestination(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_DEST), key.IsIPv6))];
 
     public void SetTimeouts(IpvsTimeouts timeouts) => _socket.Execute(("set the time-outs of IPVS", Request(SET_CONFIG)
-        .Attribute(ATTR_TIMEOUT_TCP, (uint)timeouts.Tcp).Attribute(ATTR_TIMEOUT_TCP_FIN, (uint)timeouts.TcpFin).Attribute(ATTR_TIMEOUT_UDP, (uint)timeouts.Udp)));
+        .Attribute(ATTR_TIMEOUT_TCP, (uint)timeouts.Tcp).Attribute(ATTR_TIMEOUT_TCP_FIN, (uint)timeouts.TcpFin)
+            .Attribute(ATTR_TIMEOUT_UDP, (uint)timeouts.Udp)));
 
     public IpvsTimeouts Timeouts()
     {
         var answer = _socket.Query("read the time-outs of IPVS", Request(GET_CONFIG))[0].Attributes(GenericNetlink.HeaderLength);
-        return new IpvsTimeouts((int)(answer.UInt32(ATTR_TIMEOUT_TCP) ?? 0), (int)(answer.UInt32(ATTR_TIMEOUT_TCP_FIN) ?? 0), (int)(answer.UInt32(ATTR_TIMEOUT_UDP) ?? 0));
+        return new IpvsTimeouts((int)(answer.UInt32(ATTR_TIMEOUT_TCP) ?? 0), (int)(answer.UInt32(ATTR_TIMEOUT_TCP_FIN) ?? 0),
+            (int)(answer.UInt32(ATTR_TIMEOUT_UDP) ?? 0));
     }
 
     public void Dispose() => _socket.Dispose();
 
     private HashSet<VirtualServer> DumpServices() =>
-        [.. _socket.Dump("list the virtual servers", () => Request(GET_SERVICE)).Select(m => ParseService(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_SERVICE)))];
+        [.. _socket.Dump("list the virtual servers", () => Request(GET_SERVICE))
+            .Select(m => ParseService(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_SERVICE)))];
 
     private NetlinkRequest Request(byte command) => new NetlinkRequest(_family).Fixed(GenericNetlink.Header(command));
 
@@ -125,7 +138,8 @@ public sealed class IpvsSocket : IDisposable
             .UInt16(DEST_ADDR_FAMILY, FamilyOf(destination.Address)));
 
     private static NetlinkRequest Identify(NetlinkRequest nest, VirtualServerKey key) => Address(
-        nest.UInt16(SVC_AF, FamilyOf(key.Address)).UInt16(SVC_PROTOCOL, (ushort)key.Protocol), SVC_ADDR, key.Address).BigEndian(SVC_PORT, key.Port);
+        nest.UInt16(SVC_AF, FamilyOf(key.Address)).UInt16(SVC_PROTOCOL, (ushort)key.Protocol), SVC_ADDR, key.Address)
+            .BigEndian(SVC_PORT, key.Port);
 
     /// <summary>union nf_inet_addr: 16 bytes for both families.</summary>
     private static NetlinkRequest Address(NetlinkRequest nest, ushort type, IPAddress address)
@@ -141,13 +155,17 @@ public sealed class IpvsSocket : IDisposable
     private static VirtualServer ParseService(NetlinkAttributes attributes)
     {
         var mark = attributes.UInt32(SVC_FWMARK) ?? 0;
-        var flags = attributes.Find(SVC_FLAGS) is { } value ? (VirtualServerFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : VirtualServerFlags.None;
+        var flags = attributes.Find(SVC_FLAGS) is { } value ? (VirtualServerFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span)
+            : VirtualServerFlags.None;
         var isPersistent = flags.HasFlag(VirtualServerFlags.Persistent);
         VirtualServerKey? key = mark != 0 ? null : new VirtualServerKey(
             (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
-            ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span, BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
+            ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span,
+            BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
             attributes.UInt16BigEndian(SVC_PORT) ?? 0);
-        return new VirtualServer(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "", flags & ~(VirtualServerFlags.Persistent | VirtualServerFlags.Hashed), isPersistent ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);
+        return new VirtualServer(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "",
+            flags & ~(VirtualServerFlags.Persistent | VirtualServerFlags.Hashed), isPersistent
+            ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);
     }
 
     private static RealServer ParseDestination(NetlinkAttributes attributes, bool isIPv6)

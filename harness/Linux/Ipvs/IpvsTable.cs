@@ -39,7 +39,8 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     public static IpvsTable Read(NetworkNamespace ns, IpvsSocket socket, IEnumerable<VirtualServer> services)
     {
         var table = Parse(ns.Run(() => System.IO.File.ReadAllText(File)));
-        var listed = table.VirtualServers.DistinctBy(s => (s.Server.Key, s.Server.FirewallMark)).ToDictionary(s => (s.Server.Key, s.Server.FirewallMark), s => s.RealServers);
+        var listed = table.VirtualServers.DistinctBy(s => (s.Server.Key, s.Server.FirewallMark))
+            .ToDictionary(s => (s.Server.Key, s.Server.FirewallMark), s => s.RealServers);
         var servers = new List<VirtualServerEntry>();
         foreach (var service in services)
         {
@@ -98,7 +99,8 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
             {
                 // Without a string for each word: there may be a hundred thousand of these lines.
                 var endPoint = HexAddress.EndPoint(line[words[1]]);
-                realServers.Add(new RealServer(endPoint.Address, (ushort)endPoint.Port, Method(line[words[2]]), Number(line[words[3]]), Number(line[words[4]]), Number(line[words[5]])));
+                realServers.Add(new RealServer(endPoint.Address, (ushort)endPoint.Port, Method(line[words[2]]), Number(line[words[3]]),
+                    Number(line[words[4]]), Number(line[words[5]])));
                 continue;
             }
             if (count < 3)
@@ -127,9 +129,11 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
         }
         var scheduler = line[words[2]].ToString();
         if (line[words[0]].SequenceEqual("FWM"))
-            return new VirtualServer(null, uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler, flags, PersistenceSeconds: 0);
+            return new VirtualServer(null, uint.Parse(line[words[1]], NumberStyles.HexNumber, CultureInfo.InvariantCulture), scheduler,
+                flags, PersistenceSeconds: 0);
         var endPoint = HexAddress.EndPoint(line[words[1]]);
-        return new VirtualServer(new VirtualServerKey(TransportProtocols.Parse(line[words[0]]) ?? TransportProtocol.None, endPoint.Address, (ushort)endPoint.Port), 0, scheduler, flags, PersistenceSeconds: 0);
+        return new VirtualServer(new VirtualServerKey(TransportProtocols.Parse(line[words[0]]) ?? TransportProtocol.None,
+            endPoint.Address, (ushort)endPoint.Port), 0, scheduler, flags, PersistenceSeconds: 0);
     }
 
     private static ForwardingMethod Method(ReadOnlySpan<char> word) => word switch

@@ -4,7 +4,9 @@ using System.Net.Sockets;
 
 namespace Conformance.Linux.Ipvs;
 
-/// <summary>Flags of a virtual server (IP_VS_SVC_F_* in linux/ip_vs.h). The meaning of the scheduler flags depends on the scheduler.</summary>
+/// <summary>
+/// Flags of a virtual server (IP_VS_SVC_F_* in linux/ip_vs.h). The meaning of the scheduler flags depends on the scheduler.
+/// </summary>
 [Flags]
 public enum VirtualServerFlags : uint
 {
@@ -44,10 +46,13 @@ public readonly record struct VirtualServerKey(TransportProtocol Protocol, IPAdd
 /// <param name="FirewallMark">The mark; 0 for a virtual server by address.</param>
 /// <param name="Scheduler">A name such as <see cref="Ipvs.Scheduler.RoundRobin"/>.</param>
 /// <param name="PersistenceSeconds">The persistence time-out; 0 for no persistence.</param>
-public sealed record VirtualServer(VirtualServerKey? Key, uint FirewallMark, string Scheduler, VirtualServerFlags Flags, int PersistenceSeconds)
+public sealed record VirtualServer(VirtualServerKey? Key, uint FirewallMark, string Scheduler, VirtualServerFlags Flags,
+    int PersistenceSeconds)
 {
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-        $"{Key?.ToString() ?? $"mark {FirewallMark}"} {Scheduler}{(Flags.HasFlag(VirtualServerFlags.OnePacket) ? " ops" : "")}{(PersistenceSeconds > 0 ? $" persistent {PersistenceSeconds}" : "")}");
+        $"{Key?.ToString() ?? $"mark {FirewallMark}"} " +
+            $"{Scheduler}{(Flags.HasFlag(VirtualServerFlags.OnePacket) ? " ops" : "")}" +
+            $"{(PersistenceSeconds > 0 ? $" persistent {PersistenceSeconds}" : "")}");
 }
 
 /// <summary>How packets get to a real server, by the names of linux/ip_vs.h.</summary>
@@ -79,7 +84,8 @@ public readonly record struct RealServerKey(IPAddress Address, ushort Port)
 /// <param name="Weight">Its share of new connections; 0 for none.</param>
 /// <param name="ActiveConnections">Connections in an established state.</param>
 /// <param name="InactiveConnections">Connections in every other state.</param>
-public sealed record RealServer(IPAddress Address, ushort Port, ForwardingMethod Method, int Weight, int ActiveConnections = 0, int InactiveConnections = 0)
+public sealed record RealServer(IPAddress Address, ushort Port, ForwardingMethod Method, int Weight, int ActiveConnections = 0,
+    int InactiveConnections = 0)
 {
     /// <summary>Address and port.</summary>
     public IPEndPoint EndPoint => new(Address, Port);
@@ -87,5 +93,6 @@ public sealed record RealServer(IPAddress Address, ushort Port, ForwardingMethod
     /// <summary>Address and port as the identity inside the virtual server.</summary>
     public RealServerKey Key => new(Address, Port);
 
-    public override string ToString() => $"  -> {EndPoint}  {Method}  weight {Weight}  active {ActiveConnections}  inactive {InactiveConnections}";
+    public override string ToString() =>
+        $"  -> {EndPoint}  {Method}  weight {Weight}  active {ActiveConnections}  inactive {InactiveConnections}";
 }

@@ -43,7 +43,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
 
     /// <summary>Makes a VXLAN device that learns nothing: every other end is told by <see cref="AddForwarding"/>.</summary>
     /// <param name="over">The device that carries it, and the address there.</param>
-    public void AddVxlan(string name, uint vni, ushort port, (string Link, IPAddress Local) over, PhysicalAddress address, uint mtu) => _socket.Execute((
+    public void AddVxlan(string name, uint vni, ushort port, (string Link, IPAddress Local) over, PhysicalAddress address, uint mtu) =>
+        _socket.Execute((
         $"create the VXLAN device {name}",
         NewLink(name).Attribute(IFLA_MTU, mtu).Attribute(IFLA_ADDRESS, address.GetAddressBytes()).Nest(IFLA_LINKINFO, info => info
             .Attribute(IFLA_INFO_KIND, "vxlan")
@@ -70,7 +71,9 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             .Attribute(NDA_DST, neighbour)
             .Attribute(NDA_LLADDR, address.GetAddressBytes())));
 
-    /// <summary>Lets neighbours that ask on a link for an address be answered, though the link does not have it (ip neighbour add proxy).</summary>
+    /// <summary>
+    /// Lets neighbours that ask on a link for an address be answered, though the link does not have it (ip neighbour add proxy).
+    /// </summary>
     public void AddProxy(string link, IPAddress address) => _socket.Execute((
         $"answer for {address} on {link}",
         new NetlinkRequest(RTM_NEWNEIGH, NetlinkFlags.Create | NetlinkFlags.Replace)
@@ -79,7 +82,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
 
     public void AddDummy(string name)
     {
-        _socket.Execute(($"create the dummy device {name}", NewLink(name).Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
+        _socket.Execute(($"create the dummy device {name}", NewLink(name)
+            .Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
         _indexes.TryRemove(name, out _); // somebody else may have deleted one of this name
     }
 
@@ -106,7 +110,9 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         _socket.Execute(($"set the interface {name} {(up ? "up" : "down")}", request));
     }
 
-    /// <summary>Lets a bridge send a frame back out of the port that it came in by: a pod that reaches itself through its Service.</summary>
+    /// <summary>
+    /// Lets a bridge send a frame back out of the port that it came in by: a pod that reaches itself through its Service.
+    /// </summary>
     public void SetHairpin(string port, bool on = true) => _socket.Execute((
         $"set the hairpin mode of {port}",
         new NetlinkRequest(RTM_NEWLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(port) }).Nest(IFLA_LINKINFO, info => info
@@ -115,7 +121,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
 
     public void DeleteLink(string name)
     {
-        _socket.Execute(($"delete the interface {name}", new NetlinkRequest(RTM_DELLINK).Fixed(new ifinfomsg { ifi_index = IndexOf(name) })));
+        _socket.Execute(($"delete the interface {name}", new NetlinkRequest(RTM_DELLINK)
+            .Fixed(new ifinfomsg { ifi_index = IndexOf(name) })));
         _indexes.Clear();
     }
 
@@ -124,26 +131,34 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         $"add the address {address}/{prefixLength} to {link}",
         AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, prefixLength)));
 
-    /// <summary>Adds many addresses without a network around them (/32, /128), as ip(8) does it: IPv6 with duplicate address detection where the interface is up.</summary>
+    /// <summary>
+    /// Adds many addresses without a network around them (/32, /128), as ip(8) does it: IPv6 with duplicate address detection where the
+    /// interface is up.
+    /// </summary>
     /// <param name="isSource">
     /// Whether the kernel may choose them as the source of the node's own packets. One that it may not has, in IPv4, the scope
     /// host (inet_select_addr in net/ipv4/devinet.c), and in IPv6 no preferred lifetime (RFC 6724, rule 3).
     /// </param>
     /// <returns>Those that failed, by their number.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses, bool isSource) => _socket.TryExecute(addresses.Select(a => (
+    public IReadOnlyList<(int Index, KernelException Error)> AddHostAddresses(string link, IEnumerable<IPAddress> addresses,
+        bool isSource) => _socket.TryExecute(addresses.Select(a => (
         (FormattableString)$"add the address {a} to {link}", HostAddressRequest(link, a, isSource))));
 
     /// <summary>Deletes many addresses, each with the length of its prefix.</summary>
     /// <returns>Those that failed, by their number.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> DeleteAddresses(string link, IEnumerable<(IPAddress Address, int PrefixLength)> addresses) => _socket.TryExecute(addresses.Select(a => (
-        (FormattableString)$"delete the address {a.Address}/{a.PrefixLength} of {link}", AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a.Address, a.PrefixLength, flags: 0))));
+    public IReadOnlyList<(int Index, KernelException Error)> DeleteAddresses(string link,
+        IEnumerable<(IPAddress Address, int PrefixLength)> addresses) => _socket.TryExecute(addresses.Select(a => (
+        (FormattableString)$"delete the address {a.Address}/{a.PrefixLength} of {link}",
+            AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, a.Address, a.PrefixLength, flags: 0))));
 
     private NetlinkRequest HostAddressRequest(string link, IPAddress address, bool isSource)
     {
         var scope = isSource || address.AddressFamily == AddressFamily.InterNetworkV6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST;
-        var request = AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address, address.GetAddressBytes().Length * 8, flags: 0, scope);
+        var request = AddressRequest(RTM_NEWADDR, NetlinkFlags.Create | NetlinkFlags.Exclusive, link, address,
+            address.GetAddressBytes().Length * 8, flags: 0, scope);
         if (!isSource && address.AddressFamily == AddressFamily.InterNetworkV6)
-            request.Attribute(IFA_CACHEINFO, [.. BitConverter.GetBytes(0u), .. BitConverter.GetBytes(uint.MaxValue), .. new byte[8]]); // preferred, valid, two time stamps
+            // preferred, valid, two time stamps
+            request.Attribute(IFA_CACHEINFO, [.. BitConverter.GetBytes(0u), .. BitConverter.GetBytes(uint.MaxValue), .. new byte[8]]);
         return request;
     }
 
@@ -159,12 +174,14 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     /// <summary>Adds a route through a gateway that is on the link though no network there says so.</summary>
     public void AddRoute(IPNetwork destination, IPAddress gateway, string link) => _socket.Execute((
         $"add the route to {destination} through {gateway} on {link}",
-        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, routeFlags: RTNH_F_ONLINK).Attribute(RTA_GATEWAY, gateway).Attribute(RTA_OIF, (uint)IndexOf(link))));
+        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, routeFlags: RTNH_F_ONLINK)
+        .Attribute(RTA_GATEWAY, gateway).Attribute(RTA_OIF, (uint)IndexOf(link))));
 
     /// <summary>Adds a route to a network that is directly on the link.</summary>
     public void AddRoute(IPNetwork destination, string link) => _socket.Execute((
         $"add the route to {destination} on {link}",
-        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, RT_SCOPE_LINK).Attribute(RTA_OIF, (uint)IndexOf(link))));
+        RouteRequest(RTM_NEWROUTE, NetlinkFlags.Create | NetlinkFlags.Exclusive, destination, RT_SCOPE_LINK)
+        .Attribute(RTA_OIF, (uint)IndexOf(link))));
 
     /// <summary>Deletes the route to a destination, whoever added it.</summary>
     public void DeleteRoute(IPNetwork destination) => _socket.Execute((
@@ -192,7 +209,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             var attributes = message.Attributes(Marshal.SizeOf<ifaddrmsg>());
             var address = attributes.Address(IFA_LOCAL) ?? attributes.Address(IFA_ADDRESS);
             var preferred = attributes.Find(IFA_CACHEINFO) is { Length: >= 4 } cache ? BitConverter.ToUInt32(cache.Span) : uint.MaxValue;
-            return new AddressInfo((int)head.ifa_index, address!, head.ifa_prefixlen) { IsSource = head.ifa_scope != RT_SCOPE_HOST && preferred != 0 };
+            return new AddressInfo((int)head.ifa_index, address!, head.ifa_prefixlen) { IsSource = head.ifa_scope != RT_SCOPE_HOST
+                && preferred != 0 };
         })];
 
     /// <summary>The routes of the main table, both families.</summary>
@@ -203,7 +221,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             let attributes = message.Attributes(Marshal.SizeOf<rtmsg>())
             where (attributes.UInt32(RTA_TABLE) ?? head.rtm_table) == RT_TABLE_MAIN
             select new RouteInfo(
-                new IPNetwork(attributes.Address(RTA_DST) ?? (head.rtm_family == Inet6 ? IPAddress.IPv6Any : IPAddress.Any), head.rtm_dst_len),
+                new IPNetwork(attributes.Address(RTA_DST) ?? (head.rtm_family == Inet6 ? IPAddress.IPv6Any : IPAddress.Any),
+                    head.rtm_dst_len),
                 attributes.Address(RTA_GATEWAY),
                 (int)(attributes.UInt32(RTA_OIF) ?? 0))];
 
@@ -234,9 +253,11 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         address.AddressFamily == AddressFamily.InterNetworkV6 ? Inet6 : (byte)AddressFamily.InterNetwork;
 
     private static NetlinkRequest NewLink(string name) =>
-        new NetlinkRequest(RTM_NEWLINK, NetlinkFlags.Create | NetlinkFlags.Exclusive).Fixed(default(ifinfomsg)).Attribute(IFLA_IFNAME, name);
+        new NetlinkRequest(RTM_NEWLINK, NetlinkFlags.Create | NetlinkFlags.Exclusive).Fixed(default(ifinfomsg))
+            .Attribute(IFLA_IFNAME, name);
 
-    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE, byte protocol = RTPROT_STATIC, uint routeFlags = 0)
+    private static NetlinkRequest RouteRequest(ushort type, NetlinkFlags flags, IPNetwork destination, byte scope = RT_SCOPE_UNIVERSE,
+        byte protocol = RTPROT_STATIC, uint routeFlags = 0)
     {
         var request = new NetlinkRequest(type, flags).Fixed(new rtmsg
         {
@@ -251,7 +272,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         return destination.PrefixLength > 0 ? request.Attribute(RTA_DST, destination.BaseAddress) : request;
     }
 
-    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags options, string link, IPAddress address, int prefixLength, byte flags = IFA_F_NODAD, byte scope = RT_SCOPE_UNIVERSE) =>
+    private NetlinkRequest AddressRequest(ushort type, NetlinkFlags options, string link, IPAddress address, int prefixLength,
+        byte flags = IFA_F_NODAD, byte scope = RT_SCOPE_UNIVERSE) =>
         new NetlinkRequest(type, options)
             .Fixed(new ifaddrmsg
             {

@@ -62,7 +62,8 @@ public static class NamespaceUse
         var inode = socket["socket:[".Length..^1];
         using var ns = NetworkNamespace.Open(nsPath, nsPath);
         return ns.Run(() => s_socketTables.Select(t => $"/proc/thread-self/net/{t}").Where(File.Exists)
-            .SelectMany(t => File.ReadAllLines(t).Where(l => l.Split(' ').Contains(inode, StringComparer.Ordinal)).Select(l => $"{Path.GetFileName(t)} {l.Trim()}"))
+            .SelectMany(t => File.ReadAllLines(t).Where(l => l.Split(' ').Contains(inode, StringComparer.Ordinal))
+                .Select(l => $"{Path.GetFileName(t)} {l.Trim()}"))
             .FirstOrDefault()) ?? socket;
     }
 

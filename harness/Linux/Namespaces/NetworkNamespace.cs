@@ -77,11 +77,13 @@ public sealed class NetworkNamespace : IDisposable
         return true;
     });
 
-    [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.", error: true)]
+    [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.",
+        error: true)]
     [SuppressMessage("Design", "CA1822", Justification = "Must look like Run.")]
     public Task<T> Run<T>(Func<Task<T>> work) => throw new NotSupportedException();
 
-    [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.", error: true)]
+    [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.",
+        error: true)]
     [SuppressMessage("Design", "CA1822", Justification = "Must look like Run.")]
     public Task Run(Func<Task> work) => throw new NotSupportedException();
 

@@ -53,9 +53,11 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
 
     public uint? UInt32(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : null;
 
-    public uint? UInt32BigEndian(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32BigEndian(value.Span) : null;
+    public uint? UInt32BigEndian(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32BigEndian(value.Span)
+        : null;
 
-    public ushort? UInt16BigEndian(ushort type) => Find(type) is { Length: >= 2 } value ? BinaryPrimitives.ReadUInt16BigEndian(value.Span) : null;
+    public ushort? UInt16BigEndian(ushort type) => Find(type) is { Length: >= 2 } value ? BinaryPrimitives.ReadUInt16BigEndian(value.Span)
+        : null;
 
     public byte? Byte(ushort type) => Find(type) is { Length: >= 1 } value ? value.Span[0] : null;
 

@@ -54,7 +54,8 @@ public sealed class NetlinkSocket : IDisposable
     }
 
     /// <summary>Carries out requests in order, sent together; each must be acknowledged.</summary>
-    /// <exception cref="KernelException">Names the first operation that failed, with the kernel's own explanation. Later requests have been carried out all the same.</exception>
+    /// <exception cref="KernelException">Names the first operation that failed, with the kernel's own explanation. Later requests have been
+    /// carried out all the same.</exception>
     public void Execute(params IEnumerable<(string Operation, NetlinkRequest Request)> requests)
     {
         if (TryExecute(requests.Select(r => ((FormattableString)$"{r.Operation}", r.Request))) is [var failure, ..])
@@ -67,7 +68,8 @@ public sealed class NetlinkSocket : IDisposable
     /// </summary>
     /// <param name="requests">With what each is for, which is put into words only when it fails.</param>
     /// <returns>The requests that failed, by their number, with the reason.</returns>
-    public IReadOnlyList<(int Index, KernelException Error)> TryExecute(IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests)
+    public IReadOnlyList<(int Index, KernelException Error)> TryExecute(
+        IEnumerable<(FormattableString Operation, NetlinkRequest Request)> requests)
     {
         var failures = new List<(int, KernelException)>();
         var done = 0;
@@ -175,7 +177,8 @@ public sealed class NetlinkSocket : IDisposable
                     continue;
                 interrupted |= message.Flags.HasFlag(NetlinkFlags.DumpInterrupted);
                 // The end of a dump carries the error that broke it off, where one did.
-                if ((message.Type == NLMSG_ERROR || (message.Type == NLMSG_DONE && message.Payload.Length >= sizeof(int))) && ErrorOf(message, operation) is { } error)
+                if ((message.Type == NLMSG_ERROR || (message.Type == NLMSG_DONE && message.Payload.Length >= sizeof(int)))
+                    && ErrorOf(message, operation) is { } error)
                     throw error;
                 if (message.Type == NLMSG_DONE)
                     return interrupted ? null : answer;

@@ -8,7 +8,9 @@ namespace Conformance.Linux.Sockets;
 /// <param name="IsLeaving">True for frames that this host sends.</param>
 public readonly record struct ReceivedFrame(int CapturedLength, int WireLength, bool IsLeaving, DateTime Time);
 
-/// <summary>A raw AF_PACKET socket on one interface: every frame in both directions, with the kernel's time stamp. Source: packet(7).</summary>
+/// <summary>
+/// A raw AF_PACKET socket on one interface: every frame in both directions, with the kernel's time stamp. Source: packet(7).
+/// </summary>
 public sealed class PacketSocket : IDisposable
 {
     private const ushort ETH_P_ALL = 3;

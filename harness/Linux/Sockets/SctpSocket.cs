@@ -3,7 +3,9 @@ using Conformance.Linux.Interop;
 
 namespace Conformance.Linux.Sockets;
 
-/// <summary>Sockets of SCTP in its one-to-one style, which are used like those of TCP; .NET has no name for the protocol. Source: sctp(7).</summary>
+/// <summary>
+/// Sockets of SCTP in its one-to-one style, which are used like those of TCP; .NET has no name for the protocol. Source: sctp(7).
+/// </summary>
 public static class SctpSocket
 {
     /// <summary>Makes one for IPv4 in the namespace of the calling thread.</summary>

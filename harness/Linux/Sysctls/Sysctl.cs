@@ -43,8 +43,11 @@ public static class Sysctl
 
     public static void Write(NetworkNamespace ns, string name, string value) => ns.Run(() => Write(name, value));
 
-    /// <summary>Whether there is such a sysctl and root may write it in this namespace; global ones can be written in the first alone.</summary>
-    public static bool IsWritable(NetworkNamespace ns, string name) => ns.Run(() => Exists(name) && File.GetUnixFileMode(PathOf(name)).HasFlag(UnixFileMode.UserWrite));
+    /// <summary>
+    /// Whether there is such a sysctl and root may write it in this namespace; global ones can be written in the first alone.
+    /// </summary>
+    public static bool IsWritable(NetworkNamespace ns, string name) =>
+        ns.Run(() => Exists(name) && File.GetUnixFileMode(PathOf(name)).HasFlag(UnixFileMode.UserWrite));
 
     public static bool Exists(string name) => File.Exists(PathOf(name));
 

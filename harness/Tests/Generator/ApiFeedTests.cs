@@ -47,13 +47,16 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
         _cluster.Services.Count.ShouldBe(1201);
         _cluster.Nodes.Keys.ShouldBe(["node1"]);
-        _server.Requests.Where(r => r.StartsWith("GET /api/v1/services", StringComparison.Ordinal)).Select(r => r.Split("&continue=")[0].Split("&timeoutSeconds=")[0]).ShouldBe(
+        _server.Requests.Where(r => r.StartsWith("GET /api/v1/services", StringComparison.Ordinal))
+            .Select(r => r.Split("&continue=")[0].Split("&timeoutSeconds=")[0]).ShouldBe(
         [
             .. Enumerable.Repeat($"GET /api/v1/services?{NotOurs}&limit=500", 3),
             $"GET /api/v1/services?{NotOurs}&watch=true&allowWatchBookmarks=true",
         ]);
-        _server.Requests.ShouldContain(r => r.StartsWith("GET /api/v1/nodes?fieldSelector=metadata.name%3Dnode1&", StringComparison.Ordinal));
-        _server.Requests.ShouldContain(r => r.StartsWith($"GET /apis/discovery.k8s.io/v1/endpointslices?{NotOurs}&watch=true", StringComparison.Ordinal));
+        _server.Requests.ShouldContain(r => r.StartsWith("GET /api/v1/nodes?fieldSelector=metadata.name%3Dnode1&",
+            StringComparison.Ordinal));
+        _server.Requests.ShouldContain(r => r.StartsWith($"GET /apis/discovery.k8s.io/v1/endpointslices?{NotOurs}&watch=true",
+            StringComparison.Ordinal));
 
         _server.Apply(Service("new", "10.96.0.2"));
         await SeenAsync(() => _cluster.Services.ContainsKey(Name("new")));
@@ -68,7 +71,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
     public async Task A_service_that_another_proxy_gets_goes_and_comes_back_with_the_label()
     {
         await StartAsync();
-        _server.Apply(Service("ours", "10.96.0.1") + Service("theirs", "10.96.0.2", labels: "{service.kubernetes.io/service-proxy-name: other}"));
+        _server.Apply(Service("ours", "10.96.0.1")
+            + Service("theirs", "10.96.0.2", labels: "{service.kubernetes.io/service-proxy-name: other}"));
         await FollowAsync();
         _cluster.Services.Keys.ShouldBe([Name("ours")]);
 
@@ -89,9 +93,11 @@ public sealed class ApiFeedTests : IAsyncDisposable
         _server.Apply(Service("two", "10.96.0.2"));
 
         await SeenAsync(() => _cluster.Services.ContainsKey(Name("two")));
-        _server.Requests.Count(r => r.StartsWith("GET /api/v1/services", StringComparison.Ordinal) && r.Contains("limit=", StringComparison.Ordinal)).ShouldBe(1, "the list is not read again");
+        _server.Requests.Count(r => r.StartsWith("GET /api/v1/services", StringComparison.Ordinal)
+            && r.Contains("limit=", StringComparison.Ordinal)).ShouldBe(1, "the list is not read again");
         _touched.ShouldBe(["default/two"]);
-        _log.ShouldContain(l => l.Contains("/api/v1/services", StringComparison.Ordinal) && l.Contains("; again in 0.8 s", StringComparison.Ordinal));
+        _log.ShouldContain(l => l.Contains("/api/v1/services", StringComparison.Ordinal)
+            && l.Contains("; again in 0.8 s", StringComparison.Ordinal));
     }
 
     [Test]
@@ -109,7 +115,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
         _server.Compact();
         _server.Refuse = _ => null;
 
-        await SeenAsync(() => !_cluster.Services.ContainsKey(Name("s3")) && _cluster.Services[Name("s4")].ClusterIPs[0].ToString() == "10.96.0.4");
+        await SeenAsync(() => !_cluster.Services.ContainsKey(Name("s3")) && _cluster.Services[Name("s4")].ClusterIPs[0]
+            .ToString() == "10.96.0.4");
         _touched.Order(StringComparer.Ordinal).ShouldBe(["default/s3", "default/s4"]);
         _log.ShouldContain(l => l.Contains("410 Expired: too old resource version", StringComparison.Ordinal));
     }
@@ -153,7 +160,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
         await FollowAsync();
 
         _cluster.Services.Keys.ShouldBe([Name("good")]);
-        _problems.ShouldBe([$"{_server.Address}api/v1/services: Service default/bad is left out: spec.clusterIPs[0] must be an IP address, not '10.96.0.300'"]);
+        _problems.ShouldBe([$"{_server.Address}api/v1/services: Service default/bad is left out: spec.clusterIPs[0] must be an IP " +
+            $"address, not '10.96.0.300'"]);
     }
 
     [Test]
@@ -169,10 +177,12 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task Https_with_a_kubeconfig_by_token_or_certificate([Values("token", "tokenFile", "certificate", "certificate in files")] string how)
+    public async Task Https_with_a_kubeconfig_by_token_or_certificate(
+        [Values("token", "tokenFile", "certificate", "certificate in files")] string how)
     {
         using var authority = Authority("/CN=authority");
-        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true), ClientAuthority = authority, Token = "s3cret" });
+        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true), ClientAuthority = authority,
+            Token = "s3cret" });
         _server.Apply(Service("one", "10.96.0.1"));
         using var client = Signed(authority, "client", isServer: false);
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, $"kubeconfig-{how.Replace(' ', '-')}")).FullName;
@@ -188,7 +198,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
             _ => "client-certificate: client.crt\nclient-key: client.key",
         };
 
-        var connection = ApiConnection.Of(Kubeconfig(folder, how == "token" ? "certificate-authority: ca.crt" : $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}", user), null);
+        var connection = ApiConnection.Of(Kubeconfig(folder, how == "token" ? "certificate-authority: ca.crt"
+            : $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}", user), null);
 
         (await ApiFeed.ReadOnceAsync(connection, s_node1, _ => { })).Services.Keys.ShouldBe([Name("one")]);
     }
@@ -197,12 +208,16 @@ public sealed class ApiFeedTests : IAsyncDisposable
     public async Task A_server_may_be_known_by_another_name_than_its_address()
     {
         using var authority = Authority("/CN=authority");
-        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true, "kubernetes"), Token = "s3cret" });
+        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true, "kubernetes"),
+            Token = "s3cret" });
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "server-name")).FullName;
         var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
 
-        await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
-        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, $"tls-server-name: kubernetes\n    {authorityData}", "token: s3cret"), null), s_node1, _ => { });
+        await Should.ThrowAsync<GeneratorException>(
+            () => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
+        await ApiFeed.ReadOnceAsync(
+            ApiConnection.Of(Kubeconfig(folder, $"tls-server-name: kubernetes\n    {authorityData}", "token: s3cret"), null), s_node1,
+            _ => { });
     }
 
     [Test]
@@ -211,7 +226,9 @@ public sealed class ApiFeedTests : IAsyncDisposable
         await StartAsync(new ApiServerOptions { Token = "s3cret" });
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clear-text")).FullName;
 
-        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), s_node1, _ => { }))).Message.ShouldContain("401");
+        (await Should.ThrowAsync<GeneratorException>(
+            () => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), s_node1,
+            _ => { }))).Message.ShouldContain("401");
     }
 
     [Test]
@@ -225,7 +242,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
         var connection = ApiConnection.InCluster("127.0.0.1", _server.Address.Port.ToString(CultureInfo.InvariantCulture), folder);
 
-        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(connection, s_node1, _ => { }))).Message.ShouldContain("401 Unauthorized");
+        (await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(connection, s_node1, _ => { }))).Message.ShouldContain(
+            "401 Unauthorized");
         await File.WriteAllTextAsync(Path.Combine(folder, "token"), "first\n"); // tokens are replaced while we run
         await ApiFeed.ReadOnceAsync(connection, s_node1, _ => { });
     }
@@ -239,22 +257,32 @@ public sealed class ApiFeedTests : IAsyncDisposable
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "wrong-authority")).FullName;
         var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
 
-        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
+        var e = await Should.ThrowAsync<GeneratorException>(
+            () => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, authorityData, "token: s3cret"), null), s_node1, _ => { }));
         e.Message.ShouldContain("/api/v1/services cannot be read");
         e.Message.ShouldContain("certificate");
         _server.Requests.ShouldBeEmpty("the token must not be sent");
 
-        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "insecure-skip-tls-verify: true", "token: s3cret"), null), s_node1, _ => { });
+        await ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "insecure-skip-tls-verify: true", "token: s3cret"), null),
+            s_node1, _ => { });
     }
 
     [TestCase("", "the file is empty")]
     [TestCase("current-context: a\ncontexts: []", ":2: contexts must have one with the name 'a'")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {exec: {command: aws}}}]", "users[0].user.exec cannot be followed")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: '127.0.0.1:6443'}}]", "'127.0.0.1:6443'")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1', certificate-authority: /no/such/file}}]", "/no/such/file")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"one\\ntwo\"}}]", "users[0].user.token must be printable ASCII in one line")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"\u00fc\"}}]", "users[0].user.token must be printable ASCII in one line")]
-    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://127.0.0.1'}}]\nusers: [{name: u, user: {tokenFile: /proc/self/status}}]", "the token in /proc/self/status must be printable ASCII")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: " +
+        "'https://127.0.0.1'}}]\nusers: [{name: u, user: {exec: {command: aws}}}]", "users[0].user.exec cannot be followed")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n" +
+        "clusters: [{name: c, cluster: {server: '127.0.0.1:6443'}}]", "'127.0.0.1:6443'")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: " +
+        "'https://127.0.0.1', certificate-authority: /no/such/file}}]", "/no/such/file")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: " +
+        "'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"one\\ntwo\"}}]",
+        "users[0].user.token must be printable ASCII in one line")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: " +
+        "'https://127.0.0.1'}}]\nusers: [{name: u, user: {token: \"\u00fc\"}}]", "users[0].user.token must be printable ASCII in one line")]
+    [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: " +
+        "'https://127.0.0.1'}}]\nusers: [{name: u, user: {tokenFile: /proc/self/status}}]",
+        "the token in /proc/self/status must be printable ASCII")]
     public async Task A_kubeconfig_that_cannot_be_used_is_told(string text, string evidence)
     {
         await StartAsync();
@@ -270,14 +298,16 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
     private async Task StartAsync(ApiServerOptions? options = null) => _server = await ApiServer.StartAsync(null, s_anyPort, options);
 
-    private ApiFeed Feed(ApiConnection connection) => new(connection, s_node1, () => { }, p => _problems.Enqueue(p.ToString()), _log.Enqueue);
+    private ApiFeed Feed(ApiConnection connection) => new(connection, s_node1, () => { }, p => _problems.Enqueue(p.ToString()),
+        _log.Enqueue);
 
     private async Task FollowAsync()
     {
         _feed = Feed(new ApiConnection { Server = _server.Address });
         await SeenAsync(() => _feed.Unread.Count == 0);
         _feed.Take(_cluster);
-        await Eventually.Async("everything is watched", () => _server.Requests.Count(r => r.Contains("watch=true", StringComparison.Ordinal)), n => n >= 3, Timeouts.Answer);
+        await Eventually.Async("everything is watched",
+            () => _server.Requests.Count(r => r.Contains("watch=true", StringComparison.Ordinal)), n => n >= 3, Timeouts.Answer);
         _touched.Clear();
     }
 
@@ -288,7 +318,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }, so => so, Timeouts.Answer);
 
     private List<string> Resumptions(string plural) =>
-        [.. _server.Requests.Where(r => r.Contains($"/{plural}?", StringComparison.Ordinal) && r.Contains("watch=true", StringComparison.Ordinal)).Select(r => r.Split('&')[^1])];
+        [.. _server.Requests.Where(r => r.Contains($"/{plural}?", StringComparison.Ordinal)
+            && r.Contains("watch=true", StringComparison.Ordinal)).Select(r => r.Split('&')[^1])];
 
     private string Kubeconfig(string folder, string cluster, string user)
     {
@@ -316,7 +347,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
     private static ObjectName Name(string name) => new("default", name);
 
     private static string Service(string name, string address, string labels = "{}") =>
-        $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, labels: {labels}}}\nspec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n";
+        $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, labels: {labels}}}\nspec: {{clusterIP: {address}, ports: " +
+            $"[{{port: 80}}]}}\n";
 
     private static string Node(string name) => $"---\napiVersion: v1\nkind: Node\nmetadata: {{name: {name}}}\n";
 
@@ -328,7 +360,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest(name.Replace("/", "", StringComparison.Ordinal), key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, pathLengthConstraint: 0, critical: true));
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false,
+            pathLengthConstraint: 0, critical: true));
         return request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
     }
 
@@ -345,7 +378,8 @@ public sealed class ApiFeedTests : IAsyncDisposable
                 names.AddDnsName(dnsName);
             request.CertificateExtensions.Add(names.Build());
         }
-        using var certificate = request.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), [1, 2, 3, (byte)name.Length]);
+        using var certificate = request.Create(authority, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1),
+            [1, 2, 3, (byte)name.Length]);
         return certificate.CopyWithPrivateKey(key);
     }
 }

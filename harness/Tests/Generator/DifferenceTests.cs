@@ -21,15 +21,21 @@ public sealed class DifferenceTests
 
         var (ours, theirs) = Both(service, "203.0.113.1", Endpoint("10.244.1.1", "node2"));
 
-        ours.Ipvsadm.ShouldContain("-a -t 203.0.113.1:80 -r 10.244.1.1:8080 -m -w 1", Case.Sensitive, "pods and node reach everybody's endpoints");
+        ours.Ipvsadm.ShouldContain("-a -t 203.0.113.1:80 -r 10.244.1.1:8080 -m -w 1", Case.Sensitive,
+            "pods and node reach everybody's endpoints");
         ours.Ipset.ShouldContain("add KUBE-NO-LOCAL-ENDPOINT 203.0.113.1,tcp:80 -exist");
         ours.Ipset.ShouldContain("add KUBE-NO-LOCAL-ENDPOINT 192.168.113.101,tcp:30080 -exist");
-        ours.Iptables.ShouldContain("-A KUBE-PROXY-FIREWALL ! -s 10.244.0.0/16 -m comment --comment \"Kubernetes service with externalTrafficPolicy=local and no local endpoint\" -m conntrack --ctstate NEW -m set --match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -m addrtype ! --src-type LOCAL -j DROP");
+        ours.Iptables.ShouldContain(
+            "-A KUBE-PROXY-FIREWALL ! -s 10.244.0.0/16 -m comment --comment \"Kubernetes service with externalTrafficPolicy=local and " +
+            "no local endpoint\" -m conntrack --ctstate NEW -m set --match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -m addrtype ! --src-type " +
+            "LOCAL -j DROP");
         theirs.Iptables.ShouldNotContain("NO-LOCAL");
         // A pod of another node comes in at the node port: only by way of this node can it be answered.
-        var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith("-A KUBE-NODE-PORT ", StringComparison.Ordinal) || l.StartsWith("-A KUBE-LOAD-BALANCER ", StringComparison.Ordinal)).ToList();
+        var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith("-A KUBE-NODE-PORT ", StringComparison.Ordinal)
+            || l.StartsWith("-A KUBE-LOAD-BALANCER ", StringComparison.Ordinal)).ToList();
         foreach (var chain in new[] { "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER" })
-            rules.First(r => r.StartsWith($"-A {chain} ", StringComparison.Ordinal)).ShouldEndWith("--match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -j KUBE-MARK-MASQ");
+            rules.First(r => r.StartsWith($"-A {chain} ", StringComparison.Ordinal))
+                .ShouldEndWith("--match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -j KUBE-MARK-MASQ");
 
         Both(service, "203.0.113.1", Endpoint("10.244.0.1", "node1") + Endpoint("10.244.1.1", "node2")).Ours.ShouldSatisfyAllConditions(
             d => d.Ipset.ShouldNotContain("add KUBE-NO-LOCAL"),
@@ -40,15 +46,19 @@ public sealed class DifferenceTests
     [Test]
     public void Where_pods_cannot_be_told_nothing_is_dropped()
     {
-        var world = new World(Options(compat: false) with { ClusterCidr = [] }, s_node, Read(ServiceText("x", "10.96.0.1", "type: LoadBalancer\n  externalTrafficPolicy: Local", "203.0.113.1", "") + SliceText("x", Endpoint("10.244.1.1", "node2"))));
+        var world = new World(Options(compat: false) with { ClusterCidr = [] }, s_node,
+            Read(ServiceText("x", "10.96.0.1", "type: LoadBalancer\n  externalTrafficPolicy: Local", "203.0.113.1", "")
+            + SliceText("x", Endpoint("10.244.1.1", "node2"))));
 
-        DocumentSet.Of(world.Desired, s_node).Iptables.ShouldNotContain("KUBE-NO-LOCAL-ENDPOINT dst,dst -m addrtype ! --src-type LOCAL -j DROP");
+        DocumentSet.Of(world.Desired, s_node).Iptables.ShouldNotContain(
+            "KUBE-NO-LOCAL-ENDPOINT dst,dst -m addrtype ! --src-type LOCAL -j DROP");
     }
 
     [Test]
     public void An_external_address_that_is_a_load_balancer_s_as_well_keeps_its_source_ranges()
     {
-        var ours = Both("type: LoadBalancer\n  externalIPs: [203.0.113.1]\n  loadBalancerSourceRanges: [192.0.2.0/24]", "203.0.113.1", Endpoint("10.244.1.1", "node2")).Ours;
+        var ours = Both("type: LoadBalancer\n  externalIPs: [203.0.113.1]\n  loadBalancerSourceRanges: [192.0.2.0/24]", "203.0.113.1",
+            Endpoint("10.244.1.1", "node2")).Ours;
 
         ours.Ipset.ShouldContain("add KUBE-LOAD-BALANCER-FW 203.0.113.1,tcp:80 -exist");
         ours.Ipset.ShouldContain("add KUBE-EXTERNAL-IP 203.0.113.1,tcp:80 -exist");
@@ -65,9 +75,12 @@ public sealed class DifferenceTests
         theirs.Ipvsadm.ShouldContain("-a -t 10.96.0.1:80 -r 10.244.1.1:8080");
     }
 
-    private const string Ready = "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: true, serving: true, terminating: false } }, ";
-    private const string Draining = "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: false, serving: true, terminating: true } }, ";
-    private const string Ended = "{ addresses: [10.244.0.1], nodeName: node2, conditions: { ready: false, serving: false, terminating: true } }, ";
+    private const string Ready =
+        "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: true, serving: true, terminating: false } }, ";
+    private const string Draining =
+        "{ addresses: [10.244.0.1], nodeName: node1, conditions: { ready: false, serving: true, terminating: true } }, ";
+    private const string Ended =
+        "{ addresses: [10.244.0.1], nodeName: node2, conditions: { ready: false, serving: false, terminating: true } }, ";
 
     [TestCase(Ready, Ended)]
     [TestCase(Ended, Ready)]
@@ -78,12 +91,15 @@ public sealed class DifferenceTests
     public void An_endpoint_that_stands_twice_has_its_better_state(string first, string second)
     {
         const string service = "type: NodePort\n  externalTrafficPolicy: Local\n  internalTrafficPolicy: Local";
-        var twoSlices = ServiceText("x", "10.96.0.1", service, null, "") + SliceText("x", first) + SliceText("x", second).Replace("x-1", "x-2", StringComparison.Ordinal);
-        var documents = new[] { Both(service, null, first + second).Ours, DocumentSet.Of(new World(Options(compat: false), s_node, Read(twoSlices)).Desired, s_node) };
+        var twoSlices = ServiceText("x", "10.96.0.1", service, null, "") + SliceText("x", first) + SliceText("x", second)
+            .Replace("x-1", "x-2", StringComparison.Ordinal);
+        var documents = new[] { Both(service, null, first + second).Ours,
+            DocumentSet.Of(new World(Options(compat: false), s_node, Read(twoSlices)).Desired, s_node) };
 
         foreach (var ours in documents)
         {
-            ours.Ipvsadm.Split('\n').Count(l => l.Contains("-a -t 10.96.0.1:80 -r 10.244.0.1:8080", StringComparison.Ordinal)).ShouldBe(1, "served once");
+            ours.Ipvsadm.Split('\n').Count(l => l.Contains("-a -t 10.96.0.1:80 -r 10.244.0.1:8080", StringComparison.Ordinal))
+                .ShouldBe(1, "served once");
             ours.Ipvsadm.ShouldContain("-a -t 192.168.113.101:30080 -r 10.244.0.1:8080", Case.Sensitive, "and local");
         }
     }
@@ -92,24 +108,31 @@ public sealed class DifferenceTests
     [TestCase("forNodes: [ { name: node2 } ]", "forNodes: [ { name: node2 } ]", false)]
     public void An_endpoint_that_stands_twice_has_the_hints_of_both(string first, string second, bool isForUs)
     {
-        var twice = string.Concat(new[] { first, second }.Select(h => $"{{ addresses: [10.244.1.1], nodeName: node2, hints: {{ {h} }} }}, "));
-        var ours = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null, twice + "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }").Ours;
+        var twice = string.Concat(new[] { first, second }
+            .Select(h => $"{{ addresses: [10.244.1.1], nodeName: node2, hints: {{ {h} }} }}, "));
+        var ours = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null,
+            twice + "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }").Ours;
 
         ours.Ipvsadm.Contains("-r 10.244.1.1:8080", StringComparison.Ordinal).ShouldBe(isForUs);
         ours.Ipvsadm.ShouldContain("-r 10.244.0.1:8080");
     }
 
     [TestCase("", "192.0.2.1 192.168.113.101 fd00:113::101")]
-    [TestCase("192.168.113.0/24", "192.168.113.101 fd00:113::101", Description = "a family of which no network is named is served everywhere")]
+    [TestCase("192.168.113.0/24", "192.168.113.101 fd00:113::101",
+        Description = "a family of which no network is named is served everywhere")]
     [TestCase("fd00:113::/64", "192.0.2.1 192.168.113.101 fd00:113::101")]
     [TestCase("10.0.0.0/8,fd00:113::/64", "fd00:113::101")]
     [TestCase("primary", "192.168.113.101 fd00:113::101")]
     public void Node_port_addresses_are_those_of_the_networks(string networks, string expected)
     {
-        var node = new NodeState("node1", [.. new[] { "192.0.2.1", "192.168.113.101", "fd00:113::101" }.Select(IPAddress.Parse)], null, [], [IPAddress.Parse("192.168.113.101")]);
-        var options = networks == "primary" ? Options(compat: false) with { NodePortsOnPrimaryAddress = true } : Options(compat: false) with { NodePortAddresses = [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(n => IPNetwork.Parse(n))] };
+        var node = new NodeState("node1", [.. new[] { "192.0.2.1", "192.168.113.101", "fd00:113::101" }.Select(IPAddress.Parse)], null,
+            [], [IPAddress.Parse("192.168.113.101")]);
+        var options = networks == "primary" ? Options(compat: false) with { NodePortsOnPrimaryAddress = true }
+            : Options(compat: false) with { NodePortAddresses = [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries)
+            .Select(n => IPNetwork.Parse(n))] };
 
-        string.Join(' ', new[] { System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.AddressFamily.InterNetworkV6 }.SelectMany(f => node.NodePortAddresses(options, f))).ShouldBe(expected);
+        string.Join(' ', new[] { System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.AddressFamily.InterNetworkV6 }
+            .SelectMany(f => node.NodePortAddresses(options, f))).ShouldBe(expected);
     }
 
     [Test]
@@ -118,8 +141,10 @@ public sealed class DifferenceTests
         var node = s_node with { Addresses = [IPAddress.Parse("192.168.113.101"), IPAddress.Parse("198.18.0.1")] };
         var excluding = new GeneratorOptions { HostnameOverride = "node1", IpvsExcludeCidrs = [IPNetwork.Parse("198.18.0.0/15")] };
 
-        node.NodePortAddresses(excluding, System.Net.Sockets.AddressFamily.InterNetwork).Select(a => a.ToString()).ShouldBe(["192.168.113.101"]);
-        node.NodePortAddresses(excluding with { CompatKubeProxy = true }, System.Net.Sockets.AddressFamily.InterNetwork).Count().ShouldBe(2, "as kube-proxy does");
+        node.NodePortAddresses(excluding, System.Net.Sockets.AddressFamily.InterNetwork).Select(a => a.ToString())
+            .ShouldBe(["192.168.113.101"]);
+        node.NodePortAddresses(excluding with { CompatKubeProxy = true }, System.Net.Sockets.AddressFamily.InterNetwork).Count()
+            .ShouldBe(2, "as kube-proxy does");
     }
 
     [Test]
@@ -135,7 +160,8 @@ public sealed class DifferenceTests
     [Test]
     public void The_source_range_of_everybody_lets_everybody_in()
     {
-        var (ours, theirs) = Both("type: LoadBalancer\n  loadBalancerSourceRanges: [0.0.0.0/0]", "203.0.113.1", Endpoint("10.244.1.1", "node2"));
+        var (ours, theirs) = Both("type: LoadBalancer\n  loadBalancerSourceRanges: [0.0.0.0/0]", "203.0.113.1",
+            Endpoint("10.244.1.1", "node2"));
 
         ours.Ipset.ShouldContain("add KUBE-LOAD-BALANCER-SOURCE-CIDR 203.0.113.1,tcp:80,0.0.0.0/1 -exist");
         ours.Ipset.ShouldContain("add KUBE-LOAD-BALANCER-SOURCE-CIDR 203.0.113.1,tcp:80,128.0.0.0/1 -exist");
@@ -147,16 +173,20 @@ public sealed class DifferenceTests
     {
         var (ours, theirs) = Both("type: LoadBalancer\n  externalTrafficPolicy: Local", "203.0.113.1", Endpoint("10.244.0.1", "node1"));
 
-        foreach (var (chain, set) in new[] { ("KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL"), ("KUBE-NODE-PORT", "KUBE-NODE-PORT-LOCAL") })
+        foreach (var (chain, set) in new[] { ("KUBE-LOAD-BALANCER", "KUBE-LOAD-BALANCER-LOCAL"),
+            ("KUBE-NODE-PORT", "KUBE-NODE-PORT-LOCAL") })
         {
-            var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith($"-A {chain} ", StringComparison.Ordinal) && l.Contains($" {set} ", StringComparison.Ordinal)).ToList();
-            rules.Select(r => r[(r.IndexOf("dst,dst ", StringComparison.Ordinal) + 8)..]).ShouldBe(["-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ", "-j RETURN"]);
+            var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith($"-A {chain} ", StringComparison.Ordinal)
+                && l.Contains($" {set} ", StringComparison.Ordinal)).ToList();
+            rules.Select(r => r[(r.IndexOf("dst,dst ", StringComparison.Ordinal) + 8)..])
+                .ShouldBe(["-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ", "-j RETURN"]);
         }
         theirs.Iptables.ShouldNotContain("--src-type LOCAL -j KUBE-MARK-MASQ");
     }
 
     [Test]
-    public void Forwarding_of_ipv6_is_switched_on() => Both("type: ClusterIP\n  clusterIPs: [10.96.0.1, \"fd00:96::1\"]", null, "").ShouldSatisfyAllConditions(
+    public void Forwarding_of_ipv6_is_switched_on() => Both("type: ClusterIP\n  clusterIPs: [10.96.0.1, \"fd00:96::1\"]", null, "")
+        .ShouldSatisfyAllConditions(
         b => b.Ours.Sysctls.ShouldContain("net.ipv6.conf.all.forwarding = 1"),
         b => b.Theirs.Sysctls.ShouldNotContain("ipv6"));
 
@@ -173,7 +203,8 @@ public sealed class DifferenceTests
     [Test]
     public void A_service_chooses_its_scheduler()
     {
-        var ours = Both("type: ClusterIP", null, Endpoint("10.244.1.1", "node2"), $"annotations: {{ {Service.SchedulerAnnotation}: wlc }}").Ours;
+        var ours = Both("type: ClusterIP", null, Endpoint("10.244.1.1", "node2"),
+            $"annotations: {{ {Service.SchedulerAnnotation}: wlc }}").Ours;
 
         ours.Ipvsadm.ShouldContain("-A -t 10.96.0.1:80 -s wlc");
     }
@@ -181,7 +212,9 @@ public sealed class DifferenceTests
     [Test]
     public void Hints_for_this_node_keep_traffic_on_it()
     {
-        var (ours, theirs) = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null, "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }, { addresses: [10.244.1.1], nodeName: node2, hints: { forNodes: [ { name: node2 } ] } }");
+        var (ours, theirs) = Both("type: ClusterIP\n  trafficDistribution: PreferSameNode", null,
+            "{ addresses: [10.244.0.1], nodeName: node1, hints: { forNodes: [ { name: node1 } ] } }, { addresses: [10.244.1.1], " +
+            "nodeName: node2, hints: { forNodes: [ { name: node2 } ] } }");
 
         ours.Ipvsadm.ShouldContain("-a -t 10.96.0.1:80 -r 10.244.0.1:8080");
         ours.Ipvsadm.ShouldNotContain("10.244.1.1");
@@ -191,11 +224,14 @@ public sealed class DifferenceTests
     [Test]
     public void Of_two_services_with_one_address_and_port_the_older_keeps_it_and_the_other_gets_it_when_it_is_free()
     {
-        var cluster = Read(ServiceText("young", "10.96.0.2", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null, "creationTimestamp: \"2026-02-01T00:00:00Z\"") + SliceText("young", Endpoint("10.244.1.2", "node2"))
-            + ServiceText("old", "10.96.0.3", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null, "creationTimestamp: \"2026-01-01T00:00:00Z\"") + SliceText("old", Endpoint("10.244.1.3", "node2")));
+        var cluster = Read(ServiceText("young", "10.96.0.2", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null,
+            "creationTimestamp: \"2026-02-01T00:00:00Z\"") + SliceText("young", Endpoint("10.244.1.2", "node2"))
+            + ServiceText("old", "10.96.0.3", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null,
+                "creationTimestamp: \"2026-01-01T00:00:00Z\"") + SliceText("old", Endpoint("10.244.1.3", "node2")));
         var world = new World(Options(compat: false), s_node, cluster);
 
-        world.Desired.Servers.Single(s => s.Key.Address.ToString() == "203.0.113.9").RealServers.ShouldHaveSingleItem().ToString().ShouldBe("10.244.1.3:8080");
+        world.Desired.Servers.Single(s => s.Key.Address.ToString() == "203.0.113.9").RealServers.ShouldHaveSingleItem().ToString()
+            .ShouldBe("10.244.1.3:8080");
         world.Desired.Servers.Select(s => s.Key.Address.ToString()).ShouldContain("10.96.0.2", "only the disputed port is left out");
         var dispute = world.Desired.Disputes.ShouldHaveSingleItem();
         (dispute.Holder.Name, dispute.Waiting.Name).ShouldBe(("old", "young"));
@@ -204,9 +240,11 @@ public sealed class DifferenceTests
         var touched = new Touched();
         world.Decide(new ObjectName("default", "old"), touched);
 
-        world.Desired.Servers.Single(s => s.Key.Address.ToString() == "203.0.113.9").RealServers.ShouldHaveSingleItem().ToString().ShouldBe("10.244.1.2:8080");
+        world.Desired.Servers.Single(s => s.Key.Address.ToString() == "203.0.113.9").RealServers.ShouldHaveSingleItem().ToString()
+            .ShouldBe("10.244.1.2:8080");
         touched.Servers.Select(k => k.Address.ToString()).ShouldBe(["203.0.113.9", "10.96.0.3"], ignoreOrder: true);
-        touched.Members.ShouldNotContain(m => m.Set.Definition == Sets.IpvsIps && m.Entry.Address!.ToString() == "203.0.113.9", "the address stays bound");
+        touched.Members.ShouldNotContain(m => m.Set.Definition == Sets.IpvsIps && m.Entry.Address!.ToString() == "203.0.113.9",
+            "the address stays bound");
     }
 
     [Test]
@@ -219,7 +257,9 @@ public sealed class DifferenceTests
 
         static Touched TouchedOf(int count)
         {
-            var cluster = Read(string.Concat(Enumerable.Range(1, count).Select(i => ServiceText($"s{i}", $"10.96.1.{i}", "type: ClusterIP", null, "") + SliceText($"s{i}", Endpoint($"10.244.1.{i}", "node2")))));
+            var cluster = Read(string.Concat(Enumerable.Range(1, count)
+                .Select(i => ServiceText($"s{i}", $"10.96.1.{i}", "type: ClusterIP", null, "")
+                + SliceText($"s{i}", Endpoint($"10.244.1.{i}", "node2")))));
             var world = new World(Options(compat: false), s_node, cluster);
             foreach (var slice in Read(SliceText("s7", Endpoint("10.244.1.7", "node2") + Endpoint("10.244.2.7", "node2"))).Slices.Values)
                 cluster.Put(slice);
@@ -237,7 +277,8 @@ public sealed class DifferenceTests
         DocumentSet Documents(bool compat) => DocumentSet.Of(new World(Options(compat), s_node, Read(text)).Desired, s_node);
     }
 
-    private static GeneratorOptions Options(bool compat) => new() { CompatKubeProxy = compat, HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")] };
+    private static GeneratorOptions Options(bool compat) =>
+        new() { CompatKubeProxy = compat, HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")] };
 
     private static Cluster Read(string text)
     {

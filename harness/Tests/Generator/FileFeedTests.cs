@@ -120,9 +120,11 @@ public sealed class FileFeedTests : IDisposable
 
         mayTell.Reset(); // nobody reads the queue
         Write("services/other.yaml", "two");
-        var limit = int.Parse(await File.ReadAllTextAsync("/proc/sys/fs/inotify/max_queued_events"), System.Globalization.CultureInfo.InvariantCulture);
+        var limit = int.Parse(await File.ReadAllTextAsync("/proc/sys/fs/inotify/max_queued_events"),
+            System.Globalization.CultureInfo.InvariantCulture);
         for (var i = 0; i < limit; i++)
-            File.Move(At(i % 2 == 0 ? "services/other.yaml" : "services/again.yaml"), At(i % 2 == 0 ? "services/again.yaml" : "services/other.yaml"));
+            File.Move(At(i % 2 == 0 ? "services/other.yaml" : "services/again.yaml"),
+                At(i % 2 == 0 ? "services/again.yaml" : "services/other.yaml"));
         mayTell.Set();
         await Eventually.Async("the overflow is reported", () => Volatile.Read(ref problems), count => count > 0);
         await ServicesAsync("one", "two");
@@ -135,7 +137,8 @@ public sealed class FileFeedTests : IDisposable
 
     private async Task FollowAsync(string path, params string[] expected)
     {
-        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _told), problem => throw new InvalidOperationException(problem.ToString()));
+        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _told),
+            problem => throw new InvalidOperationException(problem.ToString()));
         await ServicesAsync(expected);
     }
 
@@ -148,7 +151,8 @@ public sealed class FileFeedTests : IDisposable
     private string At(string path) => Path.Combine(_folder, path);
 
     /// <summary>rename(2), of links to folders too, which .NET does not offer.</summary>
-    private Task RenameAsync(string from, string to) => CliWrap.Cli.Wrap("mv").WithArguments(["--no-target-directory", At(from), At(to)]).ExecuteAsync();
+    private Task RenameAsync(string from, string to) => CliWrap.Cli.Wrap("mv").WithArguments(["--no-target-directory", At(from), At(to)])
+        .ExecuteAsync();
 
     private void Link(string link, string target) => File.CreateSymbolicLink(At(link), target);
 

@@ -58,7 +58,9 @@ public sealed class HostileApiServerTests : IDisposable
             stream => stream.AnswerAsync(200, Interlocked.Increment(ref lists) == 1 ? OneService : list),
             async stream => await stream.WriteAsync(Head() + happened + "\n"));
 
-        await Eventually.Async("the resource is listed anew, and that is refused", () => (lists, _log.Count(l => l.Contains("/services: ", StringComparison.Ordinal))), seen => seen is (> 1, > 1), Timeouts.Answer);
+        await Eventually.Async("the resource is listed anew, and that is refused",
+            () => (lists, _log.Count(l => l.Contains("/services: ", StringComparison.Ordinal))), seen => seen is (> 1, > 1),
+            Timeouts.Answer);
 
         _feed!.Take(_cluster);
         _cluster.Services.Keys.ShouldBe([new ObjectName("default", "one")]);
@@ -76,7 +78,9 @@ public sealed class HostileApiServerTests : IDisposable
         }
         _server.Script = async (_, stream) =>
         {
-            await stream.WriteAsync($"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: {compressed.Length}\r\n\r\n");
+            await stream.WriteAsync(
+                $"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: " +
+                $"{compressed.Length}\r\n\r\n");
             await stream.Stream.WriteAsync(compressed.GetBuffer().AsMemory(0, (int)compressed.Length));
         };
 
@@ -104,9 +108,11 @@ public sealed class HostileApiServerTests : IDisposable
     [Test]
     public async Task A_watch_that_worked_and_is_cut_does_not_lengthen_the_pauses()
     {
-        Follow(stream => stream.AnswerAsync(200, OneService), async stream => await stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + Added + "\n"));
+        Follow(stream => stream.AnswerAsync(200, OneService),
+            async stream => await stream.WriteAsync("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + Added + "\n"));
 
-        var cuts = await Eventually.Async("watches are cut", () => _log.Where(l => l.Contains("/services: ", StringComparison.Ordinal)).ToList(), found => found.Count >= 4, Timeouts.Answer);
+        var cuts = await Eventually.Async("watches are cut", () => _log.Where(l => l.Contains("/services: ", StringComparison.Ordinal))
+            .ToList(), found => found.Count >= 4, Timeouts.Answer);
 
         cuts.ShouldAllBe(l => l.EndsWith("; again in 0.8 s", StringComparison.Ordinal));
     }
@@ -116,7 +122,9 @@ public sealed class HostileApiServerTests : IDisposable
     {
         Follow(stream => stream.AnswerAsync(200, OneService), stream => stream.WriteAsync(Head()));
 
-        var ends = await Eventually.Async("watches end", () => _log.Where(l => l.Contains("/services: The watch ended at once.", StringComparison.Ordinal)).ToList(), found => found.Count >= 3, Timeouts.Answer);
+        var ends = await Eventually.Async("watches end",
+            () => _log.Where(l => l.Contains("/services: The watch ended at once.", StringComparison.Ordinal)).ToList(), found =>
+            found.Count >= 3, Timeouts.Answer);
 
         ends.Take(3).Select(l => l.Split("again in ")[1]).ShouldBe(["0.8 s", "1.6 s", "3.2 s"]);
     }
@@ -124,10 +132,12 @@ public sealed class HostileApiServerTests : IDisposable
     [Test]
     public async Task A_server_that_asks_to_be_left_alone_is()
     {
-        _server.Script = (_, stream) => stream.WriteAsync("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        _server.Script = (_, stream) =>
+            stream.WriteAsync("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         _feed = NewFeed();
 
-        await Eventually.Async("the refusal is told", () => _log.ToList(), log => log.Exists(l => l.EndsWith("429 Too Many Requests; again in 3 s", StringComparison.Ordinal)), Timeouts.Answer);
+        await Eventually.Async("the refusal is told", () => _log.ToList(),
+            log => log.Exists(l => l.EndsWith("429 Too Many Requests; again in 3 s", StringComparison.Ordinal)), Timeouts.Answer);
     }
 
     [Test]
@@ -152,7 +162,9 @@ public sealed class HostileApiServerTests : IDisposable
             await stream.WriteAsync("nonsense");
         });
 
-        var told = await Eventually.Async("it goes wrong three times", () => _log.Where(l => l.Contains("/services: the stream of events", StringComparison.Ordinal)).ToList(), found => found.Count >= 3, Timeouts.Answer);
+        var told = await Eventually.Async("it goes wrong three times",
+            () => _log.Where(l => l.Contains("/services: the stream of events", StringComparison.Ordinal)).ToList(), found =>
+            found.Count >= 3, Timeouts.Answer);
 
         told.Take(3).Select(l => l.Split(" in ")[^1]).ShouldBe(["0.8 s", "1.6 s", "3.2 s"]);
     }
@@ -160,7 +172,8 @@ public sealed class HostileApiServerTests : IDisposable
     [Test]
     public async Task A_refusal_whose_body_is_broken_is_a_refusal_all_the_same()
     {
-        _server.Script = (_, stream) => stream.WriteAsync("HTTP/1.1 410 Gone\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope");
+        _server.Script = (_, stream) =>
+            stream.WriteAsync("HTTP/1.1 410 Gone\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope");
 
         (await Should.ThrowAsync<GeneratorException>(ReadOnceAsync)).Message.ShouldContain("410 Gone");
     }
@@ -170,7 +183,8 @@ public sealed class HostileApiServerTests : IDisposable
     {
         Follow(stream => stream.AnswerAsync(200, OneService), _ => Task.Delay(TimeSpan.FromSeconds(30)));
 
-        await Eventually.Async("somebody tells of it", () => _log.ToList(), log => log.Exists(l => l.EndsWith("/services: no answer yet", StringComparison.Ordinal)), Timeouts.Answer);
+        await Eventually.Async("somebody tells of it", () => _log.ToList(),
+            log => log.Exists(l => l.EndsWith("/services: no answer yet", StringComparison.Ordinal)), Timeouts.Answer);
     }
 
     [Test]
@@ -183,7 +197,8 @@ public sealed class HostileApiServerTests : IDisposable
             return stream.AnswerAsync(403, "{}");
         };
 
-        var e = await Should.ThrowAsync<GeneratorException>(() => ApiFeed.ReadOnceAsync(ApiConnection.Of(null, $"http://me:s%20ecret@{_server.EndPoint}"), s_node1, _ => { }));
+        var e = await Should.ThrowAsync<GeneratorException>(
+            () => ApiFeed.ReadOnceAsync(ApiConnection.Of(null, $"http://me:s%20ecret@{_server.EndPoint}"), s_node1, _ => { }));
 
         e.Message.ShouldContain("403");
         e.Message.ShouldNotContain("ecret");
@@ -216,7 +231,8 @@ public sealed class HostileApiServerTests : IDisposable
 
     private Task<Cluster> ReadOnceAsync() => ApiFeed.ReadOnceAsync(new ApiConnection { Server = _server.Address }, s_node1, _ => { });
 
-    private ApiFeed NewFeed() => new(new ApiConnection { Server = _server.Address }, s_node1, () => { }, p => _log.Enqueue(p.ToString()), _log.Enqueue);
+    private ApiFeed NewFeed() => new(new ApiConnection { Server = _server.Address }, s_node1, () => { }, p => _log.Enqueue(p.ToString()),
+        _log.Enqueue);
 
     /// <summary>Follows a server whose Services are scripted and which has nothing else.</summary>
     private void Follow(Func<ScriptedStream, Task> list, Func<ScriptedStream, Task> watch)
@@ -229,12 +245,14 @@ public sealed class HostileApiServerTests : IDisposable
             else if (isWatch)
                 await Task.Delay(TimeSpan.FromSeconds(30));
             else
-                await stream.AnswerAsync(200, request.Contains("/nodes", StringComparison.Ordinal) ? Empty("NodeList", "v1") : Empty("EndpointSliceList", "discovery.k8s.io/v1"));
+                await stream.AnswerAsync(200, request.Contains("/nodes", StringComparison.Ordinal) ? Empty("NodeList", "v1")
+                    : Empty("EndpointSliceList", "discovery.k8s.io/v1"));
         };
         _feed = NewFeed();
     }
 
-    private async Task ReadAsync() => await Eventually.Async("all is listed", () => _feed!.Unread.Count, unread => unread == 0, Timeouts.Answer);
+    private async Task ReadAsync() => await Eventually.Async("all is listed", () => _feed!.Unread.Count, unread => unread == 0,
+        Timeouts.Answer);
 
     private static string Empty(string kind, string version) => $$"""{"kind":"{{kind}}","apiVersion":"{{version}}","metadata":{"resourceVersion":"7"},"items":null}""";
 
@@ -246,7 +264,8 @@ public sealed class HostileApiServerTests : IDisposable
         internal async Task WriteAsync(string text) => await Stream.WriteAsync(Encoding.UTF8.GetBytes(text));
 
         internal Task AnswerAsync(int status, string body) =>
-            WriteAsync($"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}");
+            WriteAsync($"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: " +
+                $"{Encoding.UTF8.GetByteCount(body)}\r\nConnection: close\r\n\r\n{body}");
     }
 
     /// <summary>Reads the head of one request a connection, lets the script answer, and closes.</summary>

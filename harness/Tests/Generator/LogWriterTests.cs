@@ -17,10 +17,12 @@ public sealed class LogWriterTests
         for (var i = 0; i < 5000; i++)
             log.Write($"line {i}");
         mayWrite.Set();
-        await Eventually.Async("the first lines are written", () => Encoding.UTF8.GetString(said.ToArray()), text => text.Contains("line 999", StringComparison.Ordinal));
+        await Eventually.Async("the first lines are written", () => Encoding.UTF8.GetString(said.ToArray()),
+            text => text.Contains("line 999", StringComparison.Ordinal));
         log.Write("after");
 
-        await Eventually.Async("the loss is reported", () => Encoding.UTF8.GetString(said.ToArray()), text => text.Contains(" lines were lost", StringComparison.Ordinal) && text.Contains("after", StringComparison.Ordinal));
+        await Eventually.Async("the loss is reported", () => Encoding.UTF8.GetString(said.ToArray()),
+            text => text.Contains(" lines were lost", StringComparison.Ordinal) && text.Contains("after", StringComparison.Ordinal));
     }
 
     [Test]

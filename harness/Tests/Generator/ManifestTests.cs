@@ -34,7 +34,10 @@ public sealed class ManifestTests
     {
         var text = System.Text.Encoding.GetEncoding(encoding);
 
-        var manifest = ManifestReader.Read("s.yaml", [.. text.GetPreamble(), .. text.GetBytes("apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { clusterIP: 10.96.0.1, ports: [{ port: 80 }] }\n")]);
+        var manifest = ManifestReader.Read("s.yaml",
+            [.. text.GetPreamble(),
+            .. text.GetBytes("apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { clusterIP: 10.96.0.1, ports: [{ port: 80 " +
+            "}] }\n")]);
 
         manifest.Problems.ShouldBeEmpty();
         manifest.Objects.ShouldHaveSingleItem();
@@ -67,7 +70,8 @@ public sealed class ManifestTests
         cluster.Put(new NodeObject("node-x", null, [], [System.Net.IPAddress.Parse("192.168.113.101")]));
         var options = new GeneratorOptions { HostnameOverride = "node1" };
 
-        NodeStates.WhyNotOurs(options, cluster, [System.Net.IPAddress.Parse("192.168.113.101")])!.ShouldContain("is --hostname-override node-x meant?");
+        NodeStates.WhyNotOurs(options, cluster, [System.Net.IPAddress.Parse("192.168.113.101")])!.ShouldContain(
+            "is --hostname-override node-x meant?");
         NodeStates.WhyNotOurs(options, cluster, [])!.ShouldContain("no Node is called node1");
         NodeStates.WhyNotOurs(options, new Cluster(), []).ShouldBeNull("where no Nodes are known nothing can be said");
         cluster.Put(new NodeObject("node1", null, [], []));
@@ -121,12 +125,16 @@ public sealed class ManifestTests
             spec: { type: LoadBalancer, clusterIP: 10.96.0.1, loadBalancerSourceRanges: [everybody], ports: [{ port: 80 }] }
             """u8.ToArray());
 
-        manifest.Objects.OfType<EndpointSlice>().ShouldHaveSingleItem().Endpoints.Select(e => e.Address.ToString()).ShouldBe(["10.244.0.2"]);
+        manifest.Objects.OfType<EndpointSlice>().ShouldHaveSingleItem().Endpoints.Select(e => e.Address.ToString())
+            .ShouldBe(["10.244.0.2"]);
         var node = manifest.Objects.OfType<NodeObject>().ShouldHaveSingleItem();
         node.InternalIPs.Select(a => a.ToString()).ShouldBe(["192.168.113.101"]);
         node.PodCidrs.Select(c => c.ToString()).ShouldBe(["10.244.0.0/24"]);
-        manifest.Objects.OfType<Service>().ShouldHaveSingleItem().LoadBalancerSourceRanges.ShouldNotBeEmpty("a firewall that cannot be read stays closed");
-        manifest.Problems.Select(p => p.Field).ShouldBe(["endpoints[0].addresses[0]", "endpoints[1].conditions.ready", "spec.podCIDRs[1]", "status.addresses[0].address", "spec.loadBalancerSourceRanges[0]"]);
+        manifest.Objects.OfType<Service>().ShouldHaveSingleItem().LoadBalancerSourceRanges.ShouldNotBeEmpty(
+            "a firewall that cannot be read stays closed");
+        manifest.Problems.Select(p => p.Field)
+            .ShouldBe(["endpoints[0].addresses[0]", "endpoints[1].conditions.ready", "spec.podCIDRs[1]", "status.addresses[0].address",
+            "spec.loadBalancerSourceRanges[0]"]);
     }
 
     [TestCase("{\"\\ud800\":1}")]
@@ -170,14 +178,17 @@ public sealed class ManifestTests
 
         foreach (var text in new[]
         {
-            $"{{\"apiVersion\":\"v1\",\"items\":[{service},{slice}],\"kind\":\"List\"}}", $"{service}\n{slice}", $"---\n{service}\n---\n{slice}\n",
+            $"{{\"apiVersion\":\"v1\",\"items\":[{service},{slice}],\"kind\":\"List\"}}", $"{service}\n{slice}",
+                $"---\n{service}\n---\n{slice}\n",
             $"apiVersion: v1\nitems:\n- {service}\n- {slice}\nkind: List\n",
         })
         {
             var manifest = Read(text);
             manifest.Problems.ShouldBeEmpty(text);
             manifest.Objects.Select(o => o.GetType().Name).ShouldBe(["Service", "EndpointSlice"], text);
-            ((EndpointSlice)manifest.Objects[1]).Endpoints.ShouldHaveSingleItem().ShouldSatisfyAllConditions(e => e.IsReady.ShouldBeTrue(), e => e.IsServing.ShouldBeTrue(), e => e.IsTerminating.ShouldBeFalse());
+            ((EndpointSlice)manifest.Objects[1]).Endpoints.ShouldHaveSingleItem()
+                .ShouldSatisfyAllConditions(e => e.IsReady.ShouldBeTrue(), e => e.IsServing.ShouldBeTrue(),
+                e => e.IsTerminating.ShouldBeFalse());
         }
     }
 
@@ -191,9 +202,11 @@ public sealed class ManifestTests
     [TestCase("type: LoadBalancer", "type: Balancer", 5, "spec.type", "must be one of")]
     [TestCase("name: web", "nome: web", 3, "metadata.name", "is required")]
     [TestCase("ClientIP", "[]", 10, "spec.sessionAffinity", "must be text")]
-    public void An_invalid_object_is_told_with_line_and_field_and_only_it_is_left_out(string good, string bad, int line, string field, string words)
+    public void An_invalid_object_is_told_with_line_and_field_and_only_it_is_left_out(string good, string bad, int line, string field,
+        string words)
     {
-        var manifest = Read($"{Good.Replace(good, bad, StringComparison.Ordinal)}\n---\n{Good.Replace("name: web", "name: other", StringComparison.Ordinal)}");
+        var manifest = Read($"{Good.Replace(good, bad, StringComparison.Ordinal)}\n---\n" +
+            $"{Good.Replace("name: web", "name: other", StringComparison.Ordinal)}");
 
         var problem = manifest.Problems.ShouldHaveSingleItem();
         (problem.Line, problem.Field).ShouldBe((line, field));
@@ -233,10 +246,14 @@ public sealed class ManifestTests
             manifest.Objects.ShouldBeEmpty();
         }
         var wide = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":"{{{new string('é', 4_300_000)}}}"},"spec":{"clusterIP":"10.96.0.1"}}""";
-        Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 8388608 bytes", "bytes, not characters");
+        Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 8388608 bytes",
+            "bytes, not characters");
         if (format == "json")
             return;
-        var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + string.Concat(Enumerable.Range('b', 8).Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n")) + "kind: Service\napiVersion: v1\n";
+        var bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+            + string.Concat(Enumerable.Range('b', 8)
+            .Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n"))
+            + "kind: Service\napiVersion: v1\n";
         Read(bomb).Problems.ShouldHaveSingleItem().Message.ShouldBe("has more than 400000 values, aliases expanded");
     }
 
@@ -253,7 +270,8 @@ public sealed class ManifestTests
             ((Service)manifest.Objects.ShouldHaveSingleItem()).Name.Name.ShouldBe("good");
             manifest.Problems.ShouldHaveSingleItem().ToString().ShouldContain("Service many is left out: has more than 400000 values");
         }
-        Read($"kind: Service\napiVersion: v1\nspec: [{string.Join(',', Enumerable.Repeat("1", 1_000_000))}]\n").Torn!.Message.ShouldBe("is nested deeper, or has more values, than any manifest of its size");
+        Read($"kind: Service\napiVersion: v1\nspec: [{string.Join(',', Enumerable.Repeat("1", 1_000_000))}]\n").Torn!.Message.ShouldBe(
+            "is nested deeper, or has more values, than any manifest of its size");
         Read(string.Concat(Enumerable.Repeat("{}", 200_000))).ShouldSatisfyAllConditions(
             m => m.Torn!.Message.ShouldContain("more than 100000 objects are invalid"), m => m.Problems.Count.ShouldBeLessThan(1100));
         Read(string.Concat(Enumerable.Repeat("---\n# nothing\n\n", 100_000))).Problems.ShouldBeEmpty();
@@ -263,7 +281,9 @@ public sealed class ManifestTests
     public void An_alias_of_what_is_too_large_takes_no_sibling_with_it()
     {
         var note = new string('n', 1_800_000);
-        var manifest = Read($"kind: List\nitems:\n- &a {{ kind: Service, apiVersion: v1, note: \"{note}\", x: [{string.Join(',', Enumerable.Repeat("1", 400_001))}] }}\n- *a\n- {{ kind: Service, apiVersion: v1, metadata: {{ name: good, namespace: }}, spec: {{ clusterIP: 240.10.0.1, ports: [ {{ port: 80 }} ] }} }}\n");
+        var manifest = Read($"kind: List\nitems:\n- &a {{ kind: Service, apiVersion: v1, note: \"{note}\", x: " +
+            $"[{string.Join(',', Enumerable.Repeat("1", 400_001))}] }}\n- *a\n- {{ kind: Service, apiVersion: v1, metadata: {{ name: " +
+            $"good, namespace: }}, spec: {{ clusterIP: 240.10.0.1, ports: [ {{ port: 80 }} ] }} }}\n");
 
         ((Service)manifest.Objects.ShouldHaveSingleItem()).Name.ShouldBe(new ObjectName("default", "good"));
         manifest.Problems.Count.ShouldBe(2);
@@ -273,15 +293,19 @@ public sealed class ManifestTests
     public void A_port_of_a_slice_that_is_none_is_skipped_and_a_null_namespace_is_the_default()
     {
         var manifest = Read("""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a"}},"addressType":"IPv4","ports":[{"name":"x","port":0},{"name":"y","port":80}],"endpoints":[{"addresses":["240.1.1.1"]}]}""");
-        ((EndpointSlice)manifest.Objects.ShouldHaveSingleItem()).ShouldSatisfyAllConditions(e => e.Ports.Select(p => p.Name).ShouldBe(["y"]), e => e.Endpoints.Count.ShouldBe(1));
+        ((EndpointSlice)manifest.Objects.ShouldHaveSingleItem())
+            .ShouldSatisfyAllConditions(e => e.Ports.Select(p => p.Name).ShouldBe(["y"]), e => e.Endpoints.Count.ShouldBe(1));
 
-        Read("kind: Service\napiVersion: v1\nmetadata: { name: a, namespace: }\nspec: { clusterIP: 10.96.0.300, ports: [ { port: 80 } ] }\n").Invalid.ShouldBe([new ObjectKey(ObjectKind.Service, new ObjectName("default", "a"))]);
+        Read("kind: Service\napiVersion: v1\nmetadata: { name: a, namespace: }\n" +
+            "spec: { clusterIP: 10.96.0.300, ports: [ { port: 80 } ] }\n").Invalid.ShouldBe(
+                [new ObjectKey(ObjectKind.Service, new ObjectName("default", "a"))]);
     }
 
     [Test]
     public void What_begins_with_a_bracket_may_be_yaml_and_keys_may_be_long()
     {
-        var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 3000)}: x}}}}, spec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";
+        var text = $"{{kind: Service, apiVersion: v1, metadata: {{name: a, annotations: {{{new string('k', 3000)}: x}}}}, spec: " +
+            $"{{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}}}\n";
 
         Read(text).ShouldSatisfyAllConditions(m => m.Problems.ShouldBeEmpty(), m => m.Objects.Count.ShouldBe(1));
         Read($"{text}---\n{text}").Objects.Count.ShouldBe(2);
@@ -291,7 +315,9 @@ public sealed class ManifestTests
     [Test]
     public void Every_document_that_is_skipped_is_told_by_kind()
     {
-        var manifest = Read("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: a}\n---\nkind: Deployment\napiVersion: apps/v1\nmetadata: {name: b}\n---\nkind: service\napiVersion: v1\nmetadata: {name: c}\n---\nkind: EndpointSlice\napiVersion: discovery.k8s.io/v1\nmetadata: {name: d}\naddressType: FQDN\n");
+        var manifest = Read("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: a}\n---\nkind: Deployment\napiVersion: " +
+            "apps/v1\nmetadata: {name: b}\n---\nkind: service\napiVersion: v1\nmetadata: {name: c}\n---\nkind: " +
+            "EndpointSlice\napiVersion: discovery.k8s.io/v1\nmetadata: {name: d}\naddressType: FQDN\n");
 
         manifest.Problems.Select(p => p.ToString()).ShouldBe(
         [
@@ -316,9 +342,11 @@ public sealed class ManifestTests
     [TestCase("2026-01-31T12:00:00Z", "12:00", "metadata.creationTimestamp")]
     [TestCase("2026-01-31T12:00:00Z", "2026-01-31 12:00:00Z", "metadata.creationTimestamp")]
     [TestCase("2026-01-31T12:00:00Z", "2026-01-31T12:00:00", "metadata.creationTimestamp")]
-    public void What_the_api_server_would_not_store_is_left_out(string good, string bad, string field, string alsoGood = "\0", string alsoBad = "")
+    public void What_the_api_server_would_not_store_is_left_out(string good, string bad, string field, string alsoGood = "\0",
+        string alsoBad = "")
     {
-        var text = Good.Replace("    - { name: http, port: 80, nodePort: 30080 }", "    - { name: http, port: 80, nodePort: 30080 }\n    - { name: https, port: 443 }", StringComparison.Ordinal);
+        var text = Good.Replace("    - { name: http, port: 80, nodePort: 30080 }",
+            "    - { name: http, port: 80, nodePort: 30080 }\n    - { name: https, port: 443 }", StringComparison.Ordinal);
         Read(text).Problems.ShouldBeEmpty();
 
         var changed = text.Replace(good, bad, StringComparison.Ordinal).Replace(alsoGood, alsoBad, StringComparison.Ordinal);
@@ -330,7 +358,8 @@ public sealed class ManifestTests
     [TestCase("2026-01-31T12:00:00.123456Z")]
     [TestCase("2026-01-31T14:00:00+02:00")]
     public void Times_are_those_of_rfc_3339(string time) =>
-        ((Service)Read(Good.Replace("2026-01-31T12:00:00Z", time, StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).CreatedAt.UtcDateTime.Hour.ShouldBe(12);
+        ((Service)Read(Good.Replace("2026-01-31T12:00:00Z", time,
+            StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).CreatedAt.UtcDateTime.Hour.ShouldBe(12);
 
     [Test]
     public void An_endpoint_whose_second_address_is_invalid_is_skipped()
@@ -365,9 +394,12 @@ public sealed class ManifestTests
     [Test]
     public void A_list_is_read_to_its_end_whatever_brackets_its_texts_and_items_have()
     {
-        var texts = string.Concat(Enumerable.Range(0, 6000).Select(_ => "- { kind: ConfigMap, apiVersion: v1, note: \"see [1\", other: '[[' }\n"));
-        var deep = $"- kind: Service\n  apiVersion: v1\n  metadata: {{ name: deep }}\n  spec: {new string('[', 1200)}{new string(']', 1200)}\n";
-        var good = "- { kind: Service, apiVersion: v1, metadata: { name: good }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }\n";
+        var texts = string.Concat(Enumerable.Range(0, 6000)
+            .Select(_ => "- { kind: ConfigMap, apiVersion: v1, note: \"see [1\", other: '[[' }\n"));
+        var deep = $"- kind: Service\n  apiVersion: v1\n  metadata: {{ name: deep }}\n  spec: " +
+            $"{new string('[', 1200)}{new string(']', 1200)}\n";
+        var good = "- { kind: Service, apiVersion: v1, metadata: { name: good }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] " +
+            "} }\n";
 
         var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{texts}{deep}{good}");
 
@@ -392,19 +424,26 @@ public sealed class ManifestTests
     [Test]
     public void Aliases_by_the_thousand_of_a_large_object_are_told_and_the_others_are_read()
     {
-        var large = $"- &large {{ kind: Service, apiVersion: v1, metadata: {{ name: large }}, spec: {{ clusterIP: 10.96.0.1, ports: [ {{ port: 80 }} ], x: [{string.Join(',', Enumerable.Repeat("x", 90_000))}] }} }}\n";
+        var large = $"- &large {{ kind: Service, apiVersion: v1, metadata: {{ name: large }}, spec: {{ clusterIP: 10.96.0.1, ports: [ " +
+            $"{{ port: 80 }} ], x: [{string.Join(',', Enumerable.Repeat("x", 90_000))}] }} }}\n";
 
-        var manifest = Read($"kind: List\napiVersion: v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 50_000))}{List("good")}");
+        var manifest = Read($"kind: List\napiVersion: " +
+            $"v1\nitems:\n{large}{string.Concat(Enumerable.Repeat("- *large\n", 50_000))}{List("good")}");
 
         manifest.Objects.Cast<Service>().Select(s => s.Name.Name).Distinct().ShouldBe(["large", "good"]);
-        manifest.Problems.Select(p => p.Message).Distinct().ShouldBe(["the document's aliases stand for more than 1000000 values", "the first 1000 say enough"]);
+        manifest.Problems.Select(p => p.Message).Distinct()
+            .ShouldBe(["the document's aliases stand for more than 1000000 values", "the first 1000 say enough"]);
 
-        static string List(string name) => $"- {{ kind: Service, apiVersion: v1, metadata: {{ name: {name} }}, spec: {{ clusterIP: 10.96.0.2, ports: [ {{ port: 80 }} ] }} }}\n";
+        static string List(string name) =>
+            $"- {{ kind: Service, apiVersion: v1, metadata: {{ name: {name} }}, spec: {{ clusterIP: 10.96.0.2, ports: [ {{ port: 80 }} " +
+            $"] }} }}\n";
     }
 
     [TestCase("""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80,"port":81}]}}""", "port")]
-    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a }\nspec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] }\nspec: { <<: { type: NodePort }, clusterIP: 10.96.0.2 }\n", "spec")]
-    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a, labels: { a: a, b: a, c: a, d: a, e: a, f: a, g: a, h: a, i: a, j: a, k: a, l: a, m: a, n: a, o: a, p: a, q: a, c: b } }\n", "c")]
+    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a }\nspec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] }\nspec: { " +
+        "<<: { type: NodePort }, clusterIP: 10.96.0.2 }\n", "spec")]
+    [TestCase("kind: Service\napiVersion: v1\nmetadata: { name: a, labels: { a: a, b: a, c: a, d: a, e: a, f: a, g: a, h: a, i: a, j: " +
+        "a, k: a, l: a, m: a, n: a, o: a, p: a, q: a, c: b } }\n", "c")]
     public void An_object_that_says_a_thing_twice_is_left_out(string text, string key)
     {
         var manifest = Read(text);
@@ -416,11 +455,13 @@ public sealed class ManifestTests
     [Test]
     public void A_byte_order_mark_aliases_and_merge_keys_change_nothing([Values] bool hasMark)
     {
-        const string service = "{ kind: Service, apiVersion: v1, metadata: { name: a }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }";
+        const string service =
+            "{ kind: Service, apiVersion: v1, metadata: { name: a }, spec: { clusterIP: 10.96.0.1, ports: [ { port: 80 } ] } }";
         foreach (var text in new[]
         {
             $"--- {service}", $"all: &all [ {service} ]\nkind: List\napiVersion: v1\nitems: *all\n",
-            $"defaults: &d {{ ports: [ {{ port: 80 }} ], clusterIP: 10.96.0.9 }}\nkind: Service\napiVersion: v1\nmetadata: {{ name: a }}\nspec: {{ <<: *d, clusterIP: 10.96.0.1 }}\n",
+            $"defaults: &d {{ ports: [ {{ port: 80 }} ], clusterIP: 10.96.0.9 }}\nkind: Service\napiVersion: v1\nmetadata: {{ name: a " +
+            $"}}\nspec: {{ <<: *d, clusterIP: 10.96.0.1 }}\n",
             """{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""",
             $"%YAML 1.1\n# a directive belongs to its document\n---\n{service}\n",
         })
@@ -435,9 +476,11 @@ public sealed class ManifestTests
     [TestCase("apiVersion: v1\n", "", "apiVersion", "is required")]
     [TestCase("apiVersion: v1\n", "apiVersion: v2\n", "apiVersion", "must be v1")]
     [TestCase("[10.96.0.1, \"fd00::1\"]", "[10.96.0.1, 10.96.0.9]", "spec.clusterIPs", "must be one address, or one of each family")]
-    [TestCase("  sessionAffinity", "  ipFamilies: [IPv6, IPv4]\n  sessionAffinity", "spec.ipFamilies[0]", "must be the family of 10.96.0.1")]
+    [TestCase("  sessionAffinity", "  ipFamilies: [IPv6, IPv4]\n  sessionAffinity", "spec.ipFamilies[0]",
+        "must be the family of 10.96.0.1")]
     [TestCase("  type: LoadBalancer\n", "  type: LoadBalancer\n  <<: 5\n", "", "merges (<<) what is no mapping")]
-    [TestCase("port: 80, nodePort: 30080 }", "port: 80, nodePort: 30080 }\n    - { name: https, port: 443, nodePort: 30080 }", "spec.ports[1].nodePort", "must be unique among the node ports of its protocol")]
+    [TestCase("port: 80, nodePort: 30080 }", "port: 80, nodePort: 30080 }\n    - { name: https, port: 443, nodePort: 30080 }",
+        "spec.ports[1].nodePort", "must be unique among the node ports of its protocol")]
     [TestCase("  ports:\n    - { name: http, port: 80, nodePort: 30080 }\n", "", "spec.ports", "is required")]
     public void What_an_object_lacks_is_told(string good, string bad, string field, string words)
     {
@@ -467,17 +510,21 @@ public sealed class ManifestTests
     [TestCase("topology-aware-hints: disabled, service.kubernetes.io/topology-mode: Auto", false)]
     [TestCase("topology-aware-hints: auto", true)]
     public void Hints_are_followed_as_kube_proxy_follows_them(string annotations, bool follows) =>
-        ((Service)Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ service.kubernetes.io/{annotations} }}", StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).UsesTopologyHints.ShouldBe(follows);
+        ((Service)Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ service.kubernetes.io/{annotations} }}",
+            StringComparison.Ordinal)).Objects.ShouldHaveSingleItem()).UsesTopologyHints.ShouldBe(follows);
 
     [Test]
     public void Words_of_an_object_never_reach_a_document()
     {
         const string evil = "x -j ACCEPT\\nCOMMIT\\n*nat";
-        Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString().ShouldSatisfyAllConditions(
+        Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString()
+            .ShouldSatisfyAllConditions(
             told => told.ShouldContain("metadata.name must be of lower-case letters"),
             told => told.ShouldNotContain('\n', "one line, whatever the object says"));
-        Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString().ShouldContain("spec.ports[0].name must be of lower-case letters");
-        Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: \"rr\\n-C\" }}", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().Message.ShouldStartWith("must be the name of a scheduler");
+        Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString()
+            .ShouldContain("spec.ports[0].name must be of lower-case letters");
+        Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: \"rr\\n-C\" }}",
+            StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().Message.ShouldStartWith("must be the name of a scheduler");
     }
 
     private static Manifest Read(string text) => ManifestReader.Read("test", Encoding.UTF8.GetBytes(text));

@@ -8,7 +8,9 @@ using Conformance.Linux.Ipvs;
 
 namespace Conformance.Tests.Generator;
 
-/// <summary>The path that explain tells, for inputs whose real traffic was recorded (scenarios 38 and 42 of the recordings and their kin).</summary>
+/// <summary>
+/// The path that explain tells, for inputs whose real traffic was recorded (scenarios 38 and 42 of the recordings and their kin).
+/// </summary>
 public sealed class WalkTests
 {
     private const string Outside = "192.168.113.50";
@@ -21,7 +23,8 @@ public sealed class WalkTests
     [TestCase("02-clusterip-article", "10.108.113.237", 81, Outside, WalkEnd.Refused, false)]
     [TestCase("02-clusterip-article", "10.108.113.237", 81, OwnNode, WalkEnd.Refused, false)]
     [TestCase("02-clusterip-article", "10.108.113.238", 80, Outside, WalkEnd.Routed, false)]
-    [TestCase("03-clusterip-3ep-2local", null, 80, Pod, WalkEnd.Forwarded, true, Description = "hairpin: the first endpoint is the pod itself")]
+    [TestCase("03-clusterip-3ep-2local", null, 80, Pod, WalkEnd.Forwarded, true,
+        Description = "hairpin: the first endpoint is the pod itself")]
     [TestCase("04-nodeport", OwnNode, 30080, Outside, WalkEnd.Forwarded, true)]
     [TestCase("04-nodeport", OwnNode, 30081, Outside, WalkEnd.DeliveredLocally, false)]
     [TestCase("05-nodeport-etp-local-with", OwnNode, null, Outside, WalkEnd.Forwarded, false)]
@@ -29,12 +32,15 @@ public sealed class WalkTests
     [TestCase("12-lb-sourceranges-node-outside", "203.0.113.12", 80, Pod, WalkEnd.Dropped, false)]
     [TestCase("12-lb-sourceranges-node-outside", "203.0.113.12", 80, OwnNode, WalkEnd.Dropped, false)]
     [TestCase("16-no-endpoints", null, 80, Outside, WalkEnd.Refused, false)]
-    public void A_packet_goes_as_the_recorded_one_did(string scenario, string? address, int? port, string from, WalkEnd end, bool masqueraded)
+    public void A_packet_goes_as_the_recorded_one_did(string scenario, string? address, int? port, string from, WalkEnd end,
+        bool masqueraded)
     {
         var world = WorldOf(scenario);
         var key = world.Desired.Servers.Select(s => s.Key).OrderBy(k => k.ToString(), StringComparer.Ordinal)
-            .First(k => (address is null ? world.Desired.IsBound(k.Address) : true) && k.Protocol == TransportProtocol.Tcp && (port ?? k.Port) >= 30000 == k.Port >= 30000);
-        var target = new VirtualServerKey(TransportProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address), (ushort)(port ?? key.Port));
+            .First(k => (address is null ? world.Desired.IsBound(k.Address) : true) && k.Protocol == TransportProtocol.Tcp
+                && (port ?? k.Port) >= 30000 == k.Port >= 30000);
+        var target = new VirtualServerKey(TransportProtocol.Tcp, address is null ? key.Address : IPAddress.Parse(address),
+            (ushort)(port ?? key.Port));
 
         var walk = Walk.Of(world, target, IPAddress.Parse(from));
 
@@ -55,12 +61,16 @@ public sealed class WalkTests
 
     private static string Golden => Path.Combine(ProjectFolder.Root, "harness", "KernelTests", "Generator", "golden");
 
-    private static IEnumerable<string> Scenarios => Directory.GetDirectories(Golden).Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal);
+    private static IEnumerable<string> Scenarios => Directory.GetDirectories(Golden).Select(f => Path.GetFileName(f))
+        .Order(StringComparer.Ordinal);
 
     private static World WorldOf(string scenario)
     {
-        var options = new GeneratorOptions { CompatKubeProxy = true, HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")] };
-        var node = new NodeState("node1", [IPAddress.Parse(OwnNode), IPAddress.Parse("10.244.0.1"), IPAddress.Parse("fd00:113::101")], "zone-a", [], []);
-        return new World(options, node, Source.Read([Path.Combine(Golden, scenario, "input.yaml")], problem => problem.Effect.ShouldBe(ProblemEffect.NotOurs, problem.ToString())));
+        var options = new GeneratorOptions { CompatKubeProxy = true, HostnameOverride = "node1",
+            ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")] };
+        var node = new NodeState("node1", [IPAddress.Parse(OwnNode), IPAddress.Parse("10.244.0.1"), IPAddress.Parse("fd00:113::101")],
+            "zone-a", [], []);
+        return new World(options, node, Source.Read([Path.Combine(Golden, scenario, "input.yaml")],
+            problem => problem.Effect.ShouldBe(ProblemEffect.NotOurs, problem.ToString())));
     }
 }

@@ -24,7 +24,8 @@ public sealed class WarningTests
     public void The_address_of_another_node_is_told_with_both_names_and_can_be_refused(string spec, string ingress)
     {
         var (warnings, addresses) = Decide(spec, ingress, refuses: false);
-        warnings.ShouldHaveSingleItem().ShouldSatisfyAllConditions(w => w.ShouldContain("Service shop/web: 192.168.113.102"), w => w.ShouldContain("InternalIP of Node node2"), w => w.ShouldContain("--refuse-node-addresses"));
+        warnings.ShouldHaveSingleItem().ShouldSatisfyAllConditions(w => w.ShouldContain("Service shop/web: 192.168.113.102"),
+            w => w.ShouldContain("InternalIP of Node node2"), w => w.ShouldContain("--refuse-node-addresses"));
         addresses.ShouldContain("192.168.113.102");
 
         (warnings, addresses) = Decide(spec, ingress, refuses: true);
@@ -44,22 +45,27 @@ public sealed class WarningTests
 
     [Test]
     public void A_cluster_ip_is_served_whatever_a_node_says_of_its_addresses() =>
-        Decide("type: ClusterIP", "", refuses: true, Nodes.Replace("192.168.113.102", "10.96.0.1", StringComparison.Ordinal)).Addresses.ShouldBe(["10.96.0.1"]);
+        Decide("type: ClusterIP", "", refuses: true, Nodes.Replace("192.168.113.102", "10.96.0.1",
+            StringComparison.Ordinal)).Addresses.ShouldBe(["10.96.0.1"]);
 
     [TestCase("10.0.0.0/8", "IPv6")]
     [TestCase("\"fd00::/8\"", "IPv4")]
     [TestCase("10.0.0.0/8, \"fd00::/8\"", null)]
     public void Source_ranges_that_leave_a_family_open_are_told(string ranges, string? open)
     {
-        var (warnings, _) = Decide($"type: LoadBalancer\n  loadBalancerSourceRanges: [{ranges}]", "203.0.113.1 }, { ip: \"fd00:113::1\"", refuses: false);
+        var (warnings, _) = Decide($"type: LoadBalancer\n  loadBalancerSourceRanges: [{ranges}]", "203.0.113.1 }, { ip: \"fd00:113::1\"",
+            refuses: false);
 
         if (open is null)
             warnings.ShouldBeEmpty();
         else
-            warnings.ShouldHaveSingleItem().ShouldBe($"Service shop/web: loadBalancerSourceRanges has no range of {open}: its load-balancer addresses of {open} are open to everybody");
+            warnings.ShouldHaveSingleItem()
+                .ShouldBe($"Service shop/web: loadBalancerSourceRanges has no range of {open}: its load-balancer addresses of {open} " +
+                $"are open to everybody");
     }
 
-    private static (IReadOnlyList<string> Warnings, IReadOnlyList<string> Addresses) Decide(string spec, string ingress, bool refuses, string nodes = Nodes)
+    private static (IReadOnlyList<string> Warnings, IReadOnlyList<string> Addresses) Decide(string spec, string ingress, bool refuses,
+        string nodes = Nodes)
     {
         var manifest = ManifestReader.Read("test", Encoding.UTF8.GetBytes($$"""
             {{nodes}}

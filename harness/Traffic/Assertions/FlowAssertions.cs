@@ -13,7 +13,8 @@ public static class FlowAssertions
 {
     /// <summary>A server of one of these nodes answered, and the answer reached the client's socket.</summary>
     public static Task ShouldBeAnsweredByAsync(this Flow flow, params string[] nodes) =>
-        DemandAnswerAsync(flow, nodes.Contains(flow.Answer?.Server ?? flow.Outcome.By, StringComparer.Ordinal), $"should be answered by {string.Join(" or ", nodes)}");
+        DemandAnswerAsync(flow, nodes.Contains(flow.Answer?.Server ?? flow.Outcome.By, StringComparer.Ordinal),
+            $"should be answered by {string.Join(" or ", nodes)}");
 
     /// <summary>A server answered, and the answer reached the client's socket.</summary>
     public static Task ShouldBeAnsweredAsync(this Flow flow) => DemandAnswerAsync(flow, isSo: true, "should be answered");
@@ -34,17 +35,21 @@ public static class FlowAssertions
     public static Task ShouldBeSeenByServerAsAddressOfAsync(this Flow flow, string node)
     {
         var seen = flow.Answer?.SeenPeer;
-        return DemandAsync(flow, seen is not null && flow.From.Lab[node].Addresses.Contains(seen.Address), $"should be seen by the server as an address of {node}, was seen as {seen}");
+        return DemandAsync(flow, seen is not null && flow.From.Lab[node].Addresses.Contains(seen.Address),
+            $"should be seen by the server as an address of {node}, was seen as {seen}");
     }
 
     /// <summary>The connection attempt timed out: it was neither established nor refused.</summary>
-    public static Task ShouldTimeOutAsync(this Flow flow) => DemandAsync(flow, flow is { GaveUp: true, WasEstablished: false }, "should time out");
+    public static Task ShouldTimeOutAsync(this Flow flow) =>
+        DemandAsync(flow, flow is { GaveUp: true, WasEstablished: false }, "should time out");
 
     /// <summary>No packet came back to the client.</summary>
-    public static Task ShouldBeMetWithSilenceAsync(this Flow flow) => DemandAsync(flow, flow.Outcome.Kind == OutcomeKind.Silence, "should be met with silence");
+    public static Task ShouldBeMetWithSilenceAsync(this Flow flow) =>
+        DemandAsync(flow, flow.Outcome.Kind == OutcomeKind.Silence, "should be met with silence");
 
     /// <summary>The client's own kernel sent no packet.</summary>
-    public static Task ShouldNotLeaveTheClientAsync(this Flow flow) => DemandAsync(flow, flow.Outcome.Kind == OutcomeKind.NotSent, "should not leave the client");
+    public static Task ShouldNotLeaveTheClientAsync(this Flow flow) =>
+        DemandAsync(flow, flow.Outcome.Kind == OutcomeKind.NotSent, "should not leave the client");
 
     /// <summary>The client was refused at once: by a reset, by ICMP port unreachable, or by its own kernel.</summary>
     public static Task ShouldBeRefusedAsync(this Flow flow) => DemandAsync(flow, flow.Outcome.IsRefusal, "should be refused");
@@ -55,7 +60,8 @@ public static class FlowAssertions
 
     /// <summary>This node sent the client an ICMP error about the flow.</summary>
     public static Task ShouldMeetIcmpAsync(this Flow flow, byte type, byte code, string by) =>
-        DemandAsync(flow, flow.Outcome is { Kind: OutcomeKind.IcmpError, Icmp: { } icmp } outcome && icmp.Type == type && icmp.Code == code && outcome.By == by,
+        DemandAsync(flow, flow.Outcome is { Kind: OutcomeKind.IcmpError, Icmp: { } icmp } outcome && icmp.Type == type
+            && icmp.Code == code && outcome.By == by,
             $"should meet ICMP {type}/{code} from {by}");
 
     /// <summary>The story has these packets in this order; other packets may be between them.</summary>
@@ -68,7 +74,8 @@ public static class FlowAssertions
                 next++;
         }
         return DemandAsync(flow, next == expected.Count,
-            next == expected.Count ? "" : $"should be seen {expected[next]} (expected packet {next + 1} of {expected.Count}; those before it were seen in order)");
+            next == expected.Count ? ""
+                : $"should be seen {expected[next]} (expected packet {next + 1} of {expected.Count}; those before it were seen in order)");
     }
 
     /// <summary>The story has no such packet.</summary>
@@ -80,7 +87,8 @@ public static class FlowAssertions
         await DemandSuccessAsync(flow, await flow.TryExchangeAsync(bytes, Timeouts.Answer), $"carry {bytes} bytes there and back");
 
     /// <summary>The client closes first, with FIN; the server follows.</summary>
-    public static async Task CloseAsync(this Flow flow) => await DemandSuccessAsync(flow, await flow.TryCloseAsync(), "close with FIN from both sides");
+    public static async Task CloseAsync(this Flow flow) => await DemandSuccessAsync(flow, await flow.TryCloseAsync(),
+        "close with FIN from both sides");
 
     /// <summary>The server closes first, with FIN or RST; the client follows.</summary>
     public static async Task CloseByServerAsync(this Flow flow, bool reset = false) =>
@@ -99,14 +107,17 @@ public static class FlowAssertions
             return answers;
         var again = await node.AskAsync(target); // for its story
         throw new ShouldAssertException(
-            $"{node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were answered. Asked once more:\n{await FlowExplanation.OfAsync(again)}");
+            $"{node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were " +
+                $"answered. Asked once more:\n{await FlowExplanation.OfAsync(again)}");
     }
 
-    private static Task DemandAnswerAsync(Flow flow, bool isSo, string expectation) => flow is { Outcome.Kind: OutcomeKind.Answered, CloseFailure: { } failure }
+    private static Task DemandAnswerAsync(Flow flow, bool isSo, string expectation) => flow
+        is { Outcome.Kind: OutcomeKind.Answered, CloseFailure: { } failure }
         ? DemandSuccessAsync(flow, failure, "close with FIN from both sides")
         : DemandAsync(flow, isSo && flow.Outcome.Kind == OutcomeKind.Answered, expectation);
 
-    private static Task DemandSuccessAsync(Flow flow, Exception? failure, string expectation) => DemandAsync(flow, failure is null, $"should {expectation}: {failure?.Message}");
+    private static Task DemandSuccessAsync(Flow flow, Exception? failure, string expectation) =>
+        DemandAsync(flow, failure is null, $"should {expectation}: {failure?.Message}");
 
     private static Task DemandAsync(Flow flow, bool isSo, string expectation) => isSo ? Task.CompletedTask : FailAsync(flow, expectation);
 

@@ -26,7 +26,8 @@ public static class FlowExplanation
         }
         return text.ToString();
 
-        void Add(Node node, string title, string table) => text.Append(CultureInfo.InvariantCulture, $"\n{title} of {node.Name}:\n{Relevant(table, flow)}");
+        void Add(Node node, string title, string table) => text.Append(CultureInfo.InvariantCulture,
+            $"\n{title} of {node.Name}:\n{Relevant(table, flow)}");
     }
 
     private static string Relevant(string text, Flow flow)
@@ -34,7 +35,8 @@ public static class FlowExplanation
         var lines = text.Split('\n');
         if (lines.Length <= LongTable)
             return text;
-        var words = new[] { flow.Target.ToString(), $"dst={flow.Target.Address} sport={flow.Local.Port} ", $":{flow.Local.Port} ", $"={flow.Local.Port} ", flow.Answer?.SeenPeer.ToString() }.OfType<string>().ToList();
+        var words = new[] { flow.Target.ToString(), $"dst={flow.Target.Address} sport={flow.Local.Port} ", $":{flow.Local.Port} ",
+            $"={flow.Local.Port} ", flow.Answer?.SeenPeer.ToString() }.OfType<string>().ToList();
         var kept = new List<string>();
         var isBlockKept = false;
         foreach (var line in lines)
@@ -42,10 +44,12 @@ public static class FlowExplanation
             // Real servers stand below their virtual server. A rule that has matched no packet had no effect on this flow.
             var isBelow = line.StartsWith("  ->", StringComparison.Ordinal);
             if (!isBelow)
-                isBlockKept = words.Exists(w => $"{line} ".Contains(w, StringComparison.Ordinal)) || (line.Contains(": [", StringComparison.Ordinal) && !line.Contains(": [0:0]", StringComparison.Ordinal));
+                isBlockKept = words.Exists(w => $"{line} ".Contains(w, StringComparison.Ordinal))
+                    || (line.Contains(": [", StringComparison.Ordinal) && !line.Contains(": [0:0]", StringComparison.Ordinal));
             if (isBlockKept)
                 kept.Add(line);
         }
-        return string.Join('\n', [.. kept, string.Create(CultureInfo.InvariantCulture, $"({lines.Length - kept.Count} other lines: see the record)")]);
+        return string.Join('\n',
+            [.. kept, string.Create(CultureInfo.InvariantCulture, $"({lines.Length - kept.Count} other lines: see the record)")]);
     }
 }

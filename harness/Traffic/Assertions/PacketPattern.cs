@@ -42,7 +42,8 @@ public sealed record PacketPattern
         && Is(To, step.Packet.Destination, lab);
 
     public override string ToString() =>
-        $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: {_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";
+        $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: " +
+            $"{_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";
 
     private static bool Is(string? expected, System.Net.IPEndPoint? actual, Lab lab)
     {
@@ -61,7 +62,8 @@ public sealed record PacketPattern
 
         public PacketPattern Syn(string? from = null, string? to = null) => Tcp("SYN", f => f == TcpFlags.Syn, from, to);
 
-        public PacketPattern SynAck(string? from = null, string? to = null) => Tcp("SYN-ACK", f => f == (TcpFlags.Syn | TcpFlags.Ack), from, to);
+        public PacketPattern SynAck(string? from = null, string? to = null) =>
+            Tcp("SYN-ACK", f => f == (TcpFlags.Syn | TcpFlags.Ack), from, to);
 
         public PacketPattern Reset(string? from = null, string? to = null) => Tcp("RST", f => f.HasFlag(TcpFlags.Rst), from, to);
 

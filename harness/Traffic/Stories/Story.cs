@@ -27,10 +27,13 @@ public sealed class Story
 
     /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
     /// <param name="protocol">The flow's transport protocol: sockets of two protocols may have the same port.</param>
-    /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface sees them.</param>
-    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs, DateTime since, DateTime until)
+    /// <param name="seenAs">What the server saw as its client: a node that masquerades its own packets rewrites them before any interface
+    /// sees them.</param>
+    public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
+        IPEndPoint? seenAs, DateTime since, DateTime until)
     {
-        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => new StoryStep(p, p.Packet, null)).Where(s => s.Packet.IsIp).ToList();
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => new StoryStep(p, p.Packet, null))
+            .Where(s => s.Packet.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
@@ -65,7 +68,8 @@ public sealed class Story
         {
             var at = (step.Captured.Time - first).TotalMilliseconds.ToString("0.000", CultureInfo.InvariantCulture).PadLeft(9);
             var where = $"{step.Captured.Node}:{step.Captured.Device}".PadRight(width);
-            text.Append(CultureInfo.InvariantCulture, $"{at} ms  {where}  {(step.Captured.IsLeaving ? "sends   " : "receives")}  {step.Packet}");
+            text.Append(CultureInfo.InvariantCulture,
+                $"{at} ms  {where}  {(step.Captured.IsLeaving ? "sends   " : "receives")}  {step.Packet}");
             if (step.Rewrite is not null)
                 text.Append(CultureInfo.InvariantCulture, $"   <- {step.Captured.Node} rewrote {step.Rewrite}");
             text.Append('\n');
@@ -74,9 +78,11 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Packet> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client, IPEndPoint? seenAs) =>
+    private static List<Packet> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
+        IPEndPoint? seenAs) =>
         [.. packets
-            .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
+            .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol
+                && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
             .Select(p => p.Packet)
             .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
 
@@ -95,9 +101,11 @@ public sealed class Story
     }
 
     private static bool IsFrom(Packet packet, IPEndPoint client) =>
-        packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any) || Equals(packet.SourceAddress, client.Address));
+        packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any)
+            || Equals(packet.SourceAddress, client.Address));
 
-    private static (int Protocol, IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) => (packet.Protocol, packet.Source, packet.Destination);
+    private static (int Protocol, IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) =>
+        (packet.Protocol, packet.Source, packet.Destination);
 
     private static string? Difference(Packet before, Packet after)
     {

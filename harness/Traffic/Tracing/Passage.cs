@@ -12,7 +12,8 @@ namespace Conformance.Traffic.Tracing;
 /// <param name="Rules">The rules of the node.</param>
 internal sealed record Passage(bool IsFollowed, bool HasLeft, bool IsTracked, SavedRules Rules)
 {
-    private static readonly string[] s_final = ["ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY", "SYNPROXY", "QUEUE", "NFQUEUE"];
+    private static readonly string[] s_final = ["ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY",
+        "SYNPROXY", "QUEUE", "NFQUEUE"];
 
     /// <summary>What a trace lacks, in words; null when nothing is missing.</summary>
     internal string? Missing(IReadOnlyList<WalkStep> steps)

@@ -18,7 +18,8 @@ internal abstract class RuleTrace : IAsyncDisposable
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Listens from now on. What is traced is asked for by rules with the target TRACE.</summary>
-    internal static async Task<RuleTrace> StartAsync(Node node) => await Toolbox.IsNftAsync() ? await NftTrace.StartAsync(node) : new LegacyTrace(node);
+    internal static async Task<RuleTrace> StartAsync(Node node) => await Toolbox.IsNftAsync() ? await NftTrace.StartAsync(node)
+        : new LegacyTrace(node);
 
     /// <summary>What a packet met, in order, when all of it has been reported.</summary>
     /// <exception cref="HarnessException">Messages are missing: nothing can be said of the packet's way.</exception>
@@ -32,7 +33,8 @@ internal abstract class RuleTrace : IAsyncDisposable
                 return steps;
             if (limit.Token.IsCancellationRequested)
             {
-                throw new HarnessException($"The trace of {node} is not complete.", $"After {s_limit.TotalSeconds} s: {missing}.\n{string.Join('\n', steps)}",
+                throw new HarnessException($"The trace of {node} is not complete.",
+                    $"After {s_limit.TotalSeconds} s: {missing}.\n{string.Join('\n', steps)}",
                     "What the flow passed cannot be told.", "Try again; on a busy machine the kernel may drop messages.");
             }
             await Task.Delay(s_pause, CancellationToken.None);
@@ -65,7 +67,8 @@ internal sealed class LegacyTrace(Node node) : RuleTrace
     }
 
     private static WalkStep StepOf(TraceEvent e, SavedRules rules) =>
-        new(e.Table, e.Chain, e.Kind, e.Kind == TraceKind.Rule && e.Number <= rules.Of(e.Table, e.Chain).Count ? rules.Of(e.Table, e.Chain)[e.Number - 1].Text : "", e.Mark, Packet.ParseIp(e.Packet));
+        new(e.Table, e.Chain, e.Kind, e.Kind == TraceKind.Rule && e.Number <= rules.Of(e.Table, e.Chain).Count
+            ? rules.Of(e.Table, e.Chain)[e.Number - 1].Text : "", e.Mark, Packet.ParseIp(e.Packet));
 }
 
 /// <summary>iptables-nft: what xtables-monitor(8) prints, which knows the rules by itself.</summary>
@@ -76,7 +79,8 @@ internal sealed partial class NftTrace : RuleTrace
     private readonly StringBuilder _said = new();
     private readonly CommandTask<CommandResult> _monitor;
 
-    private NftTrace(Node node) => _monitor = node.Command("xtables-monitor", "--trace").ToCliWrap().WithValidation(CommandResultValidation.None)
+    private NftTrace(Node node) => _monitor = node.Command("xtables-monitor", "--trace").ToCliWrap()
+        .WithValidation(CommandResultValidation.None)
         .WithStandardOutputPipe(PipeTarget.ToDelegate(line =>
         {
             lock (_said)
@@ -89,8 +93,11 @@ internal sealed partial class NftTrace : RuleTrace
         try
         {
             // It is listening when it has joined a group: netlink(7), /proc/net/netlink.
-            await Eventually.Async("xtables-monitor listens", () => node.Namespace.Run(() => File.ReadAllLines("/proc/thread-self/net/netlink")).Skip(1).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList(),
-                sockets => sockets.Exists(s => s.Length > 3 && s[1] == NetlinkNetfilter.ToString(CultureInfo.InvariantCulture) && s[3].Trim('0').Length > 0), Timeouts.Start);
+            await Eventually.Async("xtables-monitor listens",
+                () => node.Namespace.Run(() => File.ReadAllLines("/proc/thread-self/net/netlink")).Skip(1)
+                .Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).ToList(),
+                sockets => sockets.Exists(s => s.Length > 3 && s[1] == NetlinkNetfilter.ToString(CultureInfo.InvariantCulture) && s[3]
+                .Trim('0').Length > 0), Timeouts.Start);
             return trace;
         }
         catch
@@ -135,17 +142,22 @@ internal sealed partial class NftTrace : RuleTrace
             if (PacketLine().Match(line) is { Success: true } packet)
             {
                 packets[packet.Groups["id"].Value] = (
-                    Packet.Of(new IPEndPoint(IPAddress.Parse(Field("SRC")), int.Parse(Field("SPORT"), CultureInfo.InvariantCulture)), new IPEndPoint(IPAddress.Parse(Field("DST")), int.Parse(Field("DPORT"), CultureInfo.InvariantCulture))),
+                    Packet.Of(new IPEndPoint(IPAddress.Parse(Field("SRC")), int.Parse(Field("SPORT"), CultureInfo.InvariantCulture)),
+                        new IPEndPoint(IPAddress.Parse(Field("DST")), int.Parse(Field("DPORT"), CultureInfo.InvariantCulture))),
                     uint.Parse(Field("MARK") is ['0', 'x', .. var hex] ? hex : "0", NumberStyles.HexNumber, CultureInfo.InvariantCulture));
             }
             else if (TraceLine().Match(line) is { Success: true } trace)
             {
                 var (about, mark) = packets.GetValueOrDefault(trace.Groups["id"].Value, (new Packet(), 0u));
-                var kind = trace.Groups["kind"].Value switch { "rule" => TraceKind.Rule, "policy" => TraceKind.Policy, _ => TraceKind.Return };
-                steps.Add(new WalkStep(trace.Groups["table"].Value, trace.Groups["chain"].Value, kind, trace.Groups["rule"].Value.Trim(), mark, about));
+                var kind = trace.Groups["kind"].Value switch { "rule" => TraceKind.Rule, "policy" => TraceKind.Policy,
+                    _ => TraceKind.Return };
+                steps.Add(new WalkStep(trace.Groups["table"].Value, trace.Groups["chain"].Value, kind, trace.Groups["rule"].Value.Trim(),
+                    mark, about));
             }
 
-            string Field(string name) => Regex.Match(line, $" {name}=(?<value>\\S+)", RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)) is { Success: true } found ? found.Groups["value"].Value : name is "SRC" or "DST" ? "0.0.0.0" : "0";
+            string Field(string name) => Regex.Match(line, $" {name}=(?<value>\\S+)", RegexOptions.ExplicitCapture,
+                TimeSpan.FromSeconds(1)) is { Success: true } found ? found.Groups["value"].Value : name is "SRC" or "DST" ? "0.0.0.0"
+                : "0";
         }
         return steps;
     }
@@ -153,6 +165,7 @@ internal sealed partial class NftTrace : RuleTrace
     [GeneratedRegex(@"^PACKET: \d+ (?<id>[0-9a-f]+) ", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex PacketLine();
 
-    [GeneratedRegex(@"^ TRACE: \d+ (?<id>[0-9a-f]+) (?<table>\w+):(?<chain>[^:]+):(?<kind>rule|policy|return)(:[^ ]*)?( +-[46] -t \w+ -A \S+ ?(?<rule>.*))?", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^ TRACE: \d+ (?<id>[0-9a-f]+) (?<table>\w+):(?<chain>[^:]+):(?<kind>rule|policy|return)(:[^ ]*)?" +
+        @"( +-[46] -t \w+ -A \S+ ?(?<rule>.*))?", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex TraceLine();
 }

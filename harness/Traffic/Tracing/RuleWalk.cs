@@ -32,7 +32,8 @@ public sealed record WalkStep(string Table, string Chain, TraceKind Kind, string
 /// flow and the entries that IPVS and connection tracking have of it. The rule that asks for the trace exists only while
 /// the flow is asked, and is not among the steps.
 /// </summary>
-public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Steps, IReadOnlyList<IpvsConnection> Connections, IReadOnlyList<ConntrackEntry> Conntrack)
+public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Steps, IReadOnlyList<IpvsConnection> Connections,
+    IReadOnlyList<ConntrackEntry> Conntrack)
 {
     private const string Table = "raw";
     private const int Attempts = 9; // on a cluster that others use
@@ -40,14 +41,16 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
 
     /// <summary>Whether the caller is itself the flow that is followed: explaining its failure must not follow another one.</summary>
     private static readonly AsyncLocal<bool> s_isFollowing = new();
-    private static readonly Lazy<Task> s_modules = new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
+    private static readonly Lazy<Task> s_modules =
+        new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
         .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync().Task);
 
     /// <summary>The steps as <c>table CHAIN -> TARGET</c>, policies and returns left out.</summary>
     public IEnumerable<string> Path => Steps.Where(s => s.Kind == TraceKind.Rule).Select(s => $"{s.Table} {s.Chain} -> {s.Target}");
 
     /// <inheritdoc cref="FollowAsync(IReadOnlyList{Node}, int, Func{int, Task{Flow}})"/>
-    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask) => (await FollowAsync([node], sourcePort, ask))[0];
+    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask) =>
+        (await FollowAsync([node], sourcePort, ask))[0];
 
     /// <summary>
     /// Asks from a port of its own, and follows the SYN (or datagram) through nodes. The kernel tells rules by their
@@ -83,9 +86,12 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 }
                 var (flow, steps) = await traced;
                 if (!AreSame(before, after))
-                    throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.", $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.", "Let nothing else change Services meanwhile.");
+                    throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.",
+                        $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.",
+                        "Let nothing else change Services meanwhile.");
                 return [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
-                    [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]))];
+                    [.. node.IpvsConnections().Where(c => c.Client.Port == port)],
+                        [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]))];
             }
         }
         finally
@@ -103,7 +109,8 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// <returns>In words; empty for what cannot be traced.</returns>
     internal static async Task<string> RepeatAsync(Flow flow)
     {
-        if (s_isFollowing.Value || flow.Protocol is not (TransportProtocol.Tcp or TransportProtocol.Udp) || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
+        if (s_isFollowing.Value || flow.Protocol is not (TransportProtocol.Tcp or TransportProtocol.Udp)
+            || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
             return "";
         var seen = flow.ReadStory().Steps.Select(s => s.Captured.Node).Append(flow.From.Name).ToHashSet(StringComparer.Ordinal);
         var nodes = flow.From.Lab.Nodes.Where(n => n.Spec.Forwarding && seen.Contains(n.Name)).ToList();
@@ -114,7 +121,10 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             var before = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
             var walks = await FollowAsync(nodes, Interlocked.Add(ref s_repeatPort, Attempts + 1), port => flow.AgainAsync(port));
             var after = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
-            return $"A REPEAT of the flow, traced: {walks[0].Flow}\n{string.Concat(walks.Select(w => w.Describe()))}{string.Concat(nodes.Select((n, i) => $"rules of {n.Name} whose counters grew meanwhile:\n{string.Concat(Grown(before[i], after[i]))}"))}";
+            return $"A REPEAT of the flow, traced: " +
+                $"{walks[0].Flow}\n{string.Concat(walks.Select(w => w.Describe()))}" +
+                string.Concat(nodes.Select(
+                    (n, i) => $"rules of {n.Name} whose counters grew meanwhile:\n{string.Concat(Grown(before[i], after[i]))}"));
         }
         catch (Exception e) when (e is KernelException or HarnessException or CommandFailedException or Shouldly.ShouldAssertException)
         {
@@ -125,21 +135,29 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     private static IEnumerable<string> Grown(IReadOnlyList<Rule> before, IReadOnlyList<Rule> after)
     {
         var counts = before.GroupBy(r => (r.Table, r.Chain, r.Text)).ToDictionary(g => g.Key, g => g.Sum(r => r.Packets));
-        return after.GroupBy(r => (r.Table, r.Chain, r.Text)).Select(g => (g.Key, More: g.Sum(r => r.Packets) - counts.GetValueOrDefault(g.Key))).Where(r => r.More > 0)
+        return after.GroupBy(r => (r.Table, r.Chain, r.Text))
+            .Select(g => (g.Key, More: g.Sum(r => r.Packets) - counts.GetValueOrDefault(g.Key))).Where(r => r.More > 0)
             .Select(r => string.Create(CultureInfo.InvariantCulture, $"  {r.Key.Table}: +{r.More} -A {r.Key.Chain} {r.Key.Text}\n"));
     }
 
     private static Task<SavedRules[]> SaveAsync(IReadOnlyList<Node> nodes) => Task.WhenAll(nodes.Select(n => n.Iptables.ReadAsync()));
 
-    /// <summary>Whether both reads show the same rules. The table of the tracing rule does not count: it may have been loaded only since then.</summary>
-    private static bool AreSame(SavedRules[] before, SavedRules[] after) => before.Zip(after).All(p => Lines(p.First).SequenceEqual(Lines(p.Second), StringComparer.Ordinal));
+    /// <summary>
+    /// Whether both reads show the same rules. The table of the tracing rule does not count: it may have been loaded only since then.
+    /// </summary>
+    private static bool AreSame(SavedRules[] before, SavedRules[] after) => before.Zip(after)
+        .All(p => Lines(p.First).SequenceEqual(Lines(p.Second), StringComparer.Ordinal));
 
     private static IEnumerable<string> Lines(SavedRules rules) =>
-        rules.Chains.Where(c => c.Table != Table).SelectMany(c => rules.Of(c.Table, c.Chain).Select(r => r.Text).Prepend($"{c.Table} {c.Chain}"));
+        rules.Chains.Where(c => c.Table != Table).SelectMany(c => rules.Of(c.Table, c.Chain).Select(r => r.Text)
+            .Prepend($"{c.Table} {c.Chain}"));
 
-    private static async Task<(Flow Flow, IReadOnlyList<WalkStep>[] Steps)> TraceAsync(IReadOnlyList<Node> nodes, int sourcePort, Func<int, Task<Flow>> ask, SavedRules[] rulesBefore)
+    private static async Task<(Flow Flow, IReadOnlyList<WalkStep>[] Steps)> TraceAsync(IReadOnlyList<Node> nodes, int sourcePort,
+        Func<int, Task<Flow>> ask, SavedRules[] rulesBefore)
     {
-        string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
+        string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }
+            .Select(c => string.Create(CultureInfo.InvariantCulture,
+            $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
         var traces = new List<RuleTrace>();
         var traced = new List<Node>();
         try
@@ -166,16 +184,20 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             }
         }
 
-        Task RestoreAsync(Node node, string verb) => node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n");
+        Task RestoreAsync(Node node, string verb) =>
+            node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n");
     }
 
     private static Passage PassageOf(Flow flow, Node node, SavedRules rules)
     {
         var first = flow.ReadStory().Steps is [var step, ..] ? step.Packet.TransportIdentity : null;
         var here = flow.ReadStory().Steps.Where(s => s.Captured.Node == node.Name && s.Packet.TransportIdentity == first).ToList();
-        // The rules that ask for the trace know the packet by its source port: behind a node that has masqueraded it, it is no longer followed.
-        var isFollowed = here.Count > 0 && (node == flow.From || here.Exists(s => !s.Captured.IsLeaving && s.Packet.SourcePort == flow.Local.Port));
-        return new Passage(isFollowed, here.Exists(s => s.Captured.IsLeaving), node.Conntrack().Any(c => c.Original.SourcePort == flow.Local.Port), rules);
+        // The rules that ask for the trace know the packet by its source port: behind a node that has masqueraded it, it is no longer
+        // followed.
+        var isFollowed = here.Count > 0
+            && (node == flow.From || here.Exists(s => !s.Captured.IsLeaving && s.Packet.SourcePort == flow.Local.Port));
+        return new Passage(isFollowed, here.Exists(s => s.Captured.IsLeaving), node.Conntrack()
+            .Any(c => c.Original.SourcePort == flow.Local.Port), rules);
     }
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>
