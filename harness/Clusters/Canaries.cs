@@ -13,6 +13,7 @@ namespace Conformance.Clusters;
 /// <summary>A family and a transport protocol. A proxy may have a part for each that knows nothing of the others.</summary>
 public readonly record struct TrafficKind(bool IsIPv6, bool IsUdp)
 {
+    /// <summary>TCP and UDP over IPv4 and IPv6.</summary>
     public static IReadOnlyList<TrafficKind> All { get; } = [new(false, false), new(false, true), new(true, false), new(true, true)];
 
     /// <summary>The kinds of a Service's addresses and ports. SCTP counts as TCP: kernels may lack it.</summary>
@@ -24,6 +25,7 @@ public readonly record struct TrafficKind(bool IsIPv6, bool IsUdp)
     public static TrafficKind Of(Flow flow) => new(flow.Target.AddressFamily == AddressFamily.InterNetworkV6,
         flow.Protocol == TransportProtocol.Udp);
 
+    /// <inheritdoc/>
     public override string ToString() => $"{(IsUdp ? "UDP" : "TCP")} over {(IsIPv6 ? "IPv6" : "IPv4")}";
 }
 

@@ -37,10 +37,13 @@ public sealed class Cluster : IAsyncDisposable
         _canaries = new Canaries(this);
     }
 
+    /// <summary>The lab of the cluster.</summary>
     public Lab Lab { get; }
 
+    /// <summary>The proxy under test.</summary>
     public Proxy Proxy { get; }
 
+    /// <summary>The objects that the proxies follow.</summary>
     public ClusterObjects Objects { get; } = new();
 
     /// <summary>The nodes that have pods.</summary>
@@ -229,6 +232,7 @@ public sealed class Cluster : IAsyncDisposable
         }
     }
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         try

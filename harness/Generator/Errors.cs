@@ -4,12 +4,14 @@ namespace Conformance.Generator;
 public sealed class GeneratorException(string what, string evidence, string consequence, string fix, int exitCode = ExitCodes.Failed)
     : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
 {
+    /// <summary>The exit code of the program.</summary>
     public int ExitCode { get; } = exitCode;
 }
 
 /// <summary>The exit codes of <c>ipvs-generator</c>, the same as the launcher's.</summary>
 public static class ExitCodes
 {
+    /// <summary>Everything was done.</summary>
     public const int Ok = 0;
 
     /// <summary>Something failed, or <c>check</c> found drift, or a part of the input was left out.</summary>
@@ -18,7 +20,9 @@ public static class ExitCodes
     /// <summary>This machine cannot do it: no root, no IPVS, a missing tool.</summary>
     public const int CannotRunHere = 3;
 
+    /// <summary>The command line is wrong (EX_USAGE of sysexits.h).</summary>
     public const int Usage = 64;
 
+    /// <summary>Interrupted by Ctrl-C.</summary>
     public const int Interrupted = 130;
 }

@@ -7,9 +7,16 @@ namespace Conformance.Generator;
 /// <summary>How pods of this node are told from everybody else (kube-proxy's --detect-local-mode).</summary>
 public enum DetectLocalMode
 {
+    /// <summary>Pods have addresses of <c>--cluster-cidr</c>.</summary>
     ClusterCIDR,
+
+    /// <summary>Pods have addresses of the Node's podCIDRs.</summary>
     NodeCIDR,
+
+    /// <summary>Packets of pods arrive on a bridge.</summary>
     BridgeInterface,
+
+    /// <summary>Packets of pods arrive on interfaces with a name prefix.</summary>
     InterfaceNamePrefix,
 }
 
@@ -25,29 +32,40 @@ public sealed record GeneratorOptions
     /// <summary>The kubeconfig that the configuration file names; it counts where no other source of objects is given.</summary>
     public string? Kubeconfig { get; init; }
 
+    /// <summary>--cluster-cidr: pod networks, at most one for each family.</summary>
     public IReadOnlyList<IPNetwork> ClusterCidr { get; init; } = [];
 
+    /// <summary>--detect-local-mode.</summary>
     public DetectLocalMode DetectLocalMode { get; init; }
 
+    /// <summary>--pod-bridge-interface.</summary>
     public string PodBridgeInterface { get; init; } = "";
 
+    /// <summary>--pod-interface-name-prefix.</summary>
     public string PodInterfaceNamePrefix { get; init; } = "";
 
+    /// <summary>--ipvs-scheduler: the scheduler of every virtual server.</summary>
     public string IpvsScheduler { get; init; } = "rr";
 
+    /// <summary>--ipvs-strict-arp.</summary>
     public bool IpvsStrictArp { get; init; }
 
+    /// <summary>--ipvs-exclude-cidrs.</summary>
     public IReadOnlyList<IPNetwork> IpvsExcludeCidrs { get; init; } = [];
 
     /// <summary>0 leaves the kernel's.</summary>
     public int IpvsTcpTimeoutSeconds { get; init; }
 
+    /// <summary>--ipvs-tcpfin-timeout in seconds; 0 keeps the kernel's.</summary>
     public int IpvsTcpFinTimeoutSeconds { get; init; }
 
+    /// <summary>--ipvs-udp-timeout in seconds; 0 keeps the kernel's.</summary>
     public int IpvsUdpTimeoutSeconds { get; init; }
 
+    /// <summary>--masquerade-all.</summary>
     public bool MasqueradeAll { get; init; }
 
+    /// <summary>--iptables-masquerade-bit: the bit of the packet mark, 0 to 31.</summary>
     public int IptablesMasqueradeBit { get; init; } = 14;
 
     /// <summary>The networks whose node addresses serve node ports; none means all addresses.</summary>
@@ -67,18 +85,25 @@ public sealed record GeneratorOptions
     /// </summary>
     public bool RefuseNodeAddresses { get; init; }
 
+    /// <summary>--conntrack-max-per-core; 0 keeps the kernel's.</summary>
     public int ConntrackMaxPerCore { get; init; } = 32768;
 
+    /// <summary>--conntrack-min.</summary>
     public int ConntrackMin { get; init; } = 131072;
 
+    /// <summary>--conntrack-tcp-timeout-established in seconds; 0 keeps the kernel's.</summary>
     public int ConntrackTcpTimeoutEstablishedSeconds { get; init; } = 86400;
 
+    /// <summary>--conntrack-tcp-timeout-close-wait in seconds; 0 keeps the kernel's.</summary>
     public int ConntrackTcpTimeoutCloseWaitSeconds { get; init; } = 3600;
 
+    /// <summary>--conntrack-tcp-be-liberal.</summary>
     public bool ConntrackTcpBeLiberal { get; init; }
 
+    /// <summary>--conntrack-udp-timeout in seconds; 0 keeps the kernel's.</summary>
     public int ConntrackUdpTimeoutSeconds { get; init; }
 
+    /// <summary>--conntrack-udp-timeout-stream in seconds; 0 keeps the kernel's.</summary>
     public int ConntrackUdpTimeoutStreamSeconds { get; init; }
 
     /// <summary>Between two looks for drift, of watch.</summary>
@@ -90,6 +115,7 @@ public sealed record GeneratorOptions
     /// <summary>Where watch serves its health; null for nowhere.</summary>
     public IPEndPoint? HealthzBindAddress { get; init; } = new(IPAddress.Any, 10256);
 
+    /// <summary>--metrics-bind-address; null for none.</summary>
     public IPEndPoint? MetricsBindAddress { get; init; } = new(IPAddress.Loopback, 10249);
 
     /// <summary>How many connections may be tracked: so many for each processor, at least the minimum; 0 leaves the kernel's.</summary>
@@ -99,9 +125,11 @@ public sealed record GeneratorOptions
     /// <summary>The packet mark that asks for masquerading.</summary>
     public uint MasqueradeMark => 1u << IptablesMasqueradeBit;
 
+    /// <summary>The pod network of a family; null when there is none.</summary>
     public IPNetwork? ClusterCidrOf(AddressFamily family) => ClusterCidr.Where(c => c.BaseAddress.AddressFamily == family)
         .Select(c => (IPNetwork?)c).FirstOrDefault();
 
+    /// <summary>Whether virtual servers at an address belong to another program.</summary>
     public bool IsExcluded(IPAddress address) => IpvsExcludeCidrs.Any(c => c.Contains(address));
 }
 

@@ -57,6 +57,7 @@ public static class NodeStates
             .Where(a => IsNodeAddress(a)),
     ];
 
+    /// <summary>Whether an address of an interface can serve node ports: not loopback, not link-local.</summary>
     public static bool IsNodeAddress(IPAddress address) =>
         !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast
         && !(address.AddressFamily == AddressFamily.InterNetwork && address.GetAddressBytes() is [169, 254, ..]);

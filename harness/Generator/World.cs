@@ -23,10 +23,13 @@ public sealed class World
             Decide(service, new Touched());
     }
 
+    /// <summary>The node that is decided for.</summary>
     public NodeState Node { get; }
 
+    /// <summary>The objects.</summary>
     public Cluster Cluster { get; }
 
+    /// <summary>The decisions: what the kernel should have.</summary>
     public DesiredState Desired { get; }
 
     /// <summary>

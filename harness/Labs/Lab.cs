@@ -41,11 +41,13 @@ public sealed class Lab : IAsyncDisposable
     /// <summary>Names who acts on labs now: the running test. A suite whose tests share a lab sets it.</summary>
     public static Func<string> CurrentScope { get; set; } = () => "";
 
+    /// <summary>The topology that the lab runs.</summary>
     public Topology Topology { get; }
 
     /// <summary>Whether TCP servers wait a moment for an HTTP request before they greet.</summary>
     public bool AnswersHttp { get; private init; }
 
+    /// <summary>The nodes in the order of the topology.</summary>
     public IReadOnlyCollection<Node> Nodes => _nodes.Values;
 
     /// <summary>What every interface of every node saw.</summary>

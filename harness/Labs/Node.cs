@@ -31,12 +31,16 @@ public sealed class Node : IAsyncDisposable
         Iptables = new NodeIptables(this);
     }
 
+    /// <summary>The lab of the node.</summary>
     public Lab Lab { get; }
 
+    /// <summary>The node in the topology.</summary>
     public NodeSpec Spec { get; }
 
+    /// <summary>The name in the topology.</summary>
     public string Name => Spec.Name;
 
+    /// <summary>The network namespace that is the node.</summary>
     public NetworkNamespace Namespace { get; }
 
     /// <summary>Links, addresses, routes and neighbours.</summary>
@@ -45,6 +49,7 @@ public sealed class Node : IAsyncDisposable
     /// <summary>Sets virtual and real servers.</summary>
     public IpvsAdmin Ipvs { get; }
 
+    /// <summary>Sets and reads iptables rules.</summary>
     public NodeIptables Iptables { get; }
 
     /// <summary>The node's first address in the topology.</summary>
@@ -76,6 +81,7 @@ public sealed class Node : IAsyncDisposable
 
     internal IReadOnlyCollection<IPAddress> AddedAddresses => _added;
 
+    /// <inheritdoc/>
     public override string ToString() => Name;
 
     /// <summary>Adds an address such as <c>10.10.0.1/24</c> to an interface, the node's first one unless named.</summary>
@@ -88,6 +94,7 @@ public sealed class Node : IAsyncDisposable
         return Task.CompletedTask;
     }
 
+    /// <summary>Deletes an address such as <c>10.10.0.1/24</c> of an interface, the node's first one unless named.</summary>
     public Task DeleteAddressAsync(string addressWithPrefix, string? device = null)
     {
         var (address, length) = ParsePrefix(addressWithPrefix);
@@ -108,6 +115,7 @@ public sealed class Node : IAsyncDisposable
         return Task.CompletedTask;
     }
 
+    /// <summary>Deletes a route by its destination.</summary>
     public Task DeleteRouteAsync(string destination)
     {
         Lab.Note(this, $"delete the route to {destination}");
@@ -115,6 +123,7 @@ public sealed class Node : IAsyncDisposable
         return Task.CompletedTask;
     }
 
+    /// <summary>Sets a sysctl in the node's namespace.</summary>
     public Task SetSysctlAsync(string name, string value)
     {
         Lab.Note(this, $"set the sysctl {name} = {value}");

@@ -21,10 +21,13 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         $"{Scratch} && printf %s \"$0\" >{ScratchFolder}/resolv.conf && mount --bind {ScratchFolder}/resolv.conf /etc/resolv.conf && " +
         $"umount {ScratchFolder}";
 
+    /// <summary>The node that the command runs in.</summary>
     public Node Node { get; } = node;
 
+    /// <summary>The program and its arguments.</summary>
     public IReadOnlyList<string> Argv { get; } = argv;
 
+    /// <summary>The same command with this text as its stdin.</summary>
     public NodeCommand WithInput(string standardInput) => new(Node, Argv, standardInput, view, text, limit);
 
     /// <summary>The command sees this text as its /etc/resolv.conf, as a process in a pod sees the pod's.</summary>
@@ -78,6 +81,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     private IEnumerable<string> Wrapped() => view is null ? Argv
         : ["unshare", "--mount", "--propagation", "private", "sh", "-c", $"{view} && exec \"$@\"", text, .. Argv];
 
+    /// <inheritdoc/>
     public override string ToString() => string.Join(' ', Argv) + (input is null ? "" : $" <<< {input.TrimEnd().ReplaceLineEndings("; ")}");
 }
 
@@ -86,10 +90,13 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
     : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: " +
         $"{stderr.Trim()}{Hint(stderr)}")
 {
+    /// <summary>The failed command.</summary>
     public NodeCommand Command { get; } = command;
 
+    /// <summary>The exit code; null when the command was killed.</summary>
     public int? ExitCode { get; } = exitCode;
 
+    /// <summary>What it wrote to stderr.</summary>
     public string StandardError { get; } = stderr;
 
     private static string Hint(string stderr) => stderr switch

@@ -17,6 +17,7 @@ public static class RunFolder
             ? Directory.CreateDirectory(named).FullName
             : Create(ProjectFolder.Root));
 
+    /// <summary>The absolute path of the folder.</summary>
     public static string Current => s_current.Value;
 
     /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>

@@ -26,10 +26,13 @@ public static class Dialogue
 /// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
 public abstract class Server(Node node, TransportProtocol protocol, int port) : IAsyncDisposable
 {
+    /// <summary>The node that it serves on.</summary>
     public Node Node { get; } = node;
 
+    /// <summary>The protocol that it serves.</summary>
     public TransportProtocol Protocol { get; } = protocol;
 
+    /// <summary>The port that it serves.</summary>
     public int Port { get; } = port;
 
     /// <summary>The clients that were served, as the server saw them, oldest first.</summary>
@@ -39,14 +42,18 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     protected static IPEndPoint Plain(EndPoint peer) => (IPEndPoint)peer is { Address.IsIPv4MappedToIPv6: true } mapped
         ? new IPEndPoint(mapped.Address.MapToIPv4(), mapped.Port) : (IPEndPoint)peer;
 
+    /// <summary>The clients so far, oldest first.</summary>
     protected ConcurrentQueue<IPEndPoint> SeenPeers { get; } = new();
 
+    /// <inheritdoc/>
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Any address of the families that the node has.</summary>
     protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses)
         .Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
 
+    /// <summary>A socket in the node's namespace, bound to the port on every address.</summary>
+    /// <exception cref="HarnessException">The port is in use.</exception>
     protected Socket Bind()
     {
         var any = new IPEndPoint(AnyAddress, Port);

@@ -48,6 +48,7 @@ public sealed class ServerProgram : IAsyncDisposable
     internal static string NewFolder(Node node, string program) =>
         Directory.CreateDirectory(Path.Combine(RunFolder.Current, program, $"{node.Name}-{Guid.NewGuid():N}")).FullName;
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)

@@ -10,6 +10,7 @@ namespace Conformance.Linux;
 /// </summary>
 public static class AddressText
 {
+    /// <summary>The address as inet_ntop(3) prints it.</summary>
     public static string Text(this IPAddress address)
     {
         var text = address.ToString();

@@ -7,6 +7,10 @@ public class KernelException : Exception
 {
     private const int MaxErrno = 4095; // above are errors of one subsystem (linux/err.h)
 
+    /// <summary>An error of the kernel.</summary>
+    /// <param name="operation">What was asked for, as text.</param>
+    /// <param name="errno">The error number of errno(3), positive.</param>
+    /// <param name="explanation">The kernel's own message, where it gave one.</param>
     public KernelException(string operation, int errno, string? explanation = null)
         : base(Describe(operation, errno, explanation))
     {

@@ -13,6 +13,7 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
     /// </summary>
     public Packet Packet => Packet.Parse(Bytes);
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Node}:{Device} {(IsLeaving ? "out" : "in ")} {Packet}";
 }
 
@@ -26,8 +27,10 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     private const int BufferBytes = 32 * 1024 * 1024;
     private readonly PacketSocket _socket = new(ns, device, BufferBytes);
 
+    /// <summary>The name of the node.</summary>
     public string Node { get; } = node;
 
+    /// <summary>The name of the interface.</summary>
     public string Device { get; } = device;
 
     /// <summary>Packets that the kernel dropped because the buffer was full.</summary>
@@ -49,5 +52,6 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     /// <returns>False when nothing came within the time.</returns>
     public bool Wait(TimeSpan timeout) => _socket.Wait(timeout);
 
+    /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 }

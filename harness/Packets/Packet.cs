@@ -4,15 +4,29 @@ using System.Net.NetworkInformation;
 
 namespace Conformance.Packets;
 
+/// <summary>Flags of a TCP header (RFC 9293, 3.1).</summary>
 [Flags]
 public enum TcpFlags : byte
 {
+    /// <summary>No flag.</summary>
     None = 0,
+
+    /// <summary>No more data from the sender.</summary>
     Fin = 0x01,
+
+    /// <summary>Synchronizes sequence numbers.</summary>
     Syn = 0x02,
+
+    /// <summary>Resets the connection.</summary>
     Rst = 0x04,
+
+    /// <summary>Push.</summary>
     Psh = 0x08,
+
+    /// <summary>The acknowledgement number is valid.</summary>
     Ack = 0x10,
+
+    /// <summary>The urgent pointer is valid.</summary>
     Urg = 0x20,
 }
 
@@ -36,27 +50,37 @@ public sealed record Packet
     private const int ProtocolSctp = 132;
     private const int SctpHeader = 12; // ports, verification tag, checksum (RFC 9260)
 
+    /// <summary>The source of the Ethernet frame; null for a packet without one.</summary>
     public PhysicalAddress? SourceMac { get; private init; }
 
+    /// <summary>The destination of the Ethernet frame; null for a packet without one.</summary>
     public PhysicalAddress? DestinationMac { get; private init; }
 
+    /// <summary>The type in the Ethernet frame: 0x0800 for IPv4, 0x86dd for IPv6, 0x0806 for ARP.</summary>
     public ushort EtherType { get; private init; }
 
+    /// <summary>The source of the IP header; null for another protocol.</summary>
     public IPAddress? SourceAddress { get; private init; }
 
+    /// <summary>The destination of the IP header; null for another protocol.</summary>
     public IPAddress? DestinationAddress { get; private init; }
 
     /// <summary>The number of the protocol inside IP.</summary>
     public int Protocol { get; private init; }
 
+    /// <summary>The time to live of IPv4, the hop limit of IPv6.</summary>
     public int TimeToLive { get; private init; }
 
+    /// <summary>The source port; 0 for a protocol without ports.</summary>
     public int SourcePort { get; private init; }
 
+    /// <summary>The destination port; 0 for a protocol without ports.</summary>
     public int DestinationPort { get; private init; }
 
+    /// <summary>The TCP header; null for another protocol.</summary>
     public TcpSegment? Tcp { get; private init; }
 
+    /// <summary>The ICMP or ICMPv6 message; null for another protocol.</summary>
     public IcmpMessage? Icmp { get; private init; }
 
     /// <summary>By this both ends of an SCTP association know its packets.</summary>
@@ -68,14 +92,19 @@ public sealed record Packet
     /// <summary>What TCP or UDP carries; of SCTP its chunks.</summary>
     public ReadOnlyMemory<byte> Payload { get; private init; }
 
+    /// <summary>Whether it is an IPv4 or IPv6 packet.</summary>
     public bool IsIp => SourceAddress is not null;
 
+    /// <summary>Whether it is a UDP packet.</summary>
     public bool IsUdp => Protocol == ProtocolUdp;
 
+    /// <summary>Source address and port; null for a packet that is not IP.</summary>
     public IPEndPoint? Source => SourceAddress is null ? null : new IPEndPoint(SourceAddress, SourcePort);
 
+    /// <summary>Destination address and port; null for a packet that is not IP.</summary>
     public IPEndPoint? Destination => DestinationAddress is null ? null : new IPEndPoint(DestinationAddress, DestinationPort);
 
+    /// <summary>Parses an Ethernet frame. Fields that are cut off or malformed are absent.</summary>
     public static Packet Parse(ReadOnlyMemory<byte> frame)
     {
         var span = frame.Span;
@@ -184,6 +213,7 @@ public sealed record Packet
         DestinationPort = BinaryPrimitives.ReadUInt16BigEndian(span[2..]),
     };
 
+    /// <inheritdoc/>
     public override string ToString() => this switch
     {
         { Tcp: { } tcp } => $"{Source} > {Destination} {Describe(tcp.Flags)}{(tcp.PayloadLength > 0 ? $" {tcp.PayloadLength} bytes" : "")}",

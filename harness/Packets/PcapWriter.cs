@@ -10,6 +10,7 @@ public sealed class PcapWriter : IDisposable
 {
     private readonly Stream _stream;
 
+    /// <summary>Writes the file header.</summary>
     public PcapWriter(Stream stream)
     {
         _stream = stream;
@@ -23,6 +24,7 @@ public sealed class PcapWriter : IDisposable
         _stream.Write(header);
     }
 
+    /// <summary>A whole file in memory.</summary>
     public static byte[] ToBytes(IEnumerable<CapturedPacket> packets)
     {
         using var memory = new MemoryStream();
@@ -34,6 +36,7 @@ public sealed class PcapWriter : IDisposable
         return memory.ToArray();
     }
 
+    /// <summary>Writes one packet.</summary>
     public void Write(CapturedPacket packet)
     {
         var sinceEpoch = packet.Time - DateTime.UnixEpoch;
@@ -49,5 +52,6 @@ public sealed class PcapWriter : IDisposable
     /// <summary>Passes everything on to the stream's reader.</summary>
     public void Flush() => _stream.Flush();
 
+    /// <inheritdoc/>
     public void Dispose() => Flush();
 }

@@ -48,6 +48,7 @@ public sealed class Wire : IDisposable
         }
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         lock (_lock)

@@ -12,5 +12,6 @@ public sealed record Answer(string Server, IPEndPoint SeenPeer)
         return words.Length == 2 && IPEndPoint.TryParse(words[1], out var peer) ? new Answer(words[0], peer) : null;
     }
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Server} saw {SeenPeer}";
 }

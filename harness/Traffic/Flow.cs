@@ -28,6 +28,7 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>The node that asked.</summary>
     public Node From { get; }
 
+    /// <summary>The protocol of the flow; ICMP for a ping.</summary>
     public TransportProtocol Protocol { get; }
 
     /// <summary>The client's own address and port.</summary>
@@ -36,6 +37,7 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>What was asked.</summary>
     public IPEndPoint Target { get; }
 
+    /// <summary>What came of the flow.</summary>
     public Outcome Outcome { get; internal set; } = new(OutcomeKind.Silence);
 
     /// <summary>The server's answer; null when none reached the client's socket.</summary>
@@ -59,11 +61,13 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>When the client began to ask (UTC).</summary>
     public DateTime StartedAt => _since;
 
+    /// <summary>Whether the flow holds an open connection.</summary>
     public bool IsOpen => _socket is not null;
 
     /// <summary>The flow's packets on every interface of the lab, until now or until a later flow has its source port.</summary>
     public Story ReadStory() => Story.Of(From.Lab.Wire.Packets(_since), From.Name, Protocol, Local, Answer?.SeenPeer, _since, Until);
 
+    /// <inheritdoc/>
     public override string ToString() =>
         $"{From.Name} ({Local}) asked {Protocol.Name()} {Target}: {Outcome}{(Answer is null ? "" : $", {Answer}")}";
 
@@ -107,6 +111,7 @@ public sealed class Flow : IAsyncDisposable
             open => !open);
     }
 
+    /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
         Forget();

@@ -4,6 +4,7 @@ using Conformance.Traffic.Stories;
 
 namespace Conformance.Traffic;
 
+/// <summary>Classes of outcomes, read from the packets at the client.</summary>
 public enum OutcomeKind
 {
     /// <summary>A server answered, and the answer reached the client's socket.</summary>
@@ -47,6 +48,7 @@ public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? Fro
         _ => false,
     };
 
+    /// <inheritdoc/>
     public override string ToString() => Kind switch
     {
         OutcomeKind.Answered => $"answered by {By ?? "?"}",

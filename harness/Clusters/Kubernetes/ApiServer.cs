@@ -53,6 +53,7 @@ public sealed class ApiServer : IAsyncDisposable
     private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) =>
         (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
 
+    /// <summary>The URL, with the port that it listens on.</summary>
     public Uri Address { get; }
 
     /// <summary>What was asked so far: method, path and query.</summary>
@@ -116,6 +117,7 @@ public sealed class ApiServer : IAsyncDisposable
         Interlocked.Exchange(ref _cut, new CancellationTokenSource()).Cancel();
     }
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         try

@@ -17,6 +17,7 @@ public sealed class ClusterObjects : IAsyncDisposable
     private readonly ConcurrentDictionary<(NetworkNamespace, IPEndPoint), Lazy<Task<ApiServer>>> _servers = new();
     private readonly Lock _lock = new();
 
+    /// <summary>Makes an empty cluster with a folder of its own.</summary>
     public ClusterObjects() =>
         Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters", Interlocked.Increment(ref s_number)
         .ToString(System.Globalization.CultureInfo.InvariantCulture))).FullName;
@@ -48,6 +49,7 @@ public sealed class ClusterObjects : IAsyncDisposable
     public Task<ApiServer> ServeAsync(NetworkNamespace ns, IPEndPoint endPoint) =>
         _servers.GetOrAdd((ns, endPoint), _ => new(() => ApiServer.StartAsync(ns, endPoint, _store))).Value;
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await Task.WhenAll(Servers.Select(s => s.DisposeAsync().AsTask()));
 
     private void Put(JsonObject item)

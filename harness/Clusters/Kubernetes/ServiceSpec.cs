@@ -28,6 +28,7 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>Which of the Service's slices it stands in; an API server divides a Service's endpoints as it likes.</summary>
     public int Slice { get; init; }
 
+    /// <summary>A ready endpoint.</summary>
     public static implicit operator EndpointSpec(string pod) => new(pod);
 
     /// <summary>A pod that is being deleted and still answers.</summary>
@@ -36,29 +37,38 @@ public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServin
     /// <summary>A pod that is being deleted and answers no more.</summary>
     public static EndpointSpec Ended(string pod) => new(pod, IsReady: false, IsServing: false, IsTerminating: true);
 
+    /// <summary>An endpoint that is neither ready nor serving.</summary>
     public static EndpointSpec NotReady(string pod) => new(pod, IsReady: false, IsServing: false);
 }
 
 /// <summary>A Service and its endpoints, as a test wants them; an immutable value, written with the API's names.</summary>
 public sealed record ServiceSpec(string Name)
 {
+    /// <summary>spec.type: ClusterIP, NodePort, LoadBalancer or ExternalName.</summary>
     public string Type { get; init; } = "ClusterIP";
 
+    /// <summary>spec.clusterIPs, one for each family.</summary>
     public IReadOnlyList<string> ClusterIPs { get; init; } = [];
 
+    /// <summary>spec.ports.</summary>
     public IReadOnlyList<PortSpec> Ports { get; init; } = [new(80)];
 
+    /// <summary>spec.externalIPs.</summary>
     public IReadOnlyList<string> ExternalIPs { get; init; } = [];
 
+    /// <summary>status.loadBalancer.ingress[].ip.</summary>
     public IReadOnlyList<string> LoadBalancerIPs { get; init; } = [];
 
+    /// <summary>spec.loadBalancerSourceRanges.</summary>
     public IReadOnlyList<string> SourceRanges { get; init; } = [];
 
     /// <summary>metadata.creationTimestamp (RFC 3339); null for none.</summary>
     public string? CreatedAt { get; init; }
 
+    /// <summary>spec.externalTrafficPolicy: Cluster or Local.</summary>
     public string ExternalTrafficPolicy { get; init; } = "Cluster";
 
+    /// <summary>spec.internalTrafficPolicy: Cluster or Local.</summary>
     public string InternalTrafficPolicy { get; init; } = "Cluster";
 
     /// <summary>Session affinity by the client's address.</summary>
@@ -76,12 +86,16 @@ public sealed record ServiceSpec(string Name)
     /// <summary>ipMode of the load balancer's addresses: VIP, or Proxy for one that answers by itself (KEP-1860).</summary>
     public string LoadBalancerMode { get; init; } = "VIP";
 
+    /// <summary>metadata.annotations.</summary>
     public IReadOnlyDictionary<string, string> Annotations { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
+    /// <summary>spec.healthCheckNodePort; 0 lets the API server allocate one.</summary>
     public int HealthCheckNodePort { get; init; }
 
+    /// <summary>metadata.labels.</summary>
     public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
 
+    /// <summary>The endpoints of its slices.</summary>
     public IReadOnlyList<EndpointSpec> Endpoints { get; init; } = [];
 
     /// <summary>The first address, as a target of a flow.</summary>

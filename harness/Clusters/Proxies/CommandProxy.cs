@@ -21,12 +21,16 @@ public sealed class CommandProxy(string commandLine, FeatureChange change) : Pro
     /// <summary>What nothing but the harness's own drivers can have: a command knows no API server, and is not asked to clean up.</summary>
     internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.ApiServer, ProxyFeature.CleanUp, ProxyFeature.Settings];
 
+    /// <inheritdoc/>
     public override string Name => $"command{change}={commandLine}";
 
+    /// <inheritdoc/>
     public override IReadOnlySet<ProxyFeature> Features { get; } = change.Apply(DefaultFeatures);
 
+    /// <inheritdoc/>
     public override Task<string> VersionAsync() => Task.FromResult("");
 
+    /// <inheritdoc/>
     public override Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null) =>
         Task.FromResult<IRunningProxy>(new ProxyProcess(node, [.. _argv, objects.Folder, node.Name], objects.Folder));
 }

@@ -15,18 +15,23 @@ public sealed class GeneratorProxy : Proxy
     /// <summary>Whether it follows an API server, and not a folder.</summary>
     public bool FollowsApiServer { get; init; }
 
+    /// <inheritdoc/>
     public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
 
+    /// <inheritdoc/>
     public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>()
         .Where(f => (IsCompatible
             ? f is not (ProxyFeature.TrafficDistribution or ProxyFeature.SchedulerPerService or ProxyFeature.NodeHints)
             : f is not (ProxyFeature.KubeProxyLayout or ProxyFeature.CurrentChains)) && (FollowsApiServer || f != ProxyFeature.ApiServer))
             .ToHashSet();
 
+    /// <inheritdoc/>
     public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
 
+    /// <inheritdoc/>
     public override Task CleanUpAsync(Node node) => node.Command(s_program, "cleanup").TryAsync();
 
+    /// <inheritdoc/>
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
         var source = FollowsApiServer

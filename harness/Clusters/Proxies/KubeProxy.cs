@@ -23,8 +23,10 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
 
     internal static IPEndPoint ServerAddress { get; } = new(IPAddress.Loopback, 8080);
 
+    /// <inheritdoc/>
     public override string Name => $"kube-proxy{change}{(arguments.Count == 0 ? "" : $"[{string.Join(' ', arguments)}]")}={program}";
 
+    /// <inheritdoc/>
     public override IReadOnlySet<ProxyFeature> Features => change.Apply(FeaturesOf(Version));
 
     /// <summary>
@@ -32,6 +34,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// </summary>
     public override TimeSpan Patience => 3 * Timeouts.Start;
 
+    /// <inheritdoc/>
     public override bool IsSlow => true;
 
     private bool IsIpvs => (arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..]
@@ -40,6 +43,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// <summary>What the binary reports; that of a new one until it was asked, and for a text that is no version.</summary>
     private Version Version { get; set; } = new(int.MaxValue, 0);
 
+    /// <inheritdoc/>
     public override async Task<string> VersionAsync()
     {
         var said = await AskVersionAsync(program, "--version");
@@ -48,6 +52,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
         return said;
     }
 
+    /// <inheritdoc/>
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
         var server = await objects.ServeAsync(node.Namespace, ServerAddress);
@@ -59,6 +64,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
             objects.Folder);
     }
 
+    /// <inheritdoc/>
     public override Task CleanUpAsync(Node node) => node.Command(program, "--cleanup").Within(Patience).TryAsync();
 
     /// <summary>

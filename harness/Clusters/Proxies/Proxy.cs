@@ -24,8 +24,13 @@ public enum ProxyFeature
     /// <summary>It serves by IPVS: what it has programmed stands in the kernel's tables of virtual servers and connections.</summary>
     Ipvs,
 
+    /// <summary>It serves IPv6.</summary>
     IPv6,
+
+    /// <summary>It serves SCTP.</summary>
     Sctp,
+
+    /// <summary>It answers load balancers' health checks (healthCheckNodePort).</summary>
     HealthCheckNodePort,
 
     /// <summary>A Service chooses its scheduler by annotation.</summary>
@@ -186,6 +191,7 @@ public abstract partial class Proxy
 /// <summary>A proxy at work on a node, whatever it is: a process here, a container elsewhere. Disposing of it ends it.</summary>
 public interface IRunningProxy : IAsyncDisposable
 {
+    /// <summary>The node that it runs on.</summary>
     Node Node { get; }
 
     /// <summary>How it was started, in words.</summary>

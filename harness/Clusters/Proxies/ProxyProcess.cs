@@ -43,10 +43,13 @@ public sealed class ProxyProcess : IRunningProxy
         node.Lab.Note(node, $"start {Description}");
     }
 
+    /// <inheritdoc/>
     public Node Node { get; }
 
+    /// <inheritdoc/>
     public string Description { get; }
 
+    /// <inheritdoc/>
     public string Log
     {
         get
@@ -56,8 +59,10 @@ public sealed class ProxyProcess : IRunningProxy
         }
     }
 
+    /// <inheritdoc/>
     public bool HasEnded => _process.Task.IsCompleted;
 
+    /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
         await _end.CancelAsync();

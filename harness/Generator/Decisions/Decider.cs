@@ -14,6 +14,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         : [AddressFamily.InterNetwork];
     private readonly HashSet<IPAddress> _nodeAddresses = [.. node.Addresses];
 
+    /// <summary>The decision on one Service.</summary>
+    /// <param name="slices">Its EndpointSlices, in any order.</param>
     public ServiceDecision Decide(Service service, IEnumerable<EndpointSlice> slices)
     {
         if (!service.IsProxied)

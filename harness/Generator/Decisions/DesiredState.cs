@@ -11,14 +11,17 @@ namespace Conformance.Generator.Decisions;
 /// <summary>An address and port that a Service waits for, because another one, which is older, has it.</summary>
 public sealed record Dispute(VirtualServerKey Key, ObjectName Holder, ObjectName Waiting)
 {
+    /// <inheritdoc/>
     public override string ToString() => $"{Waiting} does not get {Key}: {Holder}, which is older, has it";
 }
 
 /// <summary>What a change of decisions touched: only this needs to be compared with the kernel.</summary>
 public sealed class Touched
 {
+    /// <summary>Virtual servers that are added, changed or deleted.</summary>
     public HashSet<VirtualServerKey> Servers { get; } = [];
 
+    /// <summary>Set members that are added or deleted.</summary>
     public HashSet<SetMember> Members { get; } = [];
 
     /// <summary>The servers' addresses: whether one is bound follows from them.</summary>
@@ -27,8 +30,10 @@ public sealed class Touched
     /// <summary>Whether the text of the rules may differ: a set became empty or ceased to be, an address was closed to the node.</summary>
     public bool Rules { get; set; }
 
+    /// <summary>Whether a health check is added, changed or deleted.</summary>
     public bool HealthChecks { get; set; }
 
+    /// <summary>Whether nothing was touched.</summary>
     public bool IsNothing => Servers.Count == 0 && Members.Count == 0 && !Rules && !HealthChecks;
 }
 
@@ -47,17 +52,22 @@ public sealed class DesiredState(GeneratorOptions options)
     private readonly HashSet<VirtualServerKey> _closedToNode = [];
     private readonly HashSet<VirtualServerKey> _disputed = [];
 
+    /// <summary>The options that the decisions were made with.</summary>
     public GeneratorOptions Options => options;
 
     /// <summary>Another one after each change.</summary>
     public long Version { get; private set; }
 
+    /// <summary>The virtual servers that the kernel should have.</summary>
     public IEnumerable<DesiredServer> Servers => _claims.Values.Select(c => c[0].Claim.Server);
 
+    /// <summary>The identities of the virtual servers.</summary>
     public IEnumerable<VirtualServerKey> ServerKeys => _claims.Keys;
 
+    /// <summary>The addresses that kube-ipvs0 should have.</summary>
     public IEnumerable<IPAddress> BoundAddresses => _bound.Keys;
 
+    /// <summary>The health checks to serve, one for each port.</summary>
     public IEnumerable<HealthCheck> HealthChecks => _healthChecks.Values.Select(c => c[0].Check);
 
     /// <summary>The load-balancer addresses and ports that the node itself may not use.</summary>
@@ -72,17 +82,22 @@ public sealed class DesiredState(GeneratorOptions options)
 
     private bool ServesIPv6 => _claims.Keys.Any(k => k.IsIPv6);
 
+    /// <summary>The virtual server of an address and port; null when no Service claims it.</summary>
     public DesiredServer? Server(VirtualServerKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Claim.Server : null;
 
     /// <summary>The Service whose claim counts.</summary>
     public ObjectName? Holder(VirtualServerKey key) => _claims.TryGetValue(key, out var claims) ? claims[0].Decision.Name : null;
 
+    /// <summary>Whether kube-ipvs0 should have an address.</summary>
     public bool IsBound(IPAddress address) => _bound.ContainsKey(address);
 
+    /// <summary>The members that a set should have.</summary>
     public IReadOnlyCollection<IpsetEntry> Entries(SetKey set) => _sets.TryGetValue(set, out var entries) ? entries.Keys : [];
 
+    /// <summary>Whether a set should have members.</summary>
     public bool HasEntries(SetKey set) => _sets.TryGetValue(set, out var entries) && entries.Count > 0;
 
+    /// <summary>Whether a set should have a member.</summary>
     public bool Contains(SetMember member) => _sets.TryGetValue(member.Set, out var entries) && entries.ContainsKey(member.Entry);
 
     /// <summary>Puts a Service's decision in the place of its earlier one.</summary>

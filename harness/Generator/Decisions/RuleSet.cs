@@ -20,7 +20,9 @@ public sealed record Jump(string Table, string From, string Comment, string To)
 /// </summary>
 public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
 {
+    /// <summary>The table nat.</summary>
     public const string NatTable = "nat";
+    /// <summary>The table filter.</summary>
     public const string FilterTable = "filter";
 
     private static readonly string[] s_natChains = ["KUBE-SERVICES", "KUBE-POSTROUTING", "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER",

@@ -34,6 +34,7 @@ public readonly record struct SetMember(SetKey Set, IpsetEntry Entry);
 /// <param name="IsClosedToNode">Whether source ranges keep the node itself out of this load-balancer address.</param>
 public sealed record PortClaim(DesiredServer Server, IReadOnlyList<SetMember> Members, bool Binds, bool IsClosedToNode)
 {
+    /// <summary>Address, port and protocol.</summary>
     public VirtualServerKey Key => Server.Key;
 }
 
@@ -45,5 +46,6 @@ public sealed record HealthCheck(ushort Port, ObjectName Service, int LocalEndpo
 public sealed record ServiceDecision(ObjectName Name, DateTimeOffset CreatedAt, IReadOnlyList<PortClaim> Claims,
     IReadOnlyList<SetMember> Members, HealthCheck? HealthCheck)
 {
+    /// <summary>The decision on a Service that is not served.</summary>
     public static ServiceDecision Nothing(ObjectName name) => new(name, DateTimeOffset.MinValue, [], [], null);
 }

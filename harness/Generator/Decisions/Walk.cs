@@ -9,11 +9,16 @@ namespace Conformance.Generator.Decisions;
 /// <summary>How a new connection's first packet ends.</summary>
 public enum WalkEnd
 {
+    /// <summary>IPVS forwards it to a real server.</summary>
     Forwarded,
 
     /// <summary>To the host's own sockets: no virtual server takes it.</summary>
     DeliveredLocally,
+
+    /// <summary>It is rejected: a reset, or an ICMP error.</summary>
     Refused,
+
+    /// <summary>It is dropped.</summary>
     Dropped,
 
     /// <summary>The address is nobody's here: it is routed on.</summary>

@@ -18,6 +18,7 @@ public sealed record DocumentSet(string Ipset, string Iptables, string Ip6tables
     /// <summary>The dummy device that has the virtual addresses; it is never set up.</summary>
     public const string Device = "kube-ipvs0";
 
+    /// <summary>The documents of a desired state.</summary>
     public static DocumentSet Of(DesiredState state, NodeState node) => new(
         IpsetOf(state), new RuleSet(state, node, ipv6: false).ToDocument(withJumps: true), new RuleSet(state, node, ipv6: true)
             .ToDocument(withJumps: true),

@@ -42,6 +42,7 @@ public sealed record Manifest(IReadOnlyList<object> Objects, IReadOnlyList<Input
     /// <summary>The part that could not even be parsed, so that objects may be missing; null when all was read.</summary>
     public InputProblem? Torn { get; init; }
 
+    /// <summary>Whether the input ends in the middle of a document.</summary>
     public bool IsTorn => Torn is not null;
 
     /// <summary>The objects that are there and invalid: of these the last good state is worth more than none.</summary>

@@ -14,6 +14,7 @@ public static class Source
 
     private static readonly string[] s_extensions = [".yaml", ".yml", ".json"];
 
+    /// <summary>Whether a file is read: its name ends in .yaml, .yml or .json.</summary>
     public static bool IsManifest(string path) => s_extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase)
         && !Path.GetFileName(path).StartsWith('.');
 
@@ -85,6 +86,7 @@ public static class Source
         }
     }
 
+    /// <summary>Puts an object that was read into a cluster.</summary>
     public static void Put(Cluster cluster, object item) => cluster.Replace(ObjectKey.Of(item), item);
 
     private static byte[] ReadStandardInput()

@@ -103,7 +103,6 @@ internal static class Limits
     internal const int BytesOfValue = 4;
 
     /// <summary>
-    
     /// Bytes of text. The API server stores at most 1.5 MiB (etcd's request limit), in an encoding that is up to five times as
     /// short: 30,000 ports are 2 MiB of JSON.
     /// </summary>

@@ -10,10 +10,13 @@ public sealed class Cluster
     private readonly Dictionary<ObjectName, SortedDictionary<ObjectName, EndpointSlice>> _slicesOfService = [];
     private readonly Dictionary<string, NodeObject> _nodes = new(StringComparer.Ordinal);
 
+    /// <summary>The Services by name.</summary>
     public IReadOnlyDictionary<ObjectName, Service> Services => _services;
 
+    /// <summary>The EndpointSlices by name.</summary>
     public IReadOnlyDictionary<ObjectName, EndpointSlice> Slices => _slices;
 
+    /// <summary>The Nodes by name.</summary>
     public IReadOnlyDictionary<string, NodeObject> Nodes => _nodes;
 
     /// <summary>Puts an object in the place of what has its key, or removes that.</summary>
@@ -45,8 +48,10 @@ public sealed class Cluster
         }
     }
 
+    /// <summary>Adds or replaces a Service.</summary>
     public void Put(Service service) => _services[service.Name] = service;
 
+    /// <summary>Removes a Service.</summary>
     public void RemoveService(ObjectName name) => _services.Remove(name);
 
     /// <returns>The Services whose endpoints may have changed: the slice's, and the one it belonged to before.</returns>
@@ -72,6 +77,7 @@ public sealed class Cluster
         return slice.Service;
     }
 
+    /// <summary>Adds or replaces a Node.</summary>
     public void Put(NodeObject node) => _nodes[node.Name] = node;
 
     /// <summary>The slices of a Service, by name.</summary>

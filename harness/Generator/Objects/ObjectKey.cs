@@ -5,8 +5,13 @@ namespace Conformance.Generator.Objects;
 /// <summary>The kinds of objects that a proxy needs.</summary>
 public enum ObjectKind
 {
+    /// <summary>A v1 Service.</summary>
     Service,
+
+    /// <summary>A discovery.k8s.io/v1 EndpointSlice.</summary>
     EndpointSlice,
+
+    /// <summary>A v1 Node.</summary>
     Node,
 }
 
@@ -22,5 +27,6 @@ public readonly record struct ObjectKey(ObjectKind Kind, ObjectName Name)
         _ => throw new ArgumentException("Not an object of ours.", nameof(item)),
     };
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Kind} {(Name.Namespace.Length > 0 ? Name.ToString() : Name.Name)}";
 }

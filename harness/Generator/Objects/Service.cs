@@ -11,6 +11,7 @@ public readonly record struct ObjectName(string Namespace, string Name)
     internal static readonly IComparer<ObjectName> Order = Comparer<ObjectName>.Create((a, b) =>
         string.CompareOrdinal(a.Namespace, b.Namespace) is var order and not 0 ? order : string.CompareOrdinal(a.Name, b.Name));
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Namespace}/{Name}";
 }
 
@@ -29,11 +30,15 @@ public sealed record Service
     /// <summary>Session affinity without a time of its own: three hours (API default).</summary>
     public const int DefaultAffinitySeconds = 10800;
 
+    /// <summary>Namespace and name.</summary>
     public required ObjectName Name { get; init; }
 
     /// <summary>When it was created; the older of two keeps what both claim. Earliest when the object does not say.</summary>
     public DateTimeOffset CreatedAt { get; init; } = DateTimeOffset.MinValue;
 
+    /// <summary>
+    /// Whether a service proxy serves it: it is neither headless, nor of type ExternalName, nor labelled for another proxy.
+    /// </summary>
     public bool IsProxied { get; init; } = true;
 
     /// <summary>Whether the type is LoadBalancer; node ports and addresses speak for themselves.</summary>
@@ -42,19 +47,25 @@ public sealed record Service
     /// <summary>Whether the type admits an external traffic policy: LoadBalancer, NodePort, or ClusterIP with external IPs.</summary>
     public bool AcceptsExternalTraffic { get; init; }
 
+    /// <summary>spec.clusterIPs.</summary>
     public IReadOnlyList<IPAddress> ClusterIPs { get; init; } = [];
 
+    /// <summary>spec.externalIPs.</summary>
     public IReadOnlyList<IPAddress> ExternalIPs { get; init; } = [];
 
     /// <summary>The addresses of status.loadBalancer.ingress that the proxy serves: those whose ipMode is not Proxy (KEP-1860).</summary>
     public IReadOnlyList<IPAddress> LoadBalancerIPs { get; init; } = [];
 
+    /// <summary>spec.loadBalancerSourceRanges.</summary>
     public IReadOnlyList<IPNetwork> LoadBalancerSourceRanges { get; init; } = [];
 
+    /// <summary>spec.ports.</summary>
     public IReadOnlyList<ServicePort> Ports { get; init; } = [];
 
+    /// <summary>Whether spec.externalTrafficPolicy is Local.</summary>
     public bool ExternalPolicyIsLocal { get; init; }
 
+    /// <summary>Whether spec.internalTrafficPolicy is Local.</summary>
     public bool InternalPolicyIsLocal { get; init; }
 
     /// <summary>0 where there is none. Only a LoadBalancer with externalTrafficPolicy Local has one.</summary>

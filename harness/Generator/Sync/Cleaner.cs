@@ -23,6 +23,7 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     private readonly List<string> _errors = [];
     private readonly List<Change> _changes = [];
 
+    /// <summary>Removes everything that it finds.</summary>
     public async Task<SyncResult> CleanAsync()
     {
         var before = kernel.Messages;

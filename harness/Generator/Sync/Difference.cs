@@ -19,21 +19,28 @@ public sealed class Difference
 
     private Difference(DesiredState desired, LiveState live, NodeState node) => (_desired, _live, _node) = (desired, live, node);
 
+    /// <summary>Sysctls with another value.</summary>
     public List<SysctlSetting> Sysctls { get; } = [];
 
+    /// <summary>Sets that are missing.</summary>
     public List<SetKey> CreatedSets { get; } = [];
 
+    /// <summary>Sets that are not wanted.</summary>
     public List<string> DestroyedSets { get; } = [];
 
+    /// <summary>Set entries that are missing.</summary>
     public Dictionary<SetKey, List<IpsetEntry>> AddedEntries { get; } = [];
 
+    /// <summary>Set entries that are not wanted.</summary>
     public Dictionary<SetKey, List<IpsetEntry>> DeletedEntries { get; } = [];
 
     /// <summary>The documents for iptables-restore --noflush, of the families whose rules differ.</summary>
     internal List<RestoreRules> Restored { get; } = [];
 
+    /// <summary>Whether kube-ipvs0 is missing.</summary>
     public bool AddsDevice { get; private set; }
 
+    /// <summary>Addresses that are missing on kube-ipvs0.</summary>
     public List<IPAddress> Bound { get; } = [];
 
     /// <summary>Addresses that go.</summary>
@@ -42,14 +49,19 @@ public sealed class Difference
     /// <summary>Forms of addresses that are bound otherwise than they should be: they go directly before they are bound rightly.</summary>
     public List<(IPAddress Address, int PrefixLength)> Rebound { get; } = [];
 
+    /// <summary>Virtual servers that are missing.</summary>
     public List<VirtualServer> AddedServers { get; } = [];
 
+    /// <summary>Virtual servers with another scheduler, flag or persistence.</summary>
     public List<VirtualServer> EditedServers { get; } = [];
 
+    /// <summary>Virtual servers that are not wanted.</summary>
     public List<VirtualServerKey> DeletedServers { get; } = [];
 
+    /// <summary>Real servers that are missing.</summary>
     public List<(VirtualServerKey Key, RealServer Real)> AddedReals { get; } = [];
 
+    /// <summary>Real servers with another weight or forwarding method.</summary>
     public List<(VirtualServerKey Key, RealServer Real)> EditedReals { get; } = [];
 
     /// <summary>Real servers that go; those of TCP with connections only when these have ended.</summary>
@@ -58,6 +70,7 @@ public sealed class Difference
     /// <summary>Real servers that drain already: no difference, until their last connection has ended.</summary>
     public List<(VirtualServerKey Key, RealServerKey Real)> Draining { get; } = [];
 
+    /// <summary>The time-outs of IPVS to set; null when they are right.</summary>
     public IpvsTimeouts? Timeouts { get; private set; }
 
     /// <summary>Compares everything.</summary>

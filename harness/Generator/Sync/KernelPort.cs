@@ -63,12 +63,16 @@ public sealed class KernelPort : IDisposable
     /// <summary>Looks again whether ip6tables works, when it did not before.</summary>
     public async Task ProbeIPv6Async() => _iptables = await _iptables.ProbeIPv6Async();
 
+    /// <summary>Virtual and real servers.</summary>
     public IpvsSocket Ipvs { get; }
 
+    /// <summary>Sets.</summary>
     public IpsetSocket Ipset { get; }
 
+    /// <summary>Interfaces and addresses.</summary>
     public RouteSocket Route { get; }
 
+    /// <summary>Connection tracking.</summary>
     public ConntrackSocket Conntrack { get; }
 
     /// <summary>Ends tools that run: a program that is to stop waits for none.</summary>
@@ -116,8 +120,11 @@ public sealed class KernelPort : IDisposable
         await RunAsync(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
     }
 
+    /// <summary>Sets a sysctl.</summary>
+    /// <exception cref="KernelException">The kernel refused the value.</exception>
     public void WriteSysctl(SysctlSetting setting) => Sysctl.Write(_namespace, setting.Name, setting.Value);
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         Ipvs.Dispose();

@@ -11,8 +11,10 @@ namespace Conformance.Generator.Sync;
 /// <summary>A virtual server that the kernel has, with its real servers.</summary>
 public sealed class LiveServer(VirtualServer service)
 {
+    /// <summary>The virtual server.</summary>
     public VirtualServer Service { get; set; } = service;
 
+    /// <summary>Its real servers.</summary>
     public Dictionary<RealServerKey, RealServer> RealServers { get; } = [];
 }
 
@@ -35,6 +37,7 @@ public sealed class LiveState
     /// <summary>A state of which nothing is known.</summary>
     public static LiveState Empty => new() { Servers = [], Iptables = LiveRules.Parse(""), Ip6tables = LiveRules.Parse("") };
 
+    /// <summary>The virtual servers that are known by address.</summary>
     public required Dictionary<VirtualServerKey, LiveServer> Servers { get; init; }
 
     /// <summary>Our sets and kube-proxy's, by name.</summary>
@@ -49,11 +52,13 @@ public sealed class LiveState
     /// <summary>The rules of both families.</summary>
     public required LiveRules Iptables { get; set; }
 
+    /// <summary>The rules of IPv6.</summary>
     public required LiveRules Ip6tables { get; set; }
 
     /// <summary>The values of the sysctls that are to be set.</summary>
     public Dictionary<string, string> Sysctls { get; } = new(StringComparer.Ordinal);
 
+    /// <summary>The time-outs of IPVS.</summary>
     public IpvsTimeouts Timeouts { get; set; } = new(0, 0, 0);
 
     internal void TakeSets(LiveState other)
@@ -64,6 +69,7 @@ public sealed class LiveState
             ForeignTypes[name] = type;
     }
 
+    /// <summary>The rules of a family.</summary>
     public LiveRules Rules(bool ipv6) => ipv6 ? Ip6tables : Iptables;
 }
 
@@ -72,10 +78,13 @@ public sealed class LiveRules
 {
     private readonly Dictionary<(string Table, string Chain), List<string>> _chains = [];
 
+    /// <summary>Whether a table has a chain.</summary>
     public bool HasChain(string table, string chain) => _chains.ContainsKey((table, chain));
 
+    /// <summary>The rules of a chain in order; empty when there is no such chain.</summary>
     public IReadOnlyList<string> Of(string table, string chain) => _chains.GetValueOrDefault((table, chain), []);
 
+    /// <summary>All chains.</summary>
     public IEnumerable<(string Table, string Chain)> Chains => _chains.Keys;
 
     /// <summary>Chains of kube-proxy's iptables mode that are still there.</summary>

@@ -13,6 +13,7 @@ namespace Conformance.Generator.Sync;
 /// <param name="Verb">add, delete, edit.</param>
 public readonly record struct Change(string Kind, string Verb, string What)
 {
+    /// <inheritdoc/>
     public override string ToString() => $"{Verb switch { "add" => '+', "delete" => '-', _ => '~' }} {Kind} {What}";
 }
 

@@ -8,5 +8,6 @@ namespace Conformance.Generator.Sync;
 /// </param>
 public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
 {
+    /// <summary>Whether nothing failed.</summary>
     public bool IsGood => Errors.Count == 0 && !IsBroken;
 }

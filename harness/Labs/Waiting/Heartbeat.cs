@@ -9,5 +9,6 @@ public static class Heartbeat
     /// <summary>Called on any thread, often.</summary>
     public static Action Beaten { get; set; } = () => { };
 
+    /// <summary>Reports that a wait goes on.</summary>
     public static void Beat() => Beaten();
 }

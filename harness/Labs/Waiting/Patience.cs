@@ -12,6 +12,8 @@ public sealed class Patience : IDisposable
     private readonly Timer _timer;
     private int _steps;
 
+    /// <summary>Starts to count.</summary>
+    /// <param name="time">The time without stalls, in steps of 100 ms.</param>
     public Patience(TimeSpan time)
     {
         _steps = (int)(time / s_step);
@@ -22,6 +24,7 @@ public sealed class Patience : IDisposable
     /// <summary>Cancelled when the time has passed.</summary>
     public CancellationToken Token => _end.Token;
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         _timer.Dispose();

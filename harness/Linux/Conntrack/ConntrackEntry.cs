@@ -7,6 +7,7 @@ namespace Conformance.Linux.Conntrack;
 /// <summary>Addresses and ports of one direction. Ports are 0 for protocols without them.</summary>
 public sealed record ConntrackTuple(IPAddress Source, IPAddress Destination, int SourcePort, int DestinationPort)
 {
+    /// <inheritdoc/>
     public override string ToString() => $"src={Source} dst={Destination} sport={SourcePort} dport={DestinationPort}";
 }
 
@@ -42,6 +43,7 @@ public sealed record ConntrackEntry(
     public static IReadOnlyList<ConntrackEntry> Parse(string text) =>
         [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).DistinctBy(Identity, StringComparer.Ordinal).Select(ParseLine)];
 
+    /// <inheritdoc/>
     public override string ToString() =>
         $"{NetworkProtocol} {NetworkProtocolNumber} {Protocol} {ProtocolNumber} {SecondsLeft}{(State.Length > 0 ? $" {State}" : "")} " +
         $"{Original} {(IsUnreplied ? "[UNREPLIED] " : "")}{Reply}{(IsAssured ? " [ASSURED]" : "")}";

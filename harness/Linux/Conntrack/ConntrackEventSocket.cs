@@ -4,10 +4,16 @@ using Conformance.Linux.Netlink;
 
 namespace Conformance.Linux.Conntrack;
 
+/// <summary>Kinds of conntrack events (linux/netfilter/nfnetlink_conntrack.h).</summary>
 public enum ConntrackEventType
 {
+    /// <summary>A new entry.</summary>
     New,
+
+    /// <summary>A change of an entry: its state, or a flag.</summary>
     Update,
+
+    /// <summary>The end of an entry.</summary>
     Destroy,
 }
 
@@ -15,6 +21,7 @@ public enum ConntrackEventType
 public sealed record ConntrackEvent(ConntrackEventType Type, int Protocol, ConntrackTuple Original, ConntrackTuple Reply, bool SeenReply,
     bool IsAssured)
 {
+    /// <inheritdoc/>
     public override string ToString() =>
         $"{Type} {Protocol} {Original} {Reply}{(SeenReply ? "" : " [UNREPLIED]")}{(IsAssured ? " [ASSURED]" : "")}";
 }
@@ -50,6 +57,8 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
 
     private readonly NetlinkSocket _socket;
 
+    /// <summary>Joins the groups of conntrack events of a namespace.</summary>
+    /// <exception cref="KernelException">CAP_NET_ADMIN is missing (EPERM).</exception>
     public ConntrackEventSocket(NetworkNamespace ns)
     {
         _socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
@@ -63,6 +72,7 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
     /// <summary>The events since the last call, oldest first.</summary>
     public IReadOnlyList<ConntrackEvent> Take() => [.. _socket.TryReceive().Select(Parse)];
 
+    /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
         _socket.Dispose();

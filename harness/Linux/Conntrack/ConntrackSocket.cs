@@ -56,6 +56,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
         return stale.Count - _socket.TryExecute(stale).Count;
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 
     /// <summary>Older kernels do not know the filter, and tell of everything.</summary>

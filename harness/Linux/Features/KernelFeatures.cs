@@ -28,6 +28,7 @@ public enum Feature
     Sctp,
 }
 
+/// <summary>Features as text.</summary>
 public static class FeatureNames
 {
     /// <summary>The feature in words, with the kernel's option.</summary>
@@ -62,12 +63,16 @@ public sealed class KernelFeatures
         _features = Enum.GetValues<Feature>().ToDictionary(f => f, f => new Lazy<bool>(() => Probe(f)));
     }
 
+    /// <summary>The features of the running kernel.</summary>
     public static KernelFeatures Current { get; } = new();
 
+    /// <summary>The release, as uname(2) reports it: <c>6.1.0-18-amd64</c>.</summary>
     public string Release { get; }
 
+    /// <summary>Whether the effective user is root.</summary>
     public bool IsRoot { get; }
 
+    /// <summary>Whether a network namespace can be created and entered.</summary>
     public bool HasNamespaces => _hasNamespaces.Value;
 
     /// <summary>True when labs with IPVS can be built right here.</summary>

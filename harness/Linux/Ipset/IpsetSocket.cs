@@ -9,10 +9,19 @@ namespace Conformance.Linux.Ipset;
 /// <summary>The types of sets that service proxies use (ipset(8)).</summary>
 public enum IpsetType
 {
+    /// <c>hash:ip</c>: addresses.
     HashIp,
+
+    /// <c>hash:ip,port</c>: address, protocol and port.
     HashIpPort,
+
+    /// <c>hash:ip,port,ip</c>: address, protocol and port, second address.
     HashIpPortIp,
+
+    /// <c>hash:ip,port,net</c>: address, protocol and port, network.
     HashIpPortNet,
+
+    /// <c>bitmap:port</c>: port numbers of both families.
     BitmapPort,
 }
 
@@ -23,8 +32,10 @@ public enum IpsetType
 public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol Protocol, ushort Port, IPAddress? Second = null,
     byte SecondPrefix = 0)
 {
+    /// <summary>An entry of <c>hash:ip</c>.</summary>
     public static IpsetEntry OfAddress(IPAddress address) => new(address, TransportProtocol.None, 0);
 
+    /// <summary>An entry of <c>bitmap:port</c>.</summary>
     public static IpsetEntry OfPort(ushort port) => new(null, TransportProtocol.None, port);
 
     /// <summary>The entry as <c>ipset save</c> writes it.</summary>
@@ -144,6 +155,7 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         return [.. sets.Values.Select(s => s.Info)];
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 
     private IReadOnlyList<NetlinkMessage> Dump(string? name) => _socket.Dump("list the sets", () =>

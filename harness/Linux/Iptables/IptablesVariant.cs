@@ -18,8 +18,10 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this
         : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
 
+    /// <summary>The program that prints the rules: <c>iptables-save</c> or <c>ip6tables-save</c> with the suffix.</summary>
     public string Save(bool ipv6) => $"{Base(ipv6)}-save";
 
+    /// <summary>The program that loads rules: <c>iptables-restore</c> or <c>ip6tables-restore</c> with the suffix.</summary>
     public string Restore(bool ipv6) => $"{Base(ipv6)}-restore";
 
     /// <summary>

@@ -9,8 +9,13 @@ namespace Conformance.Linux.Iptables;
 /// <summary>What a traced packet met: a rule, the return to the calling chain, or a chain's policy.</summary>
 public enum TraceKind
 {
+    /// <summary>A rule matched.</summary>
     Rule,
+
+    /// <summary>A chain ended, or a rule returned from it.</summary>
     Return,
+
+    /// <summary>The policy of a built-in chain applied.</summary>
     Policy,
 }
 
@@ -67,6 +72,7 @@ public sealed partial class RuleTraceSocket : IDisposable
     public IReadOnlyList<TraceEvent> Take() => [.. _socket.TryReceive().Where(m => m.Type == NFULNL_MSG_PACKET).Select(Parse)
         .OfType<TraceEvent>()];
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         try

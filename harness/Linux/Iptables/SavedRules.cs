@@ -19,6 +19,7 @@ public sealed record Rule(string Table, string Chain, string Text, long Packets 
         return at >= 0 && at + 1 < words.Length ? words[at + 1] : "";
     }
 
+    /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Table}: [{Packets}:{Bytes}] -A {Chain} {Text}");
 }
 

@@ -18,6 +18,7 @@ public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoi
     public static IReadOnlyList<IpvsConnection> Read(NetworkNamespace ns) =>
         Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
 
+    /// <summary>Parses the text of <c>/proc/net/ip_vs_conn</c>.</summary>
     public static IReadOnlyList<IpvsConnection> Parse(string text) =>
         [.. from line in text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
             let w = HexAddress.Words(line)
@@ -25,6 +26,7 @@ public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoi
             select new IpvsConnection(w[0], At(w[1], w[2]), At(w[3], w[4]), At(w[5], w[6]), w[7],
                 int.Parse(w[8], CultureInfo.InvariantCulture))];
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Protocol} {Client} -> {Virtual} -> {Destination} {State} {ExpiresInSeconds} s";
 
     private static IPEndPoint At(string address, string port) => new(HexAddress.Address(address), HexAddress.Port(port));

@@ -51,6 +51,7 @@ public sealed class IpvsSocket : IDisposable
     public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key) =>
         ($"delete the virtual server {key}", Request(DEL_SERVICE).Nest(ATTR_SERVICE, s => Identify(s, key)));
 
+    /// <summary>Adds a real server (EEXIST when it is there).</summary>
     public (FormattableString Operation, NetlinkRequest Request) Add(VirtualServerKey key, RealServer destination) =>
         ($"add the real server {destination.Address}:{destination.Port} to {key}", Destination(NEW_DEST, key, destination));
 
@@ -58,6 +59,7 @@ public sealed class IpvsSocket : IDisposable
     public (FormattableString Operation, NetlinkRequest Request) Edit(VirtualServerKey key, RealServer destination) =>
         ($"edit the real server {destination.Address}:{destination.Port} of {key}", Destination(SET_DEST, key, destination));
 
+    /// <summary>Deletes a real server; its connections stay until they end or expire.</summary>
     public (FormattableString Operation, NetlinkRequest Request) Delete(VirtualServerKey key, IPAddress address, ushort port) =>
         ($"delete the real server {address}:{port} of {key}",
             Destination(DEL_DEST, key, new RealServer(address, port, ForwardingMethod.Masq, 0)));
@@ -97,10 +99,13 @@ public sealed class IpvsSocket : IDisposable
         [.. _socket.Dump($"list the real servers of {key}", () => Request(GET_DEST).Nest(ATTR_SERVICE, s => Identify(s, key)))
             .Select(m => ParseDestination(m.Attributes(GenericNetlink.HeaderLength).Nest(ATTR_DEST), key.IsIPv6))];
 
+    /// <summary>Sets the time-outs of connections (ipvsadm --set).</summary>
+    /// <exception cref="KernelException">A value is out of range (EINVAL).</exception>
     public void SetTimeouts(IpvsTimeouts timeouts) => _socket.Execute(("set the time-outs of IPVS", Request(SET_CONFIG)
         .Attribute(ATTR_TIMEOUT_TCP, (uint)timeouts.Tcp).Attribute(ATTR_TIMEOUT_TCP_FIN, (uint)timeouts.TcpFin)
             .Attribute(ATTR_TIMEOUT_UDP, (uint)timeouts.Udp)));
 
+    /// <summary>Reads the time-outs of connections.</summary>
     public IpvsTimeouts Timeouts()
     {
         var answer = _socket.Query("read the time-outs of IPVS", Request(GET_CONFIG))[0].Attributes(GenericNetlink.HeaderLength);
@@ -108,6 +113,7 @@ public sealed class IpvsSocket : IDisposable
             (int)(answer.UInt32(ATTR_TIMEOUT_UDP) ?? 0));
     }
 
+    /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 
     private HashSet<VirtualServer> DumpServices() =>

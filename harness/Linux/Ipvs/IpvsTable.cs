@@ -13,6 +13,7 @@ public sealed record VirtualServerEntry(VirtualServer Server, IReadOnlyList<Real
     /// <summary>The protocol; <see cref="TransportProtocol.None"/> for a virtual server by firewall mark.</summary>
     public TransportProtocol Protocol => Server.Key?.Protocol ?? TransportProtocol.None;
 
+    /// <inheritdoc/>
     public override string ToString() => string.Join('\n', [Server.ToString(), .. RealServers]);
 }
 
@@ -78,6 +79,8 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
         static Span<byte> WithoutLastWord(Span<byte> line) => line[..(line.LastIndexOf((byte)' ') + 1)].TrimEnd((byte)' ');
     }
 
+    /// <summary>Parses the text of <c>/proc/net/ip_vs</c>.</summary>
+    /// <exception cref="FormatException">A line is none of the table.</exception>
     public static IpvsTable Parse(string text)
     {
         string? header = null;
@@ -145,6 +148,7 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
         _ => Enum.Parse<ForwardingMethod>(word),
     };
 
+    /// <inheritdoc/>
     public override string ToString() => VirtualServers.Count == 0 ? "(no virtual server)" : string.Join('\n', VirtualServers);
 
     private static int Number(ReadOnlySpan<char> text) => int.Parse(text, CultureInfo.InvariantCulture);

@@ -38,6 +38,7 @@ public readonly record struct VirtualServerKey(TransportProtocol Protocol, IPAdd
     /// <summary>Whether the address is an IPv6 address.</summary>
     public bool IsIPv6 => Address.AddressFamily == AddressFamily.InterNetworkV6;
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Protocol.Name()} {new IPEndPoint(Address, Port)}";
 }
 
@@ -49,6 +50,7 @@ public readonly record struct VirtualServerKey(TransportProtocol Protocol, IPAdd
 public sealed record VirtualServer(VirtualServerKey? Key, uint FirewallMark, string Scheduler, VirtualServerFlags Flags,
     int PersistenceSeconds)
 {
+    /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
         $"{Key?.ToString() ?? $"mark {FirewallMark}"} " +
             $"{Scheduler}{(Flags.HasFlag(VirtualServerFlags.OnePacket) ? " ops" : "")}" +
@@ -77,6 +79,7 @@ public enum ForwardingMethod
 /// <summary>The identity of a real server inside its virtual server.</summary>
 public readonly record struct RealServerKey(IPAddress Address, ushort Port)
 {
+    /// <inheritdoc/>
     public override string ToString() => Address.Text(Port);
 }
 
@@ -93,6 +96,7 @@ public sealed record RealServer(IPAddress Address, ushort Port, ForwardingMethod
     /// <summary>Address and port as the identity inside the virtual server.</summary>
     public RealServerKey Key => new(Address, Port);
 
+    /// <inheritdoc/>
     public override string ToString() =>
         $"  -> {EndPoint}  {Method}  weight {Weight}  active {ActiveConnections}  inactive {InactiveConnections}";
 }

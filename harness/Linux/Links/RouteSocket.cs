@@ -80,6 +80,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             .Fixed(new ndmsg { ndm_family = Family(address), ndm_ifindex = IndexOf(link), ndm_flags = NTF_PROXY })
             .Attribute(NDA_DST, address)));
 
+    /// <summary>Adds a dummy interface; one that exists stays.</summary>
     public void AddDummy(string name)
     {
         _socket.Execute(($"create the dummy device {name}", NewLink(name)
@@ -119,6 +120,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             .Attribute(IFLA_INFO_SLAVE_KIND, "bridge")
             .Nest(IFLA_INFO_SLAVE_DATA, data => data.Attribute(IFLA_BRPORT_MODE, on ? (byte)1 : (byte)0)))));
 
+    /// <summary>Deletes an interface; one that does not exist does not matter.</summary>
     public void DeleteLink(string name)
     {
         _socket.Execute(($"delete the interface {name}", new NetlinkRequest(RTM_DELLINK)
@@ -162,6 +164,8 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         return request;
     }
 
+    /// <summary>Deletes an address of an interface.</summary>
+    /// <exception cref="KernelException">The interface does not have it (EADDRNOTAVAIL).</exception>
     public void DeleteAddress(string link, IPAddress address, int prefixLength) => _socket.Execute((
         $"delete the address {address}/{prefixLength} of {link}",
         AddressRequest(RTM_DELADDR, NetlinkFlags.None, link, address, prefixLength)));
@@ -187,6 +191,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
     public void DeleteRoute(IPNetwork destination) => _socket.Execute((
         $"delete the route to {destination}", RouteRequest(RTM_DELROUTE, NetlinkFlags.None, destination, RT_SCOPE_NOWHERE, protocol: 0)));
 
+    /// <summary>The interfaces of the namespace.</summary>
     public IReadOnlyList<LinkInfo> Links() =>
         [.. _socket.Dump("list the links", () => new NetlinkRequest(RTM_GETLINK).Fixed(default(ifinfomsg))).Select(message =>
         {
@@ -202,6 +207,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
                 (int)(attributes.UInt32(IFLA_MASTER) ?? 0));
         })];
 
+    /// <summary>The addresses of all interfaces, both families.</summary>
     public IReadOnlyList<AddressInfo> Addresses() =>
         [.. _socket.Dump("list the addresses", () => new NetlinkRequest(RTM_GETADDR).Fixed(default(ifaddrmsg))).Select(message =>
         {
@@ -226,6 +232,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
                 attributes.Address(RTA_GATEWAY),
                 (int)(attributes.UInt32(RTA_OIF) ?? 0))];
 
+    /// <summary>The neighbour entries (ARP and neighbour discovery).</summary>
     public IReadOnlyList<NeighbourInfo> Neighbours() =>
         [.. from message in _socket.Dump("list the neighbours", () => new NetlinkRequest(RTM_GETNEIGH).Fixed(default(ndmsg)))
             let head = message.Fixed<ndmsg>()
@@ -245,6 +252,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         return index != 0 ? (int)index : throw KernelException.FromErrno($"find the interface {name} in {ns}");
     });
 
+    /// <inheritdoc/>
     public void Dispose() => _socket.Dispose();
 
     private const byte Inet6 = 10; // AF_INET6 of Linux; .NET's AddressFamily has another number

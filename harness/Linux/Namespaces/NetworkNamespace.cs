@@ -77,11 +77,13 @@ public sealed class NetworkNamespace : IDisposable
         return true;
     });
 
+    /// <summary>Always an error of the compiler: asynchronous work must not run inside a namespace.</summary>
     [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.",
         error: true)]
     [SuppressMessage("Design", "CA1822", Justification = "Must look like Run.")]
     public Task<T> Run<T>(Func<Task<T>> work) => throw new NotSupportedException();
 
+    /// <summary>Always an error of the compiler: asynchronous work must not run inside a namespace.</summary>
     [Obsolete("Asynchronous work would go on in another thread, outside the namespace: create the socket inside, await it outside.",
         error: true)]
     [SuppressMessage("Design", "CA1822", Justification = "Must look like Run.")]
@@ -94,6 +96,7 @@ public sealed class NetworkNamespace : IDisposable
             _ = Libc.close(_fd);
     }
 
+    /// <inheritdoc/>
     public override string ToString() => Name;
 
     /// <summary>The number in <c>net:[4026531840]</c>, which readlink(2) shows for a namespace's file; 0 when the file is gone.</summary>

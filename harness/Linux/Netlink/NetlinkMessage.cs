@@ -19,6 +19,7 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
 {
     private const ushort TypeMask = 0x3fff; // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
+    /// <summary>All attributes in order, without the flag bits of their types.</summary>
     public IEnumerable<(ushort Type, ReadOnlyMemory<byte> Value)> All()
     {
         var rest = bytes;
@@ -32,6 +33,7 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
         }
     }
 
+    /// <summary>The value of the first attribute of a type; null when there is none.</summary>
     public ReadOnlyMemory<byte>? Find(ushort type)
     {
         // Without the iterator of All(): lists of ten thousand objects are read by this.
@@ -51,18 +53,24 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
     /// <summary>The attributes inside a nest; empty when the nest is absent.</summary>
     public NetlinkAttributes Nest(ushort type) => new(Find(type) ?? ReadOnlyMemory<byte>.Empty);
 
+    /// <summary>A number of 32 bits in host byte order; null when there is none.</summary>
     public uint? UInt32(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : null;
 
+    /// <summary>A number of 32 bits in network byte order; null when there is none.</summary>
     public uint? UInt32BigEndian(ushort type) => Find(type) is { Length: >= 4 } value ? BinaryPrimitives.ReadUInt32BigEndian(value.Span)
         : null;
 
+    /// <summary>A number of 16 bits in network byte order; null when there is none.</summary>
     public ushort? UInt16BigEndian(ushort type) => Find(type) is { Length: >= 2 } value ? BinaryPrimitives.ReadUInt16BigEndian(value.Span)
         : null;
 
+    /// <summary>A number of 8 bits; null when there is none.</summary>
     public byte? Byte(ushort type) => Find(type) is { Length: >= 1 } value ? value.Span[0] : null;
 
+    /// <summary>A text that may end with a zero byte; null when there is none.</summary>
     public string? Text(ushort type) => Find(type) is { } value ? Encoding.UTF8.GetString(value.Span).TrimEnd('\0') : null;
 
+    /// <summary>An address of 4 or 16 bytes; null when there is none.</summary>
     public System.Net.IPAddress? Address(ushort type) =>
         Find(type) is { Length: 4 or 16 } value ? new System.Net.IPAddress(value.Span) : null;
 }

@@ -9,14 +9,31 @@ namespace Conformance.Linux.Netlink;
 [Flags]
 public enum NetlinkFlags : ushort
 {
+    /// <summary>No flag.</summary>
     None = 0,
+
+    /// <summary>NLM_F_REQUEST.</summary>
     Request = 0x1,
+
+    /// <summary>NLM_F_MULTI: one message of several.</summary>
     Multi = 0x2,
+
+    /// <summary>NLM_F_ACK: an acknowledgement is wanted.</summary>
     Ack = 0x4,
+
+    /// <summary>NLM_F_DUMP_INTR: the dump is inconsistent.</summary>
     DumpInterrupted = 0x10,
+
+    /// <summary>NLM_F_DUMP.</summary>
     Dump = 0x300,
+
+    /// <summary>NLM_F_REPLACE.</summary>
     Replace = 0x100,
+
+    /// <summary>NLM_F_EXCL.</summary>
     Exclusive = 0x200,
+
+    /// <summary>NLM_F_CREATE.</summary>
     Create = 0x400,
 }
 
@@ -30,14 +47,18 @@ public sealed class NetlinkRequest
     private byte[] _buffer = new byte[256];
     private int _length = HeaderLength;
 
+    /// <summary>Begins a request.</summary>
+    /// <param name="type">The message type (nlmsg_type).</param>
     public NetlinkRequest(ushort type, NetlinkFlags flags = NetlinkFlags.None)
     {
         Type = type;
         Flags = flags | NetlinkFlags.Request;
     }
 
+    /// <summary>The message type (nlmsg_type).</summary>
     public ushort Type { get; }
 
+    /// <summary>The flags (nlmsg_flags).</summary>
     public NetlinkFlags Flags { get; }
 
     /// <summary>Appends the fixed part that follows the header, such as <c>struct ifinfomsg</c>.</summary>
@@ -48,6 +69,7 @@ public sealed class NetlinkRequest
         return this;
     }
 
+    /// <summary>Adds an attribute of raw bytes.</summary>
     public NetlinkRequest Attribute(ushort type, ReadOnlySpan<byte> value)
     {
         var total = 4 + value.Length;
@@ -58,6 +80,7 @@ public sealed class NetlinkRequest
         return this;
     }
 
+    /// <summary>Adds a number of 32 bits in host byte order.</summary>
     public NetlinkRequest Attribute(ushort type, uint value)
     {
         Span<byte> bytes = stackalloc byte[4];
@@ -65,6 +88,7 @@ public sealed class NetlinkRequest
         return Attribute(type, bytes);
     }
 
+    /// <summary>Adds a number of 16 bits in host byte order.</summary>
     public NetlinkRequest UInt16(ushort type, ushort value)
     {
         Span<byte> bytes = stackalloc byte[2];
@@ -72,6 +96,7 @@ public sealed class NetlinkRequest
         return Attribute(type, bytes);
     }
 
+    /// <summary>Adds a number of 8 bits.</summary>
     public NetlinkRequest Attribute(ushort type, byte value) => Attribute(type, [value]);
 
     /// <summary>A number in network byte order, marked as such where the subsystem asks for it.</summary>
@@ -96,6 +121,7 @@ public sealed class NetlinkRequest
     /// <summary>An address, 4 or 16 bytes in network byte order.</summary>
     public NetlinkRequest Attribute(ushort type, IPAddress value) => Attribute(type, value.GetAddressBytes());
 
+    /// <summary>Adds a nest of attributes.</summary>
     public NetlinkRequest Nest(ushort type, Action<NetlinkRequest> inner)
     {
         var start = _length;

@@ -5,10 +5,16 @@ using Conformance.Linux.Namespaces;
 
 namespace Conformance.Linux.Netlink;
 
+/// <summary>Netlink protocols (linux/netlink.h).</summary>
 public enum NetlinkProtocol
 {
+    /// <summary>rtnetlink(7).</summary>
     Route = 0,
+
+    /// <summary>nfnetlink: ipset, conntrack, log.</summary>
     Netfilter = 12,
+
+    /// <summary>Generic netlink: IPVS.</summary>
     Generic = 16,
 }
 
@@ -34,6 +40,8 @@ public sealed class NetlinkSocket : IDisposable
     private int _fd;
     private uint _sequence;
 
+    /// <summary>Opens a socket in a namespace.</summary>
+    /// <exception cref="KernelException">The kernel has no such protocol (EPROTONOSUPPORT).</exception>
     public unsafe NetlinkSocket(NetworkNamespace ns, NetlinkProtocol protocol)
     {
         _where = ns.Name;
@@ -155,6 +163,7 @@ public sealed class NetlinkSocket : IDisposable
         }
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         var fd = Interlocked.Exchange(ref _fd, -1);

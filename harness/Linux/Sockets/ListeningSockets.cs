@@ -7,8 +7,10 @@ public static class ListeningSockets
 {
     private const string Listen = "0A"; // TCP_LISTEN of include/net/tcp_states.h
 
+    /// <summary>The TCP ports with a listening socket, in order.</summary>
     public static IReadOnlyList<int> Tcp(NetworkNamespace ns) => Ports(ns, ["tcp", "tcp6"], Listen);
 
+    /// <summary>The UDP ports with a socket, in order.</summary>
     public static IReadOnlyList<int> Udp(NetworkNamespace ns) => Ports(ns, ["udp", "udp6"], state: null);
 
     /// <summary>Whether any TCP socket, in whatever state, has this local port.</summary>

@@ -52,6 +52,8 @@ public sealed class PacketSocket : IDisposable
         }
     }
 
+    /// <summary>Waits until a packet has arrived.</summary>
+    /// <returns>False when none arrived within the time.</returns>
     public unsafe bool Wait(TimeSpan timeout)
     {
         var poll = new Libc.pollfd { fd = _fd, events = Libc.POLLIN };
@@ -66,6 +68,7 @@ public sealed class PacketSocket : IDisposable
         return Libc.getsockopt(_fd, Libc.SOL_PACKET, Libc.PACKET_STATISTICS, statistics, &size) == 0 ? statistics[1] : 0;
     }
 
+    /// <inheritdoc/>
     public void Dispose()
     {
         var fd = Interlocked.Exchange(ref _fd, -1);

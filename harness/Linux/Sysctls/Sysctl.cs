@@ -10,6 +10,8 @@ namespace Conformance.Linux.Sysctls;
 /// </summary>
 public static class Sysctl
 {
+    /// <summary>The value in the calling thread's namespace.</summary>
+    /// <exception cref="IOException">There is no such sysctl, or it cannot be read.</exception>
     public static string Read(string name)
     {
         try
@@ -22,11 +24,15 @@ public static class Sysctl
         }
     }
 
+    /// <summary>The value in a namespace.</summary>
+    /// <exception cref="IOException">There is no such sysctl, or it cannot be read.</exception>
     public static string Read(NetworkNamespace ns, string name) => ns.Run(() => Read(name));
 
     /// <summary>The value; null where the kernel has no such sysctl.</summary>
     public static string? TryRead(NetworkNamespace ns, string name) => ns.Run(() => Exists(name) ? Read(name) : null);
 
+    /// <summary>Sets a value in the calling thread's namespace.</summary>
+    /// <exception cref="KernelException">There is no such sysctl (ENOENT), or it does not take the value (EINVAL).</exception>
     public static void Write(string name, string value)
     {
         // Three system calls; File.WriteAllText makes three times as many, and a lab sets hundreds.
@@ -41,6 +47,8 @@ public static class Sysctl
             throw failure;
     }
 
+    /// <summary>Sets a value in a namespace.</summary>
+    /// <exception cref="KernelException">There is no such sysctl (ENOENT), or it does not take the value (EINVAL).</exception>
     public static void Write(NetworkNamespace ns, string name, string value) => ns.Run(() => Write(name, value));
 
     /// <summary>
@@ -49,6 +57,7 @@ public static class Sysctl
     public static bool IsWritable(NetworkNamespace ns, string name) =>
         ns.Run(() => Exists(name) && File.GetUnixFileMode(PathOf(name)).HasFlag(UnixFileMode.UserWrite));
 
+    /// <summary>Whether the calling thread's namespace has such a sysctl.</summary>
     public static bool Exists(string name) => File.Exists(PathOf(name));
 
     private static string PathOf(string name) =>

@@ -22,10 +22,13 @@ public sealed record PacketPattern
         _isKind = isKind;
     }
 
+    /// <summary>The node where the packet is expected.</summary>
     public string Node { get; }
 
+    /// <summary>The source end point; null for any.</summary>
     public string? From { get; }
 
+    /// <summary>The destination end point; null for any.</summary>
     public string? To { get; }
 
     /// <summary>Whether the packet must leave the node (true), arrive at it (false), or either (null).</summary>
@@ -41,6 +44,7 @@ public sealed record PacketPattern
         && Is(From, step.Packet.Source, lab)
         && Is(To, step.Packet.Destination, lab);
 
+    /// <inheritdoc/>
     public override string ToString() =>
         $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: " +
             $"{_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";
@@ -56,21 +60,29 @@ public sealed record PacketPattern
     /// <summary>Where a packet is expected.</summary>
     public sealed record Place(string Node, bool? IsLeaving)
     {
+        /// <summary>The node, for a packet that leaves it.</summary>
         public Place Leaving => this with { IsLeaving = true };
 
+        /// <summary>The node, for a packet that arrives at it.</summary>
         public Place Arriving => this with { IsLeaving = false };
 
+        /// <summary>A SYN.</summary>
         public PacketPattern Syn(string? from = null, string? to = null) => Tcp("SYN", f => f == TcpFlags.Syn, from, to);
 
+        /// <summary>A SYN-ACK.</summary>
         public PacketPattern SynAck(string? from = null, string? to = null) =>
             Tcp("SYN-ACK", f => f == (TcpFlags.Syn | TcpFlags.Ack), from, to);
 
+        /// <summary>A RST.</summary>
         public PacketPattern Reset(string? from = null, string? to = null) => Tcp("RST", f => f.HasFlag(TcpFlags.Rst), from, to);
 
+        /// <summary>A FIN.</summary>
         public PacketPattern Fin(string? from = null, string? to = null) => Tcp("FIN", f => f.HasFlag(TcpFlags.Fin), from, to);
 
+        /// <summary>A UDP datagram.</summary>
         public PacketPattern Udp(string? from = null, string? to = null) => Make("UDP", p => p.IsUdp, from, to);
 
+        /// <summary>An ICMP or ICMPv6 message of a type and code.</summary>
         public PacketPattern Icmp(byte type, byte code, string? from = null, string? to = null) =>
             Make($"ICMP {type}/{code}", p => p.Icmp is { } icmp && icmp.Type == type && icmp.Code == code, from, to);
 

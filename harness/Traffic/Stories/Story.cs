@@ -23,6 +23,7 @@ public sealed class Story
 {
     private Story(IReadOnlyList<StoryStep> steps) => Steps = steps;
 
+    /// <summary>The packets in the order of their time stamps.</summary>
     public IReadOnlyList<StoryStep> Steps { get; }
 
     /// <summary>Tells the story of the flow that the client's socket at <paramref name="client"/> had.</summary>
@@ -57,6 +58,7 @@ public sealed class Story
         return new Story(steps);
     }
 
+    /// <inheritdoc/>
     public override string ToString()
     {
         if (Steps.Count == 0)

@@ -23,6 +23,7 @@ public sealed record WalkStep(string Table, string Chain, TraceKind Kind, string
         _ => Linux.Iptables.Rule.TargetOf(Rule),
     };
 
+    /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture,
         $"{Table,-6} {Chain,-24} {(Kind == TraceKind.Rule ? Rule : Target)}   [{Packet}{(Mark == 0 ? "" : $", mark 0x{Mark:x}")}]");
 }
@@ -215,5 +216,6 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         return text.ToString();
     }
 
+    /// <inheritdoc/>
     public override string ToString() => $"{Flow}\n{Describe()}{Flow.ReadStory()}";
 }
