@@ -184,8 +184,12 @@ internal sealed partial class TopologyReader
     private static NodeSpec WithGateway(NodeSpec node, Network network, NodeSpec host)
     {
         var bridge = host.Interfaces.First(i => i.Network == network);
-        return node with { Gateway = bridge.Address, Gateway6 = bridge.Address6 is null ? null : bridge.IsUnnumbered ? bridge.LinkLocal
-            : bridge.Address6 };
+        return node with
+        {
+            Gateway = bridge.Address,
+            Gateway6 = bridge.Address6 is null ? null : bridge.IsUnnumbered ? bridge.LinkLocal
+            : bridge.Address6
+        };
     }
 
     private Overlay ReadOverlay(string name, YamlNode node, List<Network> networks)
@@ -286,8 +290,11 @@ internal sealed partial class TopologyReader
             }
         }
         interfaces = [.. interfaces.OrderBy(i => networks.IndexOf(i.Network))];
-        return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys)) { Loopback = loopback,
-            Routes = ReadRoutes(name, keys, interfaces) };
+        return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys))
+        {
+            Loopback = loopback,
+            Routes = ReadRoutes(name, keys, interfaces)
+        };
     }
 
     private static bool IsUnnumbered(YamlNode node) => node is YamlScalarNode { Value: Unnumbered };
@@ -333,7 +340,8 @@ internal sealed partial class TopologyReader
                 $"The subnet is {network.Subnet}: its neighbours would look for it elsewhere.",
                 "Give the node a loopback address inside the subnet.");
         return new Interface(network, addresses[0], network.Subnet6 is null ? null : addresses[1],
-            network.Host == name) { IsUnnumbered = true };
+            network.Host == name)
+        { IsUnnumbered = true };
     }
 
     private List<(IPNetwork Destination, IPAddress Gateway)> ReadRoutes(string name, Dictionary<string, YamlNode> keys,

@@ -186,8 +186,12 @@ public sealed class ServiceChanges : ClusterFixture
             for (var i = 0; i < 5; i++)
             {
                 var other = NewService("web-a");
-                await ApplyAsync(WithNodePort(other with { ExternalIPs = [OutsideAddress(other)], ExternalTrafficPolicy = i % 2 == 0
-                    ? "Cluster" : "Local" }));
+                await ApplyAsync(WithNodePort(other with
+                {
+                    ExternalIPs = [OutsideAddress(other)],
+                    ExternalTrafficPolicy = i % 2 == 0
+                    ? "Cluster" : "Local"
+                }));
                 await DeleteAsync(other);
             }
         });

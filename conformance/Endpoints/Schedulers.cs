@@ -40,6 +40,10 @@ public sealed class Schedulers : ClusterFixture
     }
 
     private static ServiceSpec With(ServiceSpec service, string scheduler) =>
-        service with { Annotations = new Dictionary<string, string>(
-            StringComparer.Ordinal) { ["ipvs.conformance/scheduler"] = scheduler } };
+        service with
+        {
+            Annotations = new Dictionary<string, string>(
+            StringComparer.Ordinal)
+            { ["ipvs.conformance/scheduler"] = scheduler }
+        };
 }

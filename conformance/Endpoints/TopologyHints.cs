@@ -31,13 +31,18 @@ public sealed class TopologyHints : ClusterFixture
     public async Task Node_hints_keep_a_client_on_its_node()
     {
         var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForNode = "node2" },
-            new EndpointSpec("web-b") { ForNode = "node1" }) with { TrafficDistribution = "PreferSameNode" });
+            new EndpointSpec("web-b") { ForNode = "node1" }) with
+        { TrafficDistribution = "PreferSameNode" });
 
         (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);
         (await PodC.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
     }
 
     private ServiceSpec WithHints(params EndpointSpec[] endpoints) =>
-        NewService(endpoints) with { Annotations = new Dictionary<string, string>(
-            StringComparer.Ordinal) { ["service.kubernetes.io/topology-mode"] = "Auto" } };
+        NewService(endpoints) with
+        {
+            Annotations = new Dictionary<string, string>(
+            StringComparer.Ordinal)
+            { ["service.kubernetes.io/topology-mode"] = "Auto" }
+        };
 }

@@ -11,7 +11,8 @@ public sealed class TrafficDistribution : ClusterFixture
     public async Task Traffic_distribution_keeps_clients_in_their_zone()
     {
         var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForZone = "zone-node1" },
-            new EndpointSpec("web-b") { ForZone = "zone-node2" }) with { TrafficDistribution = "PreferClose" });
+            new EndpointSpec("web-b") { ForZone = "zone-node2" }) with
+        { TrafficDistribution = "PreferClose" });
 
         (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
         (await PodC.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);

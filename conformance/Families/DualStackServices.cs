@@ -90,8 +90,11 @@ public sealed class DualStackServices : ClusterFixture
         async Task<ServiceSpec> LoadBalancerAsync(string range)
         {
             var service = WithNodePort(V6("web-a"), "LoadBalancer");
-            return await ApplyAsync(service with { LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"],
-                SourceRanges = [range] });
+            return await ApplyAsync(service with
+            {
+                LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"],
+                SourceRanges = [range]
+            });
         }
     }
 

@@ -52,17 +52,29 @@ internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Imple
 internal static class ArticleServices
 {
     /// <summary>The Service of 2.1.</summary>
-    internal static ServiceSpec MyNginx { get; } = new("my-nginx") { ClusterIPs = ["10.108.113.237"],
-        Ports = [new PortSpec(80, TargetPort: 80)], Endpoints = ["web-b"] };
+    internal static ServiceSpec MyNginx { get; } = new("my-nginx")
+    {
+        ClusterIPs = ["10.108.113.237"],
+        Ports = [new PortSpec(80, TargetPort: 80)],
+        Endpoints = ["web-b"]
+    };
 
     /// <summary>The Service of 2.2 and 2.3.</summary>
-    internal static ServiceSpec MyService { get; } = new("my-service") { Type = "NodePort", ClusterIPs = ["10.111.174.22"],
-        Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)], Endpoints = ["web-b"] };
+    internal static ServiceSpec MyService { get; } = new("my-service")
+    {
+        Type = "NodePort",
+        ClusterIPs = ["10.111.174.22"],
+        Ports = [new PortSpec(80, TargetPort: 80, NodePort: 30080)],
+        Endpoints = ["web-b"]
+    };
 
     /// <summary>The cluster's DNS.</summary>
-    internal static ServiceSpec Dns { get; } = new("kube-dns") { ClusterIPs = ["10.96.0.10"],
+    internal static ServiceSpec Dns { get; } = new("kube-dns")
+    {
+        ClusterIPs = ["10.96.0.10"],
         Ports = [new PortSpec(53, TargetPort: 53, Protocol: TransportProtocol.Udp), new PortSpec(53, TargetPort: 53)],
-        Endpoints = ["web-a", "web-c"] };
+        Endpoints = ["web-a", "web-c"]
+    };
 
     internal static IReadOnlyList<ServiceSpec> All { get; } = [MyNginx, MyService, Dns];
 }
@@ -170,10 +182,10 @@ internal static class SharedClusters
         };
         var residents = new List<ServiceSpec>();
         foreach (var (kind, policy, pods) in from k in kinds
-                 from p in new[] { "Cluster", "Local" }
-                 from e in new[] { new[] { "web-a", "web-c" }, ["web-a"], ["web-c"] }
-                 where p == "Local" || e.Length == 2
-                 select (k, p, e))
+                                             from p in new[] { "Cluster", "Local" }
+                                             from e in new[] { new[] { "web-a", "web-c" }, ["web-a"], ["web-c"] }
+                                             where p == "Local" || e.Length == 2
+                                             select (k, p, e))
         {
             var number = residents.Count + 1;
             var text = number.ToString(CultureInfo.InvariantCulture);

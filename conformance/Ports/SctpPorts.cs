@@ -40,7 +40,10 @@ public sealed class SctpPorts : ClusterFixture
     private Task<ServiceSpec> ServiceAsync(int targetPort, ServiceSpec service)
     {
         Lab["web-b"].Serve(TransportProtocol.Sctp, targetPort);
-        return ApplyAsync(service with { Ports = [
-            .. service.Ports.Select(p => p with { Protocol = TransportProtocol.Sctp, TargetPort = targetPort })] });
+        return ApplyAsync(service with
+        {
+            Ports = [
+            .. service.Ports.Select(p => p with { Protocol = TransportProtocol.Sctp, TargetPort = targetPort })]
+        });
     }
 }

@@ -160,8 +160,11 @@ public sealed class RestartedProxies : ClusterFixture
     {
         var service = NewService("web-b");
         service = await ApplyAsync(
-            WithNodePort(service with { ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)]
-            : service.ClusterIPs }));
+            WithNodePort(service with
+            {
+                ClusterIPs = Has(ProxyFeature.IPv6) ? [service.ClusterIPs[0], AddressV6(service)]
+            : service.ClusterIPs
+            }));
         await Cluster.StopProxyAsync(Node1);
         await Node1.SetSysctlAsync("net.ipv4.ip_forward", "0");
         Undo(() => Node1.SetSysctlAsync("net.ipv4.ip_forward", "1"));

@@ -138,8 +138,12 @@ public sealed class SourceAddresses : ClusterFixture
     public async Task Node_reaches_pod_directly_with_a_node_address()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)], ClusterIPs = Has(ProxyFeature.IPv6)
-            ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with
+        {
+            LoadBalancerIPs = [OutsideAddress(service)],
+            ClusterIPs = Has(ProxyFeature.IPv6)
+            ? [service.ClusterIPs[0], AddressV6(service)] : service.ClusterIPs
+        }, "LoadBalancer"));
 
         foreach (var pod in new[] { Lab["web-a"], Lab["web-b"] })
         {

@@ -67,8 +67,11 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
     {
         await ReachesPodsAsync();
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)],
-            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with
+        {
+            LoadBalancerIPs = [OutsideAddress(service)],
+            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)]
+        }, "LoadBalancer"));
         await ReachesPodsAsync();
     }
 
@@ -95,8 +98,11 @@ public sealed class YoungerDevices : ClusterFixture
     public async Task A_node_whose_address_came_after_the_services_reaches_pods_under_it()
     {
         var service = NewService("web-a");
-        await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)],
-            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)] }, "LoadBalancer"));
+        await ApplyAsync(WithNodePort(service with
+        {
+            LoadBalancerIPs = [OutsideAddress(service)],
+            ClusterIPs = [service.ClusterIPs[0], AddressV6(service)]
+        }, "LoadBalancer"));
         await Node1.RunAsync("ip link add younger0 type dummy");
         await Node1.RunAsync("ip link set younger0 up");
         foreach (var address in s_addresses)

@@ -19,8 +19,12 @@ public sealed class AffinityTimeout : ClusterFixture
         // A scheduler that chooses at random chooses the same of four again in one of four cases: five times in a row in one of a thousand.
         // UDP, with a time-out shorter than the affinity: while a connection is there, the kernel prolongs the affinity by a minute.
         var service = await ApplyAsync(
-            NewService("web-a", "web-b", "web-c", "pod-b") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)],
-            HasAffinity = true, AffinitySeconds = 3 });
+            NewService("web-a", "web-b", "web-c", "pod-b") with
+            {
+                Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)],
+                HasAffinity = true,
+                AffinitySeconds = 3
+            });
         var servers = new HashSet<string>(StringComparer.Ordinal);
         await ChangeAsync(Node1, "ipvsadm --set 0 0 1", undo: "ipvsadm --set 0 0 300");
         for (var i = 0; i < 3; i++)

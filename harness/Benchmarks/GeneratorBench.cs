@@ -67,8 +67,12 @@ internal static class GeneratorBench
     /// </summary>
     private static async Task<IEnumerable<Figure>> PreparedAsync(int services, int runs)
     {
-        var options = new GeneratorOptions { HostnameOverride = "node1", ClusterCidr = [IPNetwork.Parse("10.244.0.0/15")],
-            ConntrackMaxPerCore = 0 };
+        var options = new GeneratorOptions
+        {
+            HostnameOverride = "node1",
+            ClusterCidr = [IPNetwork.Parse("10.244.0.0/15")],
+            ConntrackMaxPerCore = 0
+        };
         var cluster = new Cluster();
         foreach (var item in ManifestReader.Read("bench", Encoding.UTF8.GetBytes(BenchNode.Manifest(services))).Objects)
             Source.Put(cluster, item);

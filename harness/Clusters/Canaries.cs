@@ -18,8 +18,9 @@ public readonly record struct TrafficKind(bool IsIPv6, bool IsUdp)
 
     /// <summary>The kinds of a Service's addresses and ports. SCTP counts as TCP: kernels may lack it.</summary>
     internal static IEnumerable<TrafficKind> Of(ServiceSpec service) =>
-        (from address in service.ClusterIPs from port in service.Ports
-            select new TrafficKind(address.Contains(':', StringComparison.Ordinal), port.Protocol == TransportProtocol.Udp)).Distinct();
+        (from address in service.ClusterIPs
+         from port in service.Ports
+         select new TrafficKind(address.Contains(':', StringComparison.Ordinal), port.Protocol == TransportProtocol.Udp)).Distinct();
 
     /// <summary>The kind of a flow.</summary>
     public static TrafficKind Of(Flow flow) => new(flow.Target.AddressFamily == AddressFamily.InterNetworkV6,
@@ -111,7 +112,8 @@ internal sealed class Canaries(Cluster cluster)
     private static ServiceSpec Canary(TrafficKind kind, int port) => new($"canary-{(kind.IsUdp ? "udp" : "tcp")}-{(kind.IsIPv6 ? 6 : 4)}")
     {
         ClusterIPs = [AddressOf(kind)],
-            Ports = [new PortSpec(port, TargetPort, kind.IsUdp ? TransportProtocol.Udp : TransportProtocol.Tcp)], Endpoints = [Pod],
+        Ports = [new PortSpec(port, TargetPort, kind.IsUdp ? TransportProtocol.Udp : TransportProtocol.Tcp)],
+        Endpoints = [Pod],
     };
 
     private static string AddressOf(TrafficKind kind) => (kind.IsIPv6, kind.IsUdp) switch

@@ -269,12 +269,19 @@ public sealed class Cluster : IAsyncDisposable
             ["apiVersion"] = "v1",
             ["kind"] = "Node",
             ["metadata"] = new JsonObject { ["name"] = node.Name, ["labels"] = new JsonObject { ["topology.kubernetes.io/zone"] = zone } },
-            ["spec"] = new JsonObject { ["podCIDR"] = subnets[0],
-                ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]), ["taints"] = isLeaving
-                ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : [] },
-            ["status"] = new JsonObject { ["addresses"] = new JsonArray(
+            ["spec"] = new JsonObject
+            {
+                ["podCIDR"] = subnets[0],
+                ["podCIDRs"] = new JsonArray([.. subnets.Select(s => JsonValue.Create(s))]),
+                ["taints"] = isLeaving
+                ? new JsonArray(new JsonObject { ["key"] = "ToBeDeletedByClusterAutoscaler", ["effect"] = "NoSchedule" }) : []
+            },
+            ["status"] = new JsonObject
+            {
+                ["addresses"] = new JsonArray(
                 [.. node.Spec.Interfaces[0].Addresses.Select(
-                a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })]) },
+                a => new JsonObject { ["type"] = "InternalIP", ["address"] = a.ToString() })])
+            },
         }.ToJsonString();
     }
 }

@@ -37,8 +37,11 @@ internal static class CommandLine
             return ExitCodes.Usage;
         }
         return await GuardAsync(
-            () => parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false,
-            ProcessTerminationTimeout = null }));
+            () => parsed.InvokeAsync(new InvocationConfiguration
+            {
+                EnableDefaultExceptionHandler = false,
+                ProcessTerminationTimeout = null
+            }));
     }
 
     /// <summary>

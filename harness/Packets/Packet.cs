@@ -125,8 +125,13 @@ public sealed record Packet
 
     /// <summary>A packet of which only its end points are known.</summary>
     public static Packet Of(IPEndPoint source, IPEndPoint destination) =>
-        new() { SourceAddress = source.Address, SourcePort = source.Port, DestinationAddress = destination.Address,
-            DestinationPort = destination.Port };
+        new()
+        {
+            SourceAddress = source.Address,
+            SourcePort = source.Port,
+            DestinationAddress = destination.Address,
+            DestinationPort = destination.Port
+        };
 
     /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>
     public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
@@ -189,8 +194,11 @@ public sealed record Packet
             case ProtocolUdp when span.Length >= 8:
                 return WithPorts(span) with { Payload = bytes[8..] };
             case ProtocolSctp when span.Length >= 8: // quoted by an ICMP error: no chunks
-                return WithPorts(span) with { VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]),
-                    Payload = bytes[Math.Min(SctpHeader, span.Length)..] };
+                return WithPorts(span) with
+                {
+                    VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]),
+                    Payload = bytes[Math.Min(SctpHeader, span.Length)..]
+                };
             case ProtocolIcmp or ProtocolIcmpV6 when span.Length >= 8:
                 var isError = Protocol == ProtocolIcmp ? span[0] is 3 or 4 or 5 or 11 or 12 : span[0] < 128;
                 return this with

@@ -8,8 +8,11 @@ internal static class LabProgram
 {
     /// <summary>Lets the script ./lab use that program.</summary>
     internal static IReadOnlyDictionary<string, string?> Variables { get; } =
-        new Dictionary<string, string?>(StringComparer.Ordinal) { ["CONFORMANCE_PROGRAM"] = ProjectFolder.Program("harness/Launcher",
-            "Conformance.Launcher.dll") };
+        new Dictionary<string, string?>(StringComparer.Ordinal)
+        {
+            ["CONFORMANCE_PROGRAM"] = ProjectFolder.Program("harness/Launcher",
+            "Conformance.Launcher.dll")
+        };
 
     internal static Command Command(params string[] arguments) =>
         CliWrap.Cli.Wrap(Path.Combine(ProjectFolder.Root, "lab"))

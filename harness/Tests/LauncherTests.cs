@@ -75,8 +75,11 @@ public sealed partial class LauncherTests
     public async Task The_guest_knows_no_secret_of_our_environment_and_no_file_has_one()
     {
         var secret = Guid.NewGuid().ToString("N");
-        var variables = new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal) { ["DEPLOY_TOKEN"] = secret,
-            ["CONFORMANCE_PROXY"] = "generator" };
+        var variables = new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal)
+        {
+            ["DEPLOY_TOKEN"] = secret,
+            ["CONFORMANCE_PROXY"] = "generator"
+        };
 
         var result = await Lab("kernel", "--", "sh", "-c", "env; grep -rl DEPLOY_TOKEN $CONFORMANCE_RUN; touch $CONFORMANCE_RUN/keep")
             .WithEnvironmentVariables(variables).ExecuteBufferedAsync(Limit());
@@ -112,7 +115,8 @@ public sealed partial class LauncherTests
         var (said, error) = (new StringBuilder(), new StringBuilder());
         var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}")
             .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables,
-                StringComparer.Ordinal) { [UmlKernel.SilenceVariable] = "10" })
+                StringComparer.Ordinal)
+            { [UmlKernel.SilenceVariable] = "10" })
             .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
                 .ExecuteAsync(Limit());
         await Eventually.Async("the command runs", () => said.Length, length => length > 0, TimeSpan.FromSeconds(20));
@@ -406,8 +410,13 @@ public sealed partial class LauncherTests
             .First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
         // The kernel's main process is the one that unshare started.
         var kernel = KernelsIn(run).FirstOrDefault();
-        return kernel is null ? [] : new(StringComparer.Ordinal) { ["launcher"] = launcher.Pid, ["guard"] = guard.Pid,
-            ["kernel"] = kernel, ["run"] = run };
+        return kernel is null ? [] : new(StringComparer.Ordinal)
+        {
+            ["launcher"] = launcher.Pid,
+            ["guard"] = guard.Pid,
+            ["kernel"] = kernel,
+            ["run"] = run
+        };
     }
 
     private static List<string> KernelsIn(string run) =>

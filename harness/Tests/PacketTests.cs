@@ -82,14 +82,24 @@ public sealed class PacketTests
         ip.TimeToLive = frame.TimeToLive;
         ip.PayloadPacket = frame.Transport switch
         {
-            0 => new TcpPacket(frame.SourcePort, frame.DestinationPort) { SequenceNumber = frame.Sequence,
-                AcknowledgmentNumber = frame.Acknowledgement, Flags = frame.Flags, PayloadData = frame.Payload },
+            0 => new TcpPacket(frame.SourcePort, frame.DestinationPort)
+            {
+                SequenceNumber = frame.Sequence,
+                AcknowledgmentNumber = frame.Acknowledgement,
+                Flags = frame.Flags,
+                PayloadData = frame.Payload
+            },
             1 => new UdpPacket(frame.SourcePort, frame.DestinationPort) { PayloadData = frame.Payload },
             _ when frame.IsIPv6 => new IcmpV6Packet(new ByteArraySegment(new byte[8])) { Type = IcmpV6Type.EchoRequest },
             _ => new IcmpV4Packet(new ByteArraySegment(new byte[8])) { TypeCode = IcmpV4TypeCode.EchoRequest },
         };
-        ip.Protocol = frame.Transport switch { 0 => ProtocolType.Tcp, 1 => ProtocolType.Udp, _ => frame.IsIPv6 ? ProtocolType.IcmpV6
-            : ProtocolType.Icmp };
+        ip.Protocol = frame.Transport switch
+        {
+            0 => ProtocolType.Tcp,
+            1 => ProtocolType.Udp,
+            _ => frame.IsIPv6 ? ProtocolType.IcmpV6
+            : ProtocolType.Icmp
+        };
         ethernet.PayloadPacket = ip;
         return ethernet.Bytes;
     }

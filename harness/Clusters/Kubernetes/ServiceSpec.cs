@@ -110,8 +110,13 @@ public sealed record ServiceSpec(string Name)
     {
         ["apiVersion"] = "v1",
         ["kind"] = "Service",
-        ["metadata"] = new JsonObject { ["name"] = Name, ["creationTimestamp"] = CreatedAt, ["labels"] = Texts(Labels),
-            ["annotations"] = Texts(Annotations) },
+        ["metadata"] = new JsonObject
+        {
+            ["name"] = Name,
+            ["creationTimestamp"] = CreatedAt,
+            ["labels"] = Texts(Labels),
+            ["annotations"] = Texts(Annotations)
+        },
         ["spec"] = Spec(),
         ["status"] = new JsonObject { ["loadBalancer"] = new JsonObject { ["ingress"] = Ingress() } },
     }.ToJsonString();
@@ -139,17 +144,29 @@ public sealed record ServiceSpec(string Name)
         var item = new JsonObject
         {
             ["addresses"] = new JsonArray(pod.Spec.Interfaces[0].Addresses.First(a => a.AddressFamily == family).ToString()),
-            ["conditions"] = new JsonObject { ["ready"] = endpoint.IsReady, ["serving"] = endpoint.IsServing,
-                ["terminating"] = endpoint.IsTerminating },
+            ["conditions"] = new JsonObject
+            {
+                ["ready"] = endpoint.IsReady,
+                ["serving"] = endpoint.IsServing,
+                ["terminating"] = endpoint.IsTerminating
+            },
             ["nodeName"] = pod.Spec.Interfaces[0].Network.Host,
-            ["targetRef"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = "default", ["name"] = endpoint.PodName,
-                ["uid"] = $"uid-{endpoint.PodName}" },
+            ["targetRef"] = new JsonObject
+            {
+                ["kind"] = "Pod",
+                ["namespace"] = "default",
+                ["name"] = endpoint.PodName,
+                ["uid"] = $"uid-{endpoint.PodName}"
+            },
         };
         if (endpoint.ForZone is { } zone)
             item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = zone }) };
         if (endpoint.ForNode is { } node)
-            item["hints"] = new JsonObject { ["forZones"] = new JsonArray(new JsonObject { ["name"] = "zone-elsewhere" }),
-                ["forNodes"] = new JsonArray(new JsonObject { ["name"] = node }) };
+            item["hints"] = new JsonObject
+            {
+                ["forZones"] = new JsonArray(new JsonObject { ["name"] = "zone-elsewhere" }),
+                ["forNodes"] = new JsonArray(new JsonObject { ["name"] = node })
+            };
         return item;
     }
 

@@ -129,7 +129,8 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
                     members.Add(Member(Sets.LoadBalancerSourceIp, Triple(address) with { Second = address }));
             }
             return Claim(address, port.Port, servers, binds: true,
-                Closed(isClosedOutside, address, members)) with { IsClosedToNode = isClosedToNode };
+                Closed(isClosedOutside, address, members)) with
+            { IsClosedToNode = isClosedToNode };
         }
 
         /// <summary>

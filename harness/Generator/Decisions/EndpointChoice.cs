@@ -69,8 +69,11 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
         return a with
         {
             IsLocal = a.IsLocal || b.IsLocal,
-            Endpoint = a.Endpoint with { HintedZones = Both(a.Endpoint.HintedZones, b.Endpoint.HintedZones),
-            HintedNodes = Both(a.Endpoint.HintedNodes, b.Endpoint.HintedNodes) },
+            Endpoint = a.Endpoint with
+            {
+                HintedZones = Both(a.Endpoint.HintedZones, b.Endpoint.HintedZones),
+                HintedNodes = Both(a.Endpoint.HintedNodes, b.Endpoint.HintedNodes)
+            },
         };
 
         static int Rank(Endpoint endpoint) => endpoint switch

@@ -107,8 +107,11 @@ public static class ManifestReader
                     $"what {_problems.Count - MaxProblems} more messages would tell"), "", $"the first {MaxProblems} say enough"));
             foreach (var (first, count) in _skipped.Values)
                 problems.Add(count == 1 ? first
-                    : first with { Message = string.Create(CultureInfo.InvariantCulture,
-                    $"{first.Message}, as are {count - 1} more of its kind") });
+                    : first with
+                    {
+                        Message = string.Create(CultureInfo.InvariantCulture,
+                    $"{first.Message}, as are {count - 1} more of its kind")
+                    });
             if (_torn is not null)
                 problems.Add(_torn);
             return new Manifest(_objects, problems) { Torn = _torn, Invalid = _invalid };

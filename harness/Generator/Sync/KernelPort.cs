@@ -84,8 +84,13 @@ public sealed class KernelPort : IDisposable
     /// <param name="known">A state whose virtual servers and sets are known to be the kernel's still: they are taken from it.</param>
     public async Task<LiveState> ReadAsync(GeneratorOptions options, LiveState? known = null)
     {
-        var live = new LiveState { Iptables = await ReadRulesAsync(ipv6: false), Ip6tables = await ReadRulesAsync(ipv6: true),
-            Timeouts = Ipvs.Timeouts(), Servers = known?.Servers ?? ReadServers() };
+        var live = new LiveState
+        {
+            Iptables = await ReadRulesAsync(ipv6: false),
+            Ip6tables = await ReadRulesAsync(ipv6: true),
+            Timeouts = Ipvs.Timeouts(),
+            Servers = known?.Servers ?? ReadServers()
+        };
         if (known is null)
             ReadSets(live);
         else

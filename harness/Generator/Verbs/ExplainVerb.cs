@@ -14,9 +14,11 @@ internal static class ExplainVerb
     {
         var flags = new Flags();
         var target = new Argument<string>(
-            "VIP:PORT") { Description = "Virtual address and port; udp/ or sctp/ in front where it is not TCP." };
+            "VIP:PORT")
+        { Description = "Virtual address and port; udp/ or sctp/ in front where it is not TCP." };
         var from = new Option<string>(
-            "--from") { Description = "The client's address; one of the node's own stands for a process on the node.", Required = true };
+            "--from")
+        { Description = "The client's address; one of the node's own stands for a process on the node.", Required = true };
         var addresses = GenerateVerb.NodeAddressesOption();
         var verb = new Command("explain",
             "Say which path a connection's first packet takes: rules, sets, virtual server, masqueraded or not, and why.") { target, from,

@@ -89,8 +89,12 @@ internal sealed partial class Flags
         verb.Options.Add(_config);
         foreach (var flag in s_flags)
         {
-            var option = new Option<string?>($"--{flag.Name}") { Description = flag.Description, Arity = flag.IsSwitch
-                ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne };
+            var option = new Option<string?>($"--{flag.Name}")
+            {
+                Description = flag.Description,
+                Arity = flag.IsSwitch
+                ? ArgumentArity.ZeroOrOne : ArgumentArity.ExactlyOne
+            };
             _options[flag.Name] = option;
             verb.Options.Add(option);
         }
@@ -100,8 +104,11 @@ internal sealed partial class Flags
     internal GeneratorOptions Read(ParseResult parsed)
     {
         var fromFile = parsed.GetValue(_config) is { } config ? ConfigFile.Read(config, [.. s_flags.Select(f => f.Name)]) : [];
-        var options = new GeneratorOptions { HostnameOverride = NodeName(Dns.GetHostName()),
-            Kubeconfig = fromFile.GetValueOrDefault(ConfigFile.Kubeconfig) };
+        var options = new GeneratorOptions
+        {
+            HostnameOverride = NodeName(Dns.GetHostName()),
+            Kubeconfig = fromFile.GetValueOrDefault(ConfigFile.Kubeconfig)
+        };
         foreach (var flag in s_flags)
         {
             var given = parsed.GetResult(_options[flag.Name]) is not null;
@@ -198,8 +205,15 @@ internal sealed partial class Flags
         if (value.Length == 0 || !match.Success)
             throw Wrong("must be a time such as 30s, 500ms or 1h30m");
         var seconds = match.Groups["number"].Captures.Zip(match.Groups["unit"].Captures).Sum(part =>
-            double.Parse(part.First.ValueSpan, CultureInfo.InvariantCulture) * part.Second.Value switch { "h" => 3600, "m" => 60,
-                "s" => 1, "ms" => 1e-3, "ns" => 1e-9, _ => 1e-6 });
+            double.Parse(part.First.ValueSpan, CultureInfo.InvariantCulture) * part.Second.Value switch
+            {
+                "h" => 3600,
+                "m" => 60,
+                "s" => 1,
+                "ms" => 1e-3,
+                "ns" => 1e-9,
+                _ => 1e-6
+            });
         return seconds <= MaxPeriodSeconds ? TimeSpan.FromSeconds(seconds) : throw Wrong("must be shorter: 49 days are the most");
     }
 

@@ -12,7 +12,8 @@ internal static class GenerateVerb
     {
         var flags = new Flags();
         var output = new Option<string?>("--output",
-            "-o") { Description = "Folder to write the documents to; without it they are printed." };
+            "-o")
+        { Description = "Folder to write the documents to; without it they are printed." };
         var addresses = NodeAddressesOption();
         var verb = new Command("generate", "Print or write what ipset, iptables-restore, ipvsadm, ip and sysctl load.") { output,
             addresses };

@@ -10,8 +10,11 @@ namespace Conformance.Generator.Verbs;
 internal sealed class InputFlags
 {
     private readonly Option<string[]> _files =
-        new("--filename", "-f") { Description = "Files or folders with Services, EndpointSlices and Nodes (YAML or JSON); - is standard " +
-        "input." };
+        new("--filename", "-f")
+        {
+            Description = "Files or folders with Services, EndpointSlices and Nodes (YAML or JSON); - is standard " +
+        "input."
+        };
     private readonly Option<string?> _kubeconfig =
         new("--kubeconfig") { Description = "Read the objects from the API server of this kubeconfig." };
     private readonly Option<string?> _master = new("--master") { Description = "Address of the API server; wins over the kubeconfig's." };

@@ -106,7 +106,8 @@ internal sealed class FileFeed : IFeed
     private FileSystemWatcher NewWatcher(string folder, Action<string, bool> happened)
     {
         var watcher = new FileSystemWatcher(
-            folder) { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
+            folder)
+        { NotifyFilter = NotifyFilters.FileName | NotifyFilters.DirectoryName | NotifyFilters.LastWrite };
         watcher.Created += (_, e) => Happened(e.Name!, false);
         watcher.Changed += (_, e) => Happened(e.Name!, false);
         watcher.Deleted += (_, e) => Happened(e.Name!, false);

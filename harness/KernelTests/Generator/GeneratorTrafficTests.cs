@@ -21,8 +21,12 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 {
     private const string Vip = "10.10.0.1";
     private static readonly ObjectName s_name = new("default", "web");
-    private static readonly Service s_service = new() { Name = s_name, ClusterIPs = [IPAddress.Parse(Vip)],
-        Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 80, 0), new ServicePort("udp", TransportProtocol.Udp, 80, 0)] };
+    private static readonly Service s_service = new()
+    {
+        Name = s_name,
+        ClusterIPs = [IPAddress.Parse(Vip)],
+        Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 80, 0), new ServicePort("udp", TransportProtocol.Udp, 80, 0)]
+    };
     private static readonly GeneratorOptions s_options =
         new() { HostnameOverride = "director", ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")], ConntrackMaxPerCore = 0 };
     private readonly Cluster _cluster = new();
@@ -77,7 +81,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         {
             _synchronizer.RemoveDrained();
             return Weights();
-        // IPVS keeps a reset connection for 10 s
+            // IPVS keeps a reset connection for 10 s
         }, weights => weights.SequenceEqual(["rs2:8080 1"], StringComparer.Ordinal), TimeSpan.FromSeconds(15));
         await staying.ExchangeAsync(1000);
     }
@@ -195,8 +199,11 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         (await Client.AskAsync($"{Vip}:80")).Answer.ShouldBeNull();
 
         // With another port served the address is bound: the refused one's is closed to the node's own sockets all the same.
-        _cluster.Put(s_service with { Name = new ObjectName("default", "other"),
-            Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 81, 0)] });
+        _cluster.Put(s_service with
+        {
+            Name = new ObjectName("default", "other"),
+            Ports = [new ServicePort("tcp", TransportProtocol.Tcp, 81, 0)]
+        });
         await DecideAsync(new ObjectName("default", "other"));
         await (await Client.AskAsync($"{Vip}:81")).ShouldBeRefusedAsync();
         await (await Client.AskAsync($"{Vip}:80")).ShouldBeRefusedAsync();

@@ -27,8 +27,10 @@ public sealed class PropertyTests
 
     [Test, Parallelizable]
     public void Any_two_clusters_in_turn_leave_what_the_second_alone_makes_and_cleanup_what_was_before() => Check(
-        (from first in RandomClusters.Cluster from second in RandomClusters.Cluster from options in s_anyOptions
-            select (first, second, options)).ToArbitrary(),
+        (from first in RandomClusters.Cluster
+         from second in RandomClusters.Cluster
+         from options in s_anyOptions
+         select (first, second, options)).ToArbitrary(),
         async pair =>
         {
             var options = pair.options;

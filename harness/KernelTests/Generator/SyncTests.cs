@@ -124,8 +124,12 @@ public sealed class SyncTests
         var cluster = new Cluster();
         // Many Services, since adding to one virtual server takes the longer the more it has.
         for (var i = 0; i < 66; i++)
-            cluster.Put(new Service { Name = Name(i), ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])],
-                Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
+            cluster.Put(new Service
+            {
+                Name = Name(i),
+                ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])],
+                Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)]
+            });
         (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
         for (var i = 0; i < 66; i++)
             cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", TransportProtocol.Tcp, 8080)],
@@ -267,9 +271,12 @@ public sealed class SyncTests
     private static Cluster Cluster()
     {
         var cluster = new Cluster();
-        cluster.Put(new Service { Name = new ObjectName("default", "both"),
+        cluster.Put(new Service
+        {
+            Name = new ObjectName("default", "both"),
             ClusterIPs = [IPAddress.Parse("10.96.0.77"), IPAddress.Parse("fd00:96::77")],
-            Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)] });
+            Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)]
+        });
         return cluster;
     }
 

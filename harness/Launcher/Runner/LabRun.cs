@@ -111,18 +111,18 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
     internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) =>
         new(StringComparer.Ordinal)
-    {
-        [Clusters.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable) ?? "",
-        [RunFolder.Variable] = runFolder,
-        [RunFolder.KernelVariable] = kernel.Name,
-        ["DOTNET_EnableDiagnostics"] = "0",
+        {
+            [Clusters.Proxies.Proxy.Variable] = proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable) ?? "",
+            [RunFolder.Variable] = runFolder,
+            [RunFolder.KernelVariable] = kernel.Name,
+            ["DOTNET_EnableDiagnostics"] = "0",
 
-        // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is made anew by whichever thread needs
-        // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
-        ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
-        ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
-        ["DOTNET_NOLOGO"] = "1",
-    };
+            // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is made anew by whichever thread needs
+            // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
+            ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
+            ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
+            ["DOTNET_NOLOGO"] = "1",
+        };
 
     /// <summary>Calls back with every line that is written to it.</summary>
     private sealed class LineStream(Action<string> handle) : MemoryStream

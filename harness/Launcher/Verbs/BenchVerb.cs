@@ -62,7 +62,8 @@ internal static class BenchVerb
         var inside = Runs.Start("bench");
         var measured = await kernel.RunAsync(
             new LabCommand([Programs.Dotnet, Programs.Cli, "bench", InsideOption],
-                inside) { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
+                inside)
+            { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
             cancellationToken);
         if (measured.ExitCode != ExitCodes.Ok)
         {

@@ -22,8 +22,11 @@ internal static class ClaimsVerb
 
     internal static Command Create()
     {
-        var filter = new Argument<string>("filter") { Description = "An id (SNAT-1), ids with a star (SNAT-*), or a chapter (snat).",
-            DefaultValueFactory = _ => "*" };
+        var filter = new Argument<string>("filter")
+        {
+            Description = "An id (SNAT-1), ids with a star (SNAT-*), or a chapter (snat).",
+            DefaultValueFactory = _ => "*"
+        };
         var format = Output.CreateOption();
         var verb = new Command("claims", "List the claims with chapter, profile, topology and test.") { filter, format };
         verb.SetAction(parsed => Task.FromResult(Print(parsed.GetValue(filter)!, parsed.GetValue(format)!)));

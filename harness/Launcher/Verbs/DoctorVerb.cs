@@ -81,7 +81,8 @@ internal static class DoctorVerb
         {
             var result = await kernel.RunAsync(
                 new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption],
-                    folder) { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
+                    folder)
+                { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
                 cancellationToken);
             var text = Encoding.UTF8.GetString(said.ToArray()).Trim();
             return new Check($"a lab on {kernel.Name}", result.ExitCode == ExitCodes.Ok, true, text,

@@ -10,8 +10,11 @@ internal static class ExecVerb
     {
         var lab = InspectVerb.CreateLabOption();
         var node = new Argument<string>("NODE");
-        var argv = new Argument<string[]>("ARGV") { Arity = ArgumentArity.OneOrMore,
-            Description = "Behind --, the command and its arguments." };
+        var argv = new Argument<string[]>("ARGV")
+        {
+            Arity = ArgumentArity.OneOrMore,
+            Description = "Behind --, the command and its arguments."
+        };
         var verb = new Command("exec", "Run a command in a node of a lab that is up.") { lab, node, argv };
         verb.SetAction(parsed => RunAsync(LabRecord.Find(parsed.GetValue(lab)), parsed.GetValue(node)!, parsed.GetValue(argv)!));
         return verb;

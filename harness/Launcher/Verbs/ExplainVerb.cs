@@ -24,7 +24,8 @@ internal static class ExplainVerb
         var target = new Argument<string>("TARGET") { Description = "Whom: ADDRESS:PORT or NODE:PORT." };
         var udp = new Option<bool>("--udp") { Description = "A datagram instead of a TCP connection." };
         var http = new Option<bool>(
-            "--http") { Description = "A TCP connection that says GET / first, for servers that wait to be asked." };
+            "--http")
+        { Description = "A TCP connection that says GET / first, for servers that wait to be asked." };
         var verb = new Command("explain",
             "Send a flow through a lab that is up, and tell the rules that it passed, what IPVS and connection tracking made of it, and " +
             "its packets on every interface.") { lab, from, target, udp, http };

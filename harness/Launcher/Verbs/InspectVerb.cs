@@ -25,8 +25,13 @@ internal static class InspectVerb
             var record = LabRecord.Find(parsed.GetValue(lab));
             var nodes = record.Nodes.Select(n => View(n.Key, n.Value)).ToList();
             if (parsed.GetValue(format) == Output.Json)
-                Console.WriteLine(JsonSerializer.Serialize(new { lab = record.Id, topology = record.Topology,
-                    processId = record.ProcessId, nodes }, Output.JsonOptions));
+                Console.WriteLine(JsonSerializer.Serialize(new
+                {
+                    lab = record.Id,
+                    topology = record.Topology,
+                    processId = record.ProcessId,
+                    nodes
+                }, Output.JsonOptions));
             else
                 Print(record, nodes);
             return ExitCodes.Ok;

@@ -18,8 +18,11 @@ internal static class KernelVerb
             if (result.GetValueOrDefault<string>() is not { } name || (name != "uml" && !name.StartsWith("uml=", StringComparison.Ordinal)))
                 result.AddError("--kernel must be uml or uml=PATH here: only a kernel of its own can throw away what the command writes.");
         });
-        var argv = new Argument<string[]>("ARGV") { Arity = ArgumentArity.OneOrMore,
-            Description = "Behind --, the command and its arguments." };
+        var argv = new Argument<string[]>("ARGV")
+        {
+            Arity = ArgumentArity.OneOrMore,
+            Description = "Behind --, the command and its arguments."
+        };
         var verb = new Command("kernel",
             "Run a command as root on the lab kernel, over a throw-away view of this machine's files.") { kernel, argv };
         verb.SetAction(async parsed =>

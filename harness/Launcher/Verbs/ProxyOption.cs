@@ -10,7 +10,8 @@ internal static class ProxyOption
     internal static Option<string?> Create(string description)
     {
         var option = new Option<string?>(
-            "--proxy") { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
+            "--proxy")
+        { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
         option.Validators.Add(result =>
         {
             try

@@ -21,8 +21,11 @@ internal static class RunVerb
     {
         var kernel = KernelOption.CreateOption();
         var filter = new Option<string>(
-            "--filter") { Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.",
-            DefaultValueFactory = _ => "" };
+            "--filter")
+        {
+            Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.",
+            DefaultValueFactory = _ => ""
+        };
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
@@ -69,8 +72,13 @@ internal static class RunVerb
         }
         if (format == Output.Json)
             Console.WriteLine(JsonSerializer.Serialize(
-                summary.Rows.Select(r => new { claim = r.Claim.Id, verdict = r.Verdict.Word(), durationMs = r.DurationMs,
-                reason = r.Reason }), Output.JsonOptions));
+                summary.Rows.Select(r => new
+                {
+                    claim = r.Claim.Id,
+                    verdict = r.Verdict.Word(),
+                    durationMs = r.DurationMs,
+                    reason = r.Reason
+                }), Output.JsonOptions));
         else
             Print(summary);
 
@@ -105,8 +113,13 @@ internal static class RunVerb
         var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "the article is", "what was tested");
         foreach (var row in summary.Rows)
         {
-            var colour = row.Verdict switch { Verdict.Holds => "green", Verdict.Violated => "red", Verdict.Broken => "magenta",
-                _ => "yellow" };
+            var colour = row.Verdict switch
+            {
+                Verdict.Holds => "green",
+                Verdict.Violated => "red",
+                Verdict.Broken => "magenta",
+                _ => "yellow"
+            };
             table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]{(row.Claim.Provisional ? " (provisional)" : "")}",
                 Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.Proved));
         }

@@ -11,8 +11,11 @@ internal static class ShellVerb
     {
         var lab = InspectVerb.CreateLabOption();
         var kernel = KernelOption.CreateOption();
-        var node = new Argument<string?>("NODE") { Arity = ArgumentArity.ZeroOrOne,
-            Description = "A node of the lab that is up; without it, the lab kernel itself." };
+        var node = new Argument<string?>("NODE")
+        {
+            Arity = ArgumentArity.ZeroOrOne,
+            Description = "A node of the lab that is up; without it, the lab kernel itself."
+        };
         var verb = new Command("shell", "Open a shell on the lab kernel, or in a node of the lab that is up.") { lab, kernel, node };
         verb.SetAction(async parsed =>
         {

@@ -11,8 +11,11 @@ internal static class TestVerb
     internal static Command Create()
     {
         var kernel = KernelOption.CreateOption();
-        var filter = new Option<string>("--filter") { Description = "Claims, or parts of tests' names, with commas.",
-            DefaultValueFactory = _ => "" };
+        var filter = new Option<string>("--filter")
+        {
+            Description = "Claims, or parts of tests' names, with commas.",
+            DefaultValueFactory = _ => ""
+        };
         var verb = new Command("test", "Run every test of the project.") { kernel, filter };
         verb.SetAction(async parsed =>
         {

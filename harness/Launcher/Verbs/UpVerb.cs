@@ -26,8 +26,11 @@ internal static class UpVerb
         var kernel = KernelOption.CreateOption();
         var proxy = ProxyOption.Create("Run this proxy on every node that has pods");
         var files = new Option<FileInfo[]>("--filename",
-            "-f") { Description = "With --proxy: files with Services and EndpointSlices, such as topologies/services/article.yaml.",
-            DefaultValueFactory = _ => [] };
+            "-f")
+        {
+            Description = "With --proxy: files with Services and EndpointSlices, such as topologies/services/article.yaml.",
+            DefaultValueFactory = _ => []
+        };
         files.AcceptExistingOnly();
         var detach = new Option<bool>("--detach") { Description = "Leave the lab up and return; only on a kernel that lives on (host)." };
         var hold = new Option<bool>(HoldOption) { Hidden = true };

@@ -181,8 +181,12 @@ public sealed class ApiFeedTests : IAsyncDisposable
         [Values("token", "tokenFile", "certificate", "certificate in files")] string how)
     {
         using var authority = Authority("/CN=authority");
-        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true), ClientAuthority = authority,
-            Token = "s3cret" });
+        await StartAsync(new ApiServerOptions
+        {
+            Certificate = Signed(authority, "server", isServer: true),
+            ClientAuthority = authority,
+            Token = "s3cret"
+        });
         _server.Apply(Service("one", "10.96.0.1"));
         using var client = Signed(authority, "client", isServer: false);
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, $"kubeconfig-{how.Replace(' ', '-')}")).FullName;
@@ -208,8 +212,11 @@ public sealed class ApiFeedTests : IAsyncDisposable
     public async Task A_server_may_be_known_by_another_name_than_its_address()
     {
         using var authority = Authority("/CN=authority");
-        await StartAsync(new ApiServerOptions { Certificate = Signed(authority, "server", isServer: true, "kubernetes"),
-            Token = "s3cret" });
+        await StartAsync(new ApiServerOptions
+        {
+            Certificate = Signed(authority, "server", isServer: true, "kubernetes"),
+            Token = "s3cret"
+        });
         var folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "server-name")).FullName;
         var authorityData = $"certificate-authority-data: {Base64(authority.ExportCertificatePem())}";
 

@@ -128,8 +128,11 @@ public sealed class DifferenceTests
         var node = new NodeState("node1", [.. new[] { "192.0.2.1", "192.168.113.101", "fd00:113::101" }.Select(IPAddress.Parse)], null,
             [], [IPAddress.Parse("192.168.113.101")]);
         var options = networks == "primary" ? Options(compat: false) with { NodePortsOnPrimaryAddress = true }
-            : Options(compat: false) with { NodePortAddresses = [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries)
-            .Select(n => IPNetwork.Parse(n))] };
+            : Options(compat: false) with
+            {
+                NodePortAddresses = [.. networks.Split(',', StringSplitOptions.RemoveEmptyEntries)
+            .Select(n => IPNetwork.Parse(n))]
+            };
 
         string.Join(' ', new[] { System.Net.Sockets.AddressFamily.InterNetwork, System.Net.Sockets.AddressFamily.InterNetworkV6 }
             .SelectMany(f => node.NodePortAddresses(options, f))).ShouldBe(expected);

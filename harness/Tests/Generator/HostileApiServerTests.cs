@@ -59,7 +59,7 @@ public sealed class HostileApiServerTests : IDisposable
             async stream => await stream.WriteAsync(Head() + happened + "\n"));
 
         await Eventually.Async("the resource is listed anew, and that is refused",
-            () => (lists, _log.Count(l => l.Contains("/services: ", StringComparison.Ordinal))), seen => seen is (> 1, > 1),
+            () => (lists, _log.Count(l => l.Contains("/services: ", StringComparison.Ordinal))), seen => seen is ( > 1, > 1),
             Timeouts.Answer);
 
         _feed!.Take(_cluster);

@@ -41,8 +41,12 @@ public sealed class NftVariantTests
         foreach (var scenario in Directory.GetDirectories(s_golden).Order(StringComparer.Ordinal))
         {
             var name = Path.GetFileName(scenario);
-            var options = new GeneratorOptions { CompatKubeProxy = compat, HostnameOverride = "node1",
-                ClusterCidr = [IPNetwork.Parse("10.244.0.0/16"), IPNetwork.Parse("fd00:10:244::/56")] };
+            var options = new GeneratorOptions
+            {
+                CompatKubeProxy = compat,
+                HostnameOverride = "node1",
+                ClusterCidr = [IPNetwork.Parse("10.244.0.0/16"), IPNetwork.Parse("fd00:10:244::/56")]
+            };
             var cluster = Source.Read([Path.Combine(scenario, "input.yaml")], _ => { });
             var node = NodeStates.Of(options, cluster, s_addresses);
             var desired = new World(options, node, cluster).Desired;

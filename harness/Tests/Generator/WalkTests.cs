@@ -66,8 +66,12 @@ public sealed class WalkTests
 
     private static World WorldOf(string scenario)
     {
-        var options = new GeneratorOptions { CompatKubeProxy = true, HostnameOverride = "node1",
-            ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")] };
+        var options = new GeneratorOptions
+        {
+            CompatKubeProxy = true,
+            HostnameOverride = "node1",
+            ClusterCidr = [IPNetwork.Parse("10.244.0.0/16")]
+        };
         var node = new NodeState("node1", [IPAddress.Parse(OwnNode), IPAddress.Parse("10.244.0.1"), IPAddress.Parse("fd00:113::101")],
             "zone-a", [], []);
         return new World(options, node, Source.Read([Path.Combine(Golden, scenario, "input.yaml")],

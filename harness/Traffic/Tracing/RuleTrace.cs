@@ -149,8 +149,12 @@ internal sealed partial class NftTrace : RuleTrace
             else if (TraceLine().Match(line) is { Success: true } trace)
             {
                 var (about, mark) = packets.GetValueOrDefault(trace.Groups["id"].Value, (new Packet(), 0u));
-                var kind = trace.Groups["kind"].Value switch { "rule" => TraceKind.Rule, "policy" => TraceKind.Policy,
-                    _ => TraceKind.Return };
+                var kind = trace.Groups["kind"].Value switch
+                {
+                    "rule" => TraceKind.Rule,
+                    "policy" => TraceKind.Policy,
+                    _ => TraceKind.Return
+                };
                 steps.Add(new WalkStep(trace.Groups["table"].Value, trace.Groups["chain"].Value, kind, trace.Groups["rule"].Value.Trim(),
                     mark, about));
             }
