@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Labs;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;

@@ -5,7 +5,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using CliWrap;
 using Conformance.Clusters.Kubernetes;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
-using Conformance.Launcher.Runner;
 using Conformance.Linux;
 using Spectre.Console;
 
@@ -40,10 +39,4 @@ internal static class Output
     }
 
     internal static string Unmatched(string word) => $"The filter's word '{word}' selects no test.";
-
-    internal static string Times(LabRun run) => run.Result is { Times: var t }
-        ? string.Create(CultureInfo.InvariantCulture,
-            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {run.RunnerStart.TotalSeconds:0.0} s, tests " +
-                $"{(t.Command - run.RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
-        : "";
 }

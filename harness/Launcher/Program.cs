@@ -1,5 +1,5 @@
-using Conformance.Launcher;
 using Conformance.Launcher.Runner;
+using Conformance.Launcher.Verbs;
 
 CommandLine.Faults.HandleUnhandled();
 

@@ -1,7 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Conformance.Clusters.Kubernetes;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 
 namespace Conformance.Tests;
 

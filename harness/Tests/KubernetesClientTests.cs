@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 using Conformance.Clusters.Kubernetes;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using k8s;

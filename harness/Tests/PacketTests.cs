@@ -1,6 +1,6 @@
 using System.Net;
 using System.Net.NetworkInformation;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Verbs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Packets;

@@ -1,6 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;

@@ -1,7 +1,7 @@
 using System.Net;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
-using Conformance.Generator.Watching;
+using Conformance.Generator.Model;
+using Conformance.Generator.Serving;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;

@@ -1,5 +1,5 @@
 using System.Net;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Iptables;
 

@@ -1,5 +1,5 @@
 using System.Net;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Conformance.Generator.Model;
 using Conformance.Linux.Ipset;
 
 namespace Conformance.Generator.Decisions;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Conformance.Generator.Model;
 
 namespace Conformance.Generator.Decisions;
 

@@ -1,5 +1,5 @@
 using System.Net.Sockets;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 
 namespace Conformance.Generator.Decisions;

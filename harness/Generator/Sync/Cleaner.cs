@@ -1,6 +1,7 @@
 using System.Text;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;

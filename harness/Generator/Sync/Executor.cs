@@ -1,6 +1,6 @@
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;

@@ -3,6 +3,7 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;
 using Conformance.Linux.Ipset;

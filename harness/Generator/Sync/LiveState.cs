@@ -1,6 +1,6 @@
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Iptables;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipset;
 using Conformance.Linux.Ipvs;

@@ -1,4 +1,5 @@
 using Conformance.Generator.Decisions;
+using Conformance.Generator.Model;
 using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;

@@ -1,4 +1,4 @@
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 
 namespace Conformance.Generator.Verbs;

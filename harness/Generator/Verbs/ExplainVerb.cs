@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Net;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Input;
+using Conformance.Generator.Explain;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 

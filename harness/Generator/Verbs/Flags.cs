@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Globalization;
 using System.Net;
 using System.Text.RegularExpressions;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 
@@ -175,11 +177,11 @@ internal sealed partial class Flags
 
     private static IReadOnlyList<IPNetwork> Networks(string value) =>
         [.. value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
-            .Select(n => Input.Addresses.ParseNetwork(n) ?? throw Wrong("must be networks such as 10.0.0.0/8, with commas between"))];
+            .Select(n => Addresses.ParseNetwork(n) ?? throw Wrong("must be networks such as 10.0.0.0/8, with commas between"))];
 
     internal static IReadOnlyList<IPAddress> IpAddresses(string value) =>
         [.. value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
-            .Select(a => Input.Addresses.Parse(a) ?? throw Wrong("must be addresses, with commas between"))];
+            .Select(a => Addresses.Parse(a) ?? throw Wrong("must be addresses, with commas between"))];
 
     /// <summary>Interface names stand in rules: nothing else may come with them.</summary>
     private static string InterfaceName(string value) => Interface().IsMatch(value) ? value : throw Wrong("must be an interface's name");

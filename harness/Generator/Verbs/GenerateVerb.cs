@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Net;
+using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Generator.Input;
+using Conformance.Generator.Sources;
 
 namespace Conformance.Generator.Verbs;
 

@@ -1,7 +1,8 @@
 using System.CommandLine;
-using Conformance.Generator.Api;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
+using Conformance.Generator.Sources.Api;
+using Conformance.Generator.Sources.Files;
 using Conformance.Generator.Watching;
 
 namespace Conformance.Generator.Verbs;

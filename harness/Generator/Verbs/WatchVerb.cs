@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Conformance.Generator.Serving;
 using Conformance.Generator.Watching;
 
 namespace Conformance.Generator.Verbs;

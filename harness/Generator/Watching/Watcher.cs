@@ -4,7 +4,9 @@ using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Serving;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Sync;
 
 namespace Conformance.Generator.Watching;
@@ -17,7 +19,7 @@ namespace Conformance.Generator.Watching;
 internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFeed, KernelPort kernel, Action<string> log) : IDisposable
 {
     /// <param name="changed">To be called when there is something to take.</param>
-    internal delegate IFeed OpenFeed(Action changed, Action<Input.InputProblem> report);
+    internal delegate IFeed OpenFeed(Action changed, Action<InputProblem> report);
 
     /// <summary>Between two looks whether draining real servers have lost their last connection.</summary>
     private static readonly TimeSpan s_drainPeriod = TimeSpan.FromSeconds(10);
@@ -37,38 +39,35 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         internal sealed record Retry : Event;
     }
 
+    private const string DriftCheck = "drift check";
+
     /// <summary>Changes of one sync that its line in the log names.</summary>
     private const int MaxReasons = 3;
 
     private readonly Channel<Event> _events = Channel.CreateUnbounded<Event>();
     private readonly Cluster _cluster = new();
     private readonly Synchronizer _synchronizer = new(kernel);
-    private readonly Metrics _metrics = new();
-    private readonly Health _health = new(options.IpvsSyncPeriod);
-    private readonly List<IDisposable> _owned = [];
+    private readonly Telemetry _telemetry = new(options, log);
+    private readonly Backoff _retries = new(s_firstRetry, s_lastRetry);
     private World? _world;
     private Touched _touched = new();
-    private TimeSpan _retry = s_firstRetry;
+    private TimeSpan _retry;
     private HashSet<string> _warnings = [];
     private string? _whyNoIPv6 = kernel.WhyNoIPv6; // the session has reported that
-    private long _problems;
     private bool _isRetryDue;
 
     /// <summary>Watches until it is cancelled.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
-        var feed = Own(openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report));
-        var healthChecks = Own(new HealthChecks(() => _health.IsHealthy, log));
-        Serve(options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? AnswerProbe(path) : null);
-        Serve(options.MetricsBindAddress, "metrics", path => path == "/metrics"
-            ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
+        using var feed = openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report);
+        _telemetry.Serve();
 
         await ReadAllAsync(feed, cancellationToken);
         LookAtNode();
         if (NodeStates.WhyNotOurs(options, _cluster, kernel.NodeAddresses()) is { } why)
             log(why);
         await SyncAsync("start", isFull: true);
-        healthChecks.Update(_world?.Desired.HealthChecks ?? [], HealthCheckAddresses());
+        _telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
 
         _ = TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken);
         _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
@@ -77,28 +76,26 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             var (reasons, isFull) = TryTake(feed);
             if (reasons.Count == 0 && !isFull && _touched.IsNothing)
                 continue;
-            await SyncAsync(reasons.Count == 0 ? "drift check" : string.Join(", ", reasons), isFull || _world is null);
-            healthChecks.Update(_world?.Desired.HealthChecks ?? [], HealthCheckAddresses());
+            await SyncAsync(reasons.Count == 0 ? DriftCheck : string.Join(", ", reasons), isFull || _world is null);
+            _telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
             if (options.IpvsMinSyncPeriod > TimeSpan.Zero)
                 await Task.Delay(options.IpvsMinSyncPeriod, cancellationToken);
         }
     }
 
-    public void Dispose()
-    {
-        foreach (var thing in _owned)
-            thing.Dispose();
-    }
+    public void Dispose() => _telemetry.Dispose();
 
     /// <summary>Nothing is synced before all has been read whole: what is missing would be taken for deleted.</summary>
     private async Task ReadAllAsync(IFeed feed, CancellationToken cancellationToken)
     {
-        for (var pause = s_firstLook; ; pause = pause * 2 < s_lastRetry ? pause * 2 : s_lastRetry)
+        var pauses = new Backoff(s_firstLook, s_lastRetry);
+        while (true)
         {
             var unread = feed.Unread; // before taking: what was read by now is taken
             feed.Take(_cluster);
             if (unread.Count == 0 && feed.Unread.Count == 0)
                 return;
+            var pause = pauses.Next();
             if (pause >= s_firstRetry)
                 log($"waiting: {string.Join(", ", feed.Unread)} cannot be read whole; nothing is changed until it can");
             await Task.Delay(pause, cancellationToken);
@@ -154,8 +151,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         if (taken.Services.Count > 0 || isNodeDifferent)
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal)
                 : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
-        _metrics.Add("kubeproxy_sync_proxy_rules_service_changes_total", "Services that changed.", taken.ServiceChanges);
-        _metrics.Add("kubeproxy_sync_proxy_rules_endpoint_changes_total", "EndpointSlices that changed.", taken.SliceChanges);
+        _telemetry.Count(taken);
         if (taken.NodeChanged)
             LookAtNode();
         isFull |= isNodeDifferent;
@@ -165,8 +161,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private async Task SyncAsync(string reason, bool isFull)
     {
         var duration = Stopwatch.StartNew();
-        _health.Begin();
-        _metrics.Set("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "When the last sync began.", Now());
+        _telemetry.Begin();
         SyncResult result;
         try
         {
@@ -190,25 +185,10 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             result = new SyncResult(0, [], [e.Message], IsBroken: true);
         }
         _touched = new Touched();
-        var again = TimeSpan.Zero;
-        if (!result.IsBroken)
-        {
-            _health.Succeed(DateTimeOffset.UtcNow);
-            _metrics.Set("kubeproxy_sync_proxy_rules_last_timestamp_seconds", "When the last sync that succeeded ended.", Now());
-        }
+        _telemetry.End(result, isDriftCheck: reason == DriftCheck, duration.Elapsed);
         if (result.IsGood)
-        {
-            _retry = s_firstRetry;
-        }
-        else
-        {
-            _metrics.Add("kubeproxy_sync_proxy_rules_iptables_restore_failures_total", "Restores of rules that failed.",
-                result.Errors.Count(e => e.Contains("-restore failed", StringComparison.Ordinal)));
-            again = RetryLater();
-        }
-        if (reason == "drift check" && result.IsGood)
-            _metrics.Add("ipvs_generator_drift_total", "Differences that somebody else made, and that were undone.", result.Changes.Count);
-        _metrics.ObserveSync(duration.Elapsed);
+            _retries.Reset();
+        var again = result.IsGood ? TimeSpan.Zero : RetryLater();
         Tell(reason, result, duration.Elapsed, again);
     }
 
@@ -219,21 +199,15 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         if (_isRetryDue)
             return _retry;
         _isRetryDue = true;
-        var pause = _retry;
-        _ = TickOnceAsync(pause);
-        _retry = _retry * 2 < s_lastRetry ? _retry * 2 : s_lastRetry;
-        return pause;
+        _retry = _retries.Next();
+        _ = TickOnceAsync(_retry);
+        return _retry;
     }
 
     /// <summary>One line for each sync.</summary>
     private void Tell(string reason, SyncResult result, TimeSpan duration, TimeSpan again = default)
     {
-        _metrics.Add("ipvs_generator_changes_total", "Changes made to the kernel.", result.Changes.Count);
-        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Services.Count, "kind=\"Service\"");
-        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Slices.Count, "kind=\"EndpointSlice\"");
-        _metrics.Set("ipvs_generator_objects", "Objects by kind.", _cluster.Nodes.Count, "kind=\"Node\"");
-        _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.",
-            _synchronizer.Draining.Count);
+        _telemetry.Observe(result.Changes.Count, _cluster, _synchronizer.Draining.Count, _world?.Desired);
         var failed = result.IsGood ? "" : string.Create(CultureInfo.InvariantCulture,
             $"; {result.Errors.Count} failed, again within {again.TotalSeconds:0} s");
         if (reason != "drained" || result.Changes.Count > 0 || !result.IsGood)
@@ -252,14 +226,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         foreach (var warning in warnings.Except(_warnings, StringComparer.Ordinal))
             log(warning);
         _warnings = warnings;
-        _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.",
-            _world?.Desired.Disputes.Count() ?? 0);
     }
-
-    /// <summary>Null for every address.</summary>
-    private IReadOnlyList<System.Net.IPAddress>? HealthCheckAddresses() => options.LimitsNodePorts && _world is { Node: var node }
-        ? [.. node.NodePortAddresses(options, AddressFamily.InterNetwork), .. node.NodePortAddresses(options, AddressFamily.InterNetworkV6)]
-        : null;
 
     /// <summary>What was not there at the start, or was switched off, may be there now, and the other way round.</summary>
     private async Task LookAtIPv6Async()
@@ -271,42 +238,12 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _whyNoIPv6 = why;
     }
 
-    private void LookAtNode()
-    {
-        var node = _cluster.Nodes.GetValueOrDefault(options.HostnameOverride);
-        _health.IsLeaving = node?.IsLeaving == true;
-        _metrics.Set("ipvs_generator_own_node_found", "Whether there is a Node of our name: without it no endpoint is known to be local.",
-            node is null ? 0 : 1);
-    }
+    private void LookAtNode() => _telemetry.ObserveNode(_cluster.Nodes.GetValueOrDefault(options.HostnameOverride));
 
-    private HttpAnswer AnswerProbe(string path)
+    private void Report(InputProblem problem)
     {
-        var answer = _health.Answer(path);
-        _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1,
-            string.Create(CultureInfo.InvariantCulture, $"code=\"{answer.Status}\""));
-        return answer;
-    }
-
-    private void Serve(IPEndPoint? endPoint, string name, Func<string, HttpAnswer?> answer)
-    {
-        if (endPoint is null)
-            return;
-        try
-        {
-            Own(new HttpResponder(endPoint, answer));
-        }
-        catch (SocketException e)
-        {
-            throw new GeneratorException($"{name} cannot be served on {endPoint}.", e.Message, "Nothing was done.",
-                $"Free the port, or choose another: --{name}-bind-address");
-        }
-    }
-
-    private void Report(Input.InputProblem problem)
-    {
-        if (problem.Effect != Input.ProblemEffect.NotOurs)
-            _metrics.Set("ipvs_generator_input_problems_total", "Parts of the input that were left out.",
-                Interlocked.Increment(ref _problems));
+        if (problem.Effect != ProblemEffect.NotOurs)
+            _telemetry.CountProblem();
         log(problem.ToString());
     }
 
@@ -318,7 +255,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             while (await timer.WaitForNextTickAsync(cancellationToken))
             {
                 if (happened is Event.Look)
-                    _health.Begin(); // here, not where it is taken: whatever holds that up is no health
+                    _telemetry.Expect(); // here, not where it is taken: whatever holds that up is no health
                 if (happened is not Event.Drained || _synchronizer.Draining.Count > 0)
                     _events.Writer.TryWrite(happened);
             }
@@ -333,14 +270,5 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     {
         await Task.Delay(after);
         _events.Writer.TryWrite(new Event.Retry());
-    }
-
-    private static double Now() => DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 1000.0;
-
-    private T Own<T>(T thing)
-        where T : IDisposable
-    {
-        _owned.Add(thing);
-        return thing;
     }
 }

@@ -1,4 +1,4 @@
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Traffic;

@@ -1,7 +1,6 @@
 using System.Net;
-using Conformance.Generator;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;

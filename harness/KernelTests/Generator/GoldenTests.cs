@@ -1,4 +1,4 @@
-using Conformance.Generator;
+using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Labs;
 using Conformance.Linux.Features;

@@ -1,6 +1,6 @@
 using System.Text.RegularExpressions;
-using Conformance.Generator;
-using Conformance.Generator.Input;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text;
 using CliWrap;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux.Ipvs;

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using CliWrap;
 using Conformance.Clusters.Kubernetes;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Labs;
 
 namespace Conformance.KernelTests.Generator;

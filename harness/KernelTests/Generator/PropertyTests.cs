@@ -1,7 +1,7 @@
 using System.Globalization;
-using Conformance.Generator;
+using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Linux;

@@ -1,6 +1,6 @@
 using System.Net;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using FsCheck;

@@ -1,8 +1,7 @@
 using System.Net;
 using System.Text.RegularExpressions;
-using Conformance.Generator;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Verbs;
 using Conformance.Labs;
 

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.RegularExpressions;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 
 namespace Conformance.KernelTests.Generator;
 

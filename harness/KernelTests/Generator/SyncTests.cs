@@ -1,6 +1,6 @@
 using System.Net;
-using Conformance.Generator;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Model;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Linux;

@@ -3,7 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using CliWrap;
 using Conformance.Clusters.Kubernetes;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux.Sockets;

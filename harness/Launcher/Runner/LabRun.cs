@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Conformance.Clusters.Proxies;
@@ -42,6 +43,13 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     /// <summary>The words of the filter that selected no test of these assemblies.</summary>
     internal IReadOnlyList<string> UnmatchedWords => _unmatchedWords;
+
+    /// <summary>Where the run's time went, as text; empty when the kernel did not come up.</summary>
+    internal string DescribeTimes() => Result is { Times: var t }
+        ? string.Create(CultureInfo.InvariantCulture,
+            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {RunnerStart.TotalSeconds:0.0} s, tests " +
+                $"{(t.Command - RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
+        : "";
 
     /// <param name="progress">Told of every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
@@ -120,7 +128,13 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is made anew by whichever thread needs
             // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
             ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
-            ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
+    
+        // User-mode Linux maps each page of a process singly, and the host allows 65,530 mappings (vm.max_map_count): collect early,
+        // and let long texts, which the evidence of a failed test is made of, die young.
+        ["DOTNET_GCgen0size"] = "1000000",
+        ["DOTNET_GCLOHThreshold"] = "400000",
+        ["DOTNET_GCConserveMemory"] = "6",
+        ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
             ["DOTNET_NOLOGO"] = "1",
         };
 

@@ -53,7 +53,7 @@ internal static class RunVerb
 
         var catalogue = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance"));
         var run = new LabRun(kernel, folder) { Proxy = proxy };
-        using var progress = new Progress($"Proving claims on {kernel.Name}");
+        using var progress = new RunProgress($"Proving claims on {kernel.Name}");
         var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
         progress.Dispose();
 
@@ -84,7 +84,7 @@ internal static class RunVerb
 
         foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
-        Console.Error.WriteLine(Output.Times(run));
+        Console.Error.WriteLine(run.DescribeTimes());
         Console.Error.WriteLine(
             $"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
         foreach (var fault in run.Faults.Append(unwritten ?? Disk.DescribeIfFull(folder)).OfType<string>()

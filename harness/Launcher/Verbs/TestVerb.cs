@@ -29,7 +29,7 @@ internal static class TestVerb
     {
         var labKernel = await KernelOption.ChooseAsync(kernelName, cancellationToken);
         var plain = new LabRun(new HostKernel(confined: false), Runs.Start());
-        using var progress = new Progress("Testing");
+        using var progress = new RunProgress("Testing");
         var kernelTests = new LabRun(labKernel, Runs.Start(suffix: "kerneltests"));
         var suite = new LabRun(labKernel, Runs.Start(suffix: "suite"));
         // Each on a lab kernel of its own, which has one processor: side by side where there are two. On the host's own
@@ -70,7 +70,7 @@ internal static class TestVerb
         async Task RunAsync(LabRun run, string assembly)
         {
             await run.RunAsync(filter, [assembly], progress.Show, Console.OpenStandardError(), cancellationToken);
-            Console.Error.WriteLine($"Kernel {labKernel.Name}, {Path.GetFileNameWithoutExtension(assembly)}: {Output.Times(run)}");
+            Console.Error.WriteLine($"Kernel {labKernel.Name}, {Path.GetFileNameWithoutExtension(assembly)}: {run.DescribeTimes()}");
         }
     }
 }

@@ -6,9 +6,9 @@ using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Generator;
-using Conformance.Generator.Api;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
+using Conformance.Generator.Sources.Api;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 

@@ -1,10 +1,9 @@
 using System.Net;
 using System.Text;
-using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;

@@ -1,5 +1,5 @@
-using Conformance.Generator.Objects;
-using Conformance.Generator.Watching;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources.Files;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 

@@ -4,8 +4,8 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using Conformance.Generator;
-using Conformance.Generator.Api;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources.Api;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 

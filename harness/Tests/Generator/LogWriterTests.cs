@@ -1,5 +1,5 @@
 using System.Text;
-using Conformance.Generator.Watching;
+using Conformance.Generator.Serving;
 using Conformance.Labs.Waiting;
 
 namespace Conformance.Tests.Generator;

@@ -1,7 +1,7 @@
 using System.Text;
-using Conformance.Generator;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Decisions;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;

@@ -1,10 +1,10 @@
 using System.Net;
 using CliWrap;
 using CliWrap.Buffered;
-using Conformance.Generator;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
-using Conformance.Generator.Input;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 

@@ -1,7 +1,8 @@
 using System.Net;
-using Conformance.Generator;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Input;
+using Conformance.Generator.Explain;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;

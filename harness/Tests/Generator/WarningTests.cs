@@ -1,9 +1,8 @@
 using System.Net;
 using System.Text;
-using Conformance.Generator;
 using Conformance.Generator.Decisions;
-using Conformance.Generator.Input;
-using Conformance.Generator.Objects;
+using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 
 namespace Conformance.Tests.Generator;
 

@@ -1,0 +1,202 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Conformance.Linux;
+
+namespace Conformance.Generator.Sources;
+
+/// <summary>A value that is not what the API says.</summary>
+internal sealed class InvalidFieldException(int line, string field, string message) : Exception(message)
+{
+    internal int Line { get; } = line;
+
+    internal string Field { get; } = field;
+}
+
+/// <summary>A field of an object, there or not, with its path for messages; reads it as what the API says it is.</summary>
+internal readonly struct Field(Tree? tree, string path, int parentLine)
+{
+    internal bool IsThere => tree is not null && tree.Kind != TreeKind.Null;
+
+    internal Field this[string key]
+    {
+        get
+        {
+            if (!IsThere)
+                return new Field(null, $"{path}.{key}", parentLine);
+            Expect(TreeKind.Mapping, "an object");
+            return new Field(tree![key], path.Length == 0 ? key : $"{path}.{key}", tree.Line);
+        }
+    }
+
+    internal IEnumerable<Field> Items
+    {
+        get
+        {
+            if (!IsThere)
+                return [];
+            Expect(TreeKind.Sequence, "a list");
+            var (items, at) = (tree!.Items, path);
+            return items.Select((item, index) => new Field(item, $"{at}[{index.ToString(CultureInfo.InvariantCulture)}]", item.Line));
+        }
+    }
+
+    internal string? Text
+    {
+        get
+        {
+            if (!IsThere)
+                return null;
+            if (tree!.Kind is not (TreeKind.Text or TreeKind.Plain))
+                throw Invalid("must be text");
+            return tree.Text;
+        }
+    }
+
+    internal string RequiredText => Text is { Length: > 0 } text ? text : throw Invalid("is required");
+
+    internal InvalidFieldException Invalid(string message)
+    {
+        if (tree?.Kind == TreeKind.Refused)
+            message = tree.Text;
+        else if (tree?.Kind is TreeKind.Text or TreeKind.Plain)
+            message = $"{message}, not '{(tree.Text.Length > 60 ? tree.Text[..60] + "..." : tree.Text)}'";
+        return new InvalidFieldException(tree?.Line ?? parentLine, path, message);
+    }
+
+    /// <summary>As <see cref="Invalid"/>, without the value.</summary>
+    internal InvalidFieldException InvalidSecret(string message) => new(tree?.Line ?? parentLine, path, message);
+
+    /// <summary>One of some words, the first where the field is not there.</summary>
+    internal string OneOf(params ReadOnlySpan<string> words)
+    {
+        if (Text is not { Length: > 0 } text)
+            return words[0];
+        return words.Contains(text) ? text : throw Invalid($"must be one of {string.Join(", ", words)}");
+    }
+
+    internal bool? Bool
+    {
+        get
+        {
+            if (!IsThere)
+                return null;
+            if (tree!.Kind == TreeKind.Plain && tree.Text is "true" or "false")
+                return tree.Text == "true";
+            throw Invalid("must be true or false");
+        }
+    }
+
+    internal int? Integer(int min, int max)
+    {
+        if (!IsThere)
+            return null;
+        // YAML takes 010 for the octal number of 8, and JSON for no number.
+        if (tree!.Kind == TreeKind.Plain && tree.Text is not ['0', _, ..]
+            && int.TryParse(tree.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var value) && value >= min
+            && value <= max)
+            return value;
+        throw Invalid(string.Create(CultureInfo.InvariantCulture, $"must be a number of {min} to {max}"));
+    }
+
+    /// <summary>
+    /// The values of a list, each read by itself: one that is invalid is reported and skipped, as its neighbours are not to blame.
+    /// </summary>
+    internal List<T> Each<T>(Func<Field, T> read, List<InvalidFieldException> problems)
+    {
+        var values = new List<T>();
+        foreach (var item in Items)
+        {
+            try
+            {
+                values.Add(read(item));
+            }
+            catch (InvalidFieldException e)
+            {
+                problems.Add(e);
+            }
+        }
+        return values;
+    }
+
+    internal IPAddress Address()
+    {
+        var address = Addresses.Parse(RequiredText) ?? throw Invalid("must be an IP address");
+        return Addresses.CanBeServed(address) ? address
+            : throw Invalid("must not be a loopback, link-local, multicast, broadcast or unspecified address");
+    }
+
+    internal IPAddress Address(AddressFamily family) =>
+        Address() is var address && address.AddressFamily == family ? address
+            : throw Invalid($"must be an {(family == AddressFamily.InterNetwork ? "IPv4" : "IPv6")} address");
+
+    internal IPNetwork Network() => Addresses.ParseNetwork(RequiredText.Trim()) ?? throw Invalid("must be a network such as 10.0.0.0/8");
+
+    private void Expect(TreeKind kind, string words)
+    {
+        if (tree!.Kind != kind)
+            throw Invalid($"must be {words}");
+    }
+}
+
+/// <summary>
+/// Addresses and networks as Kubernetes reads them in objects that are stored already (KEP-4858, netutils.ParseIPSloppy):
+/// leading zeros are decimal, and an IPv4-mapped IPv6 address is the IPv4 address. .NET alone takes forms such as 10.1 and 0x7f.1,
+/// and reads leading zeros as octal.
+/// </summary>
+internal static class Addresses
+{
+    internal static IPAddress? Parse(string text)
+    {
+        if (!text.Contains(':', StringComparison.Ordinal))
+            return ParseIPv4(text);
+        if (text.Contains('%', StringComparison.Ordinal) || text.Contains('[', StringComparison.Ordinal))
+            return null;
+        // The IPv4 address at the end of one of IPv6 may have leading zeros as well.
+        if (text.Contains('.', StringComparison.Ordinal))
+        {
+            var colon = text.LastIndexOf(':');
+            if (ParseIPv4(text[(colon + 1)..]) is not { } tail)
+                return null;
+            text = $"{text[..(colon + 1)]}{tail}";
+        }
+        return IPAddress.TryParse(text, out var address) ? address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address : null;
+    }
+
+    private static IPAddress? ParseIPv4(string text)
+    {
+        var bytes = new byte[4];
+        var parts = text.Split('.');
+        if (parts.Length != bytes.Length)
+            return null;
+        for (var i = 0; i < bytes.Length; i++)
+        {
+            if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit)
+                || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None,
+                CultureInfo.InvariantCulture, out bytes[i]))
+                return null;
+        }
+        return new IPAddress(bytes);
+    }
+
+    /// <summary>Whether a Service or an endpoint can have the address (API validation: ValidateNonSpecialIP).</summary>
+    internal static bool CanBeServed(IPAddress address) =>
+        !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast && !address.Equals(IPAddress.IPv6Any)
+        && !(address.AddressFamily == AddressFamily.InterNetwork
+            && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255]);
+
+    /// <summary>A network; bits beyond its prefix are dropped, as the API server does.</summary>
+    internal static IPNetwork? ParseNetwork(string text)
+    {
+        var slash = text.IndexOf('/', StringComparison.Ordinal);
+        if (slash < 0 || Parse(text[..slash]) is not { } address)
+            return null;
+        if (!int.TryParse(text.AsSpan(slash + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var length)
+            || length > (address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128))
+            return null;
+        var bytes = address.GetAddressBytes();
+        for (var bit = length; bit < bytes.Length * 8; bit++)
+            bytes[bit / 8] &= (byte)~(0x80 >> (bit % 8));
+        return new IPNetwork(new IPAddress(bytes), length);
+    }
+}

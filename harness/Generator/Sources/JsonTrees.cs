@@ -1,0 +1,181 @@
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.Json;
+using Conformance.Linux;
+
+namespace Conformance.Generator.Sources;
+
+/// <summary>
+/// Reads the objects of a JSON text one after another, so that a large list is never whole in memory as a tree:
+/// the items of a <c>List</c> each by itself, or the one object that the text is.
+/// </summary>
+internal static class JsonTrees
+{
+    /// <param name="handle">Told of each object and of its size in bytes.</param>
+    /// <param name="handleList">Told of each list, of which only the members besides its items are there.</param>
+    /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
+    internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
+    {
+        var lines = new LineCounter();
+        // The depth is ours to judge, object by object; the reader's own limit would end the whole text.
+        var reader = new Utf8JsonReader(utf8, isFinalBlock: true,
+            new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2, AllowMultipleValues = true }));
+        try
+        {
+            while (reader.Read())
+            {
+                var start = reader.TokenStartIndex;
+                var tree = reader.TokenType == JsonTokenType.StartObject
+                    ? ReadTop(ref reader, utf8, ref lines, handle, handleList)
+                    : ReadItem(ref reader, utf8, ref lines);
+                if (tree is not null)
+                    handle(tree, reader.BytesConsumed - start);
+            }
+        }
+        catch (JsonException e)
+        {
+            throw new SyntaxException((int)(e.LineNumber ?? 0) + 1, e.Message.Split(" LineNumber:")[0]);
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException)
+        {
+            throw new SyntaxException(1, e.Message);
+        }
+    }
+
+    /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>
+    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle,
+        Action<Tree>? handleList)
+    {
+        var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
+        var (isList, values) = (false, 0);
+        while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+        {
+            var key = Intern(ref reader);
+            reader.Read();
+            if (key == "items" && reader.TokenType == JsonTokenType.Null && handleList is not null)
+            {
+                isList = true; // how Go writes an empty list
+                continue;
+            }
+            if (key != "items" || reader.TokenType != JsonTokenType.StartArray)
+            {
+                Add(tree, key, ReadValue(ref reader, utf8, ref lines, 1, ref values), values);
+                continue;
+            }
+            isList = true;
+            while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+            {
+                var start = reader.TokenStartIndex;
+                var item = ReadItem(ref reader, utf8, ref lines);
+                handle(item, reader.BytesConsumed - start);
+            }
+        }
+        if (!isList)
+            return tree;
+        handleList?.Invoke(tree);
+        return null;
+    }
+
+    private static Tree ReadItem(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines)
+    {
+        var values = 0;
+        return ReadValue(ref reader, utf8, ref lines, 0, ref values);
+    }
+
+    /// <param name="values">How many values the object has so far; after too many, what follows is passed over.</param>
+    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth, ref int values)
+    {
+        var line = lines.At(utf8, reader.TokenStartIndex);
+        if (++values > Limits.Values)
+        {
+            reader.Skip();
+            return Limits.TooManyValues(line);
+        }
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.StartObject or JsonTokenType.StartArray when depth >= Limits.Depth:
+                reader.Skip();
+                return new Tree(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
+            case JsonTokenType.StartObject:
+                var mapping = new Tree(TreeKind.Mapping, line);
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
+                {
+                    var key = Intern(ref reader);
+                    reader.Read();
+                    Add(mapping, key, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
+                }
+                return mapping;
+            case JsonTokenType.StartArray:
+                var sequence = new Tree(TreeKind.Sequence, line);
+                while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
+                    Add(sequence, null, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
+                return sequence;
+            case JsonTokenType.String:
+                return TextOf(ref reader, line);
+            case JsonTokenType.Null:
+                return new Tree(TreeKind.Null, line);
+            default:
+                return new Tree(TreeKind.Plain, line, Encoding.UTF8.GetString(reader.ValueSpan));
+        }
+    }
+
+    /// <summary>Of the values that are too many the first one is kept: by it the object is refused.</summary>
+    private static void Add(Tree parent, string? key, Tree value, int values)
+    {
+        if (values > Limits.Values + 1 && parent.Refused is not null)
+            return;
+        if (key is null)
+            parent.Add(value);
+        else
+            parent.Add(key, value);
+    }
+
+    private static Tree TextOf(ref Utf8JsonReader reader, int line)
+    {
+        try
+        {
+            return new Tree(TreeKind.Text, line, reader.GetString()!);
+        }
+        catch (InvalidOperationException) // half a surrogate pair, or bytes that are no UTF-8
+        {
+            return new Tree(TreeKind.Refused, line, "is no valid Unicode text");
+        }
+    }
+
+    /// <summary>The few keys that every object has are not made anew for each.</summary>
+    private static string Intern(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            foreach (var known in s_keys)
+            {
+                if (reader.ValueTextEquals(known.Utf8))
+                    return known.Text;
+            }
+            return reader.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            return "\uFFFD"; // no key of the API's
+        }
+    }
+
+    private static readonly (byte[] Utf8, string Text)[] s_keys =
+        [.. new[] { "addresses", "conditions", "ready", "serving", "terminating", "nodeName", "name", "port", "protocol" }
+            .Select(k => (Encoding.UTF8.GetBytes(k), k))];
+
+    /// <summary>Line numbers of ascending positions, each byte looked at once.</summary>
+    [StructLayout(LayoutKind.Auto)]
+    private struct LineCounter()
+    {
+        private int _line = 1;
+        private long _position;
+
+        internal int At(ReadOnlySpan<byte> utf8, long position)
+        {
+            _line += utf8[(int)_position..(int)position].Count((byte)'\n');
+            _position = position;
+            return _line;
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using System.Globalization;
+using Conformance.Linux;
+
+namespace Conformance.Launcher.Runner;
+
+/// <summary>Shows on standard error how far a run is: one line that changes on a terminal, a line for each test elsewhere.</summary>
+internal sealed class RunProgress(string title) : IDisposable
+{
+    private readonly bool _isTerminal = !Console.IsErrorRedirected;
+    private readonly Lock _lock = new();
+    private int _selected;
+    private int _ended;
+    private int _bad;
+
+    /// <summary>Several runs may tell at once.</summary>
+    internal void Show(RunnerEvent told)
+    {
+        using var one = _lock.EnterScope();
+        switch (told.Kind)
+        {
+            case "start":
+                _selected += told.Count;
+                break;
+            case "test":
+                _ended++;
+                if (!told.IsGood)
+                    _bad++;
+                break;
+        }
+        if (_isTerminal)
+            Console.Error.Write($"\r\e[K{title}: {_ended} of {_selected}{(_bad > 0 ? $", {_bad} not good" : "")}");
+        else if (told.Kind == "test")
+            Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{told.Outcome,-7} {told.Ms / 1000,6:0.0} s  {string.Join(' ', told.Claims)} " +
+                $"{told.Name[(told.Name.LastIndexOf('.') + 1)..]}"));
+    }
+
+    public void Dispose()
+    {
+        if (_isTerminal && _selected > 0)
+            Console.Error.Write("\r\e[K");
+        _selected = 0;
+    }
+}
