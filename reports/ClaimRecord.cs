@@ -96,7 +96,7 @@ public sealed record ClaimRecord(
             }
             catch (Exception e) when (e is JsonException or IOException)
             {
-                // Torn by a crash: broken for want of a record.
+                // Torn by a crash: broken, because it has no record.
             }
         }
         return records;

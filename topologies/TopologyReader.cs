@@ -311,7 +311,7 @@ internal sealed partial class TopologyReader
             if (IPAddress.IsLoopback(address) || address.IsIPv6LinkLocal || address.IsIPv6Multicast || address.Equals(IPAddress.IPv6Any)
                 || (address.GetAddressBytes() is [0 or >= 224, _, _, _]))
                 throw Wrong(item.Start, $"{address} cannot be the loopback address of {name}.", "It is none that others can reach.",
-                    "Write an address that the other nodes shall know it by.");
+                    "Write an address that the other nodes use for it.");
             if (addresses.Exists(a => a.AddressFamily == address.AddressFamily))
                 throw Wrong(item.Start, $"{name} has two loopback addresses of one family.", string.Join(", ", [.. addresses, address]),
                     "Write one address, or one of IPv4 and one of IPv6.");
@@ -335,8 +335,8 @@ internal sealed partial class TopologyReader
             throw Wrong(node.Start, $"The interface of {name} on {network.Name} has no IPv6 address to borrow.",
                 $"The node has {addresses[0]} alone.", "Add one of IPv6.");
         if (network.Host != name && addresses.Take(network.Subnet6 is null ? 1 : 2)
-            .FirstOrDefault(a => !network.Subnet.Contains(a) && network.Subnet6?.Contains(a) != true) is { } stranger)
-            throw Wrong(node.Start, $"The interface of {name} on {network.Name} would borrow {stranger}, which is outside the network.",
+            .FirstOrDefault(a => !network.Subnet.Contains(a) && network.Subnet6?.Contains(a) != true) is { } outside)
+            throw Wrong(node.Start, $"The interface of {name} on {network.Name} would borrow {outside}, which is outside the network.",
                 $"The subnet is {network.Subnet}: its neighbours would look for it elsewhere.",
                 "Give the node a loopback address inside the subnet.");
         return new Interface(network, addresses[0], network.Subnet6 is null ? null : addresses[1],

@@ -137,7 +137,7 @@ public sealed class LiveChanges : ClusterFixture
             return servers;
         }, async () =>
         {
-            for (var i = 0; i < 3; i++)
+            for (var i = 0; i < (Cluster.Proxy.IsSlow ? 1 : 3); i++)
             {
                 await ApplyAsync(service);
                 await (await Client.AskAsync(target)).ShouldBeAnsweredByAsync("web-a");

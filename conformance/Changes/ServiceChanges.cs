@@ -178,7 +178,7 @@ public sealed class ServiceChanges : ClusterFixture
     [Test, Claim("CHANGE-11")]
     public async Task Changes_of_other_services_disturb_no_new_connection()
     {
-        Lab["web-b"].Serve(TransportProtocol.Tcp, 9065); // by this port its packets are told from other tests'
+        Lab["web-b"].Serve(TransportProtocol.Tcp, 9065); // this port marks its packets
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, TargetPort: 9065)] }));
         // throws when one was not answered
         var answers = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"node1:{service.NodePort}", 5), async () =>

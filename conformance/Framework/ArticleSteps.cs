@@ -43,7 +43,7 @@ public abstract class ArticleFixture : ConformanceFixture
         var command = node.Command(commandLine.Split(' '));
         var result = await command.TryAsync();
         if (result.ExitCode == 127)
-            throw new CommandFailedException(command, result.ExitCode, result.StandardError); // no such program: that is ours to mend
+            throw new CommandFailedException(command, result.ExitCode, result.StandardError); // no such program: our own fault
         result.ExitCode.ShouldBe(0, $"On {node.Name}: '{commandLine}' failed: {result.StandardError}");
         return result.StandardOutput;
     }

@@ -115,7 +115,7 @@ public abstract class ClusterFixture
         }
         if (Lab.Wire.Dropped > _droppedBefore)
             throw new InvalidOperationException(
-                $"{Lab.Wire.Dropped - _droppedBefore} packets were not captured for want of buffer: what was not seen proves nothing.");
+                $"{Lab.Wire.Dropped - _droppedBefore} packets were not captured because the buffer was full: the evidence is incomplete.");
         if (outcome == TestStatus.Passed)
             DemandControls();
     }
@@ -168,7 +168,7 @@ public abstract class ClusterFixture
     /// <summary>Undoes what the test did to nodes, when its evidence has been taken and every node has its proxy again.</summary>
     protected virtual Task RestoreAsync() => Task.CompletedTask;
 
-    /// <summary>Whether the proxy under test declares a feature, for what a test looks at besides packets.</summary>
+    /// <summary>Whether the proxy under test declares a feature, for checks of anything but packets.</summary>
     protected bool Has(ProxyFeature feature) => Cluster.Proxy.Features.Contains(feature) && (feature != ProxyFeature.IPv6 || _hasIPv6);
 
     /// <summary>

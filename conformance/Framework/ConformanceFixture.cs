@@ -46,7 +46,7 @@ public abstract class ConformanceFixture
             await Evidence.TakeAsync(_lab, TestExecutionContext.CurrentContext.CurrentTest, failed);
             if (_lab.Wire.Dropped > 0)
                 throw new InvalidOperationException(
-                    $"{_lab.Wire.Dropped} packets were not captured for want of buffer: what was not seen proves nothing.");
+                    $"{_lab.Wire.Dropped} packets were not captured because the buffer was full: the evidence is incomplete.");
             if (_lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Answer is not null && f.ReadStory().Steps.Count == 0)
                 is { } unseen)
                 throw new InvalidOperationException($"No capture saw a packet of a flow that was answered: {unseen}");

@@ -81,7 +81,7 @@ internal sealed record Evidence(
     {
         if (s_taken.TryRemove(test.Id, out var evidence))
             return evidence;
-        // It did not come to the set-up, say for want of something in the kernel.
+        // The set-up was not reached, for example because the kernel lacks a feature.
         return test.TypeInfo?.Type.IsSubclassOf(typeof(ClusterFixture)) == true
             ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
     }

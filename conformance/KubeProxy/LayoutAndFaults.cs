@@ -10,7 +10,7 @@ using Conformance.Traffic.Assertions;
 namespace Conformance.Suite.KubeProxy;
 
 /// <summary>
-/// What kube-proxy's IPVS mode keeps in the kernel besides what the article shows, and where it does not do as the Service model asks.
+/// What kube-proxy's IPVS mode keeps in the kernel beyond the article, and where it differs from the Service model.
 /// </summary>
 public sealed class LayoutAndFaults : ClusterFixture
 {

@@ -5,7 +5,7 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Selection;
 
-/// <summary>Which Services are a proxy's affair, and which are not.</summary>
+/// <summary>Services that a proxy serves, and Services that it leaves alone.</summary>
 public sealed class SelectedServices : ClusterFixture
 {
     [Test, Claim("SELECT-1")]

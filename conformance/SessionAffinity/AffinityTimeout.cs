@@ -38,6 +38,6 @@ public sealed class AffinityTimeout : ClusterFixture
             servers.Add(flow.Answer!.Server);
         }
 
-        servers.Count.ShouldBe(2, "after a pause it is chosen anew, and sooner or later another");
+        servers.Count.ShouldBe(2, "after a pause an endpoint is chosen again, and sooner or later another one");
     }
 }

@@ -6,7 +6,7 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Traps;
 
-/// <summary>What a virtual address does besides being virtual.</summary>
+/// <summary>The behaviour of a virtual address itself.</summary>
 [Topology("article-nat"), Requires(Feature.Ipset)]
 public sealed class VirtualAddresses : ArticleFixture
 {

@@ -39,7 +39,7 @@ internal sealed class Canaries(Cluster cluster)
     private const string Pod = "web-a";
     private const int FirstPort = 20000;
 
-    /// <summary>The canaries' port on the pod. No test uses it, so that packets of canaries can be told from all others.</summary>
+    /// <summary>The canaries' port on the pod. No test uses it, so that it marks packets of canaries.</summary>
     private const int TargetPort = 8079;
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
 

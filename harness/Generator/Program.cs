@@ -3,7 +3,7 @@ using Conformance.Generator;
 using Conformance.Generator.Verbs;
 using Conformance.Linux;
 
-// A watching generator that serves health checks has connections besides its files and netlink sockets.
+// A watching generator that serves health checks has connections in addition to its files and netlink sockets.
 CrashReport.RequireFileDescriptors(minimum: 128, ExitCodes.CannotRunHere);
 var faults = new CrashReport("ipvs-generator", Path.GetTempPath);
 faults.HandleUnhandled();

@@ -126,7 +126,7 @@ public sealed class DetachedLabTests
         (await running).ExitCode.ShouldBe(137);
     }
 
-    /// <summary>The command lines of the processes that were told of a launcher's run.</summary>
+    /// <summary>The command lines of the processes that have a launcher's run in their environment.</summary>
     private static List<string> ProcessesOf(string launcher)
     {
         var found = new List<string>();

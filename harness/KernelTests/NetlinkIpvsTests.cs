@@ -143,23 +143,23 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         foreach (var port in new[] { 5001, 5002 })
             (await node.AskUdpAsync(new IPEndPoint(IPAddress.Parse(client), port).ToString())).Answer.ShouldNotBeNull();
         (await node.AskAsync(new IPEndPoint(IPAddress.Parse(client), 5001).ToString())).Answer.ShouldNotBeNull();
-        var told = new List<VirtualServerKey>();
+        var judged = new List<VirtualServerKey>();
 
         Delete(true, (client, 5001)).ShouldBe(1);
-        told.ShouldBe([Key(TransportProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
+        judged.ShouldBe([Key(TransportProtocol.Udp, client, 5001)], "neither the other port's nor the other protocol's");
         Delete(false, (client, 5001), (client, 5003)).ShouldBe(0);
-        told.ShouldBe([Key(TransportProtocol.Udp, client, 5002)], "of several ports all of the protocol are told, and judged");
+        judged.ShouldBe([Key(TransportProtocol.Udp, client, 5002)], "of several ports all of the protocol are judged");
         Delete(true, (other, 5002)).ShouldBe(0, "another address");
         Delete(true, (client, 5002)).ShouldBe(1);
         node.Conntrack().ShouldHaveSingleItem().Protocol.ShouldBe("tcp");
 
         int Delete(bool isStale, params (string Address, int Port)[] servers)
         {
-            told.Clear();
+            judged.Clear();
             var keys = servers.Select(s => Key(TransportProtocol.Udp, s.Address, (ushort)s.Port)).ToHashSet();
             return conntrack.Delete(keys, (key, answering) =>
             {
-                told.Add(key);
+                judged.Add(key);
                 return isStale && keys.Contains(key) && answering.ToString() == client;
             });
         }

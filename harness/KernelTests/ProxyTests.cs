@@ -7,7 +7,7 @@ using Conformance.Topologies;
 
 namespace Conformance.KernelTests;
 
-/// <summary>Proxies that fail are told with what they said, and soon; the drivers' arguments are right.</summary>
+/// <summary>A failing proxy is reported soon, with its log; the drivers' arguments are right.</summary>
 public sealed class ProxyTests
 {
     private static readonly string s_generator = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");

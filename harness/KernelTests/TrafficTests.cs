@@ -7,7 +7,7 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.KernelTests;
 
-/// <summary>What came of a flow, told from the wire: one test for each way to fail.</summary>
+/// <summary>The outcome of a flow, read from the wire: one test for each way to fail.</summary>
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
 public sealed class TrafficTests
 {
@@ -123,18 +123,18 @@ public sealed class TrafficTests
     [Test]
     public async Task Of_many_connections_one_that_is_not_answered_is_told_with_a_story()
     {
-        var told = "";
+        var message = "";
         try
         {
             await Client.AskManyAsync("rs2:8089", 30);
         }
         catch (ShouldAssertException e) // Should.ThrowAsync lets its own kind of exception through
         {
-            told = e.Message;
+            message = e.Message;
         }
 
-        told.ShouldContain("did not answer one after 0 were answered. Asked once more:\n");
-        told.ShouldContain("> 172.16.0.100:8089 SYN");
+        message.ShouldContain("did not answer one after 0 were answered. Asked once more:\n");
+        message.ShouldContain("> 172.16.0.100:8089 SYN");
     }
 
     [Test]

@@ -4,7 +4,7 @@ using Conformance.Topologies;
 namespace Conformance.Labs;
 
 /// <summary>
-/// The rules that flanneld sets on a node when it is told to masquerade (--ip-masq): what pods send to the world, and what
+/// The rules that flanneld sets on a node with the option to masquerade (--ip-masq): what pods send to the world, and what
 /// the world sends to pods of other nodes. Source: flannel's pkg/trafficmngr/iptables (v0.25), IPv4.
 /// </summary>
 internal static class FlannelRules

@@ -90,7 +90,7 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>
-    /// Enters a lab that another process holds, to ask and observe in it: its servers and its end are that process's affair.
+    /// Enters a lab that another process holds, to ask and observe in it: that process owns its servers and its end.
     /// </summary>
     /// <param name="namespaces">For each node the path by which its namespace can be opened.</param>
     public static async Task<Lab> AttachAsync(Topology topology, IReadOnlyDictionary<string, string> namespaces)

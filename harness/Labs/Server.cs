@@ -156,7 +156,7 @@ internal sealed class StreamServer : Server
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException)
         {
-            // The client went away: its own affair.
+            // The client closed the connection.
         }
         finally
         {

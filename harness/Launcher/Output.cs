@@ -6,7 +6,7 @@ using Spectre.Console;
 
 namespace Conformance.Launcher;
 
-/// <summary>How results are printed: standard output is data, standard error is talk.</summary>
+/// <summary>Prints results to stdout, and progress and diagnostics to stderr.</summary>
 internal static class Output
 {
     internal const string Json = "json";

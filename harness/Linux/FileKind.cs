@@ -11,7 +11,7 @@ public static class FileKind
     private const int StructSize = 256;
     private const int ModeOffset = 28;
 
-    /// <returns>Whether the path leads to a pipe, a device or a socket; false for a file, and where that cannot be told: opening it tells
+    /// <returns>Whether the path leads to a pipe, a device or a socket; false for a file, and where that is unknown: opening it reports
     /// why.</returns>
     public static bool IsSpecial(string path) => TypeOf(path) is not (0 or Libc.S_IFREG or Libc.S_IFDIR);
 

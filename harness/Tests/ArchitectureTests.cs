@@ -35,7 +35,8 @@ public sealed class ArchitectureTests
     [TestCaseSource(nameof(Projects))]
     public void A_project_uses_only_the_projects_below_it(string project)
     {
-        var used = UsesOf(project).Where(u => u.To != project && !s_arrows[project].Contains(u.To, StringComparer.Ordinal)).Select(u => u.Text);
+        var used = UsesOf(project).Where(u => u.To != project && !s_arrows[project].Contains(u.To, StringComparer.Ordinal))
+            .Select(u => u.Text);
 
         used.ShouldBeEmpty();
     }
@@ -43,7 +44,8 @@ public sealed class ArchitectureTests
     [TestCaseSource(nameof(Projects))]
     public void The_namespaces_of_a_project_have_no_cycle(string project)
     {
-        var uses = UsesOf(project).Where(u => u.To == project && u.FromNamespace != u.ToNamespace).ToLookup(u => u.FromNamespace, StringComparer.Ordinal);
+        var uses = UsesOf(project).Where(u => u.To == project && u.FromNamespace != u.ToNamespace)
+            .ToLookup(u => u.FromNamespace, StringComparer.Ordinal);
 
         foreach (var start in uses.Select(u => u.Key))
             CycleThrough(start, uses).ShouldBeEmpty();
@@ -55,7 +57,8 @@ public sealed class ArchitectureTests
         // Pool work that is queued inside a namespace may run there (BannedSymbols.Linux.txt says it to the compiler as well).
         var calls = Members().That().AreDeclaredIn(Types().That().ResideInAssembly(s_assemblies[0]))
             .GetObjects(s_architecture).SelectMany(m => m.Dependencies).Where(d => d.Target.FullName == typeof(Task).FullName)
-            .OfType<ArchUnitNET.Domain.Dependencies.MethodCallDependency>().Where(c => c.TargetMember.Name.StartsWith("Run(", StringComparison.Ordinal));
+            .OfType<ArchUnitNET.Domain.Dependencies.MethodCallDependency>()
+                .Where(c => c.TargetMember.Name.StartsWith("Run(", StringComparison.Ordinal));
 
         calls.Select(c => c.OriginMember.FullName).ShouldBeEmpty();
     }
@@ -63,7 +66,8 @@ public sealed class ArchitectureTests
     [Test]
     public void Only_the_suite_and_the_runner_use_NUnit()
     {
-        var users = s_architecture.Types.Where(t => t.Dependencies.Any(d => d.Target.FullName.StartsWith("NUnit.", StringComparison.Ordinal)))
+        var users = s_architecture.Types.Where(
+            t => t.Dependencies.Any(d => d.Target.FullName.StartsWith("NUnit.", StringComparison.Ordinal)))
             .Select(t => t.Namespace.FullName).Distinct().Where(n => !n.StartsWith("Conformance.Suite", StringComparison.Ordinal));
 
         users.ShouldBe(["Conformance.Launcher.Runner"]);
@@ -77,7 +81,8 @@ public sealed class ArchitectureTests
         from dependency in type.Dependencies
         let to = ProjectOf(dependency.Target)
         where to is not null
-        select new Use(to, type.Namespace.FullName, dependency.Target.Namespace.FullName, $"{type.FullName} uses {dependency.Target.FullName}");
+        select new Use(to, type.Namespace.FullName, dependency.Target.Namespace.FullName,
+            $"{type.FullName} uses {dependency.Target.FullName}");
 
     /// <summary>The uses of the shortest way from a namespace back to itself; none when there is no way.</summary>
     private static IReadOnlyList<string> CycleThrough(string start, ILookup<string, Use> uses)
@@ -97,5 +102,6 @@ public sealed class ArchitectureTests
         return [];
     }
 
-    private static string? ProjectOf(IType type) => type.FullName.Split('.') is ["Conformance", var project, ..] && s_arrows.ContainsKey(project) ? project : null;
+    private static string? ProjectOf(IType type) => type.FullName.Split('.') is ["Conformance", var project, ..]
+        && s_arrows.ContainsKey(project) ? project : null;
 }

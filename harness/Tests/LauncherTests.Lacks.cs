@@ -63,7 +63,7 @@ public sealed partial class LauncherTests
     public async Task A_missing_package_is_named_with_its_cure()
     {
         // In the throw-away view of a lab kernel, which has no package sources that it could reach. Root tries to install; an
-        // ordinary user, who may not even read the package manager's locks, is told the command.
+        // ordinary user, who may not even read the package manager's locks, gets the command printed.
         var isRoot = KernelFeatures.Current.IsRoot;
         var script = isRoot
             ? "dpkg --purge --force-depends net-tools >/dev/null 2>&1; rm -rf /etc/apt/sources.list* /var/lib/apt/lists; ./lab kernel " +

@@ -46,7 +46,7 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>Whether the TCP connection stood at some time.</summary>
     public bool WasEstablished { get; internal init; }
 
-    /// <summary>Whether the client gave up because its time-out had passed; nothing told its socket to stop.</summary>
+    /// <summary>Whether the client gave up because its time-out had passed; no reply ended the attempt.</summary>
     public bool GaveUp { get; internal init; }
 
     /// <summary>What the client's own kernel said when the attempt failed.</summary>

@@ -25,19 +25,19 @@ public enum OutcomeKind
     /// <summary>Nothing came back.</summary>
     Silence,
 
-    /// <summary>No packet left the client: its own kernel refused, for want of a route for instance.</summary>
+    /// <summary>No packet left the client: its own kernel refused, for example because it has no route.</summary>
     NotSent,
 }
 
 /// <summary>What came of a flow, read from the packets at the client's interface and not from an exception.</summary>
-/// <param name="By">The node that answered, reset, or sent the ICMP error; null when it cannot be told.</param>
+/// <param name="By">The node that answered, reset, or sent the ICMP error; null when it is unknown.</param>
 /// <param name="From">The address that the client saw it come from.</param>
 /// <param name="Error">What the client's own kernel said.</param>
 public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? From = null, IcmpMessage? Icmp = null,
     System.Net.Sockets.SocketError? Error = null)
 {
     /// <summary>
-    /// Whether the client was told at once that nobody serves there: by a reset, by ICMP (port unreachable), or by its own kernel.
+    /// Whether the client was refused at once: by a reset, by ICMP (port unreachable), or by its own kernel.
     /// </summary>
     public bool IsRefusal => Kind switch
     {

@@ -105,13 +105,13 @@ internal sealed class ObjectStore
             return ([.. _objects.Values.Where(o => o.Type == type && selector.Matches(o))], _version);
     }
 
-    /// <summary>Forgets the history: who asks for changes since before now has to list anew.</summary>
+    /// <summary>Forgets the history: a client that asks for earlier changes has to list again.</summary>
     internal void Compact()
     {
         lock (_lock)
         {
             _history.Clear();
-            _version++; // so that even the newest version that anybody was told is too old
+            _version++; // so that even the newest known version is too old
             _forgotten = _version;
         }
     }

@@ -16,7 +16,7 @@ public sealed record PortSpec(int Port, int TargetPort = 8080, TransportProtocol
 /// <summary>An endpoint of a Service: a pod of the lab, in one of the states that an EndpointSlice tells.</summary>
 public sealed record EndpointSpec(string Pod, bool IsReady = true, bool IsServing = true, bool IsTerminating = false)
 {
-    /// <summary>The zone whose clients shall use it (a topology hint); null for no hint.</summary>
+    /// <summary>The zone whose clients should use it (a topology hint); null for no hint.</summary>
     public string? ForZone { get; init; }
 
     /// <summary>The node whose clients should use it (hints.forNodes); null for no hint.</summary>

@@ -161,7 +161,7 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
 
     /// <summary>
     /// externalTrafficPolicy Local: what comes from outside has no endpoint here and is dropped (KEP-1138, KEP-2086), new
-    /// connections only: those of an endpoint that is draining go on. Where pods cannot be told from the outside, nothing is
+    /// connections only: those of an endpoint that is draining go on. Where pods cannot be recognized, nothing is
     /// dropped: the Service answers as one with policy Cluster. The rule is there always, so that only the set has to change.
     /// </summary>
     private void DropWithoutLocalEndpoint()
@@ -190,7 +190,7 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
             WhereNotEmpty(Sets.ClusterIp, "KUBE-SERVICES", comment, "src,dst", "-j KUBE-MARK-MASQ");
     }
 
-    /// <summary>The match of what does not come from pods, with a space behind it; null when they cannot be told.</summary>
+    /// <summary>The match of what does not come from pods, with a space behind it; null when pods cannot be recognized.</summary>
     private string? NotFromPods()
     {
         var family = ipv6 ? AddressFamily.InterNetworkV6 : AddressFamily.InterNetwork;

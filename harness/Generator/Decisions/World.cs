@@ -37,7 +37,7 @@ public sealed class World
     /// </summary>
     public IEnumerable<string> Warnings => Desired.Disputes.Select(d => d.ToString()).Concat(_warnings.Values.SelectMany(w => w));
 
-    /// <summary>Decides one Service anew, after its object or its slices changed or went.</summary>
+    /// <summary>Decides on one Service again, after its object or its slices changed or went.</summary>
     public void Decide(ObjectName service, Touched touched)
     {
         _warnings.Remove(service);

@@ -2,7 +2,7 @@
 # Loads the documents beside this script into the kernel of a host, in use or not, without .NET: everything that is not
 # ours stays as it is, and running it again changes nothing. Ours is what stands at an address of kube-ipvs0 or in a set.
 # A real server of TCP that goes and has connections keeps them at weight 0; the script's next run removes it when it has
-# none. What `ipvs-generator apply` does besides: stale connection-tracking entries of UDP are deleted at once. With
+# none. `ipvs-generator apply` does more: stale connection-tracking entries of UDP are deleted at once. With
 # excluded networks (--ipvs-exclude-cidrs), in which what is others' looks like ours, nothing but real servers is taken away.
 #
 # Order: sets and rules are in place before a virtual server answers, and go after it.

@@ -17,6 +17,6 @@ public sealed record Endpoint(IPAddress Address, bool IsReady, bool IsServing, b
     public IReadOnlyList<string>? HintedNodes { get; init; }
 }
 
-/// <summary>A discovery.k8s.io/v1 EndpointSlice of addresses (FQDN slices are not a proxy's affair).</summary>
+/// <summary>A discovery.k8s.io/v1 EndpointSlice of addresses (a proxy ignores FQDN slices).</summary>
 public sealed record EndpointSlice(ObjectName Name, ObjectName Service, bool IsIPv6, IReadOnlyList<SlicePort> Ports,
     IReadOnlyList<Endpoint> Endpoints);

@@ -4,7 +4,7 @@ using Conformance.Generator.Sources;
 
 namespace Conformance.Generator.Model;
 
-/// <summary>How pods of this node are told from everybody else (kube-proxy's --detect-local-mode).</summary>
+/// <summary>How pods of this node are recognized (kube-proxy's --detect-local-mode).</summary>
 public enum DetectLocalMode
 {
     /// <summary>Pods have addresses of <c>--cluster-cidr</c>.</summary>

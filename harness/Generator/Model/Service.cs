@@ -20,7 +20,7 @@ public sealed record ServicePort(string Name, TransportProtocol Protocol, ushort
 
 /// <summary>
 /// What a proxy needs of a v1 Service (Kubernetes API reference, Service). What it must not touch (headless,
-/// ExternalName, another proxy's) is told by <see cref="IsProxied"/>.
+/// ExternalName, another proxy's) is in <see cref="IsProxied"/>.
 /// </summary>
 public sealed record Service
 {

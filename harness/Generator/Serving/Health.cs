@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Conformance.Generator.Serving;
 
 /// <summary>
-/// What probes are told, by kube-proxy's rule (pkg/proxy/healthcheck): as long as nothing waits longer than two periods for
-/// its sync, all is well, so that a failure that is mended meanwhile is no news.
+/// The answer to probes, by kube-proxy's rule (pkg/proxy/healthcheck): as long as nothing waits longer than two periods for
+/// its sync, the answer is 200: a failure that is repaired in time is not reported.
 /// </summary>
 internal sealed class Health(TimeSpan syncPeriod)
 {
@@ -17,7 +17,7 @@ internal sealed class Health(TimeSpan syncPeriod)
 
     private volatile bool _isLeaving;
 
-    /// <summary>Whether load balancers shall send the node no new connections.</summary>
+    /// <summary>Whether load balancers should send the node no new connections.</summary>
     internal bool IsLeaving
     {
         set => _isLeaving = value;

@@ -82,7 +82,8 @@ internal sealed class Telemetry : IDisposable
     internal void Observe(int changes, Cluster cluster, int draining, DesiredState? desired)
     {
         _metrics.Add("ipvs_generator_changes_total", "Changes made to the kernel.", changes);
-        foreach (var (kind, count) in new[] { ("Service", cluster.Services.Count), ("EndpointSlice", cluster.Slices.Count), ("Node", cluster.Nodes.Count) })
+        foreach (var (kind, count) in new[] { ("Service", cluster.Services.Count), ("EndpointSlice", cluster.Slices.Count),
+            ("Node", cluster.Nodes.Count) })
             _metrics.Set("ipvs_generator_objects", "Objects by kind.", count, $"kind=\"{kind}\"");
         _metrics.Set("ipvs_generator_draining_real_servers", "Real servers that wait for their last connection to end.", draining);
         _metrics.Set("ipvs_generator_disputed_ports", "Ports that a Service waits for, because an older one has them.",
@@ -102,7 +103,8 @@ internal sealed class Telemetry : IDisposable
     internal void UpdateHealthChecks(DesiredState? desired, NodeState? node)
     {
         IReadOnlyList<IPAddress>? addresses = _options.LimitsNodePorts && node is not null
-            ? [.. node.NodePortAddresses(_options, AddressFamily.InterNetwork), .. node.NodePortAddresses(_options, AddressFamily.InterNetworkV6)]
+            ? [.. node.NodePortAddresses(_options, AddressFamily.InterNetwork),
+                .. node.NodePortAddresses(_options, AddressFamily.InterNetworkV6)]
             : null; // every address
         _healthChecks.Update(desired?.HealthChecks ?? [], addresses);
     }

@@ -11,8 +11,8 @@ namespace Conformance.Generator.Sources;
 /// </summary>
 internal static class JsonTrees
 {
-    /// <param name="handle">Told of each object and of its size in bytes.</param>
-    /// <param name="handleList">Told of each list, of which only the members besides its items are there.</param>
+    /// <param name="handle">Called with each object and its size in bytes.</param>
+    /// <param name="handleList">Called with each list, without its items.</param>
     /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
     internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
     {
@@ -142,7 +142,7 @@ internal static class JsonTrees
         }
     }
 
-    /// <summary>The few keys that every object has are not made anew for each.</summary>
+    /// <summary>The few keys that every object has are not allocated for each.</summary>
     private static string Intern(ref Utf8JsonReader reader)
     {
         try

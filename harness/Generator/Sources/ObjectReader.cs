@@ -209,7 +209,7 @@ internal static class ObjectReader
         if (spec["clusterIP"].Text is { Length: > 0 } first && fields[0].Text != first)
             throw fields[0].Invalid($"must be the clusterIP {first}");
         if (fields.Any(f => f.Text == "None"))
-            return fields.Count == 1 ? null : throw spec["clusterIPs"].Invalid("must have nothing besides None");
+            return fields.Count == 1 ? null : throw spec["clusterIPs"].Invalid("must have no other value beside None");
         var addresses = fields.ConvertAll(f => f.Address());
         if (addresses.Count > 2 || addresses.DistinctBy(a => a.AddressFamily).Count() < addresses.Count)
             throw spec["clusterIPs"].Invalid("must be one address, or one of each family");

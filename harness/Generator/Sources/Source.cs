@@ -40,7 +40,7 @@ public static class Source
     }
 
     /// <summary>Reads everything into a cluster.</summary>
-    /// <param name="report">Told of everything that was left out.</param>
+    /// <param name="report">Called with everything that was skipped.</param>
     public static Cluster Read(IEnumerable<string> paths, Action<InputProblem> report)
     {
         var cluster = new Cluster();

@@ -59,7 +59,7 @@ internal static class YamlTrees
         return true;
     }
 
-    /// <param name="handle">Told of each object and of its size in bytes.</param>
+    /// <param name="handle">Called with each object and its size in bytes.</param>
     /// <exception cref="SyntaxException">The document cannot be read.</exception>
     internal static void Read(string document, int firstLine, Action<Tree, long> handle)
     {
@@ -249,7 +249,7 @@ internal static class YamlTrees
         }
 
         /// <summary>
-        /// A mapping with what its merge key (&lt;&lt;) names besides: the type "merge" of YAML 1.1, as kubectl reads it.
+        /// A mapping together with the mappings of its merge key (&lt;&lt;): the type "merge" of YAML 1.1, as kubectl reads it.
         /// </summary>
         private static Tree Merged(Tree mapping)
         {

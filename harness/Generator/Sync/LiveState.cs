@@ -29,8 +29,8 @@ public readonly record struct BoundAddress(int PrefixLength, bool IsSource)
 }
 
 /// <summary>
-/// What the kernel has, as far as it is our affair: read from it once, and kept up to date with what is written, so that
-/// a change need not read anything again. The drift check reads it anew.
+/// The part of the kernel's state that the generator manages: read once, and kept up to date with what is written, so that
+/// a change need not read anything. The drift check reads it again.
 /// </summary>
 public sealed class LiveState
 {

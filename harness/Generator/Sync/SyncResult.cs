@@ -4,7 +4,7 @@ namespace Conformance.Generator.Sync;
 /// <param name="Messages">Netlink messages and documents sent.</param>
 /// <param name="IsBroken">
 /// Whether more failed than single virtual servers, real servers or addresses: what a Service asks for and the kernel
-/// refuses (a scheduler that it lacks) is told and tried again, but is no fault of this node's.
+/// refuses (a scheduler that it lacks) is logged and retried, but is no fault of this node's.
 /// </param>
 public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
 {

@@ -88,7 +88,7 @@ public sealed class Synchronizer(KernelPort kernel)
             throw;
         }
         if (executor.IsBroken)
-            _live = null; // read anew before the next attempt, which completes the rest
+            _live = null; // read again before the next attempt, which completes the rest
         return new SyncResult(kernel.Messages - before, executor.Done, executor.Errors, executor.IsBroken);
     }
 }

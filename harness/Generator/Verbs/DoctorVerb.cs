@@ -5,19 +5,19 @@ using Conformance.Linux.Features;
 
 namespace Conformance.Generator.Verbs;
 
-/// <summary><c>doctor</c>: what the generator needs of this machine, and what mends what is missing.</summary>
+/// <summary><c>doctor</c>: checks each requirement of the generator, and prints how to fix each missing one.</summary>
 internal static class DoctorVerb
 {
     internal static System.CommandLine.Command Create()
     {
-        var verb = new System.CommandLine.Command("doctor", "Say for each need whether it is met, and which command mends it.");
+        var verb = new System.CommandLine.Command("doctor", "Check each requirement by using it, and print how to fix each missing one.");
         verb.SetAction(async _ =>
         {
             var good = true;
             foreach (var (name, isMet, found, fix) in await CheckAsync())
             {
                 good &= isMet;
-                Console.WriteLine($"{(isMet ? '✔' : '✘')} {name}: {found}{(isMet ? "" : $"\n    mend: {fix}")}");
+                Console.WriteLine($"{(isMet ? '✔' : '✘')} {name}: {found}{(isMet ? "" : $"\n    fix: {fix}")}");
             }
             return good ? ExitCodes.Ok : ExitCodes.CannotRunHere;
         });

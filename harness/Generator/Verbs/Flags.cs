@@ -29,7 +29,7 @@ internal sealed partial class Flags
             ? o with { HostnameOverride = name } : o),
         new("cluster-cidr", "Networks of all pods, one for each family, with a comma between.",
             (o, v) => o with { ClusterCidr = Networks(v) }),
-        new("detect-local-mode", "How pods are told: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.",
+        new("detect-local-mode", "How pods are recognized: ClusterCIDR (default), NodeCIDR, BridgeInterface, InterfaceNamePrefix.",
             (o, v) => o with { DetectLocalMode = Enum.Parse<DetectLocalMode>(OneOf(v, Enum.GetNames<DetectLocalMode>())) }),
         new("pod-bridge-interface", "The bridge of the pods, for BridgeInterface.",
             (o, v) => o with { PodBridgeInterface = InterfaceName(v) }),

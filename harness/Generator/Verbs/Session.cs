@@ -149,7 +149,7 @@ internal sealed class Instance : IDisposable
     public void Dispose() => _socket.Dispose();
 }
 
-/// <summary>Where the time of a command went, told on standard error.</summary>
+/// <summary>The duration of each stage of a command, printed to stderr.</summary>
 internal sealed class Stages
 {
     private readonly List<(string Name, TimeSpan Time)> _stages = [];

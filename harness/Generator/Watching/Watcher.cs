@@ -102,7 +102,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
     }
 
-    /// <summary>Whatever goes wrong while taking, the next attempt takes and decides everything anew.</summary>
+    /// <summary>Whatever goes wrong while taking, the next attempt takes and decides everything again.</summary>
     private (List<string> Reasons, bool IsFull) TryTake(IFeed feed)
     {
         try
@@ -117,7 +117,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
     }
 
-    /// <summary>Takes all that has happened: changed objects are decided anew.</summary>
+    /// <summary>Takes all that has happened: changed objects are decided again.</summary>
     private (List<string> Reasons, bool IsFull) Take(IFeed feed)
     {
         var reasons = new List<string>();
@@ -181,7 +181,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            // Whatever it was: what is there stays, and the next attempt reads everything anew.
+            // Whatever it was: what is there stays, and the next attempt reads everything again.
             result = new SyncResult(0, [], [e.Message], IsBroken: true);
         }
         _touched = new Touched();

@@ -73,7 +73,7 @@ public sealed class PropertyTests
                     index.ToString(CultureInfo.InvariantCulture));
             }
 
-            // Read anew, nothing differs: what the synchronizer believes of the kernel is so.
+            // Read again, nothing differs: what the synchronizer believes of the kernel is so.
             SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options),
                 node)).Changes.ShouldBeEmpty();
         });

@@ -9,7 +9,7 @@ namespace Conformance.KernelTests.Generator;
 
 /// <summary>
 /// One recording of a real kube-proxy v1.30.5 in IPVS mode: its input, its flags, and the kernel state that it made
-/// (golden/README.md). What the recording's machine had besides is supplied here.
+/// (golden/README.md). Other state of the recording's machine is supplied here.
 /// </summary>
 internal sealed class Scenario
 {

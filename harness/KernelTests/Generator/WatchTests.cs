@@ -38,7 +38,7 @@ public sealed class WatchTests : ProgramFixture
         (await Node.RunAsync("curl --silent http://192.168.113.101:10256/healthz")).ShouldContain("\"nodeEligible\": true");
         Put("node.yaml", "kind: Node\napiVersion: v1\nmetadata: { name: node1 }\nspec: { taints: [ { key: " +
             "ToBeDeletedByClusterAutoscaler, effect: NoSchedule } ] }\n");
-        await Eventually.Async("load balancers are told to leave", () => StatusAsync("healthz"),
+        await Eventually.Async("the health check answers 503", () => StatusAsync("healthz"),
             status => status.Contains("503", StringComparison.Ordinal), Timeouts.Start, log: Said);
         (await StatusAsync("livez")).ShouldContain("200", Case.Sensitive, "it works all the same");
         (await Node.RunAsync("curl --silent http://127.0.0.1:10249/metrics")).ShouldContain("ipvs_generator_objects{kind=\"Service\"} 2");
@@ -89,8 +89,8 @@ public sealed class WatchTests : ProgramFixture
 
         await Eventually.Async("it fails", () => Said.ToString(), said => said.Contains("failed, again", StringComparison.Ordinal),
             Timeouts.Start, log: Said);
-        (await StatusAsync("healthz")).ShouldContain("200", Case.Sensitive, "a failure that is mended soon is no news");
-        await Eventually.Async("probes are told", () => StatusAsync("livez"), status => status.Contains("503", StringComparison.Ordinal),
+        (await StatusAsync("healthz")).ShouldContain("200", Case.Sensitive, "a failure that is repaired soon is not reported");
+        await Eventually.Async("probes get 503", () => StatusAsync("livez"), status => status.Contains("503", StringComparison.Ordinal),
             Timeouts.Start, log: Said);
         File.Delete(failing);
         await Eventually.Async("all is well", () => StatusAsync("livez"), status => status.Contains("200", StringComparison.Ordinal),
@@ -234,7 +234,7 @@ public sealed class WatchTests : ProgramFixture
                 .Replace("[10.244.1.7]", "[\"fd00:244::7\"]", StringComparison.Ordinal));
         _ = Watch("-f", ".", "--ipvs-sync-period", "1s");
         await ServersAsync("10.96.0.1:80");
-        await Eventually.Async("it is told", () => Said.ToString(),
+        await Eventually.Async("it is logged", () => Said.ToString(),
             said => said.Contains("IPv4 alone is served", StringComparison.Ordinal), Timeouts.Start);
 
         await Node.SetSysctlAsync("net.ipv6.conf.all.disable_ipv6", "0");

@@ -11,7 +11,7 @@ public sealed class LabNotFoundException(string what, string evidence, string fi
     : Exception($"{what}\n  evidence: {evidence}\n  consequence: nothing was done\n  fix: {fix}");
 
 /// <summary>
-/// A lab that is up, for other calls of the launcher: <c>artifacts/labs/ID.json</c>. It belongs to a process, told
+/// A lab that is up, for other calls of the launcher: <c>artifacts/labs/ID.json</c>. It belongs to a process, identified
 /// apart from a later one of the same number by its start time, and is a leftover when that process is gone.
 /// </summary>
 /// <param name="Topology">Its name, or the full path of its file.</param>

@@ -38,7 +38,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
 
     internal LabResult? Result { get; private set; }
 
-    /// <summary>What went wrong besides tests: the kernel died, an assembly did not load.</summary>
+    /// <summary>Faults outside tests: the kernel died, an assembly did not load.</summary>
     internal IReadOnlyList<string> Faults => _faults;
 
     /// <summary>The words of the filter that selected no test of these assemblies.</summary>
@@ -51,7 +51,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
                 $"{(t.Command - RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
         : "";
 
-    /// <param name="progress">Told of every test that has ended.</param>
+    /// <param name="progress">Called with every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
     internal async Task<int> RunAsync(string filter, IEnumerable<string> assemblies, Action<RunnerEvent> progress, Stream error,
         CancellationToken cancellationToken)
@@ -65,23 +65,23 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             silence.CancelAfter(s_silence);
             if (first == TimeSpan.Zero)
                 first = watch.Elapsed;
-            var told = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
-            switch (told.Kind)
+            var reported = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
+            switch (reported.Kind)
             {
                 case "start":
-                    Selected += told.Count;
-                    _claims.AddRange(told.Claims.Except(_claims, StringComparer.Ordinal).ToList());
+                    Selected += reported.Count;
+                    _claims.AddRange(reported.Claims.Except(_claims, StringComparer.Ordinal).ToList());
                     break;
                 case "test":
-                    _tests.Add(told);
+                    _tests.Add(reported);
                     break;
                 case "unmatched":
-                    _unmatchedWords.Add(told.Name);
+                    _unmatchedWords.Add(reported.Name);
                     break;
             }
-            if (told.Kind is "start" or "end" && told.Message is { Length: > 0 } message)
-                _faults.Add($"{told.Name}: {message}");
-            progress(told);
+            if (reported.Kind is "start" or "end" && reported.Message is { Length: > 0 } message)
+                _faults.Add($"{reported.Name}: {message}");
+            progress(reported);
         });
         try
         {
@@ -115,7 +115,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             },
             cancellationToken);
 
-    /// <summary>What the processes of a run are told in their environment.</summary>
+    /// <summary>What the processes of a run are reported in their environment.</summary>
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
     internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) =>
         new(StringComparer.Ordinal)
@@ -125,7 +125,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             [RunFolder.KernelVariable] = kernel.Name,
             ["DOTNET_EnableDiagnostics"] = "0",
 
-            // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is made anew by whichever thread needs
+            // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is created again by whichever thread needs
             // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
             ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
     

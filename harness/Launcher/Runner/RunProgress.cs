@@ -13,26 +13,26 @@ internal sealed class RunProgress(string title) : IDisposable
     private int _bad;
 
     /// <summary>Several runs may tell at once.</summary>
-    internal void Show(RunnerEvent told)
+    internal void Show(RunnerEvent reported)
     {
         using var one = _lock.EnterScope();
-        switch (told.Kind)
+        switch (reported.Kind)
         {
             case "start":
-                _selected += told.Count;
+                _selected += reported.Count;
                 break;
             case "test":
                 _ended++;
-                if (!told.IsGood)
+                if (!reported.IsGood)
                     _bad++;
                 break;
         }
         if (_isTerminal)
             Console.Error.Write($"\r\e[K{title}: {_ended} of {_selected}{(_bad > 0 ? $", {_bad} not good" : "")}");
-        else if (told.Kind == "test")
+        else if (reported.Kind == "test")
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{told.Outcome,-7} {told.Ms / 1000,6:0.0} s  {string.Join(' ', told.Claims)} " +
-                $"{told.Name[(told.Name.LastIndexOf('.') + 1)..]}"));
+                $"{reported.Outcome,-7} {reported.Ms / 1000,6:0.0} s  {string.Join(' ', reported.Claims)} " +
+                $"{reported.Name[(reported.Name.LastIndexOf('.') + 1)..]}"));
     }
 
     public void Dispose()

@@ -120,7 +120,7 @@ internal static class TestRunner
         {
             if (result.Test.IsSuite)
             {
-                // A fixture's own set-up or tear-down failed: its tests may never have started, so it must be told.
+                // A fixture's own set-up or tear-down failed: its tests may never have started, so it must be reported.
                 if (result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown && result.ResultState.Status == TestStatus.Failed)
                 {
                     IsGood = false;

@@ -100,7 +100,7 @@ internal static class BenchVerb
             {
                 throw new HarnessException($"'{name}' ended with exit code {result.ExitCode}.",
                     (result.StandardOutput + result.StandardError).Trim(),
-                    "No figures: a benchmark of a failure says nothing.", "Run that command and mend what it shows.");
+                    "No figures: a benchmark of a failure says nothing.", "Run that command and fix the reported problem.");
             }
             samples.Add(result.RunTime.TotalSeconds);
         }

@@ -52,7 +52,7 @@ internal static class CaptureVerb
             }
             pcap?.Flush(); // a reader of the pipe sees each packet at once
         }
-        Console.Error.WriteLine($"{seen} packets{(capture.Dropped > 0 ? $", {capture.Dropped} lost for want of buffer" : "")}.");
+        Console.Error.WriteLine($"{seen} packets{(capture.Dropped > 0 ? $", {capture.Dropped} lost because the buffer was full" : "")}.");
         return ExitCodes.Ok;
     }
 

@@ -11,7 +11,7 @@ using Conformance.Traffic;
 
 namespace Conformance.Launcher.Verbs;
 
-/// <summary><c>./lab doctor</c>: what this machine has, proved by use, and what mends what it lacks.</summary>
+/// <summary><c>./lab doctor</c>: checks each requirement by using it, and prints how to fix each missing one.</summary>
 internal static class DoctorVerb
 {
     /// <summary>Hidden: the part that needs root and IPVS, run on the lab kernel where this one lacks them.</summary>
@@ -21,7 +21,7 @@ internal static class DoctorVerb
     {
         var format = Output.CreateOption();
         var probe = new Option<bool>(ProbeOption) { Hidden = true };
-        var verb = new Command("doctor", "Say for each need whether it is met, and which command mends it.") { format, probe };
+        var verb = new Command("doctor", "Check each requirement by using it, and print how to fix each missing one.") { format, probe };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
@@ -33,7 +33,7 @@ internal static class DoctorVerb
             else
                 foreach (var check in checks)
                     Console.WriteLine($"{(check.Ok ? '✔' : '✘')} {check.Name}: " +
-                        $"{check.Found}{(check.Ok || check.Fix is null ? "" : $"\n    mend: {check.Fix}")}");
+                        $"{check.Found}{(check.Ok || check.Fix is null ? "" : $"\n    fix: {check.Fix}")}");
             return checks.All(c => c.Ok || !c.Required) ? ExitCodes.Ok : ExitCodes.CannotRunHere;
         });
         return verb;

@@ -36,10 +36,10 @@ internal static class ExplainVerb
 
     private static async Task<int> RunAsync(LabRecord record, string from, string target, bool isUdp, bool isHttp)
     {
-        using var interrupt = new Interrupt(); // a flow takes seconds at most: it is told to its end, and its tracing rule goes
+        using var interrupt = new Interrupt(); // a flow takes seconds at most: it is printed completely, and its tracing rule is removed
         await using var lab = await Lab.AttachAsync(Topology.Load(record.Topology), record.Nodes);
         var client = lab[from];
-        _ = lab.Resolve(target); // a mistyped one is told before anything is sent
+        _ = lab.Resolve(target); // a mistyped one is reported before anything is sent
         var nodes = lab.Nodes.Where(n => n.Spec.Forwarding).ToList();
         var sourcePort = Random.Shared.Next(s_sourcePorts.Start.Value, s_sourcePorts.End.Value);
         var walks = nodes.Count == 0 ? [] : await RuleWalk.FollowAsync(nodes, sourcePort, AskAsync);

@@ -38,7 +38,7 @@ public sealed record ConntrackEntry(
 
     /// <summary>
     /// The entries of the file's text, each once: the kernel walks the chains of a hash table that all namespaces share,
-    /// and begins a chain anew when an entry of any of them moved meanwhile (ct_get_next), which repeats lines.
+    /// and starts a chain again when an entry of any of them moved meanwhile (ct_get_next), which repeats lines.
     /// </summary>
     public static IReadOnlyList<ConntrackEntry> Parse(string text) =>
         [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).DistinctBy(Identity, StringComparer.Ordinal).Select(ParseLine)];

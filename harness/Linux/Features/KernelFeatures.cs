@@ -79,7 +79,7 @@ public sealed class KernelFeatures
     public bool CanRunLabs => IsRoot && HasNamespaces && Has(Feature.Ipvs);
 
     /// <summary>
-    /// Whether the kernel has the feature. Without root only IPVS itself can be told. Probing makes the kernel load what it has as a
+    /// Whether the kernel has the feature. Without root only IPVS itself can be detected. Probing makes the kernel load what it has as a
     /// module.
     /// </summary>
     public bool Has(Feature feature) => _features[feature].Value;

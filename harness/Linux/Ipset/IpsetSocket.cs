@@ -25,7 +25,7 @@ public enum IpsetType
     BitmapPort,
 }
 
-/// <summary>An entry of a set; which parts count is the type's affair.</summary>
+/// <summary>An entry of a set; the type decides which parts count.</summary>
 /// <param name="Address">Null in a bitmap of ports.</param>
 /// <param name="Second">The second address or network of a triple.</param>
 /// <param name="SecondPrefix">The length of the second network.</param>

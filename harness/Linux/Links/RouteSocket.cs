@@ -41,7 +41,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
         _socket.Execute(($"create the bridge {name}", request.Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "bridge"))));
     }
 
-    /// <summary>Makes a VXLAN device that learns nothing: every other end is told by <see cref="AddForwarding"/>.</summary>
+    /// <summary>Makes a VXLAN device that learns nothing: every other end is in <see cref="AddForwarding"/>.</summary>
     /// <param name="over">The device that carries it, and the address there.</param>
     public void AddVxlan(string name, uint vni, ushort port, (string Link, IPAddress Local) over, PhysicalAddress address, uint mtu) =>
         _socket.Execute((

@@ -7,7 +7,7 @@ namespace Conformance.Linux.Namespaces;
 
 /// <summary>
 /// The one thread that enters namespaces. It is started once, from the root namespace, takes short pieces of work
-/// from a queue, enters, works, and is back in the root namespace before anyone is told the result: so nothing
+/// from a queue, enters, works, and is back in the root namespace before the result is returned: so nothing
 /// that the result sets free (continuations, pool work) can be born inside.
 /// </summary>
 internal static class Door

@@ -60,7 +60,7 @@ public sealed class PacketSocket : IDisposable
         return Libc.poll(&poll, 1, (int)timeout.TotalMilliseconds) > 0;
     }
 
-    /// <summary>Frames lost for want of buffer since the last call.</summary>
+    /// <summary>Frames lost because the buffer was full since the last call.</summary>
     public unsafe long TakeDropped()
     {
         var statistics = stackalloc uint[2]; // struct tpacket_stats

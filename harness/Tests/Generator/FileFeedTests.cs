@@ -83,14 +83,14 @@ public sealed class FileFeedTests : IDisposable
     {
         Write("services/s.yaml", "one");
         await FollowAsync("services", "one");
-        var told = _told;
+        var before = _reports;
 
         Write("services/notes.txt", "two");
         File.Move(At("services/notes.txt"), At("services/more.txt"));
         Write("services/t.yaml", "three");
         await ServicesAsync("one", "three");
 
-        (_told - told).ShouldBe(1, "the manifest alone");
+        (_reports - before).ShouldBe(1, "the manifest alone");
     }
 
     [Test]
@@ -133,11 +133,11 @@ public sealed class FileFeedTests : IDisposable
         await ServicesAsync("one", "three", "two");
     }
 
-    private int _told;
+    private int _reports;
 
     private async Task FollowAsync(string path, params string[] expected)
     {
-        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _told),
+        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _reports),
             problem => throw new InvalidOperationException(problem.ToString()));
         await ServicesAsync(expected);
     }

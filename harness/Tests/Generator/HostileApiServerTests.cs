@@ -58,7 +58,7 @@ public sealed class HostileApiServerTests : IDisposable
             stream => stream.AnswerAsync(200, Interlocked.Increment(ref lists) == 1 ? OneService : list),
             async stream => await stream.WriteAsync(Head() + happened + "\n"));
 
-        await Eventually.Async("the resource is listed anew, and that is refused",
+        await Eventually.Async("the resource is listed again, and that is refused",
             () => (lists, _log.Count(l => l.Contains("/services: ", StringComparison.Ordinal))), seen => seen is ( > 1, > 1),
             Timeouts.Answer);
 
@@ -136,7 +136,7 @@ public sealed class HostileApiServerTests : IDisposable
             stream.WriteAsync("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         _feed = NewFeed();
 
-        await Eventually.Async("the refusal is told", () => _log.ToList(),
+        await Eventually.Async("the refusal is reported", () => _log.ToList(),
             log => log.Exists(l => l.EndsWith("429 Too Many Requests; again in 3 s", StringComparison.Ordinal)), Timeouts.Answer);
     }
 
@@ -146,7 +146,7 @@ public sealed class HostileApiServerTests : IDisposable
         _server.Script = (_, stream) => stream.AnswerAsync(500, """{"kind":"Status","message":"no\n2026-01-01T00:00:00.000Z sync: all is well\u001b[2J\u202e"}""");
         _feed = NewFeed();
 
-        var log = await Eventually.Async("the refusal is told", () => _log.ToList(), log => log.Count > 0, Timeouts.Answer);
+        var log = await Eventually.Async("the refusal is reported", () => _log.ToList(), log => log.Count > 0, Timeouts.Answer);
 
         log[0].ShouldContain("""no\x0a2026-01-01T00:00:00.000Z sync: all is well\x1b[2J\u202e""");
         log.ShouldAllBe(l => !l.Any(char.IsControl));
@@ -162,11 +162,11 @@ public sealed class HostileApiServerTests : IDisposable
             await stream.WriteAsync("nonsense");
         });
 
-        var told = await Eventually.Async("it goes wrong three times",
+        var pauses = await Eventually.Async("it goes wrong three times",
             () => _log.Where(l => l.Contains("/services: the stream of events", StringComparison.Ordinal)).ToList(), found =>
             found.Count >= 3, Timeouts.Answer);
 
-        told.Take(3).Select(l => l.Split(" in ")[^1]).ShouldBe(["0.8 s", "1.6 s", "3.2 s"]);
+        pauses.Take(3).Select(l => l.Split(" in ")[^1]).ShouldBe(["0.8 s", "1.6 s", "3.2 s"]);
     }
 
     [Test]

@@ -519,8 +519,8 @@ public sealed class ManifestTests
         const string evil = "x -j ACCEPT\\nCOMMIT\\n*nat";
         Read(Good.Replace("name: web", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString()
             .ShouldSatisfyAllConditions(
-            told => told.ShouldContain("metadata.name must be of lower-case letters"),
-            told => told.ShouldNotContain('\n', "one line, whatever the object says"));
+            message => message.ShouldContain("metadata.name must be of lower-case letters"),
+            message => message.ShouldNotContain('\n', "one line, whatever the object says"));
         Read(Good.Replace("name: http", $"name: \"{evil}\"", StringComparison.Ordinal)).Problems.ShouldHaveSingleItem().ToString()
             .ShouldContain("spec.ports[0].name must be of lower-case letters");
         Read(Good.Replace("namespace: shop", $"namespace: shop, annotations: {{ {Service.SchedulerAnnotation}: \"rr\\n-C\" }}",

@@ -11,7 +11,7 @@ using Conformance.Packets;
 
 namespace Conformance.Traffic.Tracing;
 
-/// <summary>The kernel's own trace of packets through a node's rules, told by whichever variant of iptables works on it.</summary>
+/// <summary>The kernel's own trace of packets through a node's rules, reported by whichever variant of iptables works on it.</summary>
 internal abstract class RuleTrace : IAsyncDisposable
 {
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(10);
@@ -35,7 +35,7 @@ internal abstract class RuleTrace : IAsyncDisposable
             {
                 throw new HarnessException($"The trace of {node} is not complete.",
                     $"After {s_limit.TotalSeconds} s: {missing}.\n{string.Join('\n', steps)}",
-                    "What the flow passed cannot be told.", "Try again; on a busy machine the kernel may drop messages.");
+                    "The path of the flow is unknown.", "Try again; on a busy machine the kernel may drop messages.");
             }
             await Task.Delay(s_pause, CancellationToken.None);
         }

@@ -88,7 +88,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 var (flow, steps) = await traced;
                 if (!AreSame(before, after))
                     throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.",
-                        $"They were not the same before and after any of {Attempts + 1} flows.", "What a flow passed cannot be told.",
+                        $"They were not the same before and after any of {Attempts + 1} flows.", "The path of a flow is unknown.",
                         "Let nothing else change Services meanwhile.");
                 return [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
                     [.. node.IpvsConnections().Where(c => c.Client.Port == port)],

@@ -16,7 +16,7 @@ internal sealed class ApiException(HttpStatusCode status, string message) : Exce
     /// <summary>What we asked for lies before what the server still knows (410, reason Expired or Gone).</summary>
     internal bool IsGone => status == HttpStatusCode.Gone;
 
-    /// <summary>Whether the same question may be answered later: we are not let in, or shall wait, or the server has trouble.</summary>
+    /// <summary>Whether a retry can succeed: the client is not authorized, has to wait, or the server has an error.</summary>
     internal bool IsTransient => status is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.TooManyRequests
         or HttpStatusCode.GatewayTimeout or HttpStatusCode.BadGateway or HttpStatusCode.ServiceUnavailable
         or HttpStatusCode.InternalServerError;

@@ -51,7 +51,7 @@ internal sealed partial record ApiConnection
     internal static bool IsInCluster => Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 }
         && File.Exists($"{ServiceAccount}/token");
 
-    /// <summary>As a pod is told of its API server (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").</summary>
+    /// <summary>The API server as a pod finds it (Kubernetes documentation, "Accessing the Kubernetes API from a Pod").</summary>
     /// <exception cref="GeneratorException">The service account's files cannot be used.</exception>
     internal static ApiConnection InCluster(string host, string? port, string serviceAccount)
     {

@@ -3,7 +3,7 @@ using Conformance.Linux;
 
 namespace Conformance.Generator.Sources.Api;
 
-/// <summary>A change of one object, as the API server told it.</summary>
+/// <summary>A change of one object, as the API server reports it.</summary>
 /// <param name="Item">Null when it is gone, or no proxy serves it any more.</param>
 internal sealed record ApiChange(ObjectKey Key, object? Item);
 

@@ -10,7 +10,7 @@ namespace Conformance.Generator.Sources.Api;
 /// <summary>
 /// Follows one resource: lists it once and then watches it (Kubernetes API concepts, "Efficient detection of changes").
 /// A watch that ends is resumed where it was; when the server has forgotten that point (410), or said what cannot be
-/// understood, the resource is listed anew and only what differs is told, all at once.
+/// understood, the resource is listed again and only what differs is hasEvents, all at once.
 /// </summary>
 internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<IReadOnlyList<ApiChange>> changed,
     Action<InputProblem> report, Action<string> log)
@@ -48,7 +48,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
     /// <summary>Whether the whole resource has been seen once.</summary>
     internal bool HasListed => _hasListed;
 
-    /// <summary>Follows the resource until it is cancelled; what fails is told and tried again with growing pauses.</summary>
+    /// <summary>Follows the resource until it is cancelled; what fails is logged and retried with exponential back-off.</summary>
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         var hasForgotten = false;
@@ -65,24 +65,24 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             catch (Exception e) when (!cancellationToken.IsCancellationRequested)
             {
                 // Whatever it was (a token that cannot be read, broken compression): a feed that ended would never be missed.
-                var listsAnew = e is ApiException { IsTransient: false } or SyntaxException or InvalidFieldException or JsonException
+                var listsAgain = e is ApiException { IsTransient: false } or SyntaxException or InvalidFieldException or JsonException
                     && _resourceVersion is not null;
-                if (listsAnew)
+                if (listsAgain)
                     _resourceVersion = null;
                 if (e is ApiException { IsGone: true } && !hasForgotten)
                 {
                     hasForgotten = true; // at once, but only the first time
-                    log($"{_uri}: {Describe(e)}; listing it anew");
+                    log($"{_uri}: {Describe(e)}; listing it again");
                     continue;
                 }
                 pause = _pause;
                 if (e is ApiException { RetryAfter: var asked } && asked > pause)
                     pause = asked < s_longestRetryAfter ? asked : s_longestRetryAfter;
                 log(string.Create(CultureInfo.InvariantCulture,
-                    $"{_uri}: {Describe(e)}; {(listsAnew ? "listing it anew" : "again")} in {pause.TotalSeconds:0.#} s"));
+                    $"{_uri}: {Describe(e)}; {(listsAgain ? "listing it again" : "again")} in {pause.TotalSeconds:0.#} s"));
                 _pause = _pause * 2 < s_lastPause ? _pause * 2 : s_lastPause;
             }
-            // Many nodes lose their API server at once, and shall not come back at once.
+            // Many nodes lose their API server at once, and must not come back at once.
             await Task.Delay(pause * (1 + Random.Shared.NextDouble()), cancellationToken);
         }
     }
@@ -198,7 +198,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             $"{resource.Path}?{resource.Selector}&watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}" +
             $"&resourceVersion={Uri.EscapeDataString(_resourceVersion!)}"), limit.Token);
         await using var stream = await response.Content.ReadAsStreamAsync(limit.Token);
-        var (started, told, isWrong) = (Environment.TickCount64, false, false);
+        var (started, hasEvents, isWrong) = (Environment.TickCount64, false, false);
         var framer = new EventFramer();
         var buffer = new ArrayBufferWriter<byte>(64 << 10);
         try
@@ -208,7 +208,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
             {
                 buffer.Advance(count);
                 var (consumed, events) = HandleAll(buffer.WrittenSpan, ref framer);
-                told |= events;
+                hasEvents |= events;
                 if (buffer.WrittenCount - consumed > MaxEvent)
                     throw new SyntaxException(1, $"an event is larger than {MaxEvent} bytes");
                 if (consumed > 0)
@@ -227,27 +227,27 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
         finally
         {
             // A watch that worked and was cut (a load balancer ends what is idle) says nothing of how the next will go.
-            if (Lasted() >= s_shortWatch || (told && !isWrong))
+            if (Lasted() >= s_shortWatch || (hasEvents && !isWrong))
                 _pause = s_firstPause;
         }
         if (Lasted() >= s_shortWatch)
             return TimeSpan.Zero;
-        return told ? s_firstPause : throw new HttpRequestException("The watch ended at once.");
+        return hasEvents ? s_firstPause : throw new HttpRequestException("The watch ended at once.");
 
         TimeSpan Lasted() => TimeSpan.FromMilliseconds(Environment.TickCount64 - started);
     }
 
     /// <summary>Handles the events that are there whole.</summary>
     /// <returns>The bytes that were used, and whether an object was among them.</returns>
-    private (int Consumed, bool Told) HandleAll(ReadOnlySpan<byte> utf8, ref EventFramer framer)
+    private (int Consumed, bool HasEvents) HandleAll(ReadOnlySpan<byte> utf8, ref EventFramer framer)
     {
-        var (consumed, told) = (0, false);
+        var (consumed, hasEvents) = (0, false);
         while (framer.FindEnd(utf8[consumed..]) is { } length)
         {
-            JsonTrees.Read(utf8.Slice(consumed, length), (tree, size) => told |= Handle(tree, size));
+            JsonTrees.Read(utf8.Slice(consumed, length), (tree, size) => hasEvents |= Handle(tree, size));
             consumed += length;
         }
-        return (consumed, told);
+        return (consumed, hasEvents);
     }
 
     private bool Handle(Tree happened, long size)

@@ -52,7 +52,7 @@ internal sealed class FileFeed : IFeed
     }
 
     /// <summary>
-    /// The path itself may be exchanged: a file, a folder that is removed and made anew, a symbolic link that is pointed elsewhere.
+    /// The path itself may be exchanged: a file, a folder that is removed and created again, a symbolic link that is pointed elsewhere.
     /// </summary>
     private void WatchParent(string path)
     {
@@ -99,7 +99,7 @@ internal sealed class FileFeed : IFeed
     }
 
     /// <param name="happened">
-    /// Told of a name in the folder, and whether it was renamed into place: then it is whole. What is written in place may be
+    /// Called with a name in the folder, and whether it was renamed into place: then it is whole. What is written in place may be
     /// half, and what is gone may be about to come back (editors, git): that is looked at when it has been quiet for a moment.
     /// </param>
     private FileSystemWatcher NewWatcher(string folder, Action<string, bool> happened)
@@ -267,7 +267,8 @@ internal sealed class FileFeed : IFeed
             await Task.Delay(s_quiet);
             if (!_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
                 return;
-            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have told nothing of
+            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have reported
+            // nothing of
             // that.
             Tell(_paths.Contains(file, StringComparer.Ordinal) && !File.Exists(file) ? null : file);
         }
