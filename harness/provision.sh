@@ -7,7 +7,11 @@ if [ "$(id -u)" != 0 ]; then
     exit 1
 fi
 
-packages=(iproute2 net-tools ipvsadm ipset iptables conntrack kmod procps util-linux nginx-light curl dnsmasq-base bind9-dnsutils tcpdump user-mode-linux ca-certificates gcc libc6-dev)
+# Vagrant runs a copy of this script from /tmp: then the project is the folder that it synchronizes.
+folder=$(dirname "$0")
+[ -e "$folder/packages.tsv" ] || folder=/vagrant/harness
+list=$(awk -F '\t' '!/^#/ && $3 != "tests" { print $2 }' "$folder/packages.tsv" | sort -u)
+mapfile -t packages <<<"$list"
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query --show --showformat '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")

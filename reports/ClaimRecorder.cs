@@ -22,8 +22,9 @@ public sealed class ClaimRecorder(
         {
             foreach (var id in claimIds)
             {
-                IReadOnlyList<TestRecord> before = _written.Add(id) ? [] : ClaimRecord.Read(RunFolder, id).Tests;
+                IReadOnlyList<TestRecord> before = _written.Contains(id) ? ClaimRecord.Read(RunFolder, id).Tests : [];
                 RecordOf(catalogue.Claims[id], [.. before, test]).Write(RunFolder);
+                _written.Add(id);
             }
         }
     }

@@ -126,4 +126,4 @@ public sealed record Topology(string Name, IReadOnlyList<Network> Networks, IRea
 
 /// <summary>A topology that cannot be used: what, evidence, consequence, fix.</summary>
 public sealed class TopologyException(string what, string evidence, string consequence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}");
+    : FourPartException(what, evidence, consequence, fix);

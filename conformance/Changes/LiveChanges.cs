@@ -112,7 +112,8 @@ public sealed class LiveChanges : ClusterFixture
 
         // A reset connection stays for ten seconds, and kube-proxy looks once a minute.
         await Eventually.Async("the endpoint is gone", () => VirtualServerAt(service.Target()).RealServers.Select(
-            r => r.EndPoint.ToString()).ToList(), there => there is ["10.244.1.143:8080"], TimeSpan.FromSeconds(90));
+            r => r.EndPoint.ToString()).ToList(), there => there.SequenceEqual([EndPointOf("web-b")], StringComparer.Ordinal),
+                TimeSpan.FromSeconds(90));
     }
 
     [Test, Claim("CHANGE-21")]

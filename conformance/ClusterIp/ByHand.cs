@@ -16,7 +16,7 @@ public sealed class ByHand : ArticleFixture
     private const string ClusterIP = "10.108.113.237";
 
     [Test, Claim("K-9")]
-    public async Task A_node_s_own_packets_carry_the_virtual_address_as_their_source()
+    public async Task Packets_of_the_node_carry_the_virtual_address_as_their_source()
     {
         var node = await ServeAsync(Lab, "web-a:8080");
 
@@ -31,7 +31,7 @@ public sealed class ByHand : ArticleFixture
     }
 
     [Test, Claim("K-7")]
-    public async Task Pods_of_one_node_reach_each_other_through_a_cluster_ip_only_where_bridged_frames_pass_iptables()
+    public async Task Pods_of_one_node_need_bridged_frames_in_iptables()
     {
         var node = await ServeAsync(Lab, "web-a:8080");
         await (await Lab["pod-a"].AskAsync($"{ClusterIP}:80")).ShouldBeAnsweredByAsync("web-a");
@@ -47,7 +47,7 @@ public sealed class ByHand : ArticleFixture
     }
 
     [Test, Claim("K-8")]
-    public async Task Flannel_s_rules_hide_that_a_proxy_does_not_masquerade()
+    public async Task Flannel_rules_hide_a_missing_masquerade()
     {
         await ServeAsync(Lab, "web-b:8080");
         await Client.AddRouteAsync($"{ClusterIP}/32", via: Lab["node1"]);

@@ -40,7 +40,7 @@ public sealed class KernelObjects : ClusterFixture
         var server = VirtualServerAt(service.Target());
         server.Server.Scheduler.ShouldBe("rr");
         server.RealServers.Select(r => (r.EndPoint.ToString(), r.Method, r.Weight)).ShouldBe(
-            [("10.244.0.12:8080", ForwardingMethod.Masq, 1), ("10.244.1.143:8080", ForwardingMethod.Masq, 1)], ignoreOrder: true);
+            [(EndPointOf("web-a"), ForwardingMethod.Masq, 1), (EndPointOf("web-b"), ForwardingMethod.Masq, 1)], ignoreOrder: true);
     }
 
 }

@@ -47,7 +47,7 @@ public sealed class ConntrackEntries : ArticleFixture
     }
 
     [Test, Claim("CT-3")]
-    public async Task The_director_s_entry_has_client_to_virtual_and_real_server_to_director()
+    public async Task Entry_of_the_director_has_client_to_virtual_and_real_server_to_director()
     {
         await Rs1.StopServingAsync(TransportProtocol.Tcp, 8080);
         await Rs1.StartNginxAsync(8080);

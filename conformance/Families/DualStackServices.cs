@@ -15,7 +15,7 @@ public sealed class DualStackServices : ClusterFixture
     {
         var service = await V6Async("web-b");
 
-        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
+        await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync(Lab["pod-a"].Spec.Interfaces[0].Address6!.ToString());
     }
 
     [Test, Claim("FAMILY-2")]
@@ -65,7 +65,8 @@ public sealed class DualStackServices : ClusterFixture
         service = await ApplyAsync(OverBoth(service));
 
         await (await PodA.AskAsync(service.Target())).ShouldBeSeenByServerAsAsync("pod-a");
-        await (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80")).ShouldBeSeenByServerAsAsync("fd00:10:244::11");
+        await (await PodA.AskAsync($"[{service.ClusterIPs[1]}]:80"))
+            .ShouldBeSeenByServerAsAsync(Lab["pod-a"].Spec.Interfaces[0].Address6!.ToString());
     }
 
     [Test, Claim("FAMILY-8")]

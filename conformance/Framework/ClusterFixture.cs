@@ -28,12 +28,6 @@ namespace Conformance.Suite;
 [Requires(Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack)]
 public abstract class ClusterFixture
 {
-    /// <summary>Node ports that a Service has to itself.</summary>
-    private const int MaxPorts = 4;
-
-    /// <summary>Networks for documentation (RFC 5737) in which a Service has an address to itself, one for each 250 Services.</summary>
-    private static readonly string[] s_outside = ["203.0.113", "192.0.2"];
-    private static int s_number;
     private readonly List<ServiceSpec> _services = [];
     private readonly Stack<Func<Task>> _undo = new();
     private readonly HashSet<string> _reachable = new(StringComparer.Ordinal);
@@ -68,6 +62,21 @@ public abstract class ClusterFixture
 
     /// <summary>The topology of its cluster: nodes and pods have the same names and addresses in each.</summary>
     protected virtual string Topology => "cluster";
+
+    /// <summary>The address of node1's pod bridge.</summary>
+    protected const string BridgeOfNode1 = "10.244.0.1";
+
+    /// <summary>The IPv6 address of node1's pod bridge.</summary>
+    protected const string Bridge6OfNode1 = "fd00:10:244::1";
+
+    /// <summary>The address of node1 on the overlay network: the source of its masqueraded packets to pods of other nodes.</summary>
+    protected const string OverlayOfNode1 = "10.244.0.0";
+
+    /// <summary>The IPv4 end point of a pod's server, as tables print it.</summary>
+    protected string EndPointOf(string pod, int port = 8080) => new IPEndPoint(Lab[pod].Address, port).ToString();
+
+    /// <summary>The IPv6 end point of a pod's server, as tables print it.</summary>
+    protected string EndPoint6Of(string pod, int port = 8080) => new IPEndPoint(Lab[pod].Spec.Interfaces[0].Address6!, port).ToString();
 
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
@@ -194,37 +203,24 @@ public abstract class ClusterFixture
     protected Task StartDnsAsync() => Shared.Dns.Value;
 
     /// <summary>A Service with addresses and node ports of its own, not yet in the cluster.</summary>
-    protected ServiceSpec NewService(params EndpointSpec[] endpoints)
+    protected static ServiceSpec NewService(params EndpointSpec[] endpoints)
     {
-        var number = Interlocked.Increment(ref s_number);
-        return new ServiceSpec(string.Create(CultureInfo.InvariantCulture, $"test-{number}"))
-        {
-            ClusterIPs = [string.Create(CultureInfo.InvariantCulture, $"10.96.{1 + (number / 250)}.{1 + (number % 250)}")],
-            Endpoints = endpoints,
-        };
+        var name = AddressPlan.NextName();
+        return new ServiceSpec(name) { ClusterIPs = [AddressPlan.ClusterIP(name)], Endpoints = endpoints };
     }
 
-    /// <summary>An IPv6 address of the Service network with the same number as the Service's own.</summary>
-    protected static string AddressV6(ServiceSpec service) =>
-        $"fd00:10:96::{service.ClusterIPs[0].Split('.')[2]}:{service.ClusterIPs[0].Split('.')[3]}";
+    /// <summary>The Service's IPv6 address in the Service network.</summary>
+    protected static string AddressV6(ServiceSpec service) => AddressPlan.ClusterIP6(service.Name);
 
-    /// <summary>
-    /// A node port, external address or load balancer's address that belongs to the Service alone; the article's node port is below.
-    /// </summary>
-    protected static int NodePortOf(ServiceSpec service) =>
-        30100 + (int.Parse(service.Name.AsSpan("test-".Length), CultureInfo.InvariantCulture) * MaxPorts % 2500);
+    /// <summary>The first of the Service's own node ports.</summary>
+    protected static int NodePortOf(ServiceSpec service) => AddressPlan.NodePort(service.Name);
 
-    protected static string OutsideAddress(ServiceSpec service)
-    {
-        var bytes = IPAddress.Parse(service.ClusterIPs[0]).GetAddressBytes();
-        return string.Create(CultureInfo.InvariantCulture, $"{s_outside[(bytes[2] - 1) % s_outside.Length]}.{bytes[3]}");
-    }
+    /// <summary>The Service's own external IP or load-balancer address.</summary>
+    protected static string OutsideAddress(ServiceSpec service) => AddressPlan.Outside(service.Name);
 
-    /// <summary>An address for the Service in the nodes' own network, which nobody has: one of fifty.</summary>
+    /// <summary>An unused address in the nodes' own network for the Service: one of fifty.</summary>
     /// <param name="first">The last byte of the first of the fifty.</param>
-    protected static string NeighbourAddress(ServiceSpec service, int first) =>
-        string.Create(CultureInfo.InvariantCulture,
-            $"192.168.113.{first + (int.Parse(service.ClusterIPs[0].Split('.')[3], CultureInfo.InvariantCulture) % 50)}");
+    protected static string NeighbourAddress(ServiceSpec service, int first) => AddressPlan.Neighbour(service.Name, first);
 
     /// <summary>Makes a Service with node ports.</summary>
     protected static ServiceSpec WithNodePort(ServiceSpec service, string type = "NodePort") =>

@@ -1,13 +1,16 @@
+using Conformance.Labs;
+
 namespace Conformance.Suite;
 
 /// <summary>The versions of the tools that the tests use, as the package system has them: asking each tool would cost a process.</summary>
 internal static class ToolVersions
 {
     private const string DpkgStatus = "/var/lib/dpkg/status";
-    private static readonly string[] s_packages = ["ipvsadm", "ipset", "iptables", "iproute2", "conntrack", "nginx-light", "curl"];
 
     internal static IReadOnlyDictionary<string, string> Read()
     {
+        var packages = File.ReadLines(Path.Combine(ProjectFolder.Root, "harness", "packages.tsv")).Where(l => !l.StartsWith('#'))
+            .Select(l => l.Split('\t')).Where(f => f.Length == 4 && f[2] == "labs").Select(f => f[1]).ToHashSet(StringComparer.Ordinal);
         var versions = new Dictionary<string, string>(StringComparer.Ordinal);
         if (!File.Exists(DpkgStatus))
             return versions;
@@ -16,7 +19,7 @@ internal static class ToolVersions
         {
             if (line.StartsWith("Package: ", StringComparison.Ordinal))
                 package = line["Package: ".Length..];
-            else if (line.StartsWith("Version: ", StringComparison.Ordinal) && s_packages.Contains(package, StringComparer.Ordinal))
+            else if (line.StartsWith("Version: ", StringComparison.Ordinal) && packages.Contains(package ?? ""))
                 versions[package!] = line["Version: ".Length..];
         }
         return versions;

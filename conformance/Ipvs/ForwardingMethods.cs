@@ -42,7 +42,7 @@ public sealed class ForwardingMethods : ArticleFixture
     }
 
     [Test, Claim("VS-8")]
-    public async Task One_subnet_and_the_director_as_gateway_are_not_enough_when_the_client_is_in_it_too()
+    public async Task Client_in_the_same_subnet_breaks_nat_through_the_gateway()
     {
         await SetUpServiceAsync("rs1:8080");
         await Rs1.AddRouteAsync("0.0.0.0/0", via: Director);
@@ -57,7 +57,7 @@ public sealed class ForwardingMethods : ArticleFixture
     }
 
     [Test, Claim("VS-16")]
-    public async Task The_article_s_virtual_server_forwards_by_nat()
+    public async Task Virtual_server_of_the_article_forwards_by_nat()
     {
         await SetUpServiceAsync("rs1:8080", "rs2:8080");
 

@@ -40,7 +40,7 @@ public sealed class NatForwarding : ArticleFixture
     }
 
     [Test, Claim("VS-6")]
-    public async Task Real_server_sees_the_client_s_own_address_and_port()
+    public async Task Real_server_sees_the_address_and_port_of_the_client()
     {
         await SetUpServiceAsync("rs1:8080");
 
@@ -51,7 +51,7 @@ public sealed class NatForwarding : ArticleFixture
     }
 
     [Test, Claim("VS-9")]
-    public async Task Reply_leaves_the_real_server_with_its_own_address_and_gets_the_virtual_one_at_the_director()
+    public async Task Reply_gets_the_virtual_address_at_the_director()
     {
         await SetUpServiceAsync("rs1:8080");
 

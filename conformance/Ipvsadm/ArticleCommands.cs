@@ -54,7 +54,7 @@ public sealed partial class ArticleCommands : ArticleFixture
     }
 
     [Test, Claim("ADM-4")]
-    public async Task The_list_begins_with_version_and_table_size_and_has_the_article_s_columns()
+    public async Task List_begins_with_version_and_table_size_and_has_the_columns()
     {
         await RunAsInTheArticleAsync(Director, "ipvsadm -A -t 10.10.0.1:8410 -s rr");
         await RunAsInTheArticleAsync(Director, "ipvsadm -a -t 10.10.0.1:8410 -r 192.168.113.99:8080 -m");

@@ -47,7 +47,7 @@ public sealed class RestartedNodes : ClusterFixture
     {
         var service = await ApplyAsync(NewService("web-a", "web-b"));
         await Cluster.StopProxyAsync(Node1);
-        await Node1.RunAsync($"ipvsadm -e -t {service.Target()} -r 10.244.0.12:8080 -m -w 0");
+        await Node1.RunAsync($"ipvsadm -e -t {service.Target()} -r {EndPointOf("web-a")} -m -w 0");
         (await PodA.AskManyAsync(service.Target(), 10)).Keys.ShouldBe(["web-b"]);
 
         await Cluster.StartProxyAsync(Node1);

@@ -18,7 +18,7 @@ public sealed class PacketPath : ClusterFixture
     private static readonly ConcurrentDictionary<string, Lazy<Task<RuleWalk>>> s_walks = new(StringComparer.Ordinal);
 
     [Test, Claim("F-1")]
-    public async Task Strangers_and_pods_enter_at_prerouting_and_the_node_s_own_processes_at_output()
+    public async Task Clients_and_pods_enter_at_prerouting_and_node_processes_at_output()
     {
         (await FromOutsideAsync()).Path.FirstOrDefault().ShouldBe("nat PREROUTING -> KUBE-SERVICES");
         (await FromPodAsync()).Path.FirstOrDefault().ShouldBe("nat PREROUTING -> KUBE-SERVICES");
@@ -29,7 +29,7 @@ public sealed class PacketPath : ClusterFixture
     }
 
     [Test, Claim("F-2")]
-    public async Task Only_what_does_not_come_from_a_pod_is_marked()
+    public async Task Packets_of_pods_are_not_marked()
     {
         (await FromOutsideAsync()).Path.ShouldContain("nat KUBE-SERVICES -> KUBE-MARK-MASQ");
         (await FromNodeAsync()).Path.ShouldContain("nat KUBE-SERVICES -> KUBE-MARK-MASQ");
@@ -77,23 +77,23 @@ public sealed class PacketPath : ClusterFixture
             "filter OUTPUT -> KUBE-IPVS-OUT-FILTER",
         ]);
         var atOutput = walk.Steps.FirstOrDefault(s => s is { Table: "filter", Chain: "OUTPUT" });
-        atOutput?.Packet.Destination!.ToString().ShouldBe("10.244.1.143:80", "rewritten by IPVS between INPUT and OUTPUT");
+        atOutput?.Packet.Destination!.ToString().ShouldBe(EndPointOf("web-b", 80), "rewritten by IPVS between INPUT and OUTPUT");
         walk.Steps.ShouldNotContain(s => s.Chain == "KUBE-FIREWALL" || (s.Mark & 0x8000) != 0);
         var connection = walk.Connections.ShouldHaveSingleItem();
         (connection.Client, connection.Virtual.ToString(), connection.Destination.ToString())
-            .ShouldBe((walk.Flow.Local, "10.108.113.237:80", "10.244.1.143:80"), "IPVS's own entry");
+            .ShouldBe((walk.Flow.Local, "10.108.113.237:80", EndPointOf("web-b", 80)), "IPVS's own entry");
     }
 
     [Test, Claim("F-6")]
-    public async Task Postrouting_masquerades_what_is_marked_and_returns_what_is_not()
+    public async Task Postrouting_masquerades_marked_packets_and_returns_others()
     {
         var marked = await FromOutsideAsync();
         marked.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING")
             .ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> MARK", "nat KUBE-POSTROUTING -> MASQUERADE"]);
-        await marked.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
+        await marked.Flow.ShouldBeSeenByServerAsAsync(OverlayOfNode1);
         var entry = marked.Conntrack.ShouldHaveSingleItem();
         (entry.Original.Destination.ToString(), entry.Reply.Source.ToString(), entry.Reply.Destination.ToString())
-            .ShouldBe(("10.108.113.237", "10.244.1.143", "10.244.0.0"), "both rewritings, in one entry");
+            .ShouldBe(("10.108.113.237", Lab["web-b"].Address.ToString(), OverlayOfNode1), "both rewritings, in one entry");
         var pod = await FromPodAsync();
         pod.Path.SkipWhile(p => p != "nat POSTROUTING -> KUBE-POSTROUTING")
             .ShouldBe(["nat POSTROUTING -> KUBE-POSTROUTING", "nat KUBE-POSTROUTING -> RETURN"]);

@@ -19,12 +19,12 @@ public sealed class NodePortPath : ClusterFixture
 
         walk.Path.TakeWhile(p => p.StartsWith("nat", StringComparison.Ordinal))
             .ShouldBe(["nat PREROUTING -> KUBE-SERVICES", "nat KUBE-SERVICES -> KUBE-NODE-PORT", "nat KUBE-NODE-PORT -> KUBE-MARK-MASQ",
-            "nat KUBE-MARK-MASQ -> MARK"]);
-        await walk.Flow.ShouldBeSeenByServerAsAsync("10.244.0.0");
+                "nat KUBE-MARK-MASQ -> MARK"]);
+        await walk.Flow.ShouldBeSeenByServerAsAsync(OverlayOfNode1);
     }
 
     [Test, Claim("NP-6")]
-    public async Task The_node_s_own_packets_to_a_node_port_pass_kube_services_in_output()
+    public async Task Packets_of_the_node_to_a_node_port_pass_kube_services_in_output()
     {
         await StartNginxAsync();
 

@@ -102,7 +102,7 @@ public sealed class RestartedProxies : ClusterFixture
 
         await ProgrammedAsync("node1 answers on its node-port address", () => Cluster.AnswersAsync(Client, "192.168.113.101", 32748),
             answers => answers);
-        await (await PodA.AskAsync("10.244.0.1:32748")).ShouldBeRefusedAsync();
+        await (await PodA.AskAsync($"{BridgeOfNode1}:32748")).ShouldBeRefusedAsync();
     }
 
     [Test, Claim("RESTART-6")]
@@ -114,9 +114,9 @@ public sealed class RestartedProxies : ClusterFixture
         await RestartAsync(new ProxySettings(NodePortAddresses: "192.168.113.0/24"));
 
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
-        await (await PodA.AskAsync($"10.244.0.1:{service.NodePort}")).ShouldNotBeAnsweredAsync();
+        await (await PodA.AskAsync($"{BridgeOfNode1}:{service.NodePort}")).ShouldNotBeAnsweredAsync();
         await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
-        await (await PodA.AskAsync($"[fd00:10:244::1]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync($"[{Bridge6OfNode1}]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-a");
     }
 
     [Test, Claim("RESTART-7")]

@@ -21,7 +21,7 @@ public sealed class UnnumberedLinks(string topology) : ClusterFixture
     protected override string Topology => topology;
 
     [Test, Claim("ADDR-17")]
-    public async Task Outside_reaches_a_load_balancer_s_address()
+    public async Task Client_reaches_a_load_balancer_address()
     {
         var service = NewService("web-b");
         await ApplyAsync(WithLoadBalancer(service));

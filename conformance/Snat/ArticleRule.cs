@@ -11,7 +11,7 @@ namespace Conformance.Suite.Snat;
 public sealed class ArticleRule : ArticleFixture
 {
     [Test, Claim("SNAT-2")]
-    public async Task The_rule_masquerades_what_ipvs_forwards_and_nothing_else()
+    public async Task Rule_masquerades_only_packets_that_ipvs_forwards()
     {
         await SetUpServiceWithSnatAsync("rs1:8080");
         await Director.Iptables.AddAsync(("nat", "-A POSTROUTING -m comment --comment after-the-rule"));
@@ -51,7 +51,7 @@ public sealed class ArticleRule : ArticleFixture
     }
 
     [Test, Claim("SNAT-4")]
-    public async Task Real_servers_never_see_the_client_s_address()
+    public async Task Real_servers_never_see_the_client_address()
     {
         await SetUpServiceWithSnatAsync("rs1:8080", "rs2:8080");
 

@@ -57,7 +57,7 @@ public sealed class NodeSurroundings : ClusterFixture
         var service = NewService("web-b");
         service = await ApplyAsync(WithNodePort(OverIPv6(service)));
         await ChangeAsync(Node1, "ip6tables -w -P FORWARD DROP", undo: "ip6tables -w -P FORWARD ACCEPT");
-        await (await PodA.AskAsync("[fd00:10:244:1::143]:8080")).ShouldBeMetWithSilenceAsync();
+        await (await PodA.AskAsync(EndPoint6Of("web-b"))).ShouldBeMetWithSilenceAsync();
         await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
         await (await Client.AskAsync($"[fd00:113::101]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
     }

@@ -51,7 +51,7 @@ internal static class GeneratorBench
         }
         return stages.Select(
             s => new Figure(string.Create(CultureInfo.InvariantCulture,
-            $"ipvs-generator apply, {services} x {BenchNode.Endpoints}: {s.Key}"), s.Key == "peak MB" ? "MB" : "ms", s.Value));
+                $"ipvs-generator apply, {services} x {BenchNode.Endpoints}: {s.Key}"), s.Key == "peak MB" ? "MB" : "ms", s.Value));
 
         void Add(string name, double value)
         {

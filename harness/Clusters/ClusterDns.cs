@@ -28,11 +28,11 @@ public static class ClusterDns
     {
         var config = Path.Combine(ServerProgram.NewFolder(node, "dnsmasq"), "dnsmasq.conf");
         await File.WriteAllLinesAsync(config,
-        [
-            "keep-in-foreground", "user=root", "pid-file=", "no-resolv", "no-hosts", "no-poll", $"port={Port}", $"local=/{Domain}/",
-                "log-facility=-",
-            .. services.Select(s => $"host-record={NameOf(s)},{string.Join(',', s.ClusterIPs)}"),
-        ]);
+            [
+                "keep-in-foreground", "user=root", "pid-file=", "no-resolv", "no-hosts", "no-poll", $"port={Port}", $"local=/{Domain}/",
+                    "log-facility=-",
+                .. services.Select(s => $"host-record={NameOf(s)},{string.Join(',', s.ClusterIPs)}"),
+            ]);
         return node.Own(await ServerProgram.StartAsync(node.Command("dnsmasq", $"--conf-file={config}"), Port,
             () => ListeningSockets.Udp(node.Namespace)));
     }

@@ -1,8 +1,10 @@
+using Conformance.Linux;
+
 namespace Conformance.Generator;
 
 /// <summary>An error for people: what, evidence, consequence, fix.</summary>
 public sealed class GeneratorException(string what, string evidence, string consequence, string fix, int exitCode = ExitCodes.Failed)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+    : FourPartException(what, evidence, consequence, fix)
 {
     /// <summary>The exit code of the program.</summary>
     public int ExitCode { get; } = exitCode;

@@ -97,7 +97,7 @@ public sealed class LabTests
     }
 
     [Test]
-    public async Task Wrong_steps_are_told_in_words()
+    public async Task Wrong_steps_are_reported()
     {
         await using var lab = await Lab.StartAsync(Topology.Load("article-nat"));
 

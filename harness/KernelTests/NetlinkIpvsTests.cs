@@ -24,7 +24,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     public async ValueTask DisposeAsync() => await _lab.DisposeAsync();
 
     [Test]
-    public async Task What_is_set_is_what_ipvsadm_lists_and_what_ipvsadm_sets_is_what_is_listed()
+    public async Task Written_servers_equal_ipvsadm_and_its_servers_are_read()
     {
         using var ipvs = new IpvsSocket(Node.Namespace);
         var (web, dns, six) = (Key(TransportProtocol.Tcp, "10.0.0.1", 80), Key(TransportProtocol.Udp, "10.0.0.1", 53),
@@ -63,7 +63,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
         using var ipvs = new IpvsSocket(Node.Namespace);
         var servers = Enumerable.Range(1, 250)
             .Select(i => new VirtualServer(Key(TransportProtocol.Tcp, $"10.0.0.{i}", 80), 0, i == 150 ? "nosuch" : "rr",
-            VirtualServerFlags.None, 0)).ToList();
+                VirtualServerFlags.None, 0)).ToList();
 
         var failures = ipvs.Execute(servers.Select(ipvs.Add));
 
@@ -130,7 +130,7 @@ public sealed class NetlinkIpvsTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task Only_the_tracked_connections_that_are_asked_for_are_told_and_deleted([Values] bool isIPv6)
+    public async Task Only_the_requested_conntrack_entries_are_deleted([Values] bool isIPv6)
     {
         await using var lab = await Lab.StartAsync(Topology.Load("cluster"), capture: false); // of both families
         var node = lab["node1"];

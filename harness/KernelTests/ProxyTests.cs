@@ -13,7 +13,7 @@ public sealed class ProxyTests
     private static readonly string s_generator = Path.Combine(AppContext.BaseDirectory, "ipvs-generator");
 
     [Test]
-    public async Task A_proxy_that_ends_is_told_with_its_log()
+    public async Task Proxy_that_ends_is_reported_with_its_log()
     {
         var e = await Should.ThrowAsync<HarnessException>(() => StartAsync("echo 'no such flag' >&2; exit 7"));
 
@@ -98,7 +98,7 @@ public sealed class ProxyTests
     }
 
     [Test]
-    public async Task A_proxy_that_is_late_once_does_not_keep_what_comes_after_from_being_tested()
+    public async Task Late_proxy_does_not_break_later_tests()
     {
         var hold = Path.Combine(RunFolder.Current, $"hold-{Guid.NewGuid():N}");
         var script = Script("late", $"while [ -e {hold} ]; do sleep 0.1; done; exec {s_generator} watch -f . --hostname-override \"$2\"");
@@ -120,7 +120,7 @@ public sealed class ProxyTests
     }
 
     [Test]
-    public void A_command_says_what_it_has_and_lacks()
+    public void Command_declares_its_features()
     {
         Proxy.Parse("command=true").Features.ShouldBe(CommandProxy.DefaultFeatures, ignoreOrder: true);
         Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
@@ -136,7 +136,7 @@ public sealed class ProxyTests
     [TestCase("kube-proxy")]
     [TestCase("generator=x")]
     [TestCase("cilium")]
-    public void A_proxy_that_nobody_knows_is_told(string text) =>
+    public void Unknown_proxy_is_reported(string text) =>
         Should.Throw<HarnessException>(() => Proxy.Parse(text)).Message.ShouldContain("Known are generator");
 
     private static Task<Cluster> StartAsync(string script) =>

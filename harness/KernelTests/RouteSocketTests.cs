@@ -13,7 +13,7 @@ namespace Conformance.KernelTests;
 public sealed class RouteSocketTests
 {
     [Test]
-    public async Task What_we_set_is_what_ip_shows()
+    public async Task Written_links_and_addresses_equal_the_output_of_ip()
     {
         using var here = NetworkNamespace.Create("here");
         using var there = NetworkNamespace.Create("there");
@@ -41,7 +41,7 @@ public sealed class RouteSocketTests
     }
 
     [Test]
-    public async Task What_ip_sets_is_what_we_read()
+    public async Task Links_and_addresses_set_by_ip_are_read()
     {
         using var ns = NetworkNamespace.Create("test");
         using var route = new RouteSocket(ns);
@@ -66,7 +66,7 @@ public sealed class RouteSocketTests
     }
 
     [Test]
-    public void An_error_names_the_operation_and_has_the_kernel_s_own_words()
+    public void Error_names_the_operation_and_has_the_message_of_the_kernel()
     {
         using var ns = NetworkNamespace.Create("test");
         using var route = new RouteSocket(ns);

@@ -43,7 +43,7 @@ public sealed class TrafficTests
     }
 
     [Test]
-    public async Task A_reset_that_a_firewall_forges_is_told_from_the_host_s_own()
+    public async Task Reset_forged_by_a_firewall_differs_from_one_of_the_host()
     {
         await Director.Iptables.AddAsync(("filter", "-A FORWARD -p tcp --dport 8080 -j REJECT --reject-with tcp-reset"));
 
@@ -76,7 +76,7 @@ public sealed class TrafficTests
         .ShouldMeetIcmpAsync(type: 3, code: 3, by: "rs1");
 
     [Test]
-    public async Task A_host_that_does_not_exist_is_unreachable_to_the_router_s_knowledge() =>
+    public async Task Missing_host_is_reported_unreachable_by_the_router() =>
         await (await Client.AskUdpAsync("10.99.99.99:80")).ShouldMeetIcmpAsync(type: 3, code: 0, by: "director");
 
     [Test]
@@ -121,7 +121,7 @@ public sealed class TrafficTests
     }
 
     [Test]
-    public async Task Of_many_connections_one_that_is_not_answered_is_told_with_a_story()
+    public async Task Unanswered_connection_of_many_is_reported_with_a_story()
     {
         var message = "";
         try

@@ -1,5 +1,7 @@
+using Conformance.Linux;
+
 namespace Conformance.Labs;
 
 /// <summary>The harness could not do its own work, which says nothing about what is under test: what, evidence, consequence, fix.</summary>
 public sealed class HarnessException(string what, string evidence, string consequence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}");
+    : FourPartException(what, evidence, consequence, fix);

@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Net;
 using System.Net.NetworkInformation;
@@ -30,7 +29,7 @@ public sealed class Lab : IAsyncDisposable
     private static readonly TimeSpan s_closing = TimeSpan.FromSeconds(5); // on a busy machine; hardly ever used up
     private readonly List<NetworkNamespace> _switches = [];
     private readonly Dictionary<string, Node> _nodes = new(StringComparer.Ordinal);
-    private readonly ConcurrentQueue<JournalEntry> _journal = new();
+    private readonly List<JournalEntry> _journal = [];
     private readonly OrderedDictionary<(string Node, string Title, string Scope), Observation> _observations = [];
     private readonly Stopwatch _sinceStart = Stopwatch.StartNew();
     private int _disposed;
@@ -54,7 +53,14 @@ public sealed class Lab : IAsyncDisposable
     public Wire Wire { get; } = new();
 
     /// <summary>What was done to the nodes, oldest first.</summary>
-    public IReadOnlyList<JournalEntry> Journal => [.. _journal];
+    public IReadOnlyList<JournalEntry> Journal
+    {
+        get
+        {
+            lock (_journal)
+                return [.. _journal];
+        }
+    }
 
     /// <summary>The node of this name.</summary>
     /// <exception cref="HarnessException">The topology has no such node.</exception>
@@ -181,15 +187,16 @@ public sealed class Lab : IAsyncDisposable
             foreach (var key in _observations.Keys.Where(k => k.Scope == scope).ToList())
                 _observations.Remove(key);
         }
-        for (var count = _journal.Count; count > 0 && _journal.TryDequeue(out var entry); count--)
-        {
-            if (entry.Scope != scope)
-                _journal.Enqueue(entry);
-        }
+        lock (_journal)
+            _journal.RemoveAll(e => e.Scope == scope);
     }
 
     /// <summary>Adds an entry to the journal.</summary>
-    public void Note(Node node, string text) => _journal.Enqueue(new JournalEntry(_sinceStart.Elapsed, node.Name, text, CurrentScope()));
+    public void Note(Node node, string text)
+    {
+        lock (_journal)
+            _journal.Add(new JournalEntry(_sinceStart.Elapsed, node.Name, text, CurrentScope()));
+    }
 
     private void Build(bool capture)
     {

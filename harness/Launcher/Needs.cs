@@ -1,52 +1,37 @@
 using CliWrap;
 using CliWrap.Buffered;
+using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Linux.Features;
 
 namespace Conformance.Launcher;
 
 /// <summary>This machine lacks something that we cannot or may not supply: exit code 3.</summary>
 public sealed class CannotRunHereException(string what, string evidence, string consequence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}");
+    : FourPartException(what, evidence, consequence, fix);
 
 /// <summary>A program that is needed, the Debian package that has it, and what for.</summary>
 internal sealed record Need(string Program, string Package, string Why)
 {
     private static readonly string[] s_folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-    internal static readonly IReadOnlyList<Need> ForLabs =
-    [
-        new("ip", "iproute2", "sets addresses and routes with the article's commands"),
-        new("route", "net-tools", "sets the client's route with the article's command"),
-        new("ipvsadm", "ipvsadm", "sets virtual servers"),
-        new("ipset", "ipset", "makes sets of addresses"),
-        new("iptables", "iptables", "sets rules"),
-        new("conntrack", "conntrack", "lists connections and their events"),
-        new("modprobe", "kmod", "loads kernel modules"),
-        new("sysctl", "procps", "sets kernel parameters with the article's command"),
-        new("nsenter", "util-linux", "starts commands in nodes"),
-        new("nginx", "nginx-light", "serves in the article's own flows"),
-        new("dnsmasq", "dnsmasq-base", "is the cluster's DNS server"),
-        new("nslookup", "bind9-dnsutils", "asks it with the article's command"),
-        new("tcpdump", "tcpdump", "judges our captures in the tests"),
-        new("curl", "curl", "asks in the article's own flows"),
-    ];
+    internal static IReadOnlyList<Need> ForLabs { get; } = Read("labs");
 
-    internal static readonly IReadOnlyList<Need> ForUml =
-    [
-        new("linux.uml", "user-mode-linux", "is the lab kernel where this one has no IPVS"),
-        new("perl", "perl-base", "is the lab kernel's first process"),
-        new("setpriv", "util-linux", "binds the lab kernel's life to ours"),
-    ];
+    internal static IReadOnlyList<Need> ForUml { get; } = Read("uml");
 
-    internal static readonly IReadOnlyList<Need> ForTests =
-    [
-        new("shellcheck", "shellcheck", "judges our scripts in the tests"),
-        new("vagrant", "vagrant", "judges the Vagrantfile in the tests"),
-    ];
+    internal static IReadOnlyList<Need> ForTests { get; } = Read("tests");
 
     internal bool IsMet => PathOf(Program) is not null;
 
     internal static string? PathOf(string program) => s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists);
+
+    /// <summary>The rows of <c>harness/packages.tsv</c> for one purpose.</summary>
+    private static IReadOnlyList<Need> Read(string neededBy) =>
+        [.. from line in File.ReadLines(Path.Combine(ProjectFolder.Root, "harness", "packages.tsv"))
+            where !line.StartsWith('#')
+            let fields = line.Split('\t')
+            where fields.Length == 4 && fields[2] == neededBy && fields[0] != "-"
+            select new Need(fields[0], fields[1], fields[3])];
 
     /// <summary>Installs the packages of needs that are not met, as root, or says which command does.</summary>
     /// <exception cref="CannotRunHereException">Not root, or apt failed.</exception>

@@ -16,7 +16,7 @@ public sealed class ApiServerTests
 
         using var list = JsonDocument.Parse(
             await http.GetStringAsync(new Uri($"apis/networking.k8s.io/{version}/servicecidrs?limit=500&resourceVersion=0",
-            UriKind.Relative)));
+                UriKind.Relative)));
 
         list.RootElement.GetProperty("kind").GetString().ShouldBe("ServiceCIDRList");
         list.RootElement.GetProperty("apiVersion").GetString().ShouldBe($"networking.k8s.io/{version}");

@@ -88,7 +88,7 @@ public sealed class CatalogueTests
         Should.Throw<FormatException>(() => Catalogue.Parse(("x/claims.yaml", $"id: x\nprefix: A\n{yaml}\n"))).Message.ShouldContain(words);
 
     [Test]
-    public void A_record_is_what_its_schema_says_and_is_read_back()
+    public void Record_matches_its_schema_and_is_read_back()
     {
         var record = Record(Verdict.Violated);
 
@@ -101,7 +101,7 @@ public sealed class CatalogueTests
     [TestCase("\"observed\"", "\"observation\"")]
     [TestCase("\"method\"", "\"way\"")]
     [TestCase("\"direction\": \"out\"", "\"direction\": \"up\"")]
-    public void A_record_that_is_not_what_the_schema_says_is_found(string good, string wrong) =>
+    public void Record_that_violates_the_schema_is_found(string good, string wrong) =>
         Validate(Record(Verdict.Violated).ToJson().Replace(good, wrong, StringComparison.Ordinal)).ShouldNotBeEmpty();
 
     [Test]

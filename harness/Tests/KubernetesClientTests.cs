@@ -80,7 +80,7 @@ public sealed class KubernetesClientTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task What_is_not_there_and_what_is_too_old_has_the_api_s_status()
+    public async Task Missing_and_expired_resources_get_the_status_of_the_api()
     {
         var missing = await Should.ThrowAsync<k8s.Autorest.HttpOperationException>(
             () => _client.CoreV1.ReadNamespacedServiceAsync("none", "default"));

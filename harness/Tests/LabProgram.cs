@@ -11,7 +11,7 @@ internal static class LabProgram
         new Dictionary<string, string?>(StringComparer.Ordinal)
         {
             ["CONFORMANCE_PROGRAM"] = ProjectFolder.Program("harness/Launcher",
-            "Conformance.Launcher.dll")
+                "Conformance.Launcher.dll")
         };
 
     internal static Command Command(params string[] arguments) =>

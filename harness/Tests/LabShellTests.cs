@@ -9,7 +9,7 @@ namespace Conformance.Tests;
 public sealed class LabShellTests
 {
     [Test]
-    public async Task The_article_s_commands_work_and_every_verb_shows_what_they_did()
+    public async Task Commands_of_the_article_work_and_every_verb_shows_their_effect()
     {
         var shell = await ShellAsync(["up", "article-nat"], """
             lab exec director -- ip addr add 10.10.0.1/24 dev ens33
@@ -52,7 +52,7 @@ public sealed class LabShellTests
     }
 
     [Test]
-    public async Task The_article_s_services_are_programmed_and_explained_in_nine_steps()
+    public async Task Services_of_the_article_are_programmed_and_explained_in_nine_steps()
     {
         var shell = await ShellAsync(["up", "cluster", "--proxy", "generator-compat", "-f", "topologies/services/article.yaml"], """
             echo "cluster ip: $(lab exec pod-a -- curl --silent --show-error http://10.108.113.237/)"

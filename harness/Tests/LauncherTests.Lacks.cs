@@ -10,7 +10,7 @@ namespace Conformance.Tests;
 public sealed partial class LauncherTests
 {
     [Test]
-    public async Task A_claim_that_the_kernel_cannot_show_is_not_testable_and_says_what_is_missing()
+    public async Task Claim_that_the_kernel_cannot_show_is_not_testable()
     {
         var without = KernelWithout("ipvs_mt_init", "ip_set_init");
 
@@ -33,7 +33,7 @@ public sealed partial class LauncherTests
     }
 
     [Test]
-    public async Task A_claim_about_what_the_proxy_does_not_declare_is_not_supported()
+    public async Task Claim_about_an_undeclared_feature_is_not_supported()
     {
         var result = await Lab("run", "--filter", "K-1,F-7", "--proxy", "command=/bin/false").ExecuteBufferedAsync(Limit());
 

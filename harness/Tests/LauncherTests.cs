@@ -116,7 +116,7 @@ public sealed partial class LauncherTests
         var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}")
             .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables,
                 StringComparer.Ordinal)
-            { [UmlKernel.SilenceVariable] = "10" })
+            { [UmlGuest.SilenceVariable] = "10" })
             .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
                 .ExecuteAsync(Limit());
         await Eventually.Async("the command runs", () => said.Length, length => length > 0, TimeSpan.FromSeconds(20));
@@ -270,7 +270,7 @@ public sealed partial class LauncherTests
     }
 
     [Test]
-    public async Task A_word_of_the_filter_that_selects_nothing_is_told_though_others_do()
+    public async Task Unmatched_filter_word_is_reported_beside_matching_ones()
     {
         var result = await Lab("run", "--filter", "VS-16,NO-99").ExecuteBufferedAsync(Limit());
 
@@ -355,7 +355,7 @@ public sealed partial class LauncherTests
         $"*-{launcher}").FirstOrDefault();
 
     [Test]
-    public async Task A_kernel_that_does_not_come_up_is_told_with_its_console()
+    public async Task Kernel_that_does_not_boot_is_reported_with_its_console()
     {
         var result = await Lab("kernel", "--kernel", "uml=/bin/false", "--", "true").ExecuteBufferedAsync(Limit());
 

@@ -125,7 +125,7 @@ public sealed class ParserTests
     }
 
     [Test]
-    public void A_dns_message_is_parsed_and_what_is_none_is_not()
+    public void Dns_message_is_parsed_and_other_bytes_are_not()
     {
         var answer = Convert.FromHexString("1234" + "8183" + "0001" + "0000" + "0000" + "0000" + "026d79" + "03737663" + "00" + "0001"
             + "0001");

@@ -27,7 +27,7 @@ public sealed class TopologyTests
     }
 
     [Test]
-    public void The_article_s_machines_have_the_article_s_addresses()
+    public void Machines_of_the_article_have_its_addresses()
     {
         var topology = Topology.Load("article-nat");
 
@@ -91,7 +91,7 @@ public sealed class TopologyTests
     [TestCase("gateway: 10.0.0.1", "routes: { 10.0.0.0/24: 10.0.0.1 }", "t.yaml:6:33", "b has a route to 10.0.0.0/24 already")]
     [TestCase("gateway: 10.0.0.1", "routes: { 10.1.0.1/24: 10.0.0.1 }", "t.yaml:6:33", "is not a network")]
     [TestCase("gateway: 10.0.0.1", "routes: [10.1.0.0/24]", "t.yaml:6:31", "routes of b is not a mapping")]
-    public void A_wrong_document_is_told_with_place_and_remedy(string good, string wrong, string place, string words)
+    public void Invalid_document_is_reported_with_place_and_fix(string good, string wrong, string place, string words)
     {
         var failure = Should.Throw<TopologyException>(() => Read(Good.Replace(good, wrong, StringComparison.Ordinal)));
 
@@ -113,7 +113,7 @@ public sealed class TopologyTests
         Should.Throw<TopologyException>(() => Read(string.Concat(Enumerable.Repeat(text, times)))).Message.ShouldContain("t.yaml:1:");
 
     [Test]
-    public void An_unknown_topology_is_told_with_the_nearest_known() =>
+    public void Unknown_topology_is_reported_with_the_nearest_name() =>
         Should.Throw<TopologyException>(() => Topology.Load("article-net")).Message.ShouldContain("Did you mean 'article-nat'?");
 
     private static IReadOnlyList<string> Names() => Topology.Names();

@@ -135,7 +135,7 @@ public sealed record ServiceSpec(string Name)
             ["addressType"] = type,
             ["ports"] = new JsonArray(
                 [.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.TargetPort,
-                ["protocol"] = p.Protocol.UpperName() })]),
+                    ["protocol"] = p.Protocol.UpperName() })]),
             ["endpoints"] = new JsonArray([.. Endpoints.Where(e => e.Slice == slice).Select(e => Endpoint(e, lab[e.Pod], family))]),
         }.ToJsonString());
 
@@ -185,7 +185,7 @@ public sealed record ServiceSpec(string Name)
             ["internalTrafficPolicy"] = InternalTrafficPolicy,
             ["ports"] = new JsonArray(
                 [.. Ports.Select(p => new JsonObject { ["name"] = p.Name, ["port"] = p.Port, ["targetPort"] = p.TargetPort,
-                ["protocol"] = p.Protocol.UpperName(), ["nodePort"] = p.NodePort })]),
+                    ["protocol"] = p.Protocol.UpperName(), ["nodePort"] = p.NodePort })]),
             ["sessionAffinity"] = HasAffinity ? "ClientIP" : "None",
         };
         if (HasAffinity && AffinitySeconds > 0)

@@ -133,7 +133,7 @@ public abstract partial class Proxy
             ("generator-api", "") when isPlain => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") when isPlain => new GeneratorProxy { IsCompatible = true },
             ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)),
-            arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
+                arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
             ("command", not "") when arguments.Length == 0 =>
             new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
             _ => throw Unknown(text, kind),

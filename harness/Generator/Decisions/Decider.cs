@@ -79,7 +79,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
             foreach (var address in service.ExternalIPs.Where(IsOurs).Distinct())
                 claims.Add(Claim(address, port.Port, external, binds: true,
                     Closed(isClosedOutside, address,
-                    [Member(service.ExternalPolicyIsLocal ? Sets.ExternalIpLocal : Sets.ExternalIp, Triple(address))])));
+                        [Member(service.ExternalPolicyIsLocal ? Sets.ExternalIpLocal : Sets.ExternalIp, Triple(address))])));
             foreach (var address in service.LoadBalancerIPs.Where(IsOurs).Distinct())
                 claims.Add(LoadBalancer(address, external, isClosedOutside));
             if (port.NodePort != 0)

@@ -173,7 +173,7 @@ internal static class Addresses
         {
             if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit)
                 || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None,
-                CultureInfo.InvariantCulture, out bytes[i]))
+                    CultureInfo.InvariantCulture, out bytes[i]))
                 return null;
         }
         return new IPAddress(bytes);

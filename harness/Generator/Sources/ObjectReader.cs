@@ -95,8 +95,8 @@ internal static class ObjectReader
         if (tree.Kind != TreeKind.Mapping)
             return "an object";
         var metadata = tree["metadata"];
-        return $"{tree["kind"]?.Text ?? "an object"} " +
-            $"{(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}".TrimEnd();
+        var name = $"{(metadata?["namespace"] is { } ns ? $"{ns.Text}/" : "")}{metadata?["name"]?.Text}";
+        return $"{tree["kind"]?.Text ?? "an object"} {name}".TrimEnd();
     }
 
     private static ObjectName NameOf(Field root, bool isLabel = false) =>

@@ -20,6 +20,9 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     private readonly List<Change> _done = [];
     private readonly List<string> _errors = [];
 
+    /// <summary>Whether everything before the virtual servers is there.</summary>
+    private bool _mayServe = true;
+
     /// <summary>The changes that were made, in order.</summary>
     internal IReadOnlyList<Change> Done => _done;
 
@@ -33,9 +36,11 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         foreach (var step in plan.Steps)
         {
             // Neither a virtual server without its rules, nor an end of the old state without the new one.
-            if (IsBroken && step.Phase > Phase.Prepare)
+            if (!_mayServe && step.Phase > Phase.Prepare)
                 return;
             await ExecuteAsync(step);
+            if (IsBroken && step.Phase < Phase.Serve)
+                _mayServe = false;
         }
     }
 
@@ -55,7 +60,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     /// </summary>
     internal void ForgetStaleUdp(StaleUdp stale)
     {
-        if (IsBroken)
+        if (!_mayServe)
             return;
         foreach (var ipv6 in stale.Families)
             Try([], () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
@@ -175,7 +180,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     {
         var unserved = bind.Awaited.Where(k => !live.Servers.ContainsKey(k)).ToList();
         Withhold(unserved);
-        var bound = unserved.Count == 0 ? bind.Addresses : [.. bind.Addresses.Where(a => live.Servers.Keys.Any(k => k.Address.Equals(a)))];
+        var served = unserved.Count == 0 ? [] : live.Servers.Keys.Select(k => k.Address).ToHashSet();
+        var bound = unserved.Count == 0 ? bind.Addresses : [.. bind.Addresses.Where(served.Contains)];
         var isSource = desired.Options.CompatKubeProxy;
         Send(bound, [.. new Bind(bound, []).Changes], addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource),
             address => live.Bound![address] = [BoundAddress.Of(address, isSource)]);
@@ -187,14 +193,20 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     /// </summary>
     private void Withhold(List<VirtualServerKey> unserved)
     {
-        foreach (var (set, key) in unserved.SelectMany(k => s_passing.Select(d => (new SetKey(d, k.IsIPv6), k))))
+        foreach (var set in s_passing.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) }))
         {
-            IpsetEntry[] entry = [new IpsetEntry(key.Address, key.Protocol, key.Port)];
-            if (!live.Sets.TryGetValue(set.Name, out var there) || !there.Contains(entry[0]))
+            if (!live.Sets.TryGetValue(set.Name, out var there))
                 continue;
-            _done.RemoveAll(new AddEntries(Phase.Prepare, set, entry).Changes.Contains); // added a moment ago
-            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entry), () => there.ExceptWith(entry),
-                counts: false);
+            var entries = unserved.Where(k => k.IsIPv6 == set.IsIPv6).Select(k => new IpsetEntry(k.Address, k.Protocol, k.Port))
+                .Where(there.Contains).ToList();
+            if (entries.Count == 0)
+                continue;
+            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () =>
+            {
+                there.ExceptWith(entries);
+                var withheld = new AddEntries(Phase.Prepare, set, entries).Changes.ToHashSet();
+                _done.RemoveAll(withheld.Contains); // added a moment ago
+            }, counts: false);
         }
     }
 

@@ -155,7 +155,7 @@ public sealed class KernelPort : IDisposable
             var result = await command.ExecuteBufferedAsync(limit.Token);
             return result.IsSuccess ? result.StandardOutput
                 : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.",
-                "See what it says; the next sync tries again.");
+                    "See what it says; the next sync tries again.");
         }
         catch (System.ComponentModel.Win32Exception e)
         {

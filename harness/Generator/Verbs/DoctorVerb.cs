@@ -49,7 +49,7 @@ internal static class DoctorVerb
         {
             var result = await CliWrap.Cli.Wrap(tool)
                 .WithArguments([tool.EndsWith("save", StringComparison.Ordinal) ? "-t" : "--version",
-                .. tool.EndsWith("save", StringComparison.Ordinal) ? new[] { "nat" } : []])
+                    .. tool.EndsWith("save", StringComparison.Ordinal) ? new[] { "nat" } : []])
                 .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync();
             return (tool, result.IsSuccess, result.IsSuccess ? "works" : result.StandardError.Trim(),
                 "update-alternatives --config iptables: choose the variant that this kernel supports");

@@ -10,7 +10,7 @@ internal static class PlanVerb
 
     internal static Command CreateCheck() =>
         Create("check", "Say where the kernel has drifted from what the objects ask for, and what that means; exit code 1 when it has.",
-        isCheck: true);
+            isCheck: true);
 
     private static Command Create(string name, string description, bool isCheck)
     {

@@ -9,7 +9,7 @@ namespace Conformance.KernelTests.Generator;
 public sealed class ApplyScriptTests : ProgramFixture
 {
     [Test]
-    public async Task The_script_of_generate_adds_to_a_host_in_use_and_changes_nothing_when_it_is_run_again()
+    public async Task Script_of_generate_is_additive_and_idempotent()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80, "type: NodePort", nodePort: 30080));
         await Node.RunAsync("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
@@ -54,11 +54,11 @@ public sealed class ApplyScriptTests : ProgramFixture
     }
 
     [Test]
-    public async Task What_the_documents_no_longer_have_goes_and_what_is_others_stays([Values("", "kube-proxy")] string compat)
+    public async Task State_missing_in_the_documents_goes_and_foreign_state_stays([Values("", "kube-proxy")] string compat)
     {
         string[] Generate(string file, params string[] more) =>
             ["generate", .. more, .. compat.Length == 0 ? Array.Empty<string>() : ["--compat", compat], "--node-addresses",
-            "192.168.113.101", "-f", Path.Combine(Folder, file), "-o", Folder];
+                "192.168.113.101", "-f", Path.Combine(Folder, file), "-o", Folder];
         const string two = "[10.244.1.7]\n  - addresses: [10.244.1.8]";
         Put("before.yaml", Service("kept", "10.96.0.5", 80).Replace("[10.244.1.7]", two, StringComparison.Ordinal) + Service("other-port",
             "10.96.0.6", 80)
@@ -119,7 +119,7 @@ public sealed class ApplyScriptTests : ProgramFixture
     }
 
     [Test]
-    public async Task What_the_kernel_does_not_take_is_told_by_the_script_and_by_the_program_and_reaches_no_socket()
+    public async Task Refused_state_is_reported_and_reaches_no_socket()
     {
         const string refused = ", annotations: { ipvs.conformance/scheduler: nosuch } }\nspec";
         Put("one.yaml", Service("good", "10.96.0.1", 80) + Service("half", "10.96.0.1", 81)

@@ -54,7 +54,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task A_removed_endpoint_keeps_its_connections_gets_no_new_ones_and_goes_when_the_last_has_ended()
+    public async Task Removed_endpoint_drains_and_goes_with_its_last_connection()
     {
         await StartAsync("rs1", "rs2");
         await using var first = await Client.ConnectAsync($"{Vip}:80");
@@ -184,7 +184,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task A_virtual_server_that_the_kernel_refuses_does_not_open_the_node_s_own_sockets()
+    public async Task Refused_virtual_server_does_not_expose_sockets_of_the_node()
     {
         Director.Serve(TransportProtocol.Tcp, 80);
         _cluster.Put(s_service with { Scheduler = "nosuch" });

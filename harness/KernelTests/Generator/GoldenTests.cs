@@ -43,7 +43,7 @@ public sealed class GoldenTests
             $"# at least: net.netfilter.nf_conntrack_buckets = {max / 4}\n"));
         scenario.Recorded("sysctls.txt")
             .ShouldContain(string.Create(System.Globalization.CultureInfo.InvariantCulture,
-            $"nf_conntrack_max = {options.ConntrackMax(processors: 1)}\n"));
+                $"nf_conntrack_max = {options.ConntrackMax(processors: 1)}\n"));
     }
 
     /// <summary>eth0 and cni0 with the recording's addresses. The virtual servers' schedulers are modules.</summary>

@@ -82,5 +82,5 @@ public sealed class GracefulTests
 
     private static string Document(Scenario scenario, string name) =>
         Regex.Match(scenario.Read("steps.sh"), $@"cat >/run/{name}\.yaml <<'Y'\n(?<yaml>.*?)\nY\n",
-        RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1)).Groups["yaml"].Value;
+            RegexOptions.ExplicitCapture | RegexOptions.Singleline, TimeSpan.FromSeconds(1)).Groups["yaml"].Value;
 }

@@ -40,7 +40,7 @@ internal sealed record KernelState(IReadOnlyDictionary<string, IReadOnlyList<str
         var text = (await node.Command("sh", "-c", script).ExecuteAsync()).StandardOutput;
         var sections = text.Split("=== ", StringSplitOptions.RemoveEmptyEntries)
             .ToDictionary(s => s[..s.IndexOf('\n', StringComparison.Ordinal)], s => s[(s.IndexOf('\n', StringComparison.Ordinal) + 1)..],
-            StringComparer.Ordinal);
+                StringComparer.Ordinal);
         return Of(file => sections.GetValueOrDefault(file, ""));
     }
 

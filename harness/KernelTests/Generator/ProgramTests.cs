@@ -15,7 +15,7 @@ public sealed class ProgramTests : ProgramFixture
     {
         Put("many.yaml", string.Concat(Enumerable.Range(0, 300)
             .Select(i => Service($"many-{i}", string.Create(CultureInfo.InvariantCulture, $"10.96.{i >> 8}.{1 + (i & 127)}"), 1000 + i,
-            "type: NodePort", nodePort: 30000 + i))));
+                "type: NodePort", nodePort: 30000 + i))));
         string[] arguments = ["apply", "-f", Path.Combine(Folder, "many.yaml")];
         foreach (var milliseconds in new[] { 300, 450, 600, 750, 900 })
         {
@@ -109,11 +109,11 @@ public sealed class ProgramTests : ProgramFixture
         await File.WriteAllTextAsync(config, "apiVersion: kubeproxy.config.k8s.io/v1alpha2\nkind: KubeProxyConfiguration\n");
         (await Generator("generate", "--config", config).TryAsync())
             .ShouldSatisfyAllConditions(r => r.ExitCode.ShouldBe(64),
-            r => r.StandardError.ShouldContain("the apiVersion must be kubeproxy.config.k8s.io/v1alpha1"));
+                r => r.StandardError.ShouldContain("the apiVersion must be kubeproxy.config.k8s.io/v1alpha1"));
     }
 
     [Test]
-    public async Task Check_explain_and_doctor_say_what_is_so_in_words_and_exit_code()
+    public async Task Check_explain_and_doctor_report_in_text_and_exit_code()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80));
         string[] input = ["-f", Path.Combine(Folder, "one.yaml")];
@@ -133,7 +133,7 @@ public sealed class ProgramTests : ProgramFixture
     }
 
     [Test]
-    public async Task Invalid_objects_are_told_with_file_line_and_field_and_only_they_are_left_out()
+    public async Task Invalid_objects_are_reported_with_file_line_and_field()
     {
         Put("mixed.yaml", Service("good", "10.96.0.1", 80) + Service("bad", "10.96.0.2", 70000) + Service("worse", "10.96.0.300", 80));
 
@@ -147,7 +147,7 @@ public sealed class ProgramTests : ProgramFixture
     }
 
     [Test]
-    public async Task A_set_of_an_earlier_run_that_somebody_uses_stays_is_told_and_stops_no_Service()
+    public async Task Used_set_of_an_earlier_run_stays_and_is_reported()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80));
         await Node.RunAsync("ipset create KUBE-NODE-PORT-TCP bitmap:port range 0-65535"); // what kube-proxy leaves
@@ -172,7 +172,7 @@ public sealed class ProgramTests : ProgramFixture
     [TestCase(64, "watch", "-f", ".", "--ipvs-min-sync-period", "2000h")]
     [TestCase(64, "generate", "-f", ".", "--node-addresses", "127.0.0.1")]
     [TestCase(1, "apply", "-f", "/no/such/folder")]
-    public async Task Wrong_calls_are_told(int exitCode, params string[] arguments)
+    public async Task Wrong_calls_are_reported(int exitCode, params string[] arguments)
     {
         var result = await Generator(arguments).TryAsync();
 

@@ -26,7 +26,7 @@ public sealed class PropertyTests
         s_options with { ClusterCidr = [], IpvsScheduler = "mh", IptablesMasqueradeBit = 15 });
 
     [Test, Parallelizable]
-    public void Any_two_clusters_in_turn_leave_what_the_second_alone_makes_and_cleanup_what_was_before() => Check(
+    public void Second_of_any_two_clusters_decides_and_cleanup_restores() => Check(
         (from first in RandomClusters.Cluster
          from second in RandomClusters.Cluster
          from options in s_anyOptions
@@ -54,7 +54,7 @@ public sealed class PropertyTests
         });
 
     [Test, Parallelizable]
-    public void Changes_one_by_one_make_what_the_whole_makes() => Check(
+    public void Single_changes_equal_the_whole() => Check(
         (from first in RandomClusters.Cluster from second in RandomClusters.Cluster select (first, second)).ToArbitrary(),
         async pair =>
         {

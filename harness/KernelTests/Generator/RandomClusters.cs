@@ -74,9 +74,9 @@ internal static class RandomClusters
         select new EndpointSlice(
             new ObjectName("default", $"{service}-{(ipv6 ? 6 : 4)}"), new ObjectName("default", service), ipv6,
             [new SlicePort("http", TransportProtocol.Tcp, 8080), new SlicePort("dns", TransportProtocol.Udp, 5353),
-            new SlicePort("sctp", TransportProtocol.Sctp, 8081)],
+                new SlicePort("sctp", TransportProtocol.Sctp, 8081)],
             [.. addresses.Select((a, i) => new Endpoint(a, conditions[i] == "ready", conditions[i] != "unready",
-            conditions[i] == "terminating", a.ToString().Contains("244.0", StringComparison.Ordinal) ? "node1" : "node2", null))]);
+                conditions[i] == "terminating", a.ToString().Contains("244.0", StringComparison.Ordinal) ? "node1" : "node2", null))]);
 
     private static Cluster Of(IEnumerable<Service> services, IEnumerable<EndpointSlice> slices)
     {

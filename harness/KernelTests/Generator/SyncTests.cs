@@ -103,7 +103,7 @@ public sealed class SyncTests
     }
 
     [Test]
-    public async Task Cleanup_leaves_what_was_recorded_and_a_restart_makes_the_state_again()
+    public async Task Cleanup_leaves_the_recorded_rest_and_a_restart_restores_the_state()
     {
         var scenario = Scenario.Load("33-stop-and-cleanup");
         await using var machine = await Machine.StartAsync(scenario);
@@ -148,7 +148,7 @@ public sealed class SyncTests
     }
 
     [Test]
-    public async Task By_default_what_is_others_stays_and_excluded_networks_keep_servers_and_addresses()
+    public async Task Foreign_state_and_excluded_networks_stay_by_default()
     {
         var scenario = Scenario.Load("29-exclude-cidrs");
         await using var machine = await Machine.StartAsync(scenario);
@@ -168,7 +168,7 @@ public sealed class SyncTests
     }
 
     [Test]
-    public async Task Virtual_addresses_are_never_the_source_of_the_node_s_own_packets()
+    public async Task Virtual_addresses_are_never_the_source_of_packets_of_the_node()
     {
         await using var machine = await Machine.StartAsync(Scenario.Load("20-dual-stack"));
         var node = machine.Node;

@@ -77,7 +77,7 @@ public sealed class WatchTests : ProgramFixture
     }
 
     [Test]
-    public async Task A_sync_that_fails_is_told_to_probes_after_two_periods()
+    public async Task Failing_sync_is_reported_to_probes_after_two_periods()
     {
         var failing = Path.Combine(Folder, "failing");
         var shims = FailingWhile(failing);
@@ -137,7 +137,7 @@ public sealed class WatchTests : ProgramFixture
     }
 
     [Test]
-    public async Task A_health_check_node_port_answers_in_both_families_with_the_number_of_endpoints_here()
+    public async Task Health_check_answers_in_both_families_with_the_endpoint_count()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80,
             "type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 32000", nodePort: 30080)
@@ -225,7 +225,7 @@ public sealed class WatchTests : ProgramFixture
     }
 
     [Test]
-    public async Task IPv6_that_is_switched_off_is_told_and_served_again_when_it_is_back()
+    public async Task IPv6_that_is_switched_off_is_reported_and_served_again_later()
     {
         await Node.SetSysctlAsync("net.ipv6.conf.all.disable_ipv6", "1");
         await Node.SetSysctlAsync("net.ipv6.conf.default.disable_ipv6", "1");
@@ -245,7 +245,7 @@ public sealed class WatchTests : ProgramFixture
     }
 
     [Test]
-    public async Task A_pipe_or_a_device_in_the_folder_is_passed_over_and_told()
+    public async Task Pipe_or_device_in_the_folder_is_ignored_and_reported()
     {
         Put("one.yaml", Service("one", "10.96.0.1", 80));
         await Node.RunAsync($"mkfifo {Folder}/pipe.yaml");

@@ -53,7 +53,7 @@ internal static class KernelOption
                 if (!File.Exists(path))
                     throw new CannotRunHereException($"There is no kernel {path}.", "The file does not exist.", "Nothing ran.",
                         "Give the path of a user-mode Linux binary.");
-                await Need.EnsureAsync([.. Need.ForUml.Skip(1), .. Need.ForLabs], cancellationToken);
+                await Need.EnsureAsync([.. Need.ForUml.Where(n => n.Program != "linux.uml"), .. Need.ForLabs], cancellationToken);
                 return new UmlKernel(path);
             default:
                 throw new System.Diagnostics.UnreachableException(name); // the option's validator lets nothing else pass

@@ -1,5 +1,6 @@
 using Conformance.Labs;
 using Conformance.Launcher.Labs;
+using Conformance.Linux;
 
 namespace Conformance.Launcher.LabKernels;
 
@@ -35,7 +36,7 @@ public sealed record LabResult(int ExitCode, LabTimes Times);
 /// <summary>
 /// A kernel that labs can run on. Each has a folder-less life of its own: <see cref="RunAsync"/> brings it up where
 /// that is needed, runs one command, and leaves nothing. A further kind (QEMU) is a further subclass and a name in
-/// <see cref="LabKernels"/>.
+/// <see cref="KernelOption"/>.
 /// </summary>
 public abstract class LabKernel
 {
@@ -50,7 +51,7 @@ public abstract class LabKernel
 /// <summary>A lab kernel that failed: what, evidence, consequence, fix.</summary>
 /// <param name="beforeBoot">Whether the command was never started: then this machine cannot run the kernel.</param>
 public sealed class LabKernelException(string what, string evidence, string consequence, string fix, bool beforeBoot)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+    : FourPartException(what, evidence, consequence, fix)
 {
     public bool BeforeBoot { get; } = beforeBoot;
 }

@@ -8,7 +8,7 @@ namespace Conformance.Launcher.Labs;
 
 /// <summary>No lab is up, or it is not clear which is meant: what, evidence, consequence, fix.</summary>
 public sealed class LabNotFoundException(string what, string evidence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: nothing was done\n  fix: {fix}");
+    : FourPartException(what, evidence, "nothing was done", fix);
 
 /// <summary>
 /// A lab that is up, for other calls of the launcher: <c>artifacts/labs/ID.json</c>. It belongs to a process, identified
@@ -121,9 +121,9 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         {
             1 => labs[0],
             0 => throw new LabNotFoundException("No lab is up.", "There is no record of one in artifacts/labs.",
-            "./lab up TOPOLOGY opens a shell on one; ./lab up --detach TOPOLOGY leaves one up, on a kernel with IPVS."),
+                "./lab up TOPOLOGY opens a shell on one; ./lab up --detach TOPOLOGY leaves one up, on a kernel with IPVS."),
             _ => throw new LabNotFoundException("Several labs are up.", string.Join(", ", labs.Select(l => l.Id)),
-            "Choose one with --lab ID."),
+                "Choose one with --lab ID."),
         };
     }
 

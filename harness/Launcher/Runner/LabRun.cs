@@ -128,13 +128,13 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             // A day, in hexadecimal milliseconds: a compiler thread that ends when it is idle is created again by whichever thread needs
             // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
             ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
-    
-        // User-mode Linux maps each page of a process singly, and the host allows 65,530 mappings (vm.max_map_count): collect early,
-        // and let long texts, which the evidence of a failed test is made of, die young.
-        ["DOTNET_GCgen0size"] = "1000000",
-        ["DOTNET_GCLOHThreshold"] = "400000",
-        ["DOTNET_GCConserveMemory"] = "6",
-        ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
+
+            // User-mode Linux maps each page of a process singly, and the host allows 65,530 mappings (vm.max_map_count): collect early,
+            // and let long texts, which the evidence of a failed test is made of, die young.
+            ["DOTNET_GCgen0size"] = "1000000",
+            ["DOTNET_GCLOHThreshold"] = "400000",
+            ["DOTNET_GCConserveMemory"] = "6",
+            ["DOTNET_CLI_TELEMETRY_OPTOUT"] = "1",
             ["DOTNET_NOLOGO"] = "1",
         };
 

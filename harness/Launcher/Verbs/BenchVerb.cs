@@ -52,10 +52,10 @@ internal static class BenchVerb
             await WholeAsync(runs, cancellationToken, s_lab, "kernel", "--", "true"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-16"),
             await WholeAsync(runs, cancellationToken, Programs.Dotnet, "test", "conformance", "--configuration", "Release", "--no-build",
-            "--filter", "TestCategory=VS-16"),
+                "--filter", "TestCategory=VS-16"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-*,ADM-*,SNAT-*,CT-*,TRAP-*"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter",
-            "K-*,F-*,HP-*,K-9,BRIDGE-*,FLANNEL-*,NP-*,DNS-*,SM-*,KP-*"),
+                "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"),
             await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName),
         };
         using var said = new MemoryStream();

@@ -49,8 +49,8 @@ internal static class DoctorVerb
         {
             new(".NET", true, true, Environment.Version.ToString(), null),
             new("this kernel", features.Has(Feature.Ipvs), false,
-            $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}",
-            "sudo modprobe ip_vs, where the kernel's modules are installed"),
+                $"{features.Release}, {(features.Has(Feature.Ipvs) ? "has IPVS" : "has no IPVS: labs run on the lab kernel")}",
+                "sudo modprobe ip_vs, where the kernel's modules are installed"),
             new("root", features.IsRoot, false, features.IsRoot ? "yes"
             : "no: labs run on the lab kernel, and packages cannot be installed", "sudo ./lab doctor"),
         };

@@ -45,7 +45,7 @@ public readonly record struct IpsetEntry(IPAddress? Address, TransportProtocol P
         IpsetType.HashIp => Address!.Text(),
         IpsetType.HashIpPort => string.Create(CultureInfo.InvariantCulture, $"{Address!.Text()},{Protocol.Name()}:{Port}"),
         IpsetType.HashIpPortIp => string.Create(CultureInfo.InvariantCulture,
-        $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}"),
+            $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}"),
         // A host is listed without its prefix.
         _ => string.Create(CultureInfo.InvariantCulture,
             $"{Address!.Text()},{Protocol.Name()}:{Port},{Second!.Text()}" +
@@ -144,7 +144,7 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
                 var references = attributes.Nest(ATTR_DATA).UInt32BigEndian(REFERENCES) ?? 0;
                 sets[setName] = set =
                     (new IpsetInfo(setName, typeName, TypeOf(typeName), attributes.Byte(ATTR_FAMILY) == 10, (int)references, entries),
-                    entries);
+                        entries);
             }
             if (set.Info.Type is { } type)
             {

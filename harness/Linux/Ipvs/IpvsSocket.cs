@@ -167,7 +167,7 @@ public sealed class IpvsSocket : IDisposable
         VirtualServerKey? key = mark != 0 ? null : new VirtualServerKey(
             (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
             ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span,
-            BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
+                BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
             attributes.UInt16BigEndian(SVC_PORT) ?? 0);
         return new VirtualServer(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "",
             flags & ~(VirtualServerFlags.Persistent | VirtualServerFlags.Hashed), isPersistent

@@ -106,7 +106,7 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
                     Number(line[words[4]]), Number(line[words[5]])));
                 continue;
             }
-            if (count < 3)
+            if (count < 3 || first.SequenceEqual("->"))
                 throw new FormatException($"Unknown line in ip_vs: '{line}'");
             realServers = [];
             servers.Add(new VirtualServerEntry(ParseServer(line, words[..count]), realServers));

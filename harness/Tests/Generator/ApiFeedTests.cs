@@ -101,7 +101,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task When_the_server_has_forgotten_where_the_watch_was_only_what_differs_is_told()
+    public async Task After_an_expired_watch_only_differences_are_passed_on()
     {
         await StartAsync();
         for (var i = 0; i < 20; i++)
@@ -137,7 +137,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task Until_all_is_listed_nothing_counts_as_read_and_a_server_that_is_down_is_asked_again()
+    public async Task Nothing_counts_as_read_until_all_is_listed()
     {
         await StartAsync();
         _server.Refuse = path => path.EndsWith("endpointslices", StringComparison.Ordinal) ? 500 : null;
@@ -152,7 +152,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
     }
 
     [Test]
-    public async Task An_invalid_object_is_told_and_only_it_is_left_out()
+    public async Task Invalid_object_is_reported_and_skipped()
     {
         await StartAsync();
         _server.Apply(Service("good", "10.96.0.1") + Service("bad", "10.96.0.300"));
@@ -235,7 +235,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
 
         (await Should.ThrowAsync<GeneratorException>(
             () => ApiFeed.ReadOnceAsync(ApiConnection.Of(Kubeconfig(folder, "", "token: s3cret"), null), s_node1,
-            _ => { }))).Message.ShouldContain("401");
+                _ => { }))).Message.ShouldContain("401");
     }
 
     [Test]
@@ -290,7 +290,7 @@ public sealed class ApiFeedTests : IAsyncDisposable
     [TestCase("current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: " +
         "'https://127.0.0.1'}}]\nusers: [{name: u, user: {tokenFile: /proc/self/status}}]",
         "the token in /proc/self/status must be printable ASCII")]
-    public async Task A_kubeconfig_that_cannot_be_used_is_told(string text, string evidence)
+    public async Task Unusable_kubeconfig_is_reported(string text, string evidence)
     {
         await StartAsync();
         var file = Path.Combine(RunFolder.Current, $"kubeconfig-{Guid.NewGuid():N}");

@@ -14,7 +14,7 @@ public sealed class DifferenceTests
     private static readonly NodeState s_node = new("node1", [IPAddress.Parse("192.168.113.101")], "zone-a", [], []);
 
     [Test]
-    public void External_policy_local_without_an_endpoint_here_drops_the_outside_and_serves_pods_and_node()
+    public void Local_policy_without_an_endpoint_drops_clients_and_serves_pods()
     {
         const string service = "type: LoadBalancer\n  externalTrafficPolicy: Local";
 
@@ -43,7 +43,7 @@ public sealed class DifferenceTests
     }
 
     [Test]
-    public void Where_pods_cannot_be_told_nothing_is_dropped()
+    public void Nothing_is_dropped_where_pods_cannot_be_recognized()
     {
         var world = new World(Options(compat: false) with { ClusterCidr = [] }, s_node,
             Read(ServiceText("x", "10.96.0.1", "type: LoadBalancer\n  externalTrafficPolicy: Local", "203.0.113.1", "")
@@ -54,7 +54,7 @@ public sealed class DifferenceTests
     }
 
     [Test]
-    public void An_external_address_that_is_a_load_balancer_s_as_well_keeps_its_source_ranges()
+    public void External_ip_that_is_also_a_load_balancer_address_keeps_its_ranges()
     {
         var ours = Both("type: LoadBalancer\n  externalIPs: [203.0.113.1]\n  loadBalancerSourceRanges: [192.0.2.0/24]", "203.0.113.1",
             Endpoint("10.244.1.1", "node2")).Ours;
@@ -171,7 +171,7 @@ public sealed class DifferenceTests
     }
 
     [Test]
-    public void The_node_s_own_traffic_to_a_local_policy_is_masqueraded()
+    public void Traffic_of_the_node_to_a_local_policy_is_masqueraded()
     {
         var (ours, theirs) = Both("type: LoadBalancer\n  externalTrafficPolicy: Local", "203.0.113.1", Endpoint("10.244.0.1", "node1"));
 
@@ -224,7 +224,7 @@ public sealed class DifferenceTests
     }
 
     [Test]
-    public void Of_two_services_with_one_address_and_port_the_older_keeps_it_and_the_other_gets_it_when_it_is_free()
+    public void Older_of_two_services_keeps_a_shared_address()
     {
         var cluster = Read(ServiceText("young", "10.96.0.2", "externalIPs: [203.0.113.9]\n  type: ClusterIP", null,
             "creationTimestamp: \"2026-02-01T00:00:00Z\"") + SliceText("young", Endpoint("10.244.1.2", "node2"))

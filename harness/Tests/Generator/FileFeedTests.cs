@@ -36,7 +36,7 @@ public sealed class FileFeedTests : IDisposable
     }
 
     [Test]
-    public async Task A_folder_that_is_removed_and_made_anew_is_followed()
+    public async Task Folder_that_is_removed_and_created_again_is_followed()
     {
         Write("services/s.yaml", "one");
         await FollowAsync("services", "one");
@@ -110,7 +110,7 @@ public sealed class FileFeedTests : IDisposable
     }
 
     [Test]
-    public async Task Changes_are_followed_after_more_has_happened_than_the_kernel_s_queue_holds()
+    public async Task Changes_are_followed_after_an_overflow_of_the_inotify_queue()
     {
         Write("services/s.yaml", "one");
         var problems = 0;

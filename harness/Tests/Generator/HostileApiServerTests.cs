@@ -41,7 +41,7 @@ public sealed class HostileApiServerTests : IDisposable
     [TestCase("""{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"a"}}]}""", "Service default/a twice")]
     [TestCase("""{"kind":"Status","apiVersion":"v1","metadata":{},"message":"not now"}""", "a Status: not now")]
     [TestCase("""{"kind":"ServiceList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":[{""", "services cannot be read")]
-    public async Task A_list_that_is_not_what_was_asked_for_is_not_believed(string body, string reason)
+    public async Task List_of_another_kind_is_rejected(string body, string reason)
     {
         _server.Script = (request, stream) => stream.AnswerAsync(200, body);
 
@@ -179,7 +179,7 @@ public sealed class HostileApiServerTests : IDisposable
     }
 
     [Test]
-    public async Task A_head_that_does_not_come_is_told()
+    public async Task Missing_response_head_is_reported()
     {
         Follow(stream => stream.AnswerAsync(200, OneService), _ => Task.Delay(TimeSpan.FromSeconds(30)));
 
@@ -209,7 +209,7 @@ public sealed class HostileApiServerTests : IDisposable
     }
 
     [Test]
-    public void Events_are_told_apart_however_they_are_torn([Values(1, 2, 3, 7, 11, 40)] int size)
+    public void Events_are_separated_however_they_are_split([Values(1, 2, 3, 7, 11, 40)] int size)
     {
         var events = new[] { """{"a":"}{\"\\"}""", "\n{}", """ {"b":[{"c":"]"}],"d":"\\\\\""}""" };
         var stream = Encoding.UTF8.GetBytes(string.Concat(events));

@@ -36,8 +36,8 @@ public sealed class ManifestTests
 
         var manifest = ManifestReader.Read("s.yaml",
             [.. text.GetPreamble(),
-            .. text.GetBytes("apiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { clusterIP: 10.96.0.1, ports: [{ port: 80 " +
-            "}] }\n")]);
+                .. text.GetBytes("apiVersion: v1\nkind: Service\nmetadata: { name: web }\n" +
+                    "spec: { clusterIP: 10.96.0.1, ports: [{ port: 80 }] }\n")]);
 
         manifest.Problems.ShouldBeEmpty();
         manifest.Objects.ShouldHaveSingleItem();
@@ -134,7 +134,7 @@ public sealed class ManifestTests
             "a firewall that cannot be read stays closed");
         manifest.Problems.Select(p => p.Field)
             .ShouldBe(["endpoints[0].addresses[0]", "endpoints[1].conditions.ready", "spec.podCIDRs[1]", "status.addresses[0].address",
-            "spec.loadBalancerSourceRanges[0]"]);
+                "spec.loadBalancerSourceRanges[0]"]);
     }
 
     [TestCase("{\"\\ud800\":1}")]
@@ -188,7 +188,7 @@ public sealed class ManifestTests
             manifest.Objects.Select(o => o.GetType().Name).ShouldBe(["Service", "EndpointSlice"], text);
             ((EndpointSlice)manifest.Objects[1]).Endpoints.ShouldHaveSingleItem()
                 .ShouldSatisfyAllConditions(e => e.IsReady.ShouldBeTrue(), e => e.IsServing.ShouldBeTrue(),
-                e => e.IsTerminating.ShouldBeFalse());
+                    e => e.IsTerminating.ShouldBeFalse());
         }
     }
 
@@ -202,7 +202,7 @@ public sealed class ManifestTests
     [TestCase("type: LoadBalancer", "type: Balancer", 5, "spec.type", "must be one of")]
     [TestCase("name: web", "nome: web", 3, "metadata.name", "is required")]
     [TestCase("ClientIP", "[]", 10, "spec.sessionAffinity", "must be text")]
-    public void An_invalid_object_is_told_with_line_and_field_and_only_it_is_left_out(string good, string bad, int line, string field,
+    public void Invalid_object_is_reported_with_line_and_field_and_skipped(string good, string bad, int line, string field,
         string words)
     {
         var manifest = Read($"{Good.Replace(good, bad, StringComparison.Ordinal)}\n---\n" +
@@ -225,7 +225,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void Json_that_ends_too_early_is_told_and_what_came_before_is_kept()
+    public void Truncated_json_is_reported_and_earlier_objects_are_kept()
     {
         var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}},""" + "\n{\"kind\":");
 
@@ -258,7 +258,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void A_text_that_no_manifest_has_is_given_up_and_what_is_too_large_keeps_its_siblings()
+    public void Excessive_text_is_rejected_and_a_large_object_keeps_its_siblings()
     {
         const string good = """{"kind":"Service","apiVersion":"v1","metadata":{"name":"good"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""";
         var note = new string('n', 900_000); // room for so many values
@@ -278,7 +278,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void An_alias_of_what_is_too_large_takes_no_sibling_with_it()
+    public void Alias_of_a_large_object_does_not_remove_siblings()
     {
         var note = new string('n', 1_800_000);
         var manifest = Read($"kind: List\nitems:\n- &a {{ kind: Service, apiVersion: v1, note: \"{note}\", x: " +
@@ -313,7 +313,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void Every_document_that_is_skipped_is_told_by_kind()
+    public void Skipped_documents_are_reported_by_kind()
     {
         var manifest = Read("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: a}\n---\nkind: Deployment\napiVersion: " +
             "apps/v1\nmetadata: {name: b}\n---\nkind: service\napiVersion: v1\nmetadata: {name: c}\n---\nkind: " +
@@ -380,7 +380,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void A_chain_of_aliases_is_as_deep_as_what_it_stands_for()
+    public void Chain_of_aliases_counts_with_its_full_depth()
     {
         var items = string.Concat(Enumerable.Range(0, 300).Select(i =>
             $"- a: &a{i} {new string('[', 95)}{(i == 0 ? "x" : $"*a{i - 1}")}{new string(']', 95)}\n  kind: Service\n  apiVersion: v1\n"));
@@ -413,7 +413,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void Brackets_without_end_are_told_at_once_whatever_quotes_stand_before_them()
+    public void Endless_brackets_are_reported_at_once_behind_any_quotes()
     {
         var manifest = Read($"note: |\n  it's one\nspec: {new string('[', 200_000)}\n");
 
@@ -422,7 +422,7 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void Aliases_by_the_thousand_of_a_large_object_are_told_and_the_others_are_read()
+    public void Thousands_of_aliases_of_a_large_object_are_reported()
     {
         var large = $"- &large {{ kind: Service, apiVersion: v1, metadata: {{ name: large }}, spec: {{ clusterIP: 10.96.0.1, ports: [ " +
             $"{{ port: 80 }} ], x: [{string.Join(',', Enumerable.Repeat("x", 90_000))}] }} }}\n";
@@ -482,7 +482,7 @@ public sealed class ManifestTests
     [TestCase("port: 80, nodePort: 30080 }", "port: 80, nodePort: 30080 }\n    - { name: https, port: 443, nodePort: 30080 }",
         "spec.ports[1].nodePort", "must be unique among the node ports of its protocol")]
     [TestCase("  ports:\n    - { name: http, port: 80, nodePort: 30080 }\n", "", "spec.ports", "is required")]
-    public void What_an_object_lacks_is_told(string good, string bad, string field, string words)
+    public void Missing_fields_are_reported(string good, string bad, string field, string words)
     {
         var problem = Read($"{Good}\n".Replace(good, bad, StringComparison.Ordinal)).Problems.ShouldHaveSingleItem();
 
@@ -491,12 +491,12 @@ public sealed class ManifestTests
     }
 
     [Test]
-    public void A_list_whose_items_are_none_is_told() =>
+    public void List_without_valid_items_is_reported() =>
         Read("kind: List\napiVersion: v1\nitems: {}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("must be a list");
 
     [TestCase("service.kubernetes.io/headless")]
     [TestCase("service.kubernetes.io/service-proxy-name")]
-    public void A_slice_that_is_another_proxy_s_affair_is_left_alone(string label)
+    public void Slice_of_another_proxy_is_ignored(string label)
     {
         var manifest = Read($$$"""{"kind":"EndpointSlice","apiVersion":"discovery.k8s.io/v1","metadata":{"name":"a-1","labels":{"kubernetes.io/service-name":"a","{{{label}}}":"x"}},"addressType":"IPv4","ports":[],"endpoints":[]}""");
 

@@ -20,7 +20,7 @@ public sealed class WarningTests
 
     [TestCase("externalIPs: [192.168.113.102]", "")]
     [TestCase("type: LoadBalancer", "192.168.113.102")]
-    public void The_address_of_another_node_is_told_with_both_names_and_can_be_refused(string spec, string ingress)
+    public void Address_of_another_node_is_reported_and_can_be_refused(string spec, string ingress)
     {
         var (warnings, addresses) = Decide(spec, ingress, refuses: false);
         warnings.ShouldHaveSingleItem().ShouldSatisfyAllConditions(w => w.ShouldContain("Service shop/web: 192.168.113.102"),
@@ -50,7 +50,7 @@ public sealed class WarningTests
     [TestCase("10.0.0.0/8", "IPv6")]
     [TestCase("\"fd00::/8\"", "IPv4")]
     [TestCase("10.0.0.0/8, \"fd00::/8\"", null)]
-    public void Source_ranges_that_leave_a_family_open_are_told(string ranges, string? open)
+    public void Source_ranges_that_leave_a_family_open_are_reported(string ranges, string? open)
     {
         var (warnings, _) = Decide($"type: LoadBalancer\n  loadBalancerSourceRanges: [{ranges}]", "203.0.113.1 }, { ip: \"fd00:113::1\"",
             refuses: false);
@@ -60,7 +60,7 @@ public sealed class WarningTests
         else
             warnings.ShouldHaveSingleItem()
                 .ShouldBe($"Service shop/web: loadBalancerSourceRanges has no range of {open}: its load-balancer addresses of {open} " +
-                $"are open to everybody");
+                    $"are open to everybody");
     }
 
     private static (IReadOnlyList<string> Warnings, IReadOnlyList<string> Addresses) Decide(string spec, string ingress, bool refuses,

@@ -158,7 +158,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }
             .Select(c => string.Create(CultureInfo.InvariantCulture,
-            $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
+                $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
         var traces = new List<RuleTrace>();
         var traced = new List<Node>();
         try
