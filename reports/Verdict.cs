@@ -51,12 +51,18 @@ public static class Verdicts
 
     private const string SetUpPrefix = "SetUp : ";
 
-    /// <summary>The verdict that a skip's reason stands for; null when it is no such reason, and the run must not pass.</summary>
-    public static Verdict? OfSkip(string? reason) => WithoutPlace(reason ?? "") switch
+    /// <summary>The verdict that NUnit's result of a test stands for.</summary>
+    /// <param name="status">NUnit's TestStatus: Passed, Skipped, Failed, Inconclusive or Warning.</param>
+    /// <param name="label">What NUnit adds to a failure that is not an assertion's (Error, Cancelled, Invalid); else empty.</param>
+    /// <param name="reason">The test's message. A skip without one of the two reasons that a claim can have hides something: it is
+    /// <see cref="Verdict.Broken"/>.</param>
+    public static Verdict Of(string status, string? label, string? reason) => (status, label) switch
     {
-        var words when words.StartsWith(NotTestablePrefix, StringComparison.Ordinal) => Verdict.NotTestable,
-        var words when words.StartsWith(NotSupportedPrefix, StringComparison.Ordinal) => Verdict.NotSupported,
-        _ => null,
+        ("Passed", _) => Verdict.Holds,
+        ("Skipped", _) when WithoutPlace(reason ?? "").StartsWith(NotTestablePrefix, StringComparison.Ordinal) => Verdict.NotTestable,
+        ("Skipped", _) when WithoutPlace(reason ?? "").StartsWith(NotSupportedPrefix, StringComparison.Ordinal) => Verdict.NotSupported,
+        ("Failed", null or "") => Verdict.Violated,
+        _ => Verdict.Broken,
     };
 
     /// <summary>NUnit says so when the reason was found while a test was set up.</summary>

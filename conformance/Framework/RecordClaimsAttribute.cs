@@ -31,7 +31,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
         var result = TestContext.CurrentContext.Result;
         var ids = test.Properties[ClaimAttribute.Property].Cast<string>().ToList();
         var evidence = Evidence.Of(test);
-        var verdict = VerdictOf(result.Outcome, result.Message);
+        var verdict = Verdicts.Of(result.Outcome.Status.ToString(), result.Outcome.Label, result.Message);
         if (result.Outcome.Status == TestStatus.Skipped && verdict == Verdict.Broken)
             TestExecutionContext.CurrentContext.CurrentResult.SetResult(ResultState.Error,
                 $"Skipped without a reason that a claim can have: '{result.Message}'");
@@ -40,14 +40,6 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
             test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Observed,
                 evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
     }
-
-    private static Verdict VerdictOf(ResultState outcome, string? message) => outcome.Status switch
-    {
-        TestStatus.Passed => Verdict.Holds,
-        TestStatus.Skipped => Verdicts.OfSkip(message) ?? Verdict.Broken,
-        TestStatus.Failed when outcome.Label is null or "" => Verdict.Violated,
-        _ => Verdict.Broken,
-    };
 
     private static ClaimRecorder CreateRecorder() => new(
         RunFolder.Current, Claims.Catalogue,

@@ -1,5 +1,6 @@
 using System.Net;
 using Conformance.Clusters;
+using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Features;
@@ -18,6 +19,10 @@ namespace Conformance.Suite.ServiceAddresses;
 [TestFixture("cluster-unnumbered")]
 public sealed class UnnumberedLinks(string topology) : ClusterFixture
 {
+    /// <summary>These topologies show each claim in both families, whatever its row needs elsewhere.</summary>
+    [SetUp]
+    public void DemandIPv6() => Demand(ProxyFeature.IPv6);
+
     protected override string Topology => topology;
 
     [Test, Claim("ADDR-17")]

@@ -35,7 +35,7 @@ public sealed class DetachedLabTests
         inspected.GetProperty("lab").GetString().ShouldBe(id);
         var director = inspected.GetProperty("nodes").EnumerateArray().Single(n => n.GetProperty("name").GetString() == "director");
         director.GetProperty("addresses").EnumerateArray().Select(a => a.GetString()).ShouldBe(["192.168.113.101/24 on ens33"]);
-        director.GetProperty("virtualServers").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe("TCP  10.10.0.1:8410 rr");
+        director.GetProperty("virtualServers").EnumerateArray().ShouldHaveSingleItem().GetString().ShouldBe("tcp 10.10.0.1:8410 rr");
 
         var missing = await LabAsync("exec", "cleint", "--", "true");
         (missing.ExitCode, missing.StandardError.Contains("Did you mean 'client'?", StringComparison.Ordinal))

@@ -32,7 +32,7 @@ internal sealed class RunProgress(string title) : IDisposable
         else if (reported.Kind == "test")
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{reported.Outcome,-7} {reported.Ms / 1000,6:0.0} s  {string.Join(' ', reported.Claims)} " +
-                $"{reported.Name[(reported.Name.LastIndexOf('.') + 1)..]}"));
+                $"{reported.ShortName}"));
     }
 
     public void Dispose()

@@ -20,9 +20,11 @@ namespace Conformance.Launcher.Runner;
 /// "start" of an assembly (with the number of tests and the claims selected), "test", "wait" (a test waits for something that
 /// has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
 /// </param>
+/// <param name="Name">The assembly, the word, or the test's full name.</param>
+/// <param name="ShortName">The test's method with its arguments.</param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
-    IReadOnlyList<string> Claims)
+    IReadOnlyList<string> Claims, string? ShortName = null)
 {
     /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
     [JsonIgnore]
@@ -124,7 +126,8 @@ internal static class TestRunner
                 if (result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown && result.ResultState.Status == TestStatus.Failed)
                 {
                     IsGood = false;
-                    Write(output, new RunnerEvent("test", result.FullName, "broken", result.Duration * 1000, result.Message, 0, []));
+                    Write(output, new RunnerEvent("test", result.FullName, "broken", result.Duration * 1000, result.Message, 0, [],
+                        result.Name));
                 }
                 return;
             }
@@ -132,7 +135,7 @@ internal static class TestRunner
             IsGood &= outcome is "passed" or "skipped";
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
                 outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
-                    [.. ClaimsOf(result.Test)]));
+                    [.. ClaimsOf(result.Test)], result.Name));
         }
 
         public void TestStarted(ITest test)
@@ -147,13 +150,13 @@ internal static class TestRunner
         {
         }
 
-        /// <summary>A skip must say that the claim is not testable or not supported; any other hides something.</summary>
-        private static string OutcomeOf(ITestResult result) => result.ResultState.Status switch
-        {
-            TestStatus.Passed => "passed",
-            TestStatus.Skipped => Verdicts.OfSkip(result.Message) is null ? "broken" : "skipped",
-            TestStatus.Failed when result.ResultState.Label is null or "" => "failed",
-            _ => "broken",
-        };
+        private static string OutcomeOf(ITestResult result) =>
+            Verdicts.Of(result.ResultState.Status.ToString(), result.ResultState.Label, result.Message) switch
+            {
+                Verdict.Holds => "passed",
+                Verdict.NotSupported or Verdict.NotTestable => "skipped",
+                Verdict.Violated => "failed",
+                _ => "broken",
+            };
     }
 }

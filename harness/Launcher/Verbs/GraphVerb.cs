@@ -59,7 +59,7 @@ internal static class GraphVerb
 
     private static async Task<string> SvgAsync(Topology topology, CancellationToken cancellationToken)
     {
-        await Need.EnsureAsync([new Need("dot", "graphviz", "draws graphs")], cancellationToken);
+        await Need.EnsureAsync(Need.ForGraphs, cancellationToken);
         var drawn = await CliWrap.Cli.Wrap("dot").WithArguments(["-Tsvg"]).WithStandardInputPipe(PipeSource.FromString(Dot(topology)))
             .ExecuteBufferedAsync(cancellationToken);
         return drawn.StandardOutput;

@@ -15,23 +15,32 @@ internal sealed record Need(string Program, string Package, string Why)
 {
     private static readonly string[] s_folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-    internal static IReadOnlyList<Need> ForLabs { get; } = Read("labs");
+    internal static IReadOnlyList<Need> ForLabs => Read("labs");
 
-    internal static IReadOnlyList<Need> ForUml { get; } = Read("uml");
+    internal static IReadOnlyList<Need> ForUml => Read("uml");
 
-    internal static IReadOnlyList<Need> ForTests { get; } = Read("tests");
+    internal static IReadOnlyList<Need> ForTests => Read("tests");
+
+    internal static IReadOnlyList<Need> ForGraphs => Read("graphs");
 
     internal bool IsMet => PathOf(Program) is not null;
 
     internal static string? PathOf(string program) => s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists);
 
     /// <summary>The rows of <c>harness/packages.tsv</c> for one purpose.</summary>
-    private static IReadOnlyList<Need> Read(string neededBy) =>
-        [.. from line in File.ReadLines(Path.Combine(ProjectFolder.Root, "harness", "packages.tsv"))
-            where !line.StartsWith('#')
-            let fields = line.Split('\t')
-            where fields.Length == 4 && fields[2] == neededBy && fields[0] != "-"
-            select new Need(fields[0], fields[1], fields[3])];
+    /// <exception cref="CannotRunHereException">The file is not there.</exception>
+    private static IReadOnlyList<Need> Read(string neededBy)
+    {
+        var path = Path.Combine(ProjectFolder.Root, "harness", "packages.tsv");
+        if (!File.Exists(path))
+            throw new CannotRunHereException("The list of Debian packages is missing.", $"{path} is not there.",
+                "The launcher does not know which programs a lab needs.", "Use a whole checkout of the project.");
+        return [.. from line in File.ReadLines(path)
+                   where !line.StartsWith('#')
+                   let fields = line.Split('\t')
+                   where fields.Length == 4 && fields[2] == neededBy && fields[0] != "-"
+                   select new Need(fields[0], fields[1], fields[3])];
+    }
 
     /// <summary>Installs the packages of needs that are not met, as root, or says which command does.</summary>
     /// <exception cref="CannotRunHereException">Not root, or apt failed.</exception>
