@@ -38,7 +38,7 @@ public sealed class TopologyHints : ClusterFixture
         (await PodC.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
     }
 
-    private ServiceSpec WithHints(params EndpointSpec[] endpoints) =>
+    private static ServiceSpec WithHints(params EndpointSpec[] endpoints) =>
         NewService(endpoints) with
         {
             Annotations = new Dictionary<string, string>(

@@ -169,11 +169,7 @@ public sealed class DualStackServices : ClusterFixture
         return await ReachableAsync(address, via: Node1);
     }
 
-    private ServiceSpec V6(params EndpointSpec[] endpoints)
-    {
-        var service = NewService(endpoints);
-        return OverIPv6(service);
-    }
+    private static ServiceSpec V6(params EndpointSpec[] endpoints) => OverIPv6(NewService(endpoints));
 
     private Task<ServiceSpec> V6Async(params EndpointSpec[] endpoints) => ApplyAsync(V6(endpoints));
 }

@@ -237,7 +237,7 @@ internal sealed class Client : IAsyncDisposable
     {
         // A socket that was never connected does not know its address; the wire does.
         if (flow.Local.Address.Equals(flow.Local.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any)
-            && flow.ReadStory().Steps.FirstOrDefault()?.Packet.Source is { } source)
+            && flow.ReadStory().Steps is [{ Packet.Source: { } source }, ..])
             flow.Local = source;
         flow.Answer = greeting is null ? null : Answer.Parse(greeting);
         flow.Outcome = flow.Answer is { } answer

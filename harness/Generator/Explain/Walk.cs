@@ -177,7 +177,7 @@ public sealed class Walk
         "-s" => IPNetwork.Parse(condition.Value).Contains(_source),
         // By the interface: a pod's is the bridge, or begins with the prefix; where else a packet comes from is not.
         "-i" => _isFromPod,
-        "-p" => condition.Value == _target.Protocol.ToString().ToLowerInvariant(),
+        "-p" => condition.Value.Equals(_target.Protocol.ToString(), StringComparison.OrdinalIgnoreCase),
         "--match-set" => InSet(condition.Value, condition.Second),
         "--src-type" => IsLocal(_source),
         "--dst-type" => IsLocal(_destination),

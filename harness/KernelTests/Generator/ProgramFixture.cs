@@ -38,6 +38,7 @@ public abstract class ProgramFixture : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        GC.SuppressFinalize(this);
         await _end.CancelAsync();
         try
         {

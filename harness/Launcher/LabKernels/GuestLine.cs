@@ -17,12 +17,14 @@ internal readonly record struct Frame(char Type, ReadOnlyMemory<byte> Payload)
 /// are sent only as fast as the guest says that it has taken them: its serial line holds 4 KiB, and what a command
 /// does not read stays here.
 /// </summary>
-internal sealed class GuestLine(Stream toGuest, Stream fromGuest)
+internal sealed class GuestLine(Stream toGuest, Stream fromGuest) : IDisposable
 {
     private const int Window = 3072;
 
     private readonly Channel<Frame> _outgoing = Channel.CreateBounded<Frame>(64);
     private readonly SemaphoreSlim _mayStream = new(Window);
+
+    public void Dispose() => _mayStream.Dispose();
 
     internal ValueTask SendAsync(char type, ReadOnlyMemory<byte> payload) => _outgoing.Writer.WriteAsync(new Frame(type, payload));
 

@@ -113,6 +113,7 @@ internal sealed class UmlGuest : IAsyncDisposable
         _booting.Dispose();
         _ended.Dispose();
         _guard.Dispose();
+        _line.Dispose();
     }
 
     private async Task HandleAsync(Frame frame, CancellationToken cancellationToken)

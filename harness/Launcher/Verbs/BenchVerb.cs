@@ -49,14 +49,14 @@ internal static class BenchVerb
     {
         var figures = new List<Figure>
         {
-            await WholeAsync(runs, cancellationToken, s_lab, "kernel", "--", "true"),
-            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-16"),
-            await WholeAsync(runs, cancellationToken, Programs.Dotnet, "test", "conformance", "--configuration", "Release", "--no-build",
-                "--filter", "TestCategory=VS-16"),
-            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter", "VS-*,ADM-*,SNAT-*,CT-*,TRAP-*"),
-            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName, "--filter",
-                "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"),
-            await WholeAsync(runs, cancellationToken, s_lab, "run", "--kernel", kernelName),
+            await WholeAsync(runs, s_lab, ["kernel", "--", "true"], cancellationToken),
+            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-16"], cancellationToken),
+            await WholeAsync(runs, Programs.Dotnet, ["test", "conformance", "--configuration", "Release", "--no-build",
+                "--filter", "TestCategory=VS-16"], cancellationToken),
+            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-*,ADM-*,SNAT-*,CT-*,TRAP-*"], cancellationToken),
+            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter",
+                "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"], cancellationToken),
+            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName], cancellationToken),
         };
         using var said = new MemoryStream();
         var inside = Runs.Start("bench");
@@ -88,7 +88,7 @@ internal static class BenchVerb
     private static string Number(double value) => value.ToString(value < 100 ? "0.##" : "0", CultureInfo.InvariantCulture);
 
     /// <summary>A whole command as a person types it, process start and all.</summary>
-    private static async Task<Figure> WholeAsync(int runs, CancellationToken cancellationToken, string program, params string[] arguments)
+    private static async Task<Figure> WholeAsync(int runs, string program, string[] arguments, CancellationToken cancellationToken)
     {
         var name = $"{(program == s_lab ? "./lab" : "dotnet")} {string.Join(' ', arguments)}";
         var samples = new List<double>();

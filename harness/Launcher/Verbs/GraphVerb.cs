@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text;
 using CliWrap;
 using CliWrap.Buffered;
@@ -35,11 +36,11 @@ internal static class GraphVerb
     {
         var text = new StringBuilder("graph LR\n");
         foreach (var network in topology.Networks)
-            text.Append($"  {Id(network.Name)}(({network.Name}<br/>{network.Subnet}))\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {Id(network.Name)}(({network.Name}<br/>{network.Subnet}))\n");
         foreach (var node in topology.Nodes)
-            text.Append($"  {Id(node.Name)}[{node.Name}{Serves(node, "<br/>")}]\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {Id(node.Name)}[{node.Name}{Serves(node, "<br/>")}]\n");
         foreach (var (node, end) in topology.Nodes.SelectMany(n => n.Interfaces.Select(i => (n, i))))
-            text.Append($"  {Id(node.Name)} ---|{end.Device} {end.Address}| {Id(end.Network.Name)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {Id(node.Name)} ---|{end.Device} {end.Address}| {Id(end.Network.Name)}\n");
         return text.ToString();
     }
 
@@ -49,11 +50,13 @@ internal static class GraphVerb
             $"graph \"{topology.Name}\" {{\n  rankdir=LR;\n  node [fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\", " +
             $"fontsize=10];\n");
         foreach (var network in topology.Networks)
-            text.Append($"  \"{network.Name}\" [shape=ellipse, label=\"{network.Name}\\n{network.Subnet}\"];\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"  \"{network.Name}\" [shape=ellipse, label=\"{network.Name}\\n{network.Subnet}\"];\n");
         foreach (var node in topology.Nodes)
-            text.Append($"  \"{node.Name}\" [shape=box, label=\"{node.Name}{Serves(node, "\\n")}\"];\n");
+            text.Append(CultureInfo.InvariantCulture, $"  \"{node.Name}\" [shape=box, label=\"{node.Name}{Serves(node, "\\n")}\"];\n");
         foreach (var (node, end) in topology.Nodes.SelectMany(n => n.Interfaces.Select(i => (n, i))))
-            text.Append($"  \"{node.Name}\" -- \"{end.Network.Name}\" [label=\"{end.Device}\\n{end.Address}\"];\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"  \"{node.Name}\" -- \"{end.Network.Name}\" [label=\"{end.Device}\\n{end.Address}\"];\n");
         return text.Append("}\n").ToString();
     }
 
