@@ -16,9 +16,7 @@ internal sealed record Evidence(
     ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows,
         IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
-    private static readonly ImplementationRecord s_byHand = new("by hand, as the article does it", "");
-
-    internal static readonly Evidence None = new(s_byHand, [], [], [], [], []);
+    internal static readonly Evidence None = new(new("by hand, as the article does it", ""), [], [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 
@@ -27,7 +25,7 @@ internal sealed record Evidence(
         s_taken[test.Id] = None with { Implementation = implementation };
 
     /// <summary>Takes the evidence of a test out of its lab and keeps it for the record.</summary>
-    internal static async Task TakeAsync(Lab lab, ITest test, bool failed)
+    internal static async Task TakeAsync(Lab lab, ImplementationRecord implementation, ITest test, bool failed)
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
@@ -41,7 +39,7 @@ internal sealed record Evidence(
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
         }
         var attachments = Write(lab.Wire.Packets(), test);
-        Keep(test, new Evidence(s_byHand, observed, steps, flows, tables, attachments));
+        Keep(test, new Evidence(implementation, observed, steps, flows, tables, attachments));
     }
 
     /// <summary>
@@ -102,8 +100,7 @@ internal sealed record Evidence(
         var attachments = new List<AttachmentRecord>();
         foreach (var capture in packets.GroupBy(p => (p.Node, p.Device)))
         {
-            var path = Path.Combine("captures", test.ClassName!.Split('.')[^1], test.MethodName!,
-                $"{capture.Key.Node}-{capture.Key.Device}.pcap");
+            var path = Path.Combine("captures", FolderOf(test), $"{capture.Key.Node}-{capture.Key.Device}.pcap");
             var file = Path.Combine(RunFolder.Current, path);
             Directory.CreateDirectory(Path.GetDirectoryName(file)!);
             using (var stream = File.Create(file))
@@ -116,6 +113,14 @@ internal sealed record Evidence(
                 "application/vnd.tcpdump.pcap"));
         }
         return attachments;
+    }
+
+    /// <summary>Fixture and method with their arguments, as a folder: <c>DirectRouting-Keepalived-Method</c>.</summary>
+    private static string FolderOf(ITest test)
+    {
+        var name = test.FullName[(test.TypeInfo!.Namespace!.Length + 1)..];
+        return string.Join('-', name.Split([.. name.Where(c => !char.IsAsciiLetterOrDigit(c) && c != '_')],
+            StringSplitOptions.RemoveEmptyEntries));
     }
 
     private static void PutIntoAllure(Evidence evidence)

@@ -44,5 +44,5 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
     private static ClaimRecorder CreateRecorder() => new(
         RunFolder.Current, Claims.Catalogue,
         new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
-        ToolVersions.Read());
+        ToolVersions.All);
 }

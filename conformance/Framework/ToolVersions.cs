@@ -7,7 +7,15 @@ internal static class ToolVersions
 {
     private const string DpkgStatus = "/var/lib/dpkg/status";
 
-    internal static IReadOnlyDictionary<string, string> Read()
+    private static readonly Lazy<IReadOnlyDictionary<string, string>> s_versions = new(Read);
+
+    /// <summary>The versions by package.</summary>
+    internal static IReadOnlyDictionary<string, string> All => s_versions.Value;
+
+    /// <summary>The version of a package; empty where the package system does not know it.</summary>
+    internal static string Of(string package) => All.GetValueOrDefault(package, "");
+
+    private static IReadOnlyDictionary<string, string> Read()
     {
         var packages = File.ReadLines(Path.Combine(ProjectFolder.Root, "harness", "packages.tsv")).Where(l => !l.StartsWith('#'))
             .Select(l => l.Split('\t')).Where(f => f.Length == 4 && f[2] == "labs").Select(f => f[1]).ToHashSet(StringComparer.Ordinal);

@@ -5,39 +5,6 @@ using Conformance.Linux.Ipvs;
 
 namespace Conformance.Labs;
 
-/// <summary>A real server that a test wants: its end point by node name or address, its forwarding method, its weight.</summary>
-public sealed record RealServerSpec(string EndPoint, ForwardingMethod Method, int Weight);
-
-/// <summary>
-/// A virtual server that a test wants, with end points that may name nodes:
-/// <c>VirtualServerSpec.Tcp("10.10.0.1:8410", Scheduler.RoundRobin).Masquerading("rs1:8080")</c>.
-/// </summary>
-public sealed record VirtualServerSpec(TransportProtocol Protocol, string EndPoint, string SchedulerName)
-{
-    /// <summary>The real servers, in the order in which they are added.</summary>
-    public IReadOnlyList<RealServerSpec> RealServers { get; private init; } = [];
-
-    /// <summary>A TCP virtual server.</summary>
-    public static VirtualServerSpec Tcp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
-        new(TransportProtocol.Tcp, endPoint, scheduler);
-
-    /// <summary>A UDP virtual server.</summary>
-    public static VirtualServerSpec Udp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
-        new(TransportProtocol.Udp, endPoint, scheduler);
-
-    /// <summary>Adds real servers that are reached by masquerading (NAT).</summary>
-    public VirtualServerSpec Masquerading(params string[] endPoints) => With(ForwardingMethod.Masq, endPoints);
-
-    /// <summary>Adds real servers that are reached by direct routing.</summary>
-    public VirtualServerSpec Routing(params string[] endPoints) => With(ForwardingMethod.Route, endPoints);
-
-    /// <summary>Adds real servers that are reached through an IP-in-IP tunnel.</summary>
-    public VirtualServerSpec Tunnelling(params string[] endPoints) => With(ForwardingMethod.Tunnel, endPoints);
-
-    private VirtualServerSpec With(ForwardingMethod method, string[] endPoints) =>
-        this with { RealServers = [.. RealServers, .. endPoints.Select(e => new RealServerSpec(e, method, Weight: 1))] };
-}
-
 /// <summary>Sets the virtual servers of a node with ipvsadm(8).</summary>
 public sealed class IpvsAdmin
 {
@@ -52,26 +19,54 @@ public sealed class IpvsAdmin
         var lines = new StringBuilder();
         foreach (var server in servers)
         {
-            var virtualServer = $"{Option(server.Protocol)} {_node.Lab.Resolve(server.EndPoint)}";
-            lines.Append(CultureInfo.InvariantCulture, $"-A {virtualServer} -s {server.SchedulerName}\n");
+            lines.Append(CultureInfo.InvariantCulture, $"-A {Identity(server)}{Options(server)}\n");
             foreach (var real in server.RealServers)
-                lines.Append(CultureInfo.InvariantCulture,
-                    $"-a {virtualServer} -r {_node.Lab.Resolve(real.EndPoint)} {Option(real.Method)} -w {real.Weight}\n");
+                lines.Append(CultureInfo.InvariantCulture, $"-a {Identity(server)} {Describe(real)}\n");
         }
         return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
     }
 
-    private static string Option(TransportProtocol protocol) => protocol switch
+    /// <summary>Changes a virtual server's options, and the options of its real servers.</summary>
+    public Task EditAsync(VirtualServerSpec server)
     {
-        TransportProtocol.Udp => "-u",
-        TransportProtocol.Sctp => "--sctp-service",
-        _ => "-t",
+        var lines = new StringBuilder($"-E {Identity(server)}{Options(server)}\n");
+        foreach (var real in server.RealServers)
+            lines.Append(CultureInfo.InvariantCulture, $"-e {Identity(server)} {Describe(real)}\n");
+        return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
+    }
+
+    /// <summary>Deletes real servers from a virtual server.</summary>
+    /// <param name="endPoints">By node name or address.</param>
+    public Task DeleteAsync(VirtualServerSpec server, params IEnumerable<string> endPoints) =>
+        _node.Command("ipvsadm", "-R")
+            .WithInput(string.Concat(endPoints.Select(e => $"-d {Identity(server)} -r {_node.Lab.Resolve(e)}\n"))).ExecuteAsync();
+
+    private string Identity(VirtualServerSpec server) => server.Protocol switch
+    {
+        TransportProtocol.None => $"-f {server.EndPoint}{(server.IsIPv6Mark ? " -6" : "")}",
+        TransportProtocol.Udp => $"-u {_node.Lab.Resolve(server.EndPoint)}",
+        TransportProtocol.Sctp => $"--sctp-service {_node.Lab.Resolve(server.EndPoint)}",
+        _ => $"-t {_node.Lab.Resolve(server.EndPoint)}",
     };
 
-    private static string Option(ForwardingMethod method) => method switch
+    private static string Options(VirtualServerSpec server) => string.Create(CultureInfo.InvariantCulture,
+        $" -s {server.SchedulerName}{(server.PersistenceSeconds > 0 ? $" -p {server.PersistenceSeconds}" : "")}" +
+        $"{(server.PersistenceMask is null ? "" : $" -M {server.PersistenceMask}")}{(server.IsOnePacket ? " -o" : "")}" +
+        $"{(server.SchedulerFlags is null ? "" : $" -b {server.SchedulerFlags}")}" +
+        $"{(server.PersistenceEngine is null ? "" : $" --pe {server.PersistenceEngine}")}");
+
+    private string Describe(RealServerSpec real) => string.Create(CultureInfo.InvariantCulture,
+        $"-r {_node.Lab.Resolve(real.EndPoint)} {Option(real)} -w {real.Weight}" +
+        $"{(real.UpperThreshold > 0 ? $" -x {real.UpperThreshold}" : "")}{(real.LowerThreshold > 0 ? $" -y {real.LowerThreshold}" : "")}");
+
+    private static string Option(RealServerSpec real) => (real.Method, real.Encapsulation) switch
     {
-        ForwardingMethod.Route => "-g",
-        ForwardingMethod.Tunnel => "-i",
+        (ForwardingMethod.Route, _) => "-g",
+        (ForwardingMethod.Tunnel, Encapsulation.IpIp) => "-i",
+        (ForwardingMethod.Tunnel, Encapsulation.Gue) => "-i --tun-type gue --tun-port 6080 --tun-nocsum",
+        (ForwardingMethod.Tunnel, Encapsulation.GueChecksum) => "-i --tun-type gue --tun-port 6080 --tun-csum",
+        (ForwardingMethod.Tunnel, Encapsulation.Gre) => "-i --tun-type gre --tun-nocsum",
+        (ForwardingMethod.Tunnel, Encapsulation.GreChecksum) => "-i --tun-type gre --tun-csum",
         _ => "-m",
     };
 }

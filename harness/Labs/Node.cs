@@ -81,6 +81,9 @@ public sealed class Node : IAsyncDisposable
 
     internal IReadOnlyCollection<IPAddress> AddedAddresses => _added;
 
+    /// <summary>Whether an address of the topology, or one that was added, is the node's.</summary>
+    public bool Owns(IPAddress address) => Addresses.Contains(address) || _added.Contains(address);
+
     /// <inheritdoc/>
     public override string ToString() => Name;
 
@@ -140,9 +143,12 @@ public sealed class Node : IAsyncDisposable
     public NodeCommand Command(params string[] argv) => new(this, argv);
 
     /// <summary>Starts a server on a port, which answers until the lab ends or it is stopped.</summary>
-    public Server Serve(TransportProtocol protocol, int port)
+    /// <param name="address">The only address that it serves; null for all. A server of UDP on all addresses answers from the address of
+    /// the route to the client, which need not be the one that was asked.</param>
+    public Server Serve(TransportProtocol protocol, int port, string? address = null)
     {
-        Server server = protocol == TransportProtocol.Udp ? new UdpServer(this, port) : new StreamServer(this, protocol, port);
+        var only = address is null ? null : IPAddress.Parse(address);
+        Server server = protocol == TransportProtocol.Udp ? new UdpServer(this, port, only) : new StreamServer(this, protocol, port, only);
         lock (_lock)
             _servers.Add(server);
         return Own(server);
@@ -158,9 +164,10 @@ public sealed class Node : IAsyncDisposable
             _owned.Remove(server);
         }
         await server.DisposeAsync();
-        // A socket is closed only when the runtime has let go of it; until then the kernel still takes connections.
-        if (protocol == TransportProtocol.Tcp)
-            await Eventually.Async($"nothing listens on port {port} of {Name}", () => ListeningSockets.Tcp(Namespace),
+        // A socket is closed only when the runtime has let go of it; until then the kernel still takes what arrives.
+        if (protocol != TransportProtocol.Sctp)
+            await Eventually.Async($"nothing listens on port {port} of {Name}",
+                () => protocol == TransportProtocol.Tcp ? ListeningSockets.Tcp(Namespace) : ListeningSockets.Udp(Namespace),
                 ports => !ports.Contains(port));
     }
 

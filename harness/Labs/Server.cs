@@ -24,7 +24,7 @@ public static class Dialogue
 }
 
 /// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
-public abstract class Server(Node node, TransportProtocol protocol, int port) : IAsyncDisposable
+public abstract class Server(Node node, TransportProtocol protocol, int port, IPAddress? address) : IAsyncDisposable
 {
     /// <summary>The node that it serves on.</summary>
     public Node Node { get; } = node;
@@ -52,19 +52,19 @@ public abstract class Server(Node node, TransportProtocol protocol, int port) : 
     protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses)
         .Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
 
-    /// <summary>A socket in the node's namespace, bound to the port on every address.</summary>
+    /// <summary>A socket in the node's namespace, bound to the port on every address, or on the server's own.</summary>
     /// <exception cref="HarnessException">The port is in use.</exception>
     protected Socket Bind()
     {
-        var any = new IPEndPoint(AnyAddress, Port);
+        var local = new IPEndPoint(address ?? AnyAddress, Port);
         return Node.Namespace.Run(() =>
         {
-            var socket = TransportSocket.Create(Protocol, any.AddressFamily);
+            var socket = TransportSocket.Create(Protocol, local.AddressFamily);
             try
             {
-                if (any.AddressFamily == AddressFamily.InterNetworkV6)
+                if (local.AddressFamily == AddressFamily.InterNetworkV6 && address is null)
                     socket.DualMode = true;
-                socket.Bind(any);
+                socket.Bind(local);
                 return socket;
             }
             catch (SocketException e)
@@ -87,7 +87,7 @@ internal sealed class StreamServer : Server
     private readonly ConcurrentDictionary<Socket, bool> _open = new();
     private readonly Task _accepting;
 
-    internal StreamServer(Node node, TransportProtocol protocol, int port) : base(node, protocol, port)
+    internal StreamServer(Node node, TransportProtocol protocol, int port, IPAddress? address) : base(node, protocol, port, address)
     {
         _listener = Bind();
         _listener.Listen(Backlog);
@@ -172,7 +172,7 @@ internal sealed class UdpServer : Server
     private readonly Socket _socket;
     private readonly Task _serving;
 
-    internal UdpServer(Node node, int port) : base(node, TransportProtocol.Udp, port)
+    internal UdpServer(Node node, int port, IPAddress? address) : base(node, TransportProtocol.Udp, port, address)
     {
         _socket = Bind();
         _serving = ServeAsync();
@@ -186,8 +186,8 @@ internal sealed class UdpServer : Server
 
     private async Task ServeAsync()
     {
-        var buffer = new byte[2048];
-        var any = new IPEndPoint(AnyAddress, 0);
+        var buffer = new byte[16 * 1024];
+        var any = new IPEndPoint(_socket.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
         while (true)
         {
             try

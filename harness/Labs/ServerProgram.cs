@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using CliWrap;
 using Conformance.Labs.Waiting;
@@ -15,25 +16,36 @@ public sealed class ServerProgram : IAsyncDisposable
     private readonly Task _running;
     private int _disposed;
 
-    private ServerProgram(Task running, CancellationTokenSource stop) => (_running, _stop) = (running, stop);
+    private ServerProgram(CommandTask<CommandResult> running, CancellationTokenSource stop) =>
+        (_running, ProcessId, _stop) = (running.Task, running.ProcessId, stop);
+
+    /// <summary>The number of its process.</summary>
+    public int ProcessId { get; }
 
     /// <summary>Starts a program that stays in the foreground, and waits until it listens.</summary>
     /// <param name="port">What it listens on.</param>
     /// <param name="ports">Reads the ports that have a socket in the node.</param>
     /// <exception cref="CommandFailedException">It ended, or does not listen.</exception>
-    internal static async Task<ServerProgram> StartAsync(NodeCommand command, int port, Func<IReadOnlyList<int>> ports)
+    internal static Task<ServerProgram> StartAsync(NodeCommand command, int port, Func<IReadOnlyList<int>> ports) =>
+        StartAsync(command, string.Create(CultureInfo.InvariantCulture, $"listens on port {port}"), () => ports().Contains(port));
+
+    /// <summary>Starts a program that stays in the foreground, and waits until it has done its first work.</summary>
+    /// <param name="work">That work in words, such as <c>listens on port 80</c>.</param>
+    /// <exception cref="CommandFailedException">It ended, or has not done it in time.</exception>
+    internal static async Task<ServerProgram> StartAsync(NodeCommand command, string work, Func<bool> isReady)
     {
         var (node, name) = (command.Node, command.Argv[0]);
-        node.Lab.Note(node, $"start {name} on port {port}");
+        node.Lab.Note(node, $"start {name}, which {work}");
         var said = new StringBuilder();
         var stop = new CancellationTokenSource();
-        var running = command.ToCliWrap().WithStandardErrorPipe(PipeTarget.ToStringBuilder(said))
-            .WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token).Task;
+        var pipe = PipeTarget.ToStringBuilder(said);
+        var running = command.ToCliWrap().WithStandardErrorPipe(pipe).WithStandardOutputPipe(pipe)
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token);
         var program = new ServerProgram(running, stop);
         try
         {
-            await Eventually.Async($"{name} listens on port {port}", ports, open => running.IsCompleted || open.Contains(port));
-            if (!running.IsCompleted)
+            await Eventually.Async($"{name} {work}", isReady, ready => ready || running.Task.IsCompleted);
+            if (!running.Task.IsCompleted)
                 return program;
         }
         catch (ShouldAssertException)
@@ -41,7 +53,7 @@ public sealed class ServerProgram : IAsyncDisposable
             // The harness's own server is not what is tested: this is no verdict.
         }
         await program.DisposeAsync();
-        throw new CommandFailedException(command, exitCode: null, $"{name} does not listen on port {port}: {said}");
+        throw new CommandFailedException(command, exitCode: null, $"it has not done its work ({work}): {said}");
     }
 
     /// <summary>A folder for the program's files.</summary>

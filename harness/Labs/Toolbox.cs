@@ -20,10 +20,15 @@ public static class Toolbox
 
     private static readonly Lazy<Task> s_bridges = new(LoadBridgeFilterAsync);
 
-    private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () => new(StringComparer.Ordinal)
+    private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () =>
     {
-        ["PATH"] = await s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}" : SystemPath,
-        ["LC_ALL"] = "C.UTF-8",
+        await LoadSchedulersAsync();
+        return new(StringComparer.Ordinal)
+        {
+            ["PATH"] = await s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}"
+                : SystemPath,
+            ["LC_ALL"] = "C.UTF-8",
+        };
     });
 
     /// <summary>By env(1), which looks the program up in the PATH that it is given.</summary>
@@ -47,11 +52,21 @@ public static class Toolbox
     /// <exception cref="HarnessException">The kernel has no br_netfilter.</exception>
     public static Task PrepareBridgesAsync() => s_bridges.Value;
 
+    /// <summary>
+    /// Loads the schedulers that keep state for each namespace, where they are modules. ipvsadm's first use of one makes the kernel load it
+    /// with the lock of IPVS held (do_ip_vs_set_ctl of ip_vs_ctl.c), and the module waits until no namespace is being ended; a namespace
+    /// that
+    /// is being ended waits for the lock of IPVS. Linux 6.1 stood still so, until ipvsadm was killed.
+    /// </summary>
+    private static Task LoadSchedulersAsync() => ModprobeAsync("ip_vs_lblc", "ip_vs_lblcr");
+
+    private static Task ModprobeAsync(params string[] modules) => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "-q", .. modules])
+        .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync();
+
     private static async Task LoadBridgeFilterAsync()
     {
         if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
-            await CliWrap.Cli.Wrap("modprobe").WithArguments(["br_netfilter"]).WithValidation(CliWrap.CommandResultValidation.None)
-                .ExecuteAsync();
+            await ModprobeAsync("br_netfilter");
         if (!Sysctl.Exists(NodeSysctls.BridgeFilters[0]))
             throw new HarnessException("This kernel has no br_netfilter.",
                 $"There is no sysctl {NodeSysctls.BridgeFilters[0]} after modprobe br_netfilter.",

@@ -36,14 +36,30 @@ public sealed record TcpSegment(uint Sequence, uint Acknowledgement, TcpFlags Fl
 /// <summary>An ICMP or ICMPv6 message; errors quote the head of the packet that they are about.</summary>
 public sealed record IcmpMessage(byte Type, byte Code, ushort Identifier, ushort SequenceNumber, Packet? Quoted);
 
+/// <summary>An ARP message of IPv4 over Ethernet (RFC 826).</summary>
+/// <param name="Operation">1 for a request, 2 for a reply.</param>
+public sealed record ArpMessage(ushort Operation, PhysicalAddress SenderMac, IPAddress Sender, IPAddress Target)
+{
+    /// <summary>Whether somebody asks.</summary>
+    public bool IsRequest => Operation == 1;
+
+    /// <summary>Whether it tells everybody the sender's address, unasked.</summary>
+    public bool IsGratuitous => Sender.Equals(Target);
+}
+
 /// <summary>
-/// A parsed Ethernet frame: Ethernet II, IPv4 and IPv6 (without extension headers), TCP, UDP, ICMP, and IP in IP
-/// (<see cref="Inner"/>). What is something else keeps its Ethernet fields. Fields that were cut off are absent.
+/// A parsed Ethernet frame: Ethernet II, ARP, IPv4 and IPv6 (of extension headers only the fragment header), TCP, UDP, ICMP, and the
+/// tunnels of IPVS: IP in IP, GRE, and GUE at its own port (<see cref="Inner"/>). What is something else keeps its Ethernet fields. Fields
+/// that were cut off are absent.
 /// </summary>
 public sealed record Packet
 {
     private const int ProtocolIcmp = 1;
     private const int ProtocolIpInIp = 4;
+    private const int ProtocolIPv6InIp = 41;
+    private const int ProtocolIPv6Fragment = 44;
+    private const int ProtocolGre = 47;
+    private const int GuePort = 6080; // IANA; GUE has no number of its own
     private const int ProtocolTcp = 6;
     private const int ProtocolUdp = 17;
     private const int ProtocolIcmpV6 = 58;
@@ -65,6 +81,21 @@ public sealed record Packet
     /// <summary>The destination of the IP header; null for another protocol.</summary>
     public IPAddress? DestinationAddress { get; private init; }
 
+    /// <summary>Whether no router may fragment the packet. IPv6 has no such flag: no router ever does.</summary>
+    public bool MayNotFragment { get; private init; }
+
+    /// <summary>Whether further fragments of the same packet follow.</summary>
+    public bool HasMoreFragments { get; private init; }
+
+    /// <summary>Where the fragment begins in its packet, in bytes; 0 for the first one and for a whole packet.</summary>
+    public int FragmentOffset { get; private init; }
+
+    /// <summary>Whether the packet is a fragment.</summary>
+    public bool IsFragment => HasMoreFragments || FragmentOffset > 0;
+
+    /// <summary>The length in bytes that the IP header states, headers included.</summary>
+    public int Length { get; private init; }
+
     /// <summary>The number of the protocol inside IP.</summary>
     public int Protocol { get; private init; }
 
@@ -77,6 +108,9 @@ public sealed record Packet
     /// <summary>The destination port; 0 for a protocol without ports.</summary>
     public int DestinationPort { get; private init; }
 
+    /// <summary>The checksum of UDP; 0 where the sender has left it out, and for another protocol.</summary>
+    public int UdpChecksum { get; private init; }
+
     /// <summary>The TCP header; null for another protocol.</summary>
     public TcpSegment? Tcp { get; private init; }
 
@@ -86,7 +120,10 @@ public sealed record Packet
     /// <summary>By this both ends of an SCTP association know its packets.</summary>
     public uint VerificationTag { get; private init; }
 
-    /// <summary>The packet inside an IP-in-IP tunnel packet.</summary>
+    /// <summary>The ARP message; null for another protocol.</summary>
+    public ArpMessage? Arp { get; private init; }
+
+    /// <summary>The packet inside a tunnel packet.</summary>
     public Packet? Inner { get; private init; }
 
     /// <summary>What TCP or UDP carries; of SCTP its chunks.</summary>
@@ -119,6 +156,11 @@ public sealed record Packet
         return packet.EtherType switch
         {
             0x0800 or 0x86dd => packet.WithIp(frame[14..]),
+            0x0806 when span.Length >= 42 => packet with
+            {
+                Arp = new ArpMessage(BinaryPrimitives.ReadUInt16BigEndian(span[20..]), new PhysicalAddress(span[22..28].ToArray()),
+                    new IPAddress(span[28..32]), new IPAddress(span[38..42])),
+            },
             _ => packet,
         };
     }
@@ -139,6 +181,7 @@ public sealed record Packet
     /// <summary>What stays the same when addresses and ports are rewritten: by this a packet is recognised on another interface.</summary>
     public string TransportIdentity => this switch
     {
+        { Inner: { } inner } => inner.TransportIdentity,
         { Tcp: { } tcp } => $"tcp {tcp.Sequence} {tcp.Acknowledgement} {tcp.Flags} {tcp.PayloadLength}",
         { Icmp: { Quoted: { } quoted } icmp } => $"icmp {icmp.Type} {icmp.Code} of {quoted.TransportIdentity}",
         { Icmp: { } icmp } => $"icmp {icmp.Type} {icmp.Identifier} {icmp.SequenceNumber}",
@@ -152,8 +195,13 @@ public sealed record Packet
         {
             var headerLength = (span[0] & 0xf) * 4;
             var total = Math.Clamp(BinaryPrimitives.ReadUInt16BigEndian(span[2..]), headerLength, Math.Max(headerLength, span.Length));
+            var fragment = BinaryPrimitives.ReadUInt16BigEndian(span[6..]);
             var packet = this with
             {
+                Length = BinaryPrimitives.ReadUInt16BigEndian(span[2..]),
+                MayNotFragment = (fragment & 0x4000) != 0,
+                HasMoreFragments = (fragment & 0x2000) != 0,
+                FragmentOffset = (fragment & 0x1fff) * 8,
                 TimeToLive = span[8],
                 Protocol = span[9],
                 SourceAddress = new IPAddress(span.Slice(12, 4)),
@@ -165,18 +213,34 @@ public sealed record Packet
         {
             var packet = this with
             {
+                Length = 40 + BinaryPrimitives.ReadUInt16BigEndian(span[4..]),
                 Protocol = span[6],
                 TimeToLive = span[7],
                 SourceAddress = new IPAddress(span.Slice(8, 16)),
                 DestinationAddress = new IPAddress(span.Slice(24, 16)),
             };
-            return packet.WithTransport(bytes[40..Math.Min(40 + BinaryPrimitives.ReadUInt16BigEndian(span[4..]), span.Length)]);
+            var rest = bytes[40..Math.Min(packet.Length, span.Length)];
+            return packet.Protocol == ProtocolIPv6Fragment && rest.Length >= 8 ? packet.WithFragment(rest) : packet.WithTransport(rest);
         }
         return this;
     }
 
+    /// <summary>The fragment header of IPv6 (RFC 8200, 4.5).</summary>
+    private Packet WithFragment(ReadOnlyMemory<byte> bytes)
+    {
+        var fragment = BinaryPrimitives.ReadUInt16BigEndian(bytes.Span[2..]);
+        return (this with
+        {
+            Protocol = bytes.Span[0],
+            HasMoreFragments = (fragment & 1) != 0,
+            FragmentOffset = fragment & 0xfff8,
+        }).WithTransport(bytes[8..]);
+    }
+
     private Packet WithTransport(ReadOnlyMemory<byte> bytes)
     {
+        if (FragmentOffset > 0)
+            return this with { Payload = bytes }; // its ports are in the first fragment
         var span = bytes.Span;
         switch (Protocol)
         {
@@ -191,8 +255,10 @@ public sealed record Packet
                 };
             case ProtocolTcp when span.Length >= 8: // quoted by an ICMP error: ports and sequence number only
                 return WithPorts(span) with { Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), 0, TcpFlags.None, 0) };
+            case ProtocolUdp when span.Length >= 12 && BinaryPrimitives.ReadUInt16BigEndian(span[2..]) == GuePort:
+                return WithUdp(bytes) with { Inner = InnerOfGue(bytes[8..]) };
             case ProtocolUdp when span.Length >= 8:
-                return WithPorts(span) with { Payload = bytes[8..] };
+                return WithUdp(bytes);
             case ProtocolSctp when span.Length >= 8: // quoted by an ICMP error: no chunks
                 return WithPorts(span) with
                 {
@@ -208,12 +274,37 @@ public sealed record Packet
                         BinaryPrimitives.ReadUInt16BigEndian(span[4..]), BinaryPrimitives.ReadUInt16BigEndian(span[6..]),
                         isError ? new Packet().WithIp(bytes[8..]) : null),
                 };
-            case ProtocolIpInIp:
+            case ProtocolIpInIp or ProtocolIPv6InIp:
                 return this with { Inner = new Packet().WithIp(bytes) };
+            case ProtocolGre when span.Length >= 4:
+                return this with { Payload = bytes, Inner = InnerOfGre(bytes) };
             default:
                 return this;
         }
     }
+
+    /// <summary>Behind the GRE header, whose optional fields are checksum, key and sequence number (RFC 2784, 2890).</summary>
+    private static Packet? InnerOfGre(ReadOnlyMemory<byte> bytes)
+    {
+        var flags = bytes.Span[0];
+        var header = 4 + ((flags & 0x80) != 0 ? 4 : 0) + ((flags & 0x20) != 0 ? 4 : 0) + ((flags & 0x10) != 0 ? 4 : 0);
+        return header <= bytes.Length ? new Packet().WithIp(bytes[header..]) : null;
+    }
+
+    /// <summary>
+    /// Behind the GUE header of version 0, whose length is in its first byte (draft-ietf-intarea-gue); version 1 has none.
+    /// </summary>
+    private static Packet? InnerOfGue(ReadOnlyMemory<byte> bytes)
+    {
+        var header = bytes.Span[0] >> 6 == 1 ? 0 : 4 + (bytes.Span[0] & 0x1f) * 4;
+        return header <= bytes.Length ? new Packet().WithIp(bytes[header..]) : null;
+    }
+
+    private Packet WithUdp(ReadOnlyMemory<byte> bytes) => WithPorts(bytes.Span) with
+    {
+        UdpChecksum = BinaryPrimitives.ReadUInt16BigEndian(bytes.Span[6..]),
+        Payload = bytes[8..],
+    };
 
     private Packet WithPorts(ReadOnlySpan<byte> span) => this with
     {
@@ -228,11 +319,21 @@ public sealed record Packet
         { Icmp: { Quoted: { } quoted } icmp } =>
         $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)} about [{quoted.Source} > {quoted.Destination}]",
         { Icmp: { } icmp } => $"{SourceAddress} > {DestinationAddress} ICMP {DescribeIcmp(icmp)}",
-        { Inner: { } inner } => $"{SourceAddress} > {DestinationAddress} IP in IP [{inner}]",
+        { Inner: { } inner } => $"{SourceAddress} > {DestinationAddress} {DescribeTunnel()} [{inner}]",
+        { Arp: { IsRequest: true } arp } => $"{arp.Sender} asks who has {arp.Target}",
+        { Arp: { } arp } => $"{arp.Sender} is at {arp.SenderMac}",
+        { FragmentOffset: > 0 } => $"{SourceAddress} > {DestinationAddress} fragment at {FragmentOffset}",
         { Protocol: ProtocolSctp } => $"{Source} > {Destination} SCTP {DescribeChunk(Payload.Span)}",
         { IsUdp: true } => $"{Source} > {Destination} UDP {Payload.Length} bytes",
         { IsIp: true } => $"{SourceAddress} > {DestinationAddress} protocol {Protocol}",
         _ => $"{SourceMac} > {DestinationMac} ethertype 0x{EtherType:x4}",
+    };
+
+    private string DescribeTunnel() => Protocol switch
+    {
+        ProtocolGre => "GRE",
+        ProtocolUdp => "GUE",
+        _ => "IP in IP",
     };
 
     private static string Describe(TcpFlags flags) => flags switch

@@ -53,6 +53,60 @@ public sealed class PacketTests
             Should.NotThrow(() => Packet.Parse(whole.AsMemory(0, length)).ToString());
     }
 
+    [Test]
+    public void Messages_of_arp_are_read_as_they_were_built([Values] bool isRequest)
+    {
+        var ethernet = new EthernetPacket(PhysicalAddress.Parse("020000000001"), PhysicalAddress.Parse("FFFFFFFFFFFF"), EthernetType.Arp)
+        {
+            PayloadPacket = new ArpPacket(isRequest ? ArpOperation.Request : ArpOperation.Response, PhysicalAddress.Parse("020000000002"),
+                IPAddress.Parse("192.0.2.2"), PhysicalAddress.Parse("020000000001"), IPAddress.Parse("192.0.2.1")),
+        };
+
+        var arp = Packet.Parse(ethernet.Bytes).Arp!;
+
+        (arp.IsRequest, arp.SenderMac.ToString(), arp.Sender.ToString(), arp.Target.ToString())
+            .ShouldBe((isRequest, "020000000001", "192.0.2.1", "192.0.2.2"));
+    }
+
+    [TestCase("4", ProtocolType.IPv4)]
+    [TestCase("47 0000 0800", ProtocolType.Gre)]
+    [TestCase("47 8000 0800 0000 0000", ProtocolType.Gre)]
+    [TestCase("47 2000 0800 0000 0007", ProtocolType.Gre)]
+    [TestCase("17 17c0 17c0 0000 0000 0004 0000", ProtocolType.Udp)]
+    [TestCase("17 17c0 17c0 0000 0000 0104 0000 0000 0000", ProtocolType.Udp)]
+    public void Packets_in_tunnels_are_read_as_they_were_built(string header, ProtocolType protocol)
+    {
+        var inner = BytesOf(new Frame(false, 0, [.. Enumerable.Range(1, 32).Select(i => (byte)i)], 1000, 2000, 3, 4, 2, 64, new byte[20]));
+        var ethernet = new EthernetPacket(PhysicalAddress.Parse("020000000001"), PhysicalAddress.Parse("020000000002"), EthernetType.IPv4);
+        var before = Convert.FromHexString(string.Concat(header.Split(' ')[1..]));
+        ethernet.PayloadPacket = new IPv4Packet(IPAddress.Parse("192.0.2.1"), IPAddress.Parse("192.0.2.2"))
+        {
+            Protocol = protocol,
+            PayloadData = [.. before, .. inner[14..]],
+        };
+
+        var packet = Packet.Parse(ethernet.Bytes);
+
+        packet.SourceAddress!.ToString().ShouldBe("192.0.2.1");
+        packet.Inner!.TransportIdentity.ShouldBe(Packet.Parse(inner).TransportIdentity);
+        packet.Inner.Destination.ShouldBe(Packet.Parse(inner).Destination);
+        packet.TransportIdentity.ShouldBe(packet.Inner.TransportIdentity);
+    }
+
+    [Test]
+    public void Fragments_are_read_as_they_were_built([Values(0, 1480)] int offset)
+    {
+        var whole = BytesOf(new Frame(false, 1, [.. Enumerable.Range(1, 32).Select(i => (byte)i)], 1000, 2000, 3, 4, 2, 64, new byte[20]));
+        whole[20] = (byte)((offset / 8 >> 8) | (offset == 0 ? 0x20 : 0));
+        whole[21] = (byte)(offset / 8);
+
+        var packet = Packet.Parse(whole);
+
+        (packet.IsFragment, packet.FragmentOffset, packet.HasMoreFragments, packet.SourcePort)
+            .ShouldBe((true, offset, offset == 0, offset == 0 ? 1000 : 0));
+        packet.Length.ShouldBe(whole.Length - 14);
+    }
+
     private static bool IsReadRight(Frame frame)
     {
         var packet = Packet.Parse(BytesOf(frame));

@@ -138,7 +138,8 @@ internal sealed class Client : IAsyncDisposable
     }
 
     /// <summary>Sends one UDP datagram and waits for one answer.</summary>
-    internal async Task<Flow> AskUdpAsync(string target, int sourcePort)
+    /// <param name="size">The bytes of the datagram; 0 for a short one.</param>
+    internal async Task<Flow> AskUdpAsync(string target, int sourcePort, int size)
     {
         var remote = _node.Lab.Resolve(target);
         var since = DateTime.UtcNow;
@@ -148,7 +149,7 @@ internal sealed class Client : IAsyncDisposable
         try
         {
             await socket.ConnectAsync(remote);
-            await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}"));
+            await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}".PadRight(size)));
             using var limit = new Patience(Timeouts.Silence);
             answer = await ReadLineAsync(socket, limit.Token);
         }

@@ -27,7 +27,8 @@ public static class NodeTraffic
             .CountAnswersAsync(target, count);
 
         /// <inheritdoc cref="Client.AskUdpAsync"/>
-        public Task<Flow> AskUdpAsync(string target, int sourcePort = 0) => node.Client().AskUdpAsync(target, sourcePort);
+        public Task<Flow> AskUdpAsync(string target, int sourcePort = 0, int size = 0) =>
+            node.Client().AskUdpAsync(target, sourcePort, size);
 
         /// <inheritdoc cref="Client.PingAsync"/>
         public Task<Flow> PingAsync(string target) => node.Client().PingAsync(target);

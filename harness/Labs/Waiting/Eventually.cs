@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using Shouldly;
 
@@ -7,6 +8,7 @@ namespace Conformance.Labs.Waiting;
 public static class Eventually
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(2);
 
     /// <returns>The first value that satisfies the condition.</returns>
     /// <exception cref="ShouldAssertException">Names the condition, the last value and the log as it is then.</exception>
@@ -20,6 +22,7 @@ public static class Eventually
     {
         var limit = timeout ?? Timeouts.Eventually;
         using var end = new Patience(limit);
+        var waiting = Stopwatch.StartNew();
         while (true)
         {
             var value = await read();
@@ -29,7 +32,9 @@ public static class Eventually
                 throw new ShouldAssertException(
                     $"Not within {limit.TotalSeconds:0.#} s: {what}. Last seen: {Show(value)}{(log is null ? "" : $"\n{log}")}");
             Heartbeat.Beat();
-            await Task.Delay(pause ?? s_pause);
+            // What asks for minutes asks seldom, or its packets fill the captures of everybody.
+            await Task.Delay(TimeSpan.FromTicks(
+                Math.Max((pause ?? s_pause).Ticks, Math.Min(waiting.Elapsed.Ticks / 20, s_longestPause.Ticks))));
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using Conformance.Linux.Interop;
+using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Netlink;
 using Conformance.Linux.Sockets;
@@ -26,6 +27,18 @@ public enum Feature
 
     /// <summary>The protocol SCTP (CONFIG_IP_SCTP).</summary>
     Sctp,
+
+    /// <summary>Tunnels of IP in IP (CONFIG_NET_IPIP).</summary>
+    IpInIp,
+
+    /// <summary>Tunnels of GRE (CONFIG_NET_IPGRE).</summary>
+    Gre,
+
+    /// <summary>Generic UDP encapsulation (CONFIG_NET_FOU).</summary>
+    Gue,
+
+    /// <summary>Tunnels over IPv6 (CONFIG_IPV6_TUNNEL).</summary>
+    IPv6Tunnel,
 }
 
 /// <summary>Features as text.</summary>
@@ -40,6 +53,10 @@ public static class FeatureNames
         Feature.Ipset => "ipset (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET)",
         Feature.ConntrackTable => "file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS)",
         Feature.Sctp => "SCTP (CONFIG_IP_SCTP)",
+        Feature.IpInIp => "tunnel of IP in IP (CONFIG_NET_IPIP)",
+        Feature.Gre => "tunnel of GRE (CONFIG_NET_IPGRE)",
+        Feature.Gue => "GUE (CONFIG_NET_FOU)",
+        Feature.IPv6Tunnel => "tunnel over IPv6 (CONFIG_IPV6_TUNNEL)",
         _ => throw new ArgumentOutOfRangeException(nameof(feature)),
     };
 }
@@ -47,6 +64,7 @@ public static class FeatureNames
 /// <summary>What this kernel and this user can do, each thing probed once for each process, when it is first asked for.</summary>
 public sealed class KernelFeatures
 {
+    private const int EEXIST = 17; // errno(3)
     private const int SOL_IP = 0;
     private const int IPT_SO_GET_REVISION_MATCH = 66; // linux/netfilter_ipv4/ip_tables.h
     private const ushort IPSET_CMD_PROTOCOL = (6 << 8) | 1; // linux/netfilter/nfnetlink.h, ipset/ip_set.h
@@ -93,12 +111,16 @@ public sealed class KernelFeatures
         using var probe = NetworkNamespace.Create("probe");
         return feature switch
         {
-            Feature.Ipvs => HasIpvs(probe),
+            Feature.Ipvs => HasFamily(probe, "IPVS"),
             Feature.IpvsConntrack => probe.Run(() => File.Exists("/proc/sys/net/ipv4/vs/conntrack")),
             Feature.ConntrackTable => probe.Run(() => File.Exists("/proc/thread-self/net/nf_conntrack")),
             Feature.IpvsMatch => HasMatch(probe, "ipvs", revision: 0),
             Feature.Ipset => HasIpset(probe) && HasMatch(probe, "set", revision: 4),
             Feature.Sctp => HasSctp(probe),
+            Feature.IpInIp => HasLinks(probe, "ipip"),
+            Feature.Gre => HasLinks(probe, "gre"),
+            Feature.Gue => HasFamily(probe, "fou") || ModuleExists("fou"), // its module has no alias: nobody loads it by itself
+            Feature.IPv6Tunnel => HasLinks(probe, "ip6tnl"),
             _ => throw new ArgumentOutOfRangeException(nameof(feature)),
         };
     }
@@ -127,17 +149,33 @@ public sealed class KernelFeatures
             .Any(index => File.ReadLines(index).Any(line => line.Contains($"/{name}.ko", StringComparison.Ordinal)));
     }
 
-    private static bool HasIpvs(NetworkNamespace ns)
+    /// <summary>A family of generic netlink; the kernel loads its module when it is asked for.</summary>
+    private static bool HasFamily(NetworkNamespace ns, string name)
     {
         try
         {
             using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
-            _ = GenericNetlink.ResolveFamily(netlink, "IPVS");
+            _ = GenericNetlink.ResolveFamily(netlink, name);
             return true;
         }
         catch (KernelException)
         {
             return false;
+        }
+    }
+
+    /// <summary>A kind of link; the kernel loads its module (rtnl-link-KIND) when one is made.</summary>
+    private static bool HasLinks(NetworkNamespace ns, string kind)
+    {
+        try
+        {
+            using var route = new RouteSocket(ns);
+            route.AddLink("probe", kind);
+            return true;
+        }
+        catch (KernelException e)
+        {
+            return e.Errno == EEXIST; // the module has made one with the same ends
         }
     }
 

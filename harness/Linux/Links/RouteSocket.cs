@@ -81,10 +81,14 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
             .Attribute(NDA_DST, address)));
 
     /// <summary>Adds a dummy interface; one that exists stays.</summary>
-    public void AddDummy(string name)
+    public void AddDummy(string name) => AddLink(name, "dummy");
+
+    /// <summary>Adds an interface of a kind that needs no further words; one that exists stays.</summary>
+    /// <param name="kind">As in <c>ip link add type KIND</c>: dummy, ipip, gre, ip6tnl.</param>
+    public void AddLink(string name, string kind)
     {
-        _socket.Execute(($"create the dummy device {name}", NewLink(name)
-            .Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, "dummy"))));
+        _socket.Execute(($"create the {kind} device {name}", NewLink(name)
+            .Nest(IFLA_LINKINFO, info => info.Attribute(IFLA_INFO_KIND, kind))));
         _indexes.TryRemove(name, out _); // somebody else may have deleted one of this name
     }
 

@@ -37,17 +37,33 @@ public sealed record PacketPattern
     /// <summary>The node where the packet is expected; then say which packet.</summary>
     public static Place On(string node) => new(node, null);
 
-    internal bool Matches(StoryStep step, Lab lab) =>
-        step.Captured.Node == Node
-        && (Leaving is null || Leaving == step.Captured.IsLeaving)
-        && _isKind(step.Packet)
-        && Is(From, step.Packet.Source, lab)
-        && Is(To, step.Packet.Destination, lab);
+    /// <summary>The same packet as a tunnel packet carries it.</summary>
+    /// <param name="from">The tunnel packet's source; null for any.</param>
+    /// <param name="to">The tunnel packet's destination; null for any.</param>
+    public PacketPattern Inside(string? from = null, string? to = null) => this with { Tunnel = (from, to) };
+
+    internal bool Matches(StoryStep step, Lab lab)
+    {
+        var packet = Tunnel is null ? step.Packet : step.Packet.Inner;
+        return step.Captured.Node == Node
+            && (Leaving is null || Leaving == step.Captured.IsLeaving)
+            && packet is not null && _isKind(packet)
+            && Is(From, packet.Source, lab)
+            && Is(To, packet.Destination, lab)
+            && (Tunnel is not { } tunnel || (IsAddress(tunnel.From, step.Packet.SourceAddress, lab)
+                && IsAddress(tunnel.To, step.Packet.DestinationAddress, lab)));
+    }
 
     /// <inheritdoc/>
     public override string ToString() =>
         $"on {Node}{Leaving switch { true => ", leaving", false => ", arriving", _ => "" }}: " +
-            $"{_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}";
+            $"{_kind}{(From is null ? "" : $" from {From}")}{(To is null ? "" : $" to {To}")}" +
+            (Tunnel is not { } tunnel ? "" : $" inside a tunnel packet from {tunnel.From ?? "any"} to {tunnel.To ?? "any"}");
+
+    private (string? From, string? To)? Tunnel { get; init; }
+
+    private static bool IsAddress(string? expected, System.Net.IPAddress? actual, Lab lab) =>
+        expected is null || lab.Resolve(expected).Address.Equals(actual);
 
     private static bool Is(string? expected, System.Net.IPEndPoint? actual, Lab lab)
     {

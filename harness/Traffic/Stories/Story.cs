@@ -10,7 +10,8 @@ namespace Conformance.Traffic.Stories;
 
 /// <summary>One packet of a story, with what the node did to it: which address or port it rewrote.</summary>
 /// <param name="Packet">The captured packet, parsed.</param>
-/// <param name="Rewrite">Such as <c>destination 10.10.0.1:80 -> 172.16.0.99:8080</c>; null when the node rewrote nothing.</param>
+/// <param name="Rewrite">What the node did, such as <c>destination 10.10.0.1:80 -> 172.16.0.99:8080</c>; null when the node rewrote
+/// nothing.</param>
 public sealed record StoryStep(CapturedPacket Captured, Packet Packet, string? Rewrite);
 
 /// <summary>
@@ -43,7 +44,8 @@ public sealed class Story
         foreach (var (captured, packet, _) in relevant)
         {
             if (!conversations.Contains(Key(packet)) && !sockets.Contains((packet.Destination, packet.Protocol))
-                && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted))))
+                && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted)))
+                && !(packet.Inner is { } inner && conversations.Contains(Key(inner))))
             {
                 continue;
             }
@@ -111,6 +113,9 @@ public sealed class Story
 
     private static string? Difference(Packet before, Packet after)
     {
+        if ((before.Inner is null) != (after.Inner is null))
+            return after.Inner is null ? "the tunnel packet into the one inside"
+                : $"the packet into a tunnel packet {after.SourceAddress} > {after.DestinationAddress}";
         var changes = new List<string>();
         if (!Equals(before.Source, after.Source))
             changes.Add($"source {before.Source} -> {after.Source}");
