@@ -1,5 +1,7 @@
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
+using Conformance.Linux;
+using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
@@ -98,9 +100,100 @@ public sealed class SyncDaemon() : SharedAddressFixture(SetUpBy.Ipvsadm)
         Director2.IpvsConnections().ShouldBeEmpty();
     }
 
-    private async Task SetUpDirectorsAsync(VirtualServerSpec server, bool synchronized, int backupId = 1)
+    [Test, Claim("HA-12")]
+    public async Task With_backup_only_a_backup_serves_itself_and_directs_nothing()
     {
-        await SetUpRealServersAsync(hidden: true, Rs1, Rs2);
+        await SetUpRealServersAsync(hidden: true, Director2, Rs1);
+        Director2.Serve(TransportProtocol.Tcp, 8080);
+        await Director2.Ipvs.AddAsync(VirtualServerSpec.Tcp(SharedService).Routing("rs1:8080"));
+        await SetUpDirectorAsync(VirtualServerSpec.Tcp(SharedService).Routing("director2:8080"));
+        await Director2.RunAsync($"ipvsadm --start-daemon backup --mcast-interface {Director2.Device} --syncid 1");
+
+        var directed = await Client.AskAsync(SharedService);
+        await Director2.SetSysctlAsync("net.ipv4.vs.backup_only", "1");
+        var served = await Client.AskAsync(SharedService);
+
+        await directed.ShouldBeAnsweredByAsync("rs1");
+        await served.ShouldBeAnsweredByAsync("director2");
+    }
+
+    [Test, Claim("HA-13"), Requires(Feature.IpvsConntrack, Feature.IpvsMatch)]
+    public async Task A_masqueraded_connection_does_not_survive()
+    {
+        foreach (var director in new[] { Director, Director2 })
+        {
+            await director.SetSysctlAsync("net.ipv4.ip_forward", "1");
+            await director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
+            await director.RunAsync($"iptables -w -t nat -A POSTROUTING -m ipvs --vaddr {SharedVip} -j MASQUERADE");
+        }
+        await SetUpDirectorsAsync(VirtualServerSpec.Tcp(SharedService).Masquerading("rs1:8080", "rs2:8080"), synchronized: true,
+            sharedAddress: false);
+        await using var flow = await Client.ConnectAsync(SharedService);
+        for (var i = 0; i < 3; i++)
+            await flow.ExchangeAsync(1000);
+        await Eventually.Async("director2 knows the connection", () => Director2.IpvsConnections(),
+            c => c.Any(k => k.Client.Port == flow.Local.Port && k.State == "ESTABLISHED"), s_limit);
+
+        await MoveAddressAsync();
+
+        await flow.ShouldCarryNothingAsync();
+        await flow.ShouldBeSeenAsAsync(On(flow.Answer!.Server).Leaving.Reset(to: "director2"));
+    }
+
+    [TestCase(0)]
+    [TestCase(1)]
+    [Claim("HA-14")]
+    public async Task The_master_writes_messages_of_the_version_that_is_set(int version)
+    {
+        await Director.SetSysctlAsync("net.ipv4.vs.sync_version", $"{version}");
+        await SetUpDirectorsAsync(VirtualServerSpec.Tcp(SharedService).Routing("rs1:8080"), synchronized: true);
+
+        var message = (await ExchangeUntilMessagesAsync(1))[0].Span;
+
+        // struct ip_vs_sync_mesg has a reserved byte, then the id; _v0 has the number of connections there (ip_vs_sync.c).
+        (message[0] == 0).ShouldBe(version == 1);
+        message[1].ShouldBe((byte)1, "the sync id");
+        if (version == 1)
+            message[5].ShouldBe((byte)1);
+    }
+
+    [Test, Claim("HA-15")]
+    public async Task With_several_sync_ports_messages_travel_on_each()
+    {
+        foreach (var director in new[] { Director, Director2 })
+            await director.SetSysctlAsync("net.ipv4.vs.sync_ports", "2");
+        await SetUpDirectorsAsync(VirtualServerSpec.Tcp(SharedService).Routing("rs1:8080"), synchronized: true);
+
+        await ExchangeUntilMessagesAsync(2);
+
+        MessagePorts().ShouldBe([8848, 8849]);
+    }
+
+    /// <summary>Keeps connections busy until messages of the master travel on so many ports.</summary>
+    private async Task<List<ReadOnlyMemory<byte>>> ExchangeUntilMessagesAsync(int ports)
+    {
+        var flows = new List<Flow>();
+        for (var i = 0; i < 8; i++)
+            flows.Add(await Client.ConnectAsync(SharedService));
+        await Eventually.Async($"messages on {ports} ports", async () =>
+        {
+            foreach (var flow in flows)
+                await flow.ExchangeAsync(100);
+            return MessagePorts().Length;
+        }, count => count == ports, s_limit);
+        return [.. Messages().Select(p => p.Payload)];
+    }
+
+    private IEnumerable<Packets.Packet> Messages() => Lab.Wire.Packets().Where(p => p.Node == "director2" && !p.IsLeaving
+        && p.Packet is { IsUdp: true, DestinationPort: 8848 or 8849 }).Select(p => p.Packet);
+
+    private int[] MessagePorts() => [.. Messages().Select(p => (int)p.DestinationPort!).Distinct().Order()];
+
+    private async Task SetUpDirectorsAsync(VirtualServerSpec server, bool synchronized, int backupId = 1,
+        bool sharedAddress = true)
+    {
+        if (sharedAddress)
+            await SetUpRealServersAsync(hidden: true, Rs1, Rs2);
         await SetUpDirectorAsync(server);
         await Director2.Ipvs.AddAsync(server);
         if (!synchronized)

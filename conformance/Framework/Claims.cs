@@ -13,8 +13,11 @@ internal static class Claims
     internal static Catalogue Catalogue => s_catalogue.Value;
 
     /// <summary>The rows of the claims that a test names.</summary>
-    internal static IEnumerable<Claim> Of(ITest test) => test.Properties[ClaimAttribute.Property].Cast<string>()
-        .Select(id => Catalogue.Claims[id]);
+    internal static IEnumerable<Claim> Of(ITest test) => IdsOf(test).Select(id => Catalogue.Claims[id]);
+
+    /// <summary>The ids; NUnit puts an attribute of a method with cases on the suite of the cases.</summary>
+    internal static IEnumerable<string> IdsOf(ITest? test) => test is null ? []
+        : test.Properties[ClaimAttribute.Property].Cast<string>().Concat(IdsOf(test.Parent));
 
     private static Catalogue Read()
     {

@@ -29,7 +29,7 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
     public void AfterTest(ITest test)
     {
         var result = TestContext.CurrentContext.Result;
-        var ids = test.Properties[ClaimAttribute.Property].Cast<string>().ToList();
+        var ids = Claims.IdsOf(test).ToList();
         var evidence = Evidence.Of(test);
         var verdict = Verdicts.Of(result.Outcome.Status.ToString(), result.Outcome.Label, result.Message);
         if (result.Outcome.Status == TestStatus.Skipped && verdict == Verdict.Broken)

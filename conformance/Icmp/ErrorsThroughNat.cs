@@ -73,7 +73,7 @@ public sealed class ErrorsThroughNat(SetUpBy by) : DirectorFixture(by)
     }
 
     [Test, Claim("ICMP-5")]
-    public async Task Fragments_of_a_datagram_reach_one_real_server()
+    public async Task Fragments_reach_one_real_server_and_the_client()
     {
         await AddAsync(VirtualServerSpec.Udp(Service).Masquerading("rs1:8080", "rs2:8080"));
 
@@ -85,6 +85,8 @@ public sealed class ErrorsThroughNat(SetUpBy by) : DirectorFixture(by)
             && p.Packet is { IsIp: true, IsFragment: true }).ToList();
         fragments.Count.ShouldBe(3);
         fragments.ShouldAllBe(p => p.Node == server);
+        Lab.Wire.Packets().Where(p => p is { Node: "client", IsLeaving: false, Packet: { IsIp: true, IsFragment: true } })
+            .Select(p => p.Packet.SourceAddress!.ToString()).ShouldBe([Vip, Vip, Vip]);
     }
 
     [Test, Claim("ICMP-6")]

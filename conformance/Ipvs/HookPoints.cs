@@ -65,6 +65,19 @@ public sealed class HookPoints : ArticleFixture
         (await Director.Iptables.PacketsAsync("output")).ShouldBePositive("IPVS sends what it has rewritten through LOCAL_OUT");
     }
 
+    [Test, Claim("VS-17")]
+    public async Task A_policy_of_drop_at_forward_stops_replies()
+    {
+        await SetUpServiceAsync("rs1:8080");
+        await Director.RunAsync("iptables -w -P FORWARD DROP");
+
+        var flow = await Client.AskAsync(Service);
+
+        await flow.ShouldBeMetWithSilenceAsync();
+        await flow.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(to: "rs1:8080"), On("director").Arriving.SynAck(from: "rs1:8080"));
+        await flow.ShouldNotBeSeenAsync(On("director").Leaving.SynAck());
+    }
+
     [Test, Claim("VS-4")]
     public async Task Without_a_local_virtual_address_the_packet_never_reaches_ipvs()
     {

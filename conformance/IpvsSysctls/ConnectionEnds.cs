@@ -177,6 +177,43 @@ public sealed class ConnectionEnds() : SchedulerFixture(SetUpBy.Ipvsadm)
         await kept.ShouldBeAnsweredByAsync("rs1");
     }
 
+    [Test, Claim("SYSCTL-15")]
+    public async Task With_cache_bypass_a_marked_packet_without_a_server_goes_where_it_wanted_to()
+    {
+        await Director.RunAsync("iptables -w -t mangle -A PREROUTING -d 172.16.0.102 -p tcp --dport 8080 -j MARK --set-mark 1");
+        await Director.RunAsync("ip rule add fwmark 1 lookup 100");
+        await Director.RunAsync("ip route add local default dev lo table 100");
+        await AddAsync(VirtualServerSpec.Mark(1));
+
+        var dropped = await Client.AskAsync("rs4:8080");
+        await Director.SetSysctlAsync("net.ipv4.vs.cache_bypass", "1");
+        var passed = await Client.AskAsync("rs4:8080");
+
+        await dropped.ShouldBeMetWithSilenceAsync();
+        await passed.ShouldBeAnsweredByAsync("rs4");
+        Director.IpvsConnections().ShouldContain(c => c.Client.Port == passed.Local.Port);
+    }
+
+    [Test, Claim("SYSCTL-17")]
+    public async Task A_short_time_out_has_the_shape_of_a_longer_one()
+    {
+        await AddAsync(VirtualServerSpec.Udp(Service).Masquerading("rs1:8080"));
+
+        var lives = new List<double>();
+        foreach (var seconds in new[] { 2, 6 })
+        {
+            await Director.RunAsync($"ipvsadm --set 0 0 {seconds}");
+            var flow = await Client.AskUdpAsync(Service);
+            await flow.ShouldBeAnsweredAsync();
+            var began = DateTime.UtcNow;
+            await Eventually.Async("the entry is gone", () => Director.IpvsConnections(), c => c.Count == 0,
+                TimeSpan.FromSeconds(seconds + 5));
+            lives.Add((DateTime.UtcNow - began).TotalSeconds - seconds);
+        }
+
+        lives.ShouldAllBe(late => late > -0.5 && late < 2, $"seconds after the time-out: {string.Join(", ", lives)}");
+    }
+
     private async Task<string> LoseServerOfDatagramsAsync()
     {
         await AddAsync(s_datagrams);

@@ -94,6 +94,21 @@ public sealed class TunnelEdges() : SharedAddressFixture(SetUpBy.Ipvsadm)
         servers.ShouldBe(["rs1", "director"], ignoreOrder: true);
     }
 
+    [Test, Claim("TUN-14")]
+    public async Task The_inner_packet_passes_input_and_the_outer_one_output()
+    {
+        await SetUpTunnelAsync(VirtualServerSpec.Tcp(SharedService).Tunnelling("rs1:8080"));
+        await CountChainsAsync(Director);
+        await Director.Iptables.AddAsync(new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }
+            .Select(chain => ("mangle", $"-A {chain} -p ipencap -d {Rs1.Address} -m comment --comment outer-{chain}")));
+
+        await (await Client.AskAsync(SharedService)).ShouldBeAnsweredByAsync("rs1");
+
+        (await ChainsPassedAsync(Director, "request")).ShouldBe(["PREROUTING", "INPUT"]);
+        (await ChainsPassedAsync(Director, "outer")).ShouldBe(["OUTPUT", "POSTROUTING"]);
+        (await ChainsPassedAsync(Director, "reply")).ShouldBeEmpty();
+    }
+
     private async Task SetUpTunnelAsync(VirtualServerSpec server)
     {
         await SetUpRealServersAsync(hidden: false, Rs1);

@@ -171,6 +171,11 @@ public sealed class Node : IAsyncDisposable
                 ports => !ports.Contains(port));
     }
 
+    /// <summary>Starts a program that stays in the foreground, and waits until it listens on a TCP port.</summary>
+    /// <exception cref="CommandFailedException">It ended, or does not listen.</exception>
+    public async Task<ServerProgram> StartAsync(int port, params string[] argv) =>
+        Own(await ServerProgram.StartAsync(Command(argv), port, () => ListeningSockets.Tcp(Namespace)));
+
     /// <summary>Starts nginx, which answers every request with the node's name and the client's address and port.</summary>
     public async Task<ServerProgram> StartNginxAsync(int port) => Own(await Nginx.StartAsync(this, port));
 

@@ -14,13 +14,17 @@ namespace Conformance.Labs;
 /// </summary>
 public static class Dialogue
 {
+    private const int LargeQuestion = 1000;
+
     /// <summary>The server closes in an orderly way (FIN).</summary>
     public const string PleaseClose = "!close\n";
 
     /// <summary>The server resets the connection (RST).</summary>
     public const string PleaseReset = "!reset\n";
 
-    internal static byte[] Greeting(Node node, IPEndPoint peer) => Encoding.ASCII.GetBytes($"{node.Name} {peer}\n");
+    /// <summary>The answer to a large question is as large, so that fragments travel in both directions.</summary>
+    internal static byte[] Greeting(Node node, IPEndPoint peer, int questionLength = 0) =>
+        Encoding.ASCII.GetBytes($"{node.Name} {peer}".PadRight(questionLength > LargeQuestion ? questionLength - 1 : 0) + "\n");
 }
 
 /// <summary>A server on a port of a node: sockets of this process, made in the node's namespace.</summary>
@@ -195,7 +199,7 @@ internal sealed class UdpServer : Server
                 var question = await _socket.ReceiveFromAsync(buffer, any);
                 var peer = Plain(question.RemoteEndPoint);
                 SeenPeers.Enqueue(peer);
-                await _socket.SendToAsync(Dialogue.Greeting(Node, peer), question.RemoteEndPoint);
+                await _socket.SendToAsync(Dialogue.Greeting(Node, peer, question.ReceivedBytes), question.RemoteEndPoint);
             }
             catch (ObjectDisposedException)
             {

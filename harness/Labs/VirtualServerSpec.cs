@@ -74,6 +74,10 @@ public sealed record VirtualServerSpec(TransportProtocol Protocol, string EndPoi
     public static VirtualServerSpec Udp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
         new(TransportProtocol.Udp, endPoint, scheduler);
 
+    /// <summary>An SCTP virtual server.</summary>
+    public static VirtualServerSpec Sctp(string endPoint, string scheduler = Scheduler.RoundRobin) =>
+        new(TransportProtocol.Sctp, endPoint, scheduler);
+
     /// <summary>A virtual server for the packets that have a firewall mark.</summary>
     public static VirtualServerSpec Mark(int mark, string scheduler = Scheduler.RoundRobin, bool ipv6 = false) =>
         new(TransportProtocol.None, mark.ToString(System.Globalization.CultureInfo.InvariantCulture), scheduler) { IsIPv6Mark = ipv6 };

@@ -89,10 +89,13 @@ internal sealed class Client : IAsyncDisposable
         return flow;
     }
 
+    /// <summary>Opens an SCTP association (IPv4), hears the greeting, and holds it open.</summary>
+    internal Task<Flow> ConnectSctpAsync(string target) => ConnectAsync(TransportProtocol.Sctp, target, sourcePort: 0, ReadLineAsync);
+
     /// <summary>Opens an SCTP association (IPv4), hears the greeting, and lets the kernel shut it down.</summary>
     internal async Task<Flow> AskSctpAsync(string target)
     {
-        var flow = await ConnectAsync(TransportProtocol.Sctp, target, sourcePort: 0, ReadLineAsync);
+        var flow = await ConnectSctpAsync(target);
         await flow.DisposeAsync();
         return flow;
     }
@@ -248,7 +251,7 @@ internal sealed class Client : IAsyncDisposable
 
     private static async Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken)
     {
-        var buffer = new byte[256];
+        var buffer = new byte[16 * 1024];
         var length = 0;
         while (length < buffer.Length)
         {

@@ -16,6 +16,9 @@ public static class NodeTraffic
         /// <inheritdoc cref="Client.AskAsync"/>
         public Task<Flow> AskAsync(string target, int sourcePort = 0) => node.Client().AskAsync(target, sourcePort);
 
+        /// <inheritdoc cref="Client.ConnectSctpAsync"/>
+        public Task<Flow> ConnectSctpAsync(string target) => node.Client().ConnectSctpAsync(target);
+
         /// <inheritdoc cref="Client.AskSctpAsync"/>
         public Task<Flow> AskSctpAsync(string target) => node.Client().AskSctpAsync(target);
 

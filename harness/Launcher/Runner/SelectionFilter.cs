@@ -50,7 +50,7 @@ internal sealed class SelectionFilter : TestFilter
 
     private static bool IsMatch(ITest test, string word)
     {
-        var claims = test.Properties["Claim"].Cast<string>().ToList();
+        var claims = TestRunner.ClaimsOf(test).ToList();
         if (word.EndsWith('*'))
             return claims.Any(c => c.StartsWith(word[..^1], StringComparison.OrdinalIgnoreCase));
         return claims.Contains(word, StringComparer.OrdinalIgnoreCase)

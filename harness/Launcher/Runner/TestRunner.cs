@@ -106,7 +106,9 @@ internal static class TestRunner
 
     private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
 
-    private static IEnumerable<string> ClaimsOf(ITest test) => test.Properties["Claim"].Cast<string>();
+    /// <summary>The claims that a test names, or the suite of the cases of its method.</summary>
+    internal static IEnumerable<string> ClaimsOf(ITest? test) => test is null ? []
+        : test.Properties["Claim"].Cast<string>().Concat(ClaimsOf(test.Parent));
 
     private static void Write(StreamWriter output, RunnerEvent line)
     {

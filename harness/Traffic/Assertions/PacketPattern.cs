@@ -95,6 +95,9 @@ public sealed record PacketPattern
         /// <summary>A FIN.</summary>
         public PacketPattern Fin(string? from = null, string? to = null) => Tcp("FIN", f => f.HasFlag(TcpFlags.Fin), from, to);
 
+        /// <summary>A TCP segment.</summary>
+        public PacketPattern Tcp(string? from = null, string? to = null) => Tcp("TCP", _ => true, from, to);
+
         /// <summary>A UDP datagram.</summary>
         public PacketPattern Udp(string? from = null, string? to = null) => Make("UDP", p => p.IsUdp, from, to);
 

@@ -16,8 +16,8 @@ public sealed record StoryStep(CapturedPacket Captured, Packet Packet, string? R
 
 /// <summary>
 /// The story of a flow: its packets on every interface of the lab, in order, with who rewrote what where.
-/// A packet belongs to a flow when its addresses and ports, in either direction, are ones under which the flow's
-/// first packet was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), when it is addressed
+/// A packet belongs to a flow when its addresses and ports, in either direction, are ones under which a packet of the
+/// client was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), when it is addressed
 /// to the client's socket, or when it is an ICMP error about such a packet.
 /// </summary>
 public sealed class Story
@@ -38,6 +38,9 @@ public sealed class Story
             .Where(s => s.Packet.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
+        // Later a node may rewrite otherwise than the first packet was: another director has taken over.
+        conversations.UnionWith(ConversationsOf(relevant, [.. relevant.Where(s => s.Captured.Node == clientNode && s.Captured.IsLeaving
+            && s.Packet.Tcp is not null && conversations.Contains(Key(s.Packet))).Select(s => s.Packet)]));
         var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
@@ -91,9 +94,9 @@ public sealed class Story
             .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
 
     /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
-    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<StoryStep> packets, List<Packet> firsts)
+    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<StoryStep> packets, List<Packet> sent)
     {
-        var identities = firsts.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
+        var identities = sent.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
         var conversations = new HashSet<(int, IPEndPoint?, IPEndPoint?)>();
         foreach (var packet in packets.Select(p => p.Packet).Where(p => identities.Contains(p.TransportIdentity)))
         {

@@ -1,0 +1,93 @@
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+using Conformance.Linux.Features;
+using Conformance.Reports;
+using Conformance.Topologies;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
+
+namespace Conformance.Suite.Ipvs;
+
+/// <summary>Protocols whose packets contain addresses: what IPVS knows of them.</summary>
+[Topology("routed-nat")]
+public sealed class Protocols : ArticleFixture
+{
+    private const string SecondAddress = "192.168.113.202";
+    private const byte Heartbeat = 4; // RFC 9260, 3.2
+
+    /// <summary>An FTP server that has one file, and announces port 30000 for its transfer.</summary>
+    private const string FtpServer = """
+        use strict;
+        use IO::Socket::INET;
+        my $address = shift =~ tr/./,/r;
+        my $data = IO::Socket::INET->new(LocalPort => 30000, Listen => 5, ReuseAddr => 1) or die $!;
+        my $control = IO::Socket::INET->new(LocalPort => 21, Listen => 5, ReuseAddr => 1) or die $!;
+        while (my $client = $control->accept) {
+            my $say = sub { print $client "$_[0]\r\n" };
+            $say->("220 ready");
+            while (my $line = <$client>) {
+                my ($verb) = $line =~ /^(\w+)/;
+                if ($verb eq "USER") { $say->("230 welcome") }
+                elsif ($verb eq "PWD") { $say->('257 "/"') }
+                elsif ($verb eq "TYPE") { $say->("200 so be it") }
+                elsif ($verb eq "PASV") { $say->("227 Entering Passive Mode ($address,117,48)") }
+                elsif ($verb eq "RETR") {
+                    $say->("150 it comes");
+                    my $transfer = $data->accept;
+                    print $transfer "the file of an FTP server\n";
+                    close $transfer;
+                    $say->("226 done");
+                }
+                elsif ($verb eq "QUIT") { $say->("221 bye"); last }
+                else { $say->("502 unknown") }
+            }
+        }
+        """;
+
+    [Test, Claim("VS-18"), Requires(Feature.IpvsConntrack)]
+    public async Task The_ftp_helper_rewrites_the_address_of_the_data_connection()
+    {
+        await Director.RunAsync("modprobe ip_vs_ftp"); // it looks at port 21
+        await Director.AddAddressAsync($"{Vip}/24");
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{Vip}:21").Masquerading("rs1:21"),
+            VirtualServerSpec.Tcp($"{Vip}:2121").Masquerading("rs1:21"));
+        await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
+        await Director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID"));
+        await Rs1.StartAsync(21, "perl", "-e", FtpServer, Rs1.Address.ToString());
+
+        (await TransferAsync(2121)).ShouldBe("172.16.0.99:30000");
+        (await TransferAsync(21)).ShouldBe($"{Vip}:30000");
+    }
+
+    /// <summary>Transfers the file.</summary>
+    /// <returns>Where the client opened the data connection to.</returns>
+    private async Task<string> TransferAsync(int port)
+    {
+        (await Client.Command("curl", "--silent", "--show-error", "--max-time", "10", "--disable-epsv", "--no-ftp-skip-pasv-ip",
+            $"ftp://{Vip}:{port}/file").ExecuteAsync()).StandardOutput.ShouldBe("the file of an FTP server\n");
+        return Lab.Wire.Packets().Last(p => p is { Node: "client", IsLeaving: true, Packet.DestinationPort: 30000 }).Packet
+            .Destination!.ToString();
+    }
+
+    [Test, Claim("VS-19"), Requires(Feature.Sctp)]
+    public async Task Heartbeats_to_the_second_address_of_a_client_are_not_translated()
+    {
+        Rs1.Serve(TransportProtocol.Sctp, 8080);
+        await Client.AddAddressAsync($"{SecondAddress}/24");
+        await Director.AddAddressAsync($"{Vip}/24");
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Sctp(Service).Masquerading("rs1:8080"));
+
+        await Rs1.SetSysctlAsync("net.sctp.hb_interval", "100"); // ms
+
+        await using var flow = await Client.ConnectSctpAsync(Service);
+
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        var heartbeats = await Eventually.Async("a heartbeat to the second address is at the client", Heartbeats, h => h.Count > 0);
+        heartbeats.ShouldAllBe(h => h.Source!.ToString() == "172.16.0.99:8080");
+
+        List<Packets.Packet> Heartbeats() => [.. Lab.Wire.Packets().Where(p => p is { Node: "client", IsLeaving: false }
+            && p.Packet.DestinationAddress?.ToString() == SecondAddress && p.Packet.Payload.Length > 0
+            && p.Packet.Payload.Span[0] == Heartbeat).Select(p => p.Packet)];
+    }
+}
