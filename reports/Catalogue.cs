@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using YamlDotNet.Core;
 using YamlDotNet.Serialization;
 using YamlDotNet.Serialization.NamingConventions;
@@ -87,6 +89,20 @@ public sealed class Catalogue
 
     /// <summary>The claims by id.</summary>
     public IReadOnlyDictionary<string, Claim> Claims { get; }
+
+    /// <summary>What is covered, as a table in Markdown: a row for each chapter.</summary>
+    public string ToMarkdown()
+    {
+        var text = new StringBuilder("| chapter | claims | ids | profiles | topologies |\n|---|---|---|---|---|\n");
+        foreach (var chapter in Chapters)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"| {chapter.Title} | {chapter.Claims.Count} | {chapter.Prefix}-* " +
+                $"| {List(chapter.Claims.Select(c => c.Profile))} | {List(chapter.Claims.Select(c => c.Topology))} |\n");
+        }
+        return text.Append(CultureInfo.InvariantCulture, $"| all | {Claims.Count} | | | |\n").ToString();
+
+        static string List(IEnumerable<string> names) => string.Join(", ", names.Distinct(StringComparer.Ordinal));
+    }
 
     /// <summary>Reads <c>claims.yaml</c> of every chapter in a folder.</summary>
     /// <param name="conformance">The path of <c>conformance/</c>.</param>

@@ -10,8 +10,11 @@ public static class InsideBench
 {
     private const int Connections = 1000;
 
-    public static async Task<IReadOnlyList<Figure>> MeasureAsync()
+    /// <param name="onlySets">Only what rules and sets cost.</param>
+    public static async Task<IReadOnlyList<Figure>> MeasureAsync(bool onlySets)
     {
+        if (onlySets)
+            return await SetsBench.MeasureAsync();
         var figures = new List<Figure>
         {
             await RepeatAsync("article-nat up and down", "ms", 20, async () =>
@@ -28,6 +31,7 @@ public static class InsideBench
         // Another server: while IPVS remembers a client's port, it also rewrites that port's direct replies of rs1.
         figures.Add(await RateAsync("TCP connections to a server directly, for comparison", client, "rs2:8080"));
         figures.Add(await RepeatAsync("a command in a node (true)", "ms", 20, () => client.RunAsync("true")));
+        figures.AddRange(await SetsBench.MeasureAsync());
         figures.AddRange(await GeneratorBench.MeasureAsync());
         return figures;
     }

@@ -43,6 +43,10 @@ public sealed class CatalogueTests
     }
 
     [Test]
+    public void The_readme_has_the_table_of_chapters() => File.ReadAllText(Path.Combine(s_root, "README.md")).ShouldContain(
+        Claims.ToMarkdown(), Case.Sensitive, "./lab claims --chapters prints the table");
+
+    [Test]
     public void Every_claim_has_a_method_of_its_own() =>
         Claims.Claims.Values.GroupBy(c => c.Method).Where(g => g.Count() > 1)
             .Select(g => $"{string.Join(", ", g.Select(c => c.Id))}: {g.Key}").ShouldBeEmpty();

@@ -19,6 +19,8 @@ internal static class BenchVerb
     /// <summary>Hidden: the measurements that are made inside the lab kernel.</summary>
     private const string InsideOption = "--inside";
 
+    private const string All = "all";
+    private const string Sets = "sets";
     private static readonly string s_lab = Path.Combine(ProjectFolder.Root, "lab");
 
     internal static System.CommandLine.Command Create()
@@ -27,41 +29,53 @@ internal static class BenchVerb
         var runs = new Option<int>("--runs") { Description = "Runs of each whole command.", DefaultValueFactory = _ => 3 };
         var format = Output.CreateOption();
         var inside = new Option<bool>(InsideOption) { Hidden = true };
-        var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { kernel, runs,
+        var part = new Argument<string>("part")
+        {
+            Description = "all, or sets: what many rules cost, and one rule with a set.",
+            DefaultValueFactory = _ => All
+        };
+        part.AcceptOnlyFromAmong(All, Sets);
+        var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { part, kernel, runs,
             format, inside };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
             if (parsed.GetValue(inside))
             {
-                Console.WriteLine(JsonSerializer.Serialize(await InsideBench.MeasureAsync(), Output.JsonOptions));
+                Console.WriteLine(JsonSerializer.Serialize(await InsideBench.MeasureAsync(parsed.GetValue(part) == Sets),
+                    Output.JsonOptions));
                 return ExitCodes.Ok;
             }
             var kernelName = parsed.GetValue(kernel)!;
-            return await RunAsync(kernelName, await KernelOption.ChooseAsync(kernelName, interrupt.Token), parsed.GetValue(runs),
-                parsed.GetValue(format)!, interrupt.Token);
+            var chosen = await KernelOption.ChooseAsync(kernelName, interrupt.Token);
+            var figures = parsed.GetValue(part) == All ? await MeasureCommandsAsync(kernelName, parsed.GetValue(runs), interrupt.Token)
+                : [];
+            figures.AddRange(await MeasureInsideAsync(chosen, parsed.GetValue(part)!, interrupt.Token));
+            Print(figures, parsed.GetValue(format)!);
+            return ExitCodes.Ok;
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, LabKernel kernel, int runs, string format,
-        CancellationToken cancellationToken)
+    private static async Task<List<Figure>> MeasureCommandsAsync(string kernelName, int runs, CancellationToken cancellationToken) =>
+    [
+        await WholeAsync(runs, s_lab, ["kernel", "--", "true"], cancellationToken),
+        await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-16"], cancellationToken),
+        await WholeAsync(runs, Programs.Dotnet, ["test", "conformance", "--configuration", "Release", "--no-build",
+            "--filter", "TestCategory=VS-16"], cancellationToken),
+        await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "IPS-*,VS-*,DR-*,TUN-*,SCH-*,PERSIST-*,SYSCTL-*," +
+            "ICMP-*,LINK-*,HA-*"], cancellationToken),
+        await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter",
+            "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"], cancellationToken),
+        await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName], cancellationToken),
+    ];
+
+    private static async Task<List<Figure>> MeasureInsideAsync(LabKernel kernel, string part, CancellationToken cancellationToken)
     {
-        var figures = new List<Figure>
-        {
-            await WholeAsync(runs, s_lab, ["kernel", "--", "true"], cancellationToken),
-            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-16"], cancellationToken),
-            await WholeAsync(runs, Programs.Dotnet, ["test", "conformance", "--configuration", "Release", "--no-build",
-                "--filter", "TestCategory=VS-16"], cancellationToken),
-            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-*,ADM-*,SNAT-*,CT-*,TRAP-*"], cancellationToken),
-            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter",
-                "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"], cancellationToken),
-            await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName], cancellationToken),
-        };
         using var said = new MemoryStream();
         var inside = Runs.Start("bench");
         var measured = await kernel.RunAsync(
-            new LabCommand([Programs.Dotnet, Programs.Cli, "bench", InsideOption],
+            new LabCommand([Programs.Dotnet, Programs.Cli, "bench", part, InsideOption],
                 inside)
             { Variables = LabRun.RunVariables(kernel, inside), Output = said, Error = Console.OpenStandardError() },
             cancellationToken);
@@ -71,18 +85,25 @@ internal static class BenchVerb
                 System.Text.Encoding.UTF8.GetString(said.ToArray()).Trim(),
                 "No figures: a benchmark of a failure says nothing.", $"See {inside}, and run ./lab bench again.");
         }
-        figures.AddRange(JsonSerializer.Deserialize<List<Figure>>(said.ToArray(), Output.JsonOptions)!);
+        return JsonSerializer.Deserialize<List<Figure>>(said.ToArray(), Output.JsonOptions)!;
+    }
 
+    private static void Print(List<Figure> figures, string format)
+    {
         if (format == Output.Json)
         {
             Console.WriteLine(JsonSerializer.Serialize(figures, Output.JsonOptions));
-            return ExitCodes.Ok;
+            return;
         }
         var table = new Table().Border(TableBorder.Minimal).AddColumns("figure", "min", "median", "max", "unit", "runs");
         foreach (var f in figures)
             table.AddRow(f.Name, Number(f.Samples.Min()), Number(f.Median), Number(f.Samples.Max()), f.Unit, Number(f.Samples.Count));
         Output.Console.Write(table);
-        return ExitCodes.Ok;
+        foreach (var curve in figures.Where(f => f.Curve is not null).GroupBy(f => f.Curve!))
+        {
+            Output.Console.Write(new BarChart().Label(curve.Key).LeftAlignLabel().Width(100)
+                .AddItems(curve, f => new BarChartItem(f.Name, Math.Round(f.Median))));
+        }
     }
 
     private static string Number(double value) => value.ToString(value < 100 ? "0.##" : "0", CultureInfo.InvariantCulture);

@@ -28,9 +28,17 @@ internal static class ClaimsVerb
             DefaultValueFactory = _ => "*"
         };
         var format = Output.CreateOption();
-        var verb = new Command("claims", "List the claims with chapter, profile, topology and test.") { filter, format };
-        verb.SetAction(parsed => Task.FromResult(Print(parsed.GetValue(filter)!, parsed.GetValue(format)!)));
+        var chapters = new Option<bool>("--chapters") { Description = "The table of chapters, in Markdown." };
+        var verb = new Command("claims", "List the claims with chapter, profile, topology and test.") { filter, format, chapters };
+        verb.SetAction(parsed => Task.FromResult(parsed.GetValue(chapters) ? PrintChapters()
+            : Print(parsed.GetValue(filter)!, parsed.GetValue(format)!)));
         return verb;
+    }
+
+    private static int PrintChapters()
+    {
+        Console.Write(Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")).ToMarkdown());
+        return ExitCodes.Ok;
     }
 
     private static int Print(string filter, string format)
