@@ -1,5 +1,4 @@
 using Conformance.Labs;
-using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Topologies;

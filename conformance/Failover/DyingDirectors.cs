@@ -1,7 +1,6 @@
 using System.Globalization;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
-using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

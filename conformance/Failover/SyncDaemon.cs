@@ -2,7 +2,6 @@ using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Features;
-using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

@@ -1,5 +1,6 @@
 using System.Net.NetworkInformation;
 using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
 
 namespace Conformance.Suite;

@@ -30,10 +30,11 @@ internal sealed record Evidence(
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
         var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
-        var tables = lab.Nodes.SelectMany(n => n.Tables().Select(t => new TableRecord(n.Name, t.Title, t.Text))).ToList();
-        // Reading rules costs processes: only where the test has set some, or wants explaining.
-        foreach (var node in lab.Nodes.Where(n => failed || lab.Journal.Any(e => e.Node == n.Name
-            && e.Text.Contains("iptables", StringComparison.Ordinal))))
+        // Reading costs time: only where the test has done something, or wants explaining; and rules, only where it has set some.
+        var worked = lab.Journal.ToLookup(e => e.Node, e => e.Text, StringComparer.Ordinal);
+        var tables = lab.Nodes.Where(n => failed || n.Spec.Forwarding || worked.Contains(n.Name))
+            .SelectMany(n => n.Tables().Select(t => new TableRecord(n.Name, t.Title, t.Text))).ToList();
+        foreach (var node in lab.Nodes.Where(n => failed || worked[n.Name].Any(t => t.Contains("iptables", StringComparison.Ordinal))))
         {
             if (await node.Iptables.DescribeAsync() is { Length: > 0 } rules)
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));

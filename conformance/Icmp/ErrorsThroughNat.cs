@@ -1,5 +1,5 @@
 using Conformance.Labs;
-using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

@@ -1,3 +1,4 @@
+using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

@@ -1,6 +1,5 @@
 using Conformance.Linux;
 using Conformance.Linux.Features;
-using Conformance.Traffic;
 
 namespace Conformance.Suite.Ipset;
 

@@ -2,6 +2,7 @@ using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Features;
+using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

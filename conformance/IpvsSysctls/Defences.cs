@@ -1,10 +1,9 @@
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
-using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;
-using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.IpvsSysctls;
 

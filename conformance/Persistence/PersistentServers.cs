@@ -1,7 +1,6 @@
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
-using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Suite.Schedulers;
 using Conformance.Topologies;

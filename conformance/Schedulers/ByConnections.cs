@@ -1,6 +1,5 @@
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
-using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

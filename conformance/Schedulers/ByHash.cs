@@ -1,5 +1,4 @@
 using Conformance.Labs;
-using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

@@ -1,6 +1,5 @@
 using Conformance.Labs;
 using Conformance.Linux.Features;
-using Conformance.Linux.Ipvs;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Text;
 using Conformance.Labs;
 using Conformance.Topologies;
+using Conformance.Traffic;
 
 namespace Conformance.Benchmarks;
 

@@ -12,12 +12,10 @@ namespace Conformance.Labs;
 /// </summary>
 public sealed class ServerProgram : IAsyncDisposable
 {
-    private readonly CancellationTokenSource _stop;
     private readonly Task _running;
     private int _disposed;
 
-    private ServerProgram(CommandTask<CommandResult> running, CancellationTokenSource stop) =>
-        (_running, ProcessId, _stop) = (running.Task, running.ProcessId, stop);
+    private ServerProgram(CommandTask<CommandResult> running) => (_running, ProcessId) = (running.Task, running.ProcessId);
 
     /// <summary>The number of its process.</summary>
     public int ProcessId { get; }
@@ -37,11 +35,10 @@ public sealed class ServerProgram : IAsyncDisposable
         var (node, name) = (command.Node, command.Argv[0]);
         node.Lab.Note(node, $"start {name}, which {work}");
         var said = new StringBuilder();
-        var stop = new CancellationTokenSource();
         var pipe = PipeTarget.ToStringBuilder(said);
         var running = command.ToCliWrap().WithStandardErrorPipe(pipe).WithStandardOutputPipe(pipe)
-            .WithValidation(CommandResultValidation.None).ExecuteAsync(stop.Token);
-        var program = new ServerProgram(running, stop);
+            .WithValidation(CommandResultValidation.None).ExecuteAsync();
+        var program = new ServerProgram(running);
         try
         {
             await Eventually.Async($"{name} {work}", isReady, ready => ready || running.Task.IsCompleted);
@@ -65,15 +62,7 @@ public sealed class ServerProgram : IAsyncDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        await _stop.CancelAsync();
-        try
-        {
-            await _running;
-        }
-        catch (OperationCanceledException)
-        {
-            // killed, as asked for
-        }
-        _stop.Dispose();
+        ProcessTree.Kill(ProcessId);
+        await _running;
     }
 }

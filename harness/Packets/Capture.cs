@@ -8,10 +8,13 @@ namespace Conformance.Packets;
 /// <param name="WireLength">The frame's real length in bytes.</param>
 public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, DateTime Time, ReadOnlyMemory<byte> Bytes, int WireLength)
 {
-    /// <summary>
-    /// The parsed frame. It is parsed at each call: a run keeps hundreds of thousands of packets, and a parsed one is four times as large.
-    /// </summary>
-    public Packet Packet => Packet.Parse(Bytes);
+    private Packet? _parsed;
+
+    /// <summary>The parsed frame.</summary>
+    public Packet Packet => _parsed ?? (KeepsParsed ? _parsed = Packet.Parse(Bytes) : Packet.Parse(Bytes));
+
+    /// <summary>Whether the frame is parsed once, and not at each call.</summary>
+    internal bool KeepsParsed { get; init; }
 
     /// <inheritdoc/>
     public override string ToString() => $"{Node}:{Device} {(IsLeaving ? "out" : "in ")} {Packet}";
@@ -21,9 +24,12 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
 /// Captures one interface. The packets wait in the kernel's buffer until they are drained, so capturing runs no
 /// thread and wakes nobody; it adds no rule and does not switch connection tracking on.
 /// </summary>
-public sealed class Capture(string node, NetworkNamespace ns, string device) : IDisposable
+/// <param name="keepsParsed">Whether packets are parsed once; a parsed one is four times as large.</param>
+public sealed class Capture(string node, NetworkNamespace ns, string device, bool keepsParsed = false) : IDisposable
 {
-    private const int SnapLength = 2048;
+    /// <summary>How many bytes of a frame are kept.</summary>
+    public const int SnapLength = 2048;
+
     private const int BufferBytes = 32 * 1024 * 1024;
     private readonly PacketSocket _socket = new(ns, device, BufferBytes);
 
@@ -37,13 +43,14 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     public long Dropped { get; private set; }
 
     /// <summary>Takes all packets that have arrived since the last call.</summary>
-    public IReadOnlyList<CapturedPacket> Drain()
+    /// <param name="buffer">Room for a frame of <see cref="SnapLength"/> bytes.</param>
+    public IReadOnlyList<CapturedPacket> Drain(byte[] buffer)
     {
         var packets = new List<CapturedPacket>();
-        var buffer = new byte[SnapLength];
         while (_socket.TryReceive(buffer, out var frame))
             packets.Add(new CapturedPacket(Node, Device, frame.IsLeaving, frame.Time, buffer.AsMemory(0, frame.CapturedLength).ToArray(),
-                frame.WireLength));
+                frame.WireLength)
+            { KeepsParsed = keepsParsed });
         Dropped += _socket.TakeDropped();
         return packets;
     }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Net;
 using System.Net.NetworkInformation;
 
@@ -179,13 +180,18 @@ public sealed record Packet
     public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
 
     /// <summary>What stays the same when addresses and ports are rewritten: by this a packet is recognised on another interface.</summary>
-    public string TransportIdentity => this switch
+    public string TransportIdentity => _transportIdentity ??= IdentityOf(this);
+
+    private string? _transportIdentity; // asked for often; a packet is complete when it is parsed
+
+    private static string IdentityOf(Packet packet) => packet switch
     {
         { Inner: { } inner } => inner.TransportIdentity,
-        { Tcp: { } tcp } => $"tcp {tcp.Sequence} {tcp.Acknowledgement} {tcp.Flags} {tcp.PayloadLength}",
+        { Tcp: { } tcp } => string.Create(CultureInfo.InvariantCulture,
+            $"tcp {tcp.Sequence} {tcp.Acknowledgement} {(int)tcp.Flags} {tcp.PayloadLength}"),
         { Icmp: { Quoted: { } quoted } icmp } => $"icmp {icmp.Type} {icmp.Code} of {quoted.TransportIdentity}",
         { Icmp: { } icmp } => $"icmp {icmp.Type} {icmp.Identifier} {icmp.SequenceNumber}",
-        _ => $"{Protocol} {VerificationTag:x} {Convert.ToHexString(Payload.Span)}",
+        _ => $"{packet.Protocol} {packet.VerificationTag:x} {Convert.ToHexString(packet.Payload.Span)}",
     };
 
     private Packet WithIp(ReadOnlyMemory<byte> bytes)

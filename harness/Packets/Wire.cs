@@ -6,6 +6,7 @@ public sealed class Wire : IDisposable
     private readonly Lock _lock = new();
     private readonly List<Capture> _captures = [];
     private readonly List<CapturedPacket> _packets = [];
+    private readonly byte[] _buffer = new byte[Capture.SnapLength];
     private bool _disposed;
 
     /// <summary>
@@ -64,7 +65,7 @@ public sealed class Wire : IDisposable
 
     private void DrainAll()
     {
-        var fresh = _captures.SelectMany(c => c.Drain()).Where(p => !IsIgnored(p.Bytes)).ToList();
+        var fresh = _captures.SelectMany(c => c.Drain(_buffer)).Where(p => !IsIgnored(p.Bytes)).ToList();
         if (fresh.Count == 0)
             return;
         // Stable: packets of one interface with the same time stamp stay in the order in which they were captured. Only what

@@ -6,6 +6,7 @@ using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Sockets;
+using Conformance.Packets;
 
 namespace Conformance.Traffic;
 
@@ -13,6 +14,7 @@ namespace Conformance.Traffic;
 internal sealed class Client : IAsyncDisposable
 {
     private const int AtATime = 50;
+    private const int MaxLine = 256;
     private readonly Node _node;
     private readonly List<Flow> _flows = [];
     private readonly Lock _lock = new();
@@ -154,7 +156,7 @@ internal sealed class Client : IAsyncDisposable
             await socket.ConnectAsync(remote);
             await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}".PadRight(size)));
             using var limit = new Patience(Timeouts.Silence);
-            answer = await ReadLineAsync(socket, limit.Token);
+            answer = await ReadLineAsync(socket, Math.Max(size, MaxLine), limit.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
@@ -249,9 +251,12 @@ internal sealed class Client : IAsyncDisposable
             : Classifier.Classify(flow.ReadStory(), flow.From.Name, flow.Local, flow.Target, established) with { Error = flow.Error };
     }
 
-    private static async Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken)
+    private static Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken) =>
+        ReadLineAsync(socket, MaxLine, cancellationToken);
+
+    private static async Task<string?> ReadLineAsync(Socket socket, int maxLength, CancellationToken cancellationToken)
     {
-        var buffer = new byte[16 * 1024];
+        var buffer = new byte[maxLength];
         var length = 0;
         while (length < buffer.Length)
         {

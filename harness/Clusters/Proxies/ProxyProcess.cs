@@ -15,7 +15,6 @@ public sealed class ProxyProcess : IRunningProxy
     private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
     private static int s_number;
     private readonly string _fileName;
-    private readonly CancellationTokenSource _end = new();
     private readonly StringBuilder _log = new();
     private readonly CommandTask<CommandResult> _process;
 
@@ -39,7 +38,7 @@ public sealed class ProxyProcess : IRunningProxy
         });
         _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder)
             .WithValidation(CommandResultValidation.None)
-            .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync(_end.Token);
+            .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync();
         node.Lab.Note(node, $"start {Description}");
     }
 
@@ -65,17 +64,9 @@ public sealed class ProxyProcess : IRunningProxy
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        await _end.CancelAsync();
-        try
-        {
-            await _process;
-        }
-        catch (OperationCanceledException)
-        {
-            // ended by us
-        }
+        ProcessTree.Kill(_process.ProcessId);
+        await _process;
         await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName,
             _fileName), $"{Description}\n{Log}");
-        _end.Dispose();
     }
 }

@@ -129,6 +129,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             // it, and stays in the namespace that this one is in. No runtimeconfig.json can say it.
             ["DOTNET_TC_BackgroundWorkerTimeoutMs"] = "5265C00",
 
+            // A pool thread that looks for work before it sleeps takes the one processor of a lab kernel from those that have some.
+            ["DOTNET_ThreadPool_UnfairSemaphoreSpinLimit"] = "0",
+
             // User-mode Linux maps each page of a process singly, and the host allows 65,530 mappings (vm.max_map_count): collect early,
             // and let long texts, which the evidence of a failed test is made of, die young.
             ["DOTNET_GCgen0size"] = "1000000",

@@ -1,5 +1,4 @@
 using System.Globalization;
-using Conformance.Linux;
 
 namespace Conformance.Launcher.Runner;
 

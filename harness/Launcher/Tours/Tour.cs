@@ -1,6 +1,9 @@
 using System.Text.RegularExpressions;
 using Conformance.Labs;
+using Conformance.Launcher.Verbs;
 using Conformance.Linux;
+using Conformance.Reports;
+using Conformance.Topologies;
 using YamlDotNet.Core;
 using YamlDotNet.Serialization;
 using YamlDotNet.Serialization.NamingConventions;

@@ -3,7 +3,6 @@ using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Tours;
 using Conformance.Linux;
-using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;

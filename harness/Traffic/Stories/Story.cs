@@ -40,13 +40,14 @@ public sealed class Story
         var conversations = ConversationsOf(relevant, firsts);
         // Later a node may rewrite otherwise than the first packet was: another director has taken over.
         conversations.UnionWith(ConversationsOf(relevant, [.. relevant.Where(s => s.Captured.Node == clientNode && s.Captured.IsLeaving
-            && s.Packet.Tcp is not null && conversations.Contains(Key(s.Packet))).Select(s => s.Packet)]));
-        var sockets = firsts.Select(p => (p.Source, p.Protocol)).ToHashSet();
+            && s.Packet.Tcp is not null && conversations.Contains(Key(s.Packet)))]));
+        var sockets = firsts.Select(s => (s.Packet.SourceAddress, s.Packet.SourcePort, s.Packet.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
         foreach (var (captured, packet, _) in relevant)
         {
-            if (!conversations.Contains(Key(packet)) && !sockets.Contains((packet.Destination, packet.Protocol))
+            if (!conversations.Contains(Key(packet))
+                && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol))
                 && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted)))
                 && !(packet.Inner is { } inner && conversations.Contains(Key(inner))))
             {
@@ -85,24 +86,23 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Packet> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
+    private static List<StoryStep> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
         IPEndPoint? seenAs) =>
         [.. packets
             .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol
-                && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source))))
-            .Select(p => p.Packet)
-            .Where(p => p.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn)];
+                && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source)))
+                && (p.Packet.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn))];
 
-    /// <summary>The pairs of end points under which the flow travels, both directions.</summary>
-    private static HashSet<(int, IPEndPoint?, IPEndPoint?)> ConversationsOf(List<StoryStep> packets, List<Packet> sent)
+    /// <summary>The pairs of end points under which packets of the client travel, both directions.</summary>
+    private static HashSet<(int, IPAddress?, int, IPAddress?, int)> ConversationsOf(List<StoryStep> packets, List<StoryStep> sent)
     {
-        var identities = sent.Select(p => p.TransportIdentity).ToHashSet(StringComparer.Ordinal);
-        var conversations = new HashSet<(int, IPEndPoint?, IPEndPoint?)>();
-        foreach (var packet in packets.Select(p => p.Packet).Where(p => identities.Contains(p.TransportIdentity)))
+        var identities = sent.Select(s => s.Packet.TransportIdentity).ToHashSet(StringComparer.Ordinal);
+        var conversations = new HashSet<(int, IPAddress?, int, IPAddress?, int)>();
+        foreach (var packet in packets.Where(s => identities.Contains(s.Packet.TransportIdentity)).Select(s => s.Packet))
         {
-            var key = Key(packet);
-            conversations.Add(key);
-            conversations.Add((key.Protocol, key.Destination, key.Source));
+            conversations.Add(Key(packet));
+            conversations.Add((packet.Protocol, packet.DestinationAddress, packet.DestinationPort, packet.SourceAddress,
+                packet.SourcePort));
         }
         return conversations;
     }
@@ -111,8 +111,8 @@ public sealed class Story
         packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any)
             || Equals(packet.SourceAddress, client.Address));
 
-    private static (int Protocol, IPEndPoint? Source, IPEndPoint? Destination) Key(Packet packet) =>
-        (packet.Protocol, packet.Source, packet.Destination);
+    private static (int, IPAddress?, int, IPAddress?, int) Key(Packet packet) =>
+        (packet.Protocol, packet.SourceAddress, packet.SourcePort, packet.DestinationAddress, packet.DestinationPort);
 
     private static string? Difference(Packet before, Packet after)
     {
