@@ -154,8 +154,11 @@ public abstract class ClusterFixture
             Cluster.Delete(service);
         foreach (var address in _reachable)
             Client.Route.DeleteRoute(HostNetwork(address));
-        foreach (var node in Cluster.Nodes.Except(Cluster.Running.Select(r => r.Node)))
+        var withoutProxy = Cluster.Nodes.Except(Cluster.Running.Select(r => r.Node)).ToList();
+        foreach (var node in withoutProxy)
             await Cluster.StartProxyAsync(node);
+        if (withoutProxy.Count > 0)
+            await Cluster.SettleAsync(); // the next test may begin with what the proxy makes
         await RestoreAsync();
     }
 

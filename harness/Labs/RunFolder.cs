@@ -12,6 +12,11 @@ public static class RunFolder
     /// <summary>Names the kind of the lab kernel (host, uml) to the processes of the run.</summary>
     public const string KernelVariable = "CONFORMANCE_KERNEL";
 
+    /// <summary>
+    /// Names the part of a run to its runner, as <c>2/4</c>: which tests are its own, and how files are called that every part has.
+    /// </summary>
+    public const string PartVariable = "CONFORMANCE_PART";
+
     private static readonly Lazy<string> s_current = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
             ? Directory.CreateDirectory(named).FullName
@@ -19,6 +24,10 @@ public static class RunFolder
 
     /// <summary>The absolute path of the folder.</summary>
     public static string Current => s_current.Value;
+
+    /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second part of a run on several kernels.</summary>
+    public static string Numbered(int number) => string.Create(System.Globalization.CultureInfo.InvariantCulture,
+        $"{(Environment.GetEnvironmentVariable(PartVariable)?.Split('/')[0] is { Length: > 0 } part and not "1" ? $"{part}." : "")}{number}");
 
     /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
     public static string Create(string root, string? suffix = null) => Directory.CreateDirectory(Path.Combine(

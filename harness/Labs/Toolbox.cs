@@ -81,8 +81,15 @@ public static class Toolbox
             var link = Path.Combine(folder, name);
             var dash = name.IndexOf('-', StringComparison.Ordinal);
             var target = dash < 0 ? $"/usr/sbin/{name}-{variant}" : $"/usr/sbin/{name[..dash]}-{variant}{name[dash..]}";
-            if (!File.Exists(link))
-                File.CreateSymbolicLink(link, target);
+            try
+            {
+                if (!File.Exists(link))
+                    File.CreateSymbolicLink(link, target);
+            }
+            catch (IOException) when (File.Exists(link))
+            {
+                // the runner on another kernel of this run has made it
+            }
         }
         return folder;
     }

@@ -421,7 +421,7 @@ public sealed partial class LauncherTests
 
     private static List<string> KernelsIn(string run) =>
         [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal)
-            && p.Line.Contains($"umid={Path.GetFileName(run)}\0", StringComparison.Ordinal)).Select(p => p.Pid!)];
+            && p.Line.Contains($"umid={Path.GetFileName(run)}-", StringComparison.Ordinal)).Select(p => p.Pid!)];
 
     private static List<(string? Pid, string Line)> CommandLines()
     {

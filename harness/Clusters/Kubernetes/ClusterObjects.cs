@@ -19,8 +19,8 @@ public sealed class ClusterObjects : IAsyncDisposable
 
     /// <summary>Makes an empty cluster with a folder of its own.</summary>
     public ClusterObjects() =>
-        Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters", Interlocked.Increment(ref s_number)
-        .ToString(System.Globalization.CultureInfo.InvariantCulture))).FullName;
+        Folder = Directory.CreateDirectory(Path.Combine(RunFolder.Current, "clusters",
+        RunFolder.Numbered(Interlocked.Increment(ref s_number)))).FullName;
 
     /// <summary>The folder with the manifests.</summary>
     public string Folder { get; }

@@ -23,8 +23,7 @@ public sealed class ProxyProcess : IRunningProxy
     public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder)
     {
         Node = node;
-        _fileName = string.Create(System.Globalization.CultureInfo.InvariantCulture,
-            $"{Interlocked.Increment(ref s_number)}-{node.Name}.log");
+        _fileName = $"{RunFolder.Numbered(Interlocked.Increment(ref s_number))}-{node.Name}.log";
         Description = string.Join(' ', argv);
         // Both streams in one text, which may be read while they go on.
         var pipe = PipeTarget.ToDelegate(line =>

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Conformance.Linux.Features;
 
 namespace Conformance.Launcher.LabKernels;
@@ -6,15 +7,19 @@ namespace Conformance.Launcher.LabKernels;
 /// <summary>Finds the kernel for a run: the one room for a further kind.</summary>
 internal static class KernelOption
 {
+    private const string Auto = "auto";
+    private const int MaxKernels = 8;
+    private const int FewWords = 8;
+    private const long MemoryOfKernel = 1L << 30; // what a run touches of it
     private const string UmlPrefix = "uml=";
-    private static readonly string[] s_names = ["auto", "host", "uml"];
+    private static readonly string[] s_names = [Auto, "host", "uml"];
 
     internal static Option<string> CreateOption()
     {
         var option = new Option<string>("--kernel")
         {
             Description = "Kernel that the labs run on: auto, host, uml, or uml=PATH (any user-mode Linux binary).",
-            DefaultValueFactory = _ => "auto",
+            DefaultValueFactory = _ => Auto,
         };
         option.Validators.Add(result =>
         {
@@ -26,12 +31,46 @@ internal static class KernelOption
         return option;
     }
 
+    internal static Option<string> CreateCountOption()
+    {
+        var option = new Option<string>("--kernels")
+        {
+            Description = "How many kernels share the tests: a number up to 8, or auto, which is one for each processor.",
+            DefaultValueFactory = _ => Auto,
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<string>() is { } text && text != Auto
+                && !(int.TryParse(text, CultureInfo.InvariantCulture, out var count) && count is >= 1 and <= MaxKernels))
+                result.AddError($"--kernels must be auto or a number from 1 to {MaxKernels}, and is '{text}'.");
+        });
+        return option;
+    }
+
+    /// <summary>How many kernels of a kind share the tests that a filter selects.</summary>
+    internal static int CountOf(string text, LabKernel kernel, string filter)
+    {
+        if (kernel is HostKernel)
+            return 1; // there is one, and it uses all processors
+        if (text != Auto)
+            return int.Parse(text, CultureInfo.InvariantCulture);
+        var words = filter.Split(',', StringSplitOptions.RemoveEmptyEntries);
+        if (words.Length is > 0 and <= FewWords && words.All(w => char.IsAsciiDigit(w[^1])))
+            return 1; // a few claims are shown before a second kernel is up
+        return (int)Math.Clamp(Math.Min(Environment.ProcessorCount, AvailableMemory() / MemoryOfKernel), 1, MaxKernels);
+    }
+
+    /// <summary>Bytes (proc_meminfo(5), MemAvailable).</summary>
+    private static long AvailableMemory() => long.Parse(File.ReadLines("/proc/meminfo")
+        .First(l => l.StartsWith("MemAvailable:", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1],
+        CultureInfo.InvariantCulture) * 1024;
+
     /// <summary>Chooses a kernel and sees that its packages and the labs' are there.</summary>
     /// <exception cref="CannotRunHereException">It cannot run on this machine.</exception>
     internal static async Task<LabKernel> ChooseAsync(string name, CancellationToken cancellationToken)
     {
         var features = KernelFeatures.Current;
-        if (name == "auto")
+        if (name == Auto)
             name = features.CanRunLabs ? "host" : "uml";
         switch (name)
         {

@@ -22,6 +22,9 @@ public sealed record LabCommand(IReadOnlyList<string> Argv, string RunFolder)
     /// <summary>Gives the command a terminal instead of pipes.</summary>
     public bool Terminal { get; init; }
 
+    /// <summary>The folder of the kernel's own files below the run's: several kernels may share a run.</summary>
+    public string KernelFolder { get; init; } = "kernel";
+
     /// <summary>A TCP port of 127.0.0.1 here to which the command can make one connection; 0 for none.</summary>
     public int RelayPort { get; init; }
 }

@@ -6,9 +6,35 @@ namespace Conformance.Launcher.LabKernels;
 internal static class Processors
 {
     private const string AllowedField = "Cpus_allowed_list:";
+    private static readonly List<int> s_taken = [];
 
-    /// <summary>The processor, of those that this process may use, to which the fewest user-mode kernels are bound.</summary>
-    internal static string LeastUsedByKernels()
+    /// <summary>A processor until the kernel on it has ended.</summary>
+    internal sealed class Taken(int processor) : IDisposable
+    {
+        internal string Number { get; } = processor.ToString(CultureInfo.InvariantCulture);
+
+        public void Dispose()
+        {
+            lock (s_taken)
+                s_taken.Remove(processor);
+        }
+    }
+
+    /// <summary>
+    /// The processor, of those that this process may use, to which the fewest user-mode kernels are bound: those that are seen, and those
+    /// of this process, which may not be seen yet.
+    /// </summary>
+    internal static Taken Take()
+    {
+        lock (s_taken)
+        {
+            var processor = LeastUsed();
+            s_taken.Add(processor);
+            return new Taken(processor);
+        }
+    }
+
+    private static int LeastUsed()
     {
         var mine = Expand(AllowedTo("self"));
         var taken = Directory.GetDirectories("/proc")
@@ -16,7 +42,7 @@ internal static class Processors
             .Where(pid => char.IsAsciiDigit(pid![0]) && CommandOf(pid).StartsWith("linux", StringComparison.Ordinal))
             .SelectMany(pid => Expand(AllowedTo(pid!)))
             .ToLookup(cpu => cpu);
-        return mine.OrderBy(cpu => taken[cpu].Count()).ThenByDescending(cpu => cpu).First().ToString(CultureInfo.InvariantCulture);
+        return mine.OrderBy(cpu => taken[cpu].Count() + s_taken.Count(t => t == cpu)).ThenByDescending(cpu => cpu).First();
     }
 
     /// <summary>Numbers of a list such as <c>0-3,8</c> (cpuset(7)).</summary>

@@ -21,21 +21,22 @@ public sealed class UmlKernel(string binary, string name = "uml") : LabKernel
                 "The user-mode kernel cannot be started: its command line is split at spaces.",
                 "Move the project to a path without spaces.", beforeBoot: true);
         }
-        var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, "kernel")).FullName;
-        await using var guest = UmlGuest.Start(command, Path.Combine(folder, "uml"), Argv(folder));
+        var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, command.KernelFolder)).FullName;
+        using var processor = Processors.Take();
+        await using var guest = UmlGuest.Start(command, Path.Combine(folder, "uml"), Argv(folder, processor.Number));
         await guest.FollowAsync(cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
         return guest.Result ?? throw Died(folder, guest.Failure, beforeBoot: !guest.HasBooted);
     }
 
-    private string[] Argv(string folder)
+    private string[] Argv(string folder, string processor)
     {
         Directory.CreateDirectory(Path.Combine(folder, "uml"));
         return
         [
-            "bash", Path.Combine(Guard.Scripts, "uml.sh"), folder, Processors.LeastUsedByKernels(),
+            "bash", Path.Combine(Guard.Scripts, "uml.sh"), folder, processor,
             // by it a run's kernel is known in a list of processes
-            binary, $"mem={Memory}", "uml_dir=uml/", $"umid={Path.GetFileName(Path.GetDirectoryName(folder))}",
+            binary, $"mem={Memory}", "uml_dir=uml/", $"umid={Path.GetFileName(Path.GetDirectoryName(folder))}-{Path.GetFileName(folder)}",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
             Path.Combine(Guard.Scripts, "guest-init.pl"),

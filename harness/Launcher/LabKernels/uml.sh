@@ -10,7 +10,7 @@
 set -u
 
 if [ "$1" = --confined ]; then # in the new namespaces: FOLDER LINUX ARGUMENT...
-    run=$(dirname "$2")
+    folder=$2 run=$(dirname "$2")
     shift 2
     confine() { "$@" || { echo "uml.sh: cannot confine the kernel: '$*' failed"; exit 1; }; }
     confine mount --bind "$run" "$run"
@@ -28,7 +28,7 @@ if [ "$1" = --confined ]; then # in the new namespaces: FOLDER LINUX ARGUMENT...
         }
         attributes("/", 0x8000, 1, 0);    # AT_RECURSIVE, MOUNT_ATTR_RDONLY
         attributes($_, 0, 2 | 4, 1) for @ARGV;    # MOUNT_ATTR_NOSUID, NODEV' "$run" "$TMPDIR"
-    cd "$run/kernel" || exit 1 # again: the old one is on the read-only mount
+    cd "$folder" || exit 1 # again: the old one is on the read-only mount
     # What is left of root are its rights on files, so that the guest may read what root may read.
     exec setpriv --no-new-privs --ambient-caps -all --inh-caps -all \
         --bounding-set -all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid -- "$@"

@@ -20,9 +20,20 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly List<string> _claims = [];
     private readonly List<string> _faults = [];
     private readonly List<string> _unmatchedWords = [];
+    private readonly List<LabResult> _results = [];
+    private readonly Lock _lock = new();
 
     /// <summary>The proxy under test; null for the suite's own choice.</summary>
     internal string? Proxy { get; init; }
+
+    /// <summary>How many kernels share the tests.</summary>
+    internal int Kernels { get; init; } = 1;
+
+    /// <summary>Whether one test runs at a time.</summary>
+    internal bool IsSingle { get; init; }
+
+    /// <summary>The part of the selected tests that is run here.</summary>
+    internal Part Part { get; init; } = Part.All;
 
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
@@ -33,28 +44,41 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// <summary>How many tests were selected.</summary>
     internal int Selected { get; private set; }
 
-    /// <summary>Until the runner knew its tests, from the command's start.</summary>
+    /// <summary>Until every runner knew its tests, from the command's start.</summary>
     internal TimeSpan RunnerStart { get; private set; }
 
-    internal LabResult? Result { get; private set; }
+    /// <summary>Whether no test was selected on any kernel, and none had another fault.</summary>
+    internal bool IsEmpty => _results.Count == Kernels && _results.All(r => r.ExitCode == ExitCodes.NothingRan);
 
     /// <summary>Faults outside tests: the kernel died, an assembly did not load.</summary>
     internal IReadOnlyList<string> Faults => _faults;
 
     /// <summary>The words of the filter that selected no test of these assemblies.</summary>
-    internal IReadOnlyList<string> UnmatchedWords => _unmatchedWords;
+    internal IReadOnlyList<string> UnmatchedWords => [.. _unmatchedWords.CountBy(w => w, StringComparer.Ordinal)
+        .Where(w => w.Value == Kernels).Select(w => w.Key)];
 
-    /// <summary>Where the run's time went, as text; empty when the kernel did not come up.</summary>
-    internal string DescribeTimes() => Result is { Times: var t }
-        ? string.Create(CultureInfo.InvariantCulture,
-            $"Boot {t.Boot.TotalSeconds:0.0} s, runner start {RunnerStart.TotalSeconds:0.0} s, tests " +
-                $"{(t.Command - RunnerStart).TotalSeconds:0.0} s, halt {t.Halt.TotalSeconds:0.0} s.")
-        : "";
+    /// <summary>Where the run's time went, as text; empty when no kernel came up.</summary>
+    internal string DescribeTimes() => _results.Count == 0 ? "" : string.Create(CultureInfo.InvariantCulture,
+        $"{(Kernels > 1 ? $"{Kernels} kernels: boot" : "Boot")} {_results.Max(r => r.Times.Boot).TotalSeconds:0.0} s, " +
+        $"runner start {RunnerStart.TotalSeconds:0.0} s, tests " +
+        $"{string.Join(" and ", _results.Select(r => (r.Times.Command - RunnerStart).TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture)))} s, " +
+        $"halt {_results.Max(r => r.Times.Halt).TotalSeconds:0.0} s.");
 
     /// <param name="progress">Called with every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>
-    internal async Task<int> RunAsync(string filter, IEnumerable<string> assemblies, Action<RunnerEvent> progress, Stream error,
+    internal async Task<int> RunAsync(string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress, Stream error,
         CancellationToken cancellationToken)
+    {
+        var exitCodes = await Task.WhenAll(Enumerable.Range(1, Kernels)
+            .Select(number => RunPartAsync(number, filter, assemblies, progress, error, cancellationToken)));
+        return exitCodes.Contains(ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
+            : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
+            : IsEmpty ? ExitCodes.NothingRan
+            : exitCodes.FirstOrDefault(c => c is not (ExitCodes.Ok or ExitCodes.NothingRan));
+    }
+
+    private async Task<int> RunPartAsync(int number, string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress,
+        Stream error, CancellationToken cancellationToken)
     {
         var watch = System.Diagnostics.Stopwatch.StartNew();
         var first = TimeSpan.Zero;
@@ -66,54 +90,73 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             if (first == TimeSpan.Zero)
                 first = watch.Elapsed;
             var reported = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
-            switch (reported.Kind)
-            {
-                case "start":
-                    Selected += reported.Count;
-                    _claims.AddRange(reported.Claims.Except(_claims, StringComparer.Ordinal).ToList());
-                    break;
-                case "test":
-                    _tests.Add(reported);
-                    break;
-                case "unmatched":
-                    _unmatchedWords.Add(reported.Name);
-                    break;
-            }
-            if (reported.Kind is "start" or "end" && reported.Message is { Length: > 0 } message)
-                _faults.Add($"{reported.Name}: {message}");
+            lock (_lock)
+                Hear(reported);
             progress(reported);
         });
+        LabResult result;
         try
         {
-            Result = await RunKernelAsync(filter, assemblies, output, error, stop.Token);
+            result = await kernel.RunAsync(CommandOf(number, filter, assemblies, output, error), stop.Token);
         }
         catch (OperationCanceledException) when (silence.IsCancellationRequested)
         {
-            _faults.Add($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended.");
+            Fault($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended.");
             return ExitCodes.Violated;
         }
         catch (LabKernelException e)
         {
-            _faults.Add(e.Message);
+            Fault(e.Message);
             return e.BeforeBoot ? ExitCodes.CannotRunHere : ExitCodes.Violated;
         }
-        RunnerStart = first - Result.Times.Boot;
-        if (Result.ExitCode is not (ExitCodes.Ok or ExitCodes.Violated or ExitCodes.NothingRan))
-            _faults.Add($"The runner died with exit code {Result.ExitCode}.");
-        return _faults.Count > 0 ? ExitCodes.Violated : Result.ExitCode;
+        lock (_lock)
+        {
+            _results.Add(result);
+            RunnerStart = new[] { RunnerStart, first - result.Times.Boot }.Max();
+        }
+        if (result.ExitCode is not (ExitCodes.Ok or ExitCodes.Violated or ExitCodes.NothingRan))
+            Fault($"The runner died with exit code {result.ExitCode}.");
+        return result.ExitCode;
     }
 
-    private Task<LabResult> RunKernelAsync(string filter, IEnumerable<string> assemblies, Stream output, Stream error,
-        CancellationToken cancellationToken) =>
-        kernel.RunAsync(
-            new LabCommand([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
+    private void Hear(RunnerEvent reported)
+    {
+        switch (reported.Kind)
+        {
+            case "start":
+                Selected += reported.Count;
+                _claims.AddRange(reported.Claims.Except(_claims, StringComparer.Ordinal).ToList());
+                break;
+            case "test":
+                _tests.Add(reported);
+                break;
+            case "unmatched":
+                _unmatchedWords.Add(reported.Name);
+                break;
+        }
+        if (reported.Kind is "start" or "end" && reported.Message is { Length: > 0 } message)
+            _faults.Add($"{reported.Name}: {message}");
+    }
+
+    private void Fault(string text)
+    {
+        lock (_lock)
+            _faults.Add(text);
+    }
+
+    private LabCommand CommandOf(int number, string filter, IReadOnlyList<string> assemblies, Stream output, Stream error) =>
+        new([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
+        {
+            WorkingDirectory = ProjectFolder.Root,
+            Variables = new Dictionary<string, string>(RunVariables(kernel, runFolder, Proxy), StringComparer.Ordinal)
             {
-                WorkingDirectory = ProjectFolder.Root,
-                Variables = RunVariables(kernel, runFolder, Proxy),
-                Output = output,
-                Error = error,
+                [RunFolder.PartVariable] = Part.Of(number, Kernels).ToString(),
+                [TestRunner.SingleVariable] = IsSingle ? "1" : "",
             },
-            cancellationToken);
+            KernelFolder = number == 1 ? "kernel" : string.Create(CultureInfo.InvariantCulture, $"kernel-{number}"),
+            Output = output,
+            Error = error,
+        };
 
     /// <summary>What the processes of a run are reported in their environment.</summary>
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>

@@ -4,6 +4,7 @@ using System.Runtime.Loader;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Reports;
@@ -22,9 +23,10 @@ namespace Conformance.Launcher.Runner;
 /// </param>
 /// <param name="Name">The assembly, the word, or the test's full name.</param>
 /// <param name="ShortName">The test's method with its arguments.</param>
+/// <param name="Fixture">The class of the test's fixture.</param>
 /// <param name="Outcome">passed, failed, broken, skipped; of an end: the worst.</param>
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
-    IReadOnlyList<string> Claims, string? ShortName = null)
+    IReadOnlyList<string> Claims, string? ShortName = null, string? Fixture = null)
 {
     /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
     [JsonIgnore]
@@ -38,6 +40,9 @@ public sealed record RunnerEvent(string Kind, string Name, string Outcome, doubl
 internal static class TestRunner
 {
     internal const string Verb = "run-tests";
+
+    /// <summary>Lets one test run at a time, so that what each takes is its own.</summary>
+    internal const string SingleVariable = "CONFORMANCE_SINGLE";
 
     private const int WorkersOfSlowProxies = 64;
     private static readonly TimeSpan s_betweenWaits = TimeSpan.FromSeconds(5);
@@ -87,8 +92,13 @@ internal static class TestRunner
         var settings = new Dictionary<string, object>(StringComparer.Ordinal);
         if (Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow)
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
+        if (Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 })
+            settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
-        var selected = Leaves(root).Where(t => filter.Pass(t)).ToList();
+        var part = Environment.GetEnvironmentVariable(RunFolder.PartVariable) is { Length: > 0 } text ? Part.Parse(text) : Part.All;
+        var whole = Leaves(root).Where(t => filter.Pass(t)).ToList();
+        var ids = part.Choose(whole);
+        var selected = whole.Where(t => ids.Contains(t.Id)).ToList();
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
@@ -97,7 +107,7 @@ internal static class TestRunner
 
         var watch = Stopwatch.StartNew();
         var listener = new Listener(output);
-        var result = runner.Run(listener, filter);
+        var result = runner.Run(listener, new IdFilter(ids));
         var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
         Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
             result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, []));
@@ -137,7 +147,7 @@ internal static class TestRunner
             IsGood &= outcome is "passed" or "skipped";
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
                 outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
-                    [.. ClaimsOf(result.Test)], result.Name));
+                    [.. ClaimsOf(result.Test)], result.Name, Part.FixtureOf(result.Test)));
         }
 
         public void TestStarted(ITest test)

@@ -29,33 +29,61 @@ internal static class RunVerb
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
+        var kernels = KernelOption.CreateCountOption();
+        var part = new Option<string>("--part") { Description = "One of several parts of the tests, such as 2/4, for several machines.",
+            DefaultValueFactory = _ => Part.All.ToString() };
+        part.Validators.Add(result =>
+        {
+            try
+            {
+                Part.Parse(result.GetValueOrDefault<string>() ?? "");
+            }
+            catch (FormatException e)
+            {
+                result.AddError($"--part: {e.Message}");
+            }
+        });
+        var record = new Option<bool>("--record-seconds") { Description = "Store how long each fixture took, by which parts are made.",
+            Hidden = true };
         var format = Output.CreateOption();
-        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, filter, slow,
-            proxy, keep, format };
+        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, kernels, filter, slow,
+            proxy, part, keep, record, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter) is { Length: > 0 } chosen ? chosen
-                : parsed.GetValue(slow) ? "" : WithoutSlow, parsed.GetValue(proxy) ?? "generator", parsed.GetValue(keep),
-                parsed.GetValue(format)!, interrupt.Token);
+            var wanted = new Wanted(parsed.GetValue(kernel)!, parsed.GetValue(kernels)!, parsed.GetValue(filter) is { Length: > 0 } chosen
+                ? chosen : parsed.GetValue(slow) ? "" : WithoutSlow,
+                Proxy.Parse(parsed.GetValue(proxy) ?? "generator").Name, // with full paths: the runner may have another working directory
+                Part.Parse(parsed.GetValue(part)!), parsed.GetValue(keep), parsed.GetValue(record), parsed.GetValue(format)!);
+            return await RunAsync(wanted, interrupt.Token);
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, string filter, string proxy, bool keep, string format,
-        CancellationToken cancellationToken)
+    /// <summary>What the command line says.</summary>
+    private sealed record Wanted(string Kernel, string Kernels, string Filter, string Proxy, Part Part, bool Keeps, bool RecordsSeconds,
+        string Format);
+
+    private static async Task<int> RunAsync(Wanted wanted, CancellationToken cancellationToken)
     {
-        proxy = Proxy.Parse(proxy).Name; // with full paths: the runner may have another working directory
-        var kernel = await KernelOption.ChooseAsync(kernelName, cancellationToken);
+        var kernel = await KernelOption.ChooseAsync(wanted.Kernel, cancellationToken);
         var folder = Runs.Start();
-        if (keep)
+        if (wanted.Keeps)
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
 
         var catalogue = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance"));
-        var run = new LabRun(kernel, folder) { Proxy = proxy };
+        var run = new LabRun(kernel, folder)
+        {
+            Proxy = wanted.Proxy,
+            Kernels = wanted.RecordsSeconds ? 1 : KernelOption.CountOf(wanted.Kernels, kernel, wanted.Filter),
+            IsSingle = wanted.RecordsSeconds,
+            Part = wanted.Part,
+        };
         using var progress = new RunProgress($"Proving claims on {kernel.Name}");
-        var exitCode = await run.RunAsync(filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
+        var exitCode = await run.RunAsync(wanted.Filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
         progress.Dispose();
+        if (wanted.RecordsSeconds)
+            await Part.StoreAsync(run.Tests, cancellationToken);
 
         var records = ClaimRecord.ReadAll(folder);
         var unknown = run.Claims.Where(c => !catalogue.Claims.ContainsKey(c)).ToList();
@@ -70,7 +98,7 @@ internal static class RunVerb
         {
             unwritten = Disk.Describe(e); // the table is printed all the same
         }
-        if (format == Output.Json)
+        if (wanted.Format == Output.Json)
             Console.WriteLine(JsonSerializer.Serialize(
                 summary.Rows.Select(r => new
                 {
@@ -95,7 +123,7 @@ internal static class RunVerb
         if (run.Selected == 0)
         {
             Console.Error.WriteLine("Nothing ran.");
-            return run.Result?.ExitCode == ExitCodes.NothingRan ? ExitCodes.NothingRan : ExitCodes.Violated;
+            return run.IsEmpty ? ExitCodes.NothingRan : ExitCodes.Violated;
         }
         var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0
             && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));

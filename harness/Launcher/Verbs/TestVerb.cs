@@ -16,28 +16,28 @@ internal static class TestVerb
             Description = "Claims, or parts of tests' names, with commas.",
             DefaultValueFactory = _ => ""
         };
-        var verb = new Command("test", "Run every test of the project.") { kernel, filter };
+        var kernels = KernelOption.CreateCountOption();
+        var verb = new Command("test", "Run every test of the project.") { kernel, kernels, filter };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(filter)!, interrupt.Token);
+            return await RunAsync(parsed.GetValue(kernel)!, parsed.GetValue(kernels)!, parsed.GetValue(filter)!, interrupt.Token);
         });
         return verb;
     }
 
-    private static async Task<int> RunAsync(string kernelName, string filter, CancellationToken cancellationToken)
+    private static async Task<int> RunAsync(string kernelName, string kernels, string filter, CancellationToken cancellationToken)
     {
         var labKernel = await KernelOption.ChooseAsync(kernelName, cancellationToken);
         var plain = new LabRun(new HostKernel(confined: false), Runs.Start());
         using var progress = new RunProgress("Testing");
         var kernelTests = new LabRun(labKernel, Runs.Start(suffix: "kerneltests"));
-        var suite = new LabRun(labKernel, Runs.Start(suffix: "suite"));
-        // Each on a lab kernel of its own, which has one processor: side by side where there are two. On the host's own
-        // kernel they would be each other's load.
+        var suite = new LabRun(labKernel, Runs.Start(suffix: "suite")) { Kernels = KernelOption.CountOf(kernels, labKernel, filter) };
+        await RunAsync(suite, Programs.Suite); // on all processors
+        // A lab kernel has one processor, and the tests without labs have another. On the host's own kernel they would be each other's load.
         var first = RunAsync(kernelTests, Programs.KernelTests);
         if (labKernel is HostKernel)
             await first;
-        await RunAsync(suite, Programs.Suite);
         await plain.RunAsync(filter, [Programs.Tests], progress.Show, Console.OpenStandardError(), cancellationToken);
         await first;
         progress.Dispose();

@@ -1,0 +1,87 @@
+using System.Globalization;
+using Conformance.Labs;
+using NUnit.Framework.Interfaces;
+using NUnit.Framework.Internal;
+
+namespace Conformance.Launcher.Runner;
+
+/// <summary>
+/// One of several equal parts of the selected tests: for each of several kernels, or machines. All know the whole, and divide it in the
+/// same way. Fixtures stay whole, and so do fixtures that show the same claim, since one runner writes its record.
+/// </summary>
+/// <param name="Number">From 1.</param>
+internal sealed record Part(int Number, int Count)
+{
+    private const double SecondsOfUnknownTest = 2;
+    private static readonly Lazy<IReadOnlyDictionary<string, double>> s_seconds = new(ReadSeconds);
+
+    /// <summary>The whole.</summary>
+    internal static Part All { get; } = new(1, 1);
+
+    /// <summary>Where the seconds of each fixture are, as a run of one test at a time measured them.</summary>
+    internal static string SecondsFile { get; } = Path.Combine(AppContext.BaseDirectory, "Runner", "fixture-seconds.tsv");
+
+    /// <summary>Stores the mean seconds of a test of each fixture, in the source folder.</summary>
+    internal static Task StoreAsync(IEnumerable<RunnerEvent> tests, CancellationToken cancellationToken) => File.WriteAllLinesAsync(
+        Path.Combine(ProjectFolder.Root, "harness", "Launcher", "Runner", Path.GetFileName(SecondsFile)),
+        tests.Where(t => t.Fixture is not null).GroupBy(t => t.Fixture!, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal)
+            .Select(f => string.Create(CultureInfo.InvariantCulture, $"{f.Key}\t{f.Average(t => t.Ms) / 1000:0.0}")), cancellationToken);
+
+    /// <summary>This part divided again.</summary>
+    internal Part Of(int number, int count) => new(((Number - 1) * count) + number, Count * count);
+
+    /// <exception cref="FormatException">It is not as 2/4.</exception>
+    internal static Part Parse(string text) => text.Split('/') is [var number, var count]
+        && int.TryParse(number, CultureInfo.InvariantCulture, out var n) && int.TryParse(count, CultureInfo.InvariantCulture, out var c)
+        && n >= 1 && n <= c ? new Part(n, c) : throw new FormatException($"'{text}' is not a part such as 2/4.");
+
+    /// <inheritdoc/>
+    public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
+
+    /// <summary>The tests of this part: the longest group goes to the part that has the least so far.</summary>
+    internal IReadOnlySet<string> Choose(IReadOnlyCollection<ITest> selected)
+    {
+        var loads = new double[Count];
+        var chosen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var group in GroupsOf(selected).OrderByDescending(g => g.Seconds).ThenBy(g => g.Name, StringComparer.Ordinal))
+        {
+            var least = Array.IndexOf(loads, loads.Min());
+            loads[least] += group.Seconds;
+            if (least == Number - 1)
+                chosen.UnionWith(group.Tests.Select(t => t.Id));
+        }
+        return chosen;
+    }
+
+    /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
+    internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;
+
+    private static List<(string Name, double Seconds, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected)
+    {
+        var groups = new List<(HashSet<string> Claims, List<IGrouping<string, ITest>> Fixtures)>();
+        foreach (var fixture in selected.GroupBy(FixtureOf, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal))
+        {
+            var claims = fixture.SelectMany(TestRunner.ClaimsOf).ToHashSet(StringComparer.Ordinal);
+            var same = groups.Where(g => g.Claims.Overlaps(claims)).ToList();
+            groups.RemoveAll(same.Contains);
+            groups.Add(([.. claims, .. same.SelectMany(g => g.Claims)], [.. same.SelectMany(g => g.Fixtures), fixture]));
+        }
+        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(SecondsOf), g.Fixtures.SelectMany(f => f).ToList()))];
+    }
+
+    private static double SecondsOf(IGrouping<string, ITest> fixture) =>
+        fixture.Count() * (s_seconds.Value.TryGetValue(fixture.Key, out var seconds) ? seconds : SecondsOfUnknownTest);
+
+    private static Dictionary<string, double> ReadSeconds() => File.Exists(SecondsFile)
+        ? File.ReadLines(SecondsFile).Select(l => l.Split('\t'))
+            .ToDictionary(l => l[0], l => double.Parse(l[1], CultureInfo.InvariantCulture), StringComparer.Ordinal)
+        : [];
+}
+
+/// <summary>Selects tests by their ids.</summary>
+internal sealed class IdFilter(IReadOnlySet<string> ids) : TestFilter
+{
+    public override bool Match(ITest test) => !test.IsSuite && ids.Contains(test.Id);
+
+    public override TNode AddToXml(TNode parentNode, bool recursive) => parentNode.AddElement("ids", string.Join(',', ids));
+}
