@@ -26,8 +26,11 @@ public static class RunFolder
     public static string Current => s_current.Value;
 
     /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second part of a run on several kernels.</summary>
-    public static string Numbered(int number) => string.Create(System.Globalization.CultureInfo.InvariantCulture,
-        $"{(Environment.GetEnvironmentVariable(PartVariable)?.Split('/')[0] is { Length: > 0 } part and not "1" ? $"{part}." : "")}{number}");
+    public static string Numbered(int number)
+    {
+        var part = Environment.GetEnvironmentVariable(PartVariable)?.Split('/')[0];
+        return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{(part is null or "" or "1" ? "" : $"{part}.")}{number}");
+    }
 
     /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
     public static string Create(string root, string? suffix = null) => Directory.CreateDirectory(Path.Combine(

@@ -238,6 +238,38 @@ public sealed partial class LauncherTests
         (await running).ExitCode.ShouldBe(130);
     }
 
+    [Test]
+    public async Task Two_kernels_share_the_claims_of_a_run()
+    {
+        var result = await Lab("run", "--kernels", "2", "--filter", "ADM-1,SNAT-1", "--format", "json").ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        result.StandardError.ShouldContain("2 kernels: boot ");
+        result.StandardOutput.ShouldContain("ADM-1");
+        result.StandardOutput.ShouldContain("SNAT-1");
+        result.StandardOutput.Split("\"holds\"").Length.ShouldBe(3);
+    }
+
+    [TestCase("INT", 130)]
+    [TestCase("KILL", 137)]
+    public async Task The_kernels_of_a_run_end_with_it(string signal, int exitCode)
+    {
+        var running = Lab("run", "--kernels", "2", "--filter", "TUN-*").ExecuteAsync(Limit());
+        var launcher = running.ProcessId.ToString(CultureInfo.InvariantCulture);
+        var run = await Eventually.Async("both kernels run", () => RunOf(launcher) is { } folder && KernelsIn(folder).Count >= 2 ? folder
+            : null, f => f is not null, TimeSpan.FromSeconds(20));
+
+        await CliWrap.Cli.Wrap("kill").WithArguments([$"-{signal}", launcher]).ExecuteAsync();
+
+        (await running).ExitCode.ShouldBe(exitCode);
+        await Eventually.Async("all processes are gone", () => KernelsIn(run!), left => left.Count == 0, s_gone);
+        await Eventually.Async("the kernels' own folders are gone", () => new[] { "kernel", "kernel-2" }
+            .Any(k => Directory.Exists(Path.Combine(run!, k, "uml"))), there => !there, s_gone);
+    }
+
+    [TestCase(64, "run", "--kernels", "0")]
+    [TestCase(64, "run", "--kernels", "many")]
+    [TestCase(64, "run", "--part", "3/2")]
     [TestCase(64, "--no-such-option")]
     [TestCase(64, "no-such-verb")]
     [TestCase(64, "kernel")]

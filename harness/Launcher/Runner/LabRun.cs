@@ -58,11 +58,17 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         .Where(w => w.Value == Kernels).Select(w => w.Key)];
 
     /// <summary>Where the run's time went, as text; empty when no kernel came up.</summary>
-    internal string DescribeTimes() => _results.Count == 0 ? "" : string.Create(CultureInfo.InvariantCulture,
-        $"{(Kernels > 1 ? $"{Kernels} kernels: boot" : "Boot")} {_results.Max(r => r.Times.Boot).TotalSeconds:0.0} s, " +
-        $"runner start {RunnerStart.TotalSeconds:0.0} s, tests " +
-        $"{string.Join(" and ", _results.Select(r => (r.Times.Command - RunnerStart).TotalSeconds.ToString("0.0", CultureInfo.InvariantCulture)))} s, " +
-        $"halt {_results.Max(r => r.Times.Halt).TotalSeconds:0.0} s.");
+    internal string DescribeTimes()
+    {
+        if (_results.Count == 0)
+            return "";
+        var tests = _results.Select(r => Seconds(r.Times.Command - RunnerStart));
+        return $"{(Kernels > 1 ? $"{Kernels} kernels: boot" : "Boot")} {Seconds(_results.Max(r => r.Times.Boot))} s, " +
+            $"runner start {Seconds(RunnerStart)} s, tests {string.Join(" and ", tests)} s, " +
+            $"halt {Seconds(_results.Max(r => r.Times.Halt))} s.";
+
+        static string Seconds(TimeSpan time) => Math.Max(0, time.TotalSeconds).ToString("0.0", CultureInfo.InvariantCulture);
+    }
 
     /// <param name="progress">Called with every test that has ended.</param>
     /// <param name="error">Where the runner's standard error goes.</param>

@@ -46,8 +46,8 @@ internal static class RunVerb
         var record = new Option<bool>("--record-seconds") { Description = "Store how long each fixture took, by which parts are made.",
             Hidden = true };
         var format = Output.CreateOption();
-        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, kernels, filter, slow,
-            proxy, part, keep, record, format };
+        var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, kernels, filter,
+            slow, proxy, part, keep, record, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();

@@ -34,7 +34,8 @@ internal static class TestVerb
         var kernelTests = new LabRun(labKernel, Runs.Start(suffix: "kerneltests"));
         var suite = new LabRun(labKernel, Runs.Start(suffix: "suite")) { Kernels = KernelOption.CountOf(kernels, labKernel, filter) };
         await RunAsync(suite, Programs.Suite); // on all processors
-        // A lab kernel has one processor, and the tests without labs have another. On the host's own kernel they would be each other's load.
+        // A lab kernel has one processor, and the tests without labs have another. On the host's own kernel they would be each other's
+        // load.
         var first = RunAsync(kernelTests, Programs.KernelTests);
         if (labKernel is HostKernel)
             await first;
