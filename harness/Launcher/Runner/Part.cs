@@ -13,6 +13,7 @@ namespace Conformance.Launcher.Runner;
 internal sealed record Part(int Number, int Count)
 {
     private const double SecondsOfUnknownTest = 2;
+    private const string Slow = "slow"; // the category of tests that wait for minutes
     private static readonly Lazy<IReadOnlyDictionary<string, double>> s_seconds = new(ReadSeconds);
 
     /// <summary>The whole.</summary>
@@ -52,6 +53,28 @@ internal sealed record Part(int Number, int Count)
         }
         return chosen;
     }
+
+    /// <summary>
+    /// Lets the tests that wait longest begin first, so that nobody waits for them alone at the end: NUnit starts the members of a suite in
+    /// their order.
+    /// </summary>
+    internal static void PutLongestFirst(ITest suite)
+    {
+        if (!suite.IsSuite || suite.Tests.Count == 0)
+            return;
+        foreach (var member in suite.Tests)
+            PutLongestFirst(member);
+        if (suite.Tests is List<ITest> members && suite is not ParameterizedMethodSuite and not TestFixture)
+        {
+            var ordered = members.OrderByDescending(LongestIn).ToList();
+            members.Clear();
+            members.AddRange(ordered);
+        }
+    }
+
+    private static double LongestIn(ITest test) => test.Properties[PropertyNames.Category].Contains(Slow) ? double.MaxValue
+        : test.IsSuite ? test.Tests.Select(LongestIn).DefaultIfEmpty(0).Max()
+        : s_seconds.Value.GetValueOrDefault(FixtureOf(test), SecondsOfUnknownTest);
 
     /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
     internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;

@@ -95,6 +95,7 @@ internal static class TestRunner
         if (Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 })
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
+        Part.PutLongestFirst(root);
         var part = Environment.GetEnvironmentVariable(RunFolder.PartVariable) is { Length: > 0 } text ? Part.Parse(text) : Part.All;
         var whole = Leaves(root).Where(t => filter.Pass(t)).ToList();
         var ids = part.Choose(whole);
