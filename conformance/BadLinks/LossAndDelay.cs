@@ -19,46 +19,51 @@ public sealed class LossAndDelay(SetUpBy by) : DirectorFixture(by)
     [SetUp]
     public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
 
-    [TestCase("loss 10%")]
-    [TestCase("delay 20ms 10ms reorder 25%")]
+    [TestCase("loss 10%", "dropped [1-9]")]
+    [TestCase("delay 20ms 10ms reorder 25%", "TcpExtTCPOFOQueue +[1-9]")]
     [Claim("LINK-1")]
-    public async Task Connections_keep_their_server_and_carry_everything(string fault)
+    public async Task Connections_keep_their_server_and_carry_everything(string fault, string trace)
     {
         await AddAsync(s_two);
         await using var first = await Client.ConnectAsync(Service);
         await using var second = await Client.ConnectAsync(Service);
-        await SpoilAsync(Director, ToServers, fault);
-        await SpoilAsync(Rs1, Rs1.Device, fault);
-        await SpoilAsync(Rs2, Rs2.Device, fault);
+        foreach (var (node, device) in new[] { (Client, Client.Device), (Director, ToServers), (Rs1, Rs1.Device), (Rs2, Rs2.Device) })
+        {
+            await node.RunAsync($"ethtool -K {device} tso off gso off"); // one frame for each segment
+            await AddFaultAsync(node, device, fault);
+        }
 
         foreach (var flow in new[] { first, second })
             await flow.ExchangeAsync(50_000);
 
-        (await Director.RunAsync($"tc -s qdisc show dev {ToServers}")).ShouldContain("netem");
+        var traces = "";
+        foreach (var (node, device) in new[] { (Client, Client.Device), (Director, ToServers), (Rs1, Rs1.Device), (Rs2, Rs2.Device) })
+            traces += await node.RunAsync($"tc -s qdisc show dev {device}") + await node.RunAsync("nstat -az TcpExtTCPOFOQueue");
+        traces.ShouldMatch(trace, "the link was as bad as it was asked to be");
         foreach (var flow in new[] { first, second })
-            await flow.ShouldNotBeSeenAsync(On(flow.Answer!.Server == "rs1" ? "rs2" : "rs1").Tcp());
+            await flow.ShouldNotBeSeenAsync(On(OtherThan(flow)).Tcp());
         Director.IpvsConnections().Count.ShouldBe(2);
     }
 
     [Test, Claim("LINK-2")]
-    public async Task A_segment_that_comes_twice_makes_no_second_connection()
+    public async Task A_duplicated_segment_makes_no_second_connection()
     {
         await AddAsync(s_two);
-        await SpoilAsync(Client, Client.Device, "duplicate 100%");
+        await AddFaultAsync(Client, Client.Device, "duplicate 100%");
 
         var flow = await Client.AskAsync(Service);
 
         await flow.ShouldBeAnsweredAsync();
         Lab.Wire.Packets().Count(p => p is { Node: "director", IsLeaving: false, Packet.Tcp.Flags: Packets.TcpFlags.Syn }).ShouldBe(2);
         Director.IpvsConnections().ShouldHaveSingleItem();
-        await flow.ShouldNotBeSeenAsync(On(flow.Answer!.Server == "rs1" ? "rs2" : "rs1").Tcp());
+        await flow.ShouldNotBeSeenAsync(On(OtherThan(flow)).Tcp());
     }
 
     [Test, Claim("LINK-3")]
-    public async Task A_datagram_that_comes_twice_reaches_one_server_twice()
+    public async Task A_duplicated_datagram_reaches_one_server()
     {
         await AddAsync(VirtualServerSpec.Udp(Service).Masquerading("rs1:8080", "rs2:8080"));
-        await SpoilAsync(Client, Client.Device, "duplicate 100%");
+        await AddFaultAsync(Client, Client.Device, "duplicate 100%");
 
         var flow = await Client.AskUdpAsync(Service);
 
@@ -71,17 +76,13 @@ public sealed class LossAndDelay(SetUpBy by) : DirectorFixture(by)
     public async Task A_persistent_client_keeps_its_server()
     {
         await AddAsync(s_two with { PersistenceSeconds = 300 });
-        await SpoilAsync(Director, ToServers, "loss 20%");
+        await AddFaultAsync(Director, ToServers, "loss 20%");
 
-        var servers = new List<string>();
         for (var i = 0; i < 8; i++)
-        {
-            if ((await Client.AskAsync(Service)).Answer is { } answer)
-                servers.Add(answer.Server);
-        }
+            await Client.AskAsync(Service); // some get no answer; their entries count as well
 
-        servers.Count.ShouldBeGreaterThan(2);
-        servers.Distinct().Count().ShouldBe(1);
+        Director.IpvsConnections().Count.ShouldBeGreaterThan(2);
+        Director.IpvsConnections().Select(c => c.Destination.Address).Distinct().Count().ShouldBe(1);
     }
 
     [Test, Claim("LINK-5")]
@@ -90,16 +91,18 @@ public sealed class LossAndDelay(SetUpBy by) : DirectorFixture(by)
         await AddAsync(s_two);
         await using var flow = await Client.ConnectAsync(Service);
         await flow.ShouldBeAnsweredAsync();
-        await SpoilAsync(Director, ToServers, "loss 10%");
+        await AddFaultAsync(Director, ToServers, "loss 10%");
 
         await Director.Ipvs.EditAsync(s_two.Weighing(flow.Answer!.Server == "rs1" ? 0 : 1, flow.Answer.Server == "rs2" ? 0 : 1));
 
         await flow.ExchangeAsync(50_000);
-        await flow.ShouldNotBeSeenAsync(On(flow.Answer.Server == "rs1" ? "rs2" : "rs1").Tcp());
+        await flow.ShouldNotBeSeenAsync(On(OtherThan(flow)).Tcp());
+        await Director.RunAsync($"tc qdisc del dev {ToServers} root");
+        await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync(OtherThan(flow));
     }
 
     [TestCase("on"), TestCase("off"), Claim("LINK-6")]
-    public async Task Checksums_are_right_whether_the_device_makes_them_or_the_sender(string offload)
+    public async Task Data_arrives_whether_the_device_makes_checksums_or_the_sender(string offload)
     {
         foreach (var (node, device) in new[] { (Client, Client.Device), (Rs1, Rs1.Device), (Director, "ens33"), (Director, ToServers) })
             await node.RunAsync($"ethtool -K {device} tx {offload}");
@@ -112,7 +115,9 @@ public sealed class LossAndDelay(SetUpBy by) : DirectorFixture(by)
             (await node.RunAsync("nstat -az TcpInCsumErrors")).ShouldMatch(@"TcpInCsumErrors\s+0\s");
     }
 
-    /// <summary>Spoils what a device of a node sends.</summary>
-    private static Task SpoilAsync(Node node, string device, string fault) =>
+    private static string OtherThan(Flow flow) => flow.Answer!.Server == "rs1" ? "rs2" : "rs1";
+
+    /// <summary>Adds a fault to what a device of a node sends.</summary>
+    private static Task AddFaultAsync(Node node, string device, string fault) =>
         node.RunAsync($"tc qdisc add dev {device} root netem {fault}");
 }

@@ -30,7 +30,7 @@ public sealed class RealServerAddresses(SetUpBy by) : SharedAddressFixture(by)
     }
 
     [Test, Claim("DR-2")]
-    public async Task A_real_server_asks_by_arp_with_the_virtual_address_unless_told_not_to()
+    public async Task A_real_server_asks_by_arp_with_the_virtual_address_by_default()
     {
         await SetUpRealServersAsync(hidden: true, Rs1, Rs2);
         await Rs1.SetSysctlAsync("net.ipv4.conf.all.arp_announce", "0");

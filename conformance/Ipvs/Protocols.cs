@@ -10,7 +10,7 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Ipvs;
 
-/// <summary>Protocols whose packets contain addresses: what IPVS knows of them.</summary>
+/// <summary>Protocols whose packets contain addresses: how far IPVS rewrites them.</summary>
 [Topology("routed-nat")]
 public sealed class Protocols : ArticleFixture
 {
@@ -31,10 +31,10 @@ public sealed class Protocols : ArticleFixture
                 my ($verb) = $line =~ /^(\w+)/;
                 if ($verb eq "USER") { $say->("230 welcome") }
                 elsif ($verb eq "PWD") { $say->('257 "/"') }
-                elsif ($verb eq "TYPE") { $say->("200 so be it") }
+                elsif ($verb eq "TYPE") { $say->("200 type set") }
                 elsif ($verb eq "PASV") { $say->("227 Entering Passive Mode ($address,117,48)") }
                 elsif ($verb eq "RETR") {
-                    $say->("150 it comes");
+                    $say->("150 transfer begins");
                     my $transfer = $data->accept;
                     print $transfer "the file of an FTP server\n";
                     close $transfer;
@@ -54,7 +54,7 @@ public sealed class Protocols : ArticleFixture
         await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{Vip}:21").Masquerading("rs1:21"),
             VirtualServerSpec.Tcp($"{Vip}:2121").Masquerading("rs1:21"));
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
-        await Director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID"));
+        await Director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID")); // switches connection tracking on
         await Rs1.StartAsync(21, "perl", "-e", FtpServer, Rs1.Address.ToString());
 
         (await TransferAsync(2121)).ShouldBe("172.16.0.99:30000");
@@ -74,12 +74,11 @@ public sealed class Protocols : ArticleFixture
     [Test, Claim("VS-19"), Requires(Feature.Sctp)]
     public async Task Heartbeats_to_the_second_address_of_a_client_are_not_translated()
     {
+        await Rs1.SetSysctlAsync("net.sctp.hb_interval", "100"); // ms, for the sockets that are opened from now on
         Rs1.Serve(TransportProtocol.Sctp, 8080);
         await Client.AddAddressAsync($"{SecondAddress}/24");
         await Director.AddAddressAsync($"{Vip}/24");
         await Director.Ipvs.AddAsync(VirtualServerSpec.Sctp(Service).Masquerading("rs1:8080"));
-
-        await Rs1.SetSysctlAsync("net.sctp.hb_interval", "100"); // ms
 
         await using var flow = await Client.ConnectSctpAsync(Service);
 

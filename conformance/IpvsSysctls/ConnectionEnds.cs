@@ -17,7 +17,7 @@ public sealed class ConnectionEnds() : SchedulerFixture(SetUpBy.Ipvsadm)
     private static readonly VirtualServerSpec s_datagrams = VirtualServerSpec.Udp(Service).Masquerading(Two);
 
     [Test, Claim("SYSCTL-1")]
-    public async Task A_port_that_is_used_again_is_scheduled_anew()
+    public async Task A_port_that_is_used_again_is_scheduled_again()
     {
         await AddAsync(s_two);
 
@@ -160,7 +160,7 @@ public sealed class ConnectionEnds() : SchedulerFixture(SetUpBy.Ipvsadm)
     }
 
     [Test, Claim("SYSCTL-12")]
-    public async Task Replies_follow_the_routes_of_the_virtual_address_unless_told_not_to()
+    public async Task Replies_follow_the_routes_of_the_virtual_address_by_default()
     {
         await AddAsync(VirtualServerSpec.Tcp(Service).Masquerading("rs1:8080"));
         await Director.RunAsync("ip route add blackhole default table 100");

@@ -76,7 +76,7 @@ public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
     }
 
     [Test, Claim("PERSIST-6")]
-    public async Task A_quiescent_server_keeps_its_persistent_clients_unless_told_not_to()
+    public async Task A_quiescent_server_keeps_its_persistent_clients_by_default()
     {
         var server = s_persistent.Masquerading(Two);
         await AddAsync(server);

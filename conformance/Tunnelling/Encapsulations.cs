@@ -85,6 +85,7 @@ public sealed class Encapsulations(SetUpBy by) : SharedAddressFixture(by)
         await SetUpRealServersAsync(hidden: false, Rs1);
         await OpenIPv6TunnelAsync();
         await SetUpDirectorAsync(VirtualServerSpec.Tcp(SharedService6).Tunnelling(Rs1V6));
+        // Before the first flow: IPVS keeps the source for a real server. That it answers otherwise is shown by TUN-6.
         await Director.RunAsync($"ip addr change {SharedVip6}/128 dev {Director.Device} preferred_lft forever");
 
         var flow = await Client.AskAsync(SharedService6);

@@ -29,16 +29,29 @@ public static class ProcessTree
     /// <returns>Null where the kernel does not list them (CONFIG_PROC_CHILDREN).</returns>
     private static List<int>? ChildrenOf(int processId)
     {
+        if (!File.Exists("/proc/thread-self/children"))
+            return null;
+        var children = new List<int>();
+        foreach (var task in Read(() => Directory.GetDirectories(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/task")))
+            ?? [])
+        {
+            var line = Read(() => File.ReadAllText($"{task}/children")) ?? "";
+            children.AddRange(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+                .Select(c => int.Parse(c, CultureInfo.InvariantCulture)));
+        }
+        return children;
+    }
+
+    /// <returns>Null when the process or thread has ended.</returns>
+    private static T? Read<T>(Func<T> read) where T : class
+    {
         try
         {
-            return !File.Exists("/proc/thread-self/children") ? null
-                : [.. Directory.GetDirectories(string.Create(CultureInfo.InvariantCulture, $"/proc/{processId}/task"))
-                    .SelectMany(task => File.ReadAllText($"{task}/children").Split(' ', StringSplitOptions.RemoveEmptyEntries))
-                    .Select(child => int.Parse(child, CultureInfo.InvariantCulture))];
+            return read();
         }
         catch (IOException)
         {
-            return []; // it has ended
+            return null;
         }
     }
 }

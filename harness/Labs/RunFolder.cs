@@ -13,7 +13,8 @@ public static class RunFolder
     public const string KernelVariable = "CONFORMANCE_KERNEL";
 
     /// <summary>
-    /// Names the part of a run to its runner, as <c>2/4</c>: which tests are its own, and how files are called that every part has.
+    /// Names the part of a run to its runner, as <c>1/3 2/4</c>: of three machines the first, of its four kernels the second. By it a
+    /// runner knows its tests, and names the files that every part has.
     /// </summary>
     public const string PartVariable = "CONFORMANCE_PART";
 
@@ -28,7 +29,7 @@ public static class RunFolder
     /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second part of a run on several kernels.</summary>
     public static string Numbered(int number)
     {
-        var part = Environment.GetEnvironmentVariable(PartVariable)?.Split('/')[0];
+        var part = Environment.GetEnvironmentVariable(PartVariable)?.Split(' ')[^1].Split('/')[0];
         return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{(part is null or "" or "1" ? "" : $"{part}.")}{number}");
     }
 

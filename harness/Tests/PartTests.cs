@@ -19,15 +19,16 @@ public sealed class PartTests
     {
         var parts = Enumerable.Range(1, count).Select(n => new Part(n, count).Choose(s_all.Value)).ToList();
 
-        parts.SelectMany(p => p).Order(StringComparer.Ordinal).ShouldBe(s_all.Value.Select(t => t.Id).Order(StringComparer.Ordinal));
+        parts.SelectMany(p => p).Select(t => t.Id).Order(StringComparer.Ordinal)
+            .ShouldBe(s_all.Value.Select(t => t.Id).Order(StringComparer.Ordinal));
         parts.ShouldAllBe(p => p.Count > 0);
     }
 
     [Test]
     public void The_tests_of_a_claim_are_in_one_part_because_one_runner_writes_its_record()
     {
-        var partOf = Enumerable.Range(1, 4).SelectMany(n => new Part(n, 4).Choose(s_all.Value).Select(id => (id, n)))
-            .ToDictionary(p => p.id, p => p.n, StringComparer.Ordinal);
+        var partOf = Enumerable.Range(1, 4).SelectMany(n => new Part(n, 4).Choose(s_all.Value).Select(t => (t.Id, n)))
+            .ToDictionary(p => p.Id, p => p.n, StringComparer.Ordinal);
 
         s_all.Value.SelectMany(t => TestRunner.ClaimsOf(t).Select(claim => (claim, Part: partOf[t.Id])))
             .GroupBy(t => t.claim, t => t.Part, StringComparer.Ordinal).Where(g => g.Distinct().Count() > 1).Select(g => g.Key)
@@ -45,11 +46,27 @@ public sealed class PartTests
     }
 
     [Test]
-    public void A_part_of_a_machine_is_divided_among_its_kernels()
+    public void Machines_may_have_different_numbers_of_kernels()
     {
-        var parts = new[] { 1, 2 }.SelectMany(machine => new[] { 1, 2, 3 }.Select(kernel => new Part(machine, 2).Of(kernel, 3))).ToList();
+        var tests = from machine in new[] { (Number: 1, Kernels: 1), (Number: 2, Kernels: 3), (Number: 3, Kernels: 2) }
+                    let part = new Part(machine.Number, 3).Choose(s_all.Value)
+                    from kernel in Enumerable.Range(1, machine.Kernels)
+                    from test in new Part(kernel, machine.Kernels).Choose(part)
+                    select test.Id;
 
-        parts.Select(p => p.ToString()).ShouldBe(["1/6", "2/6", "3/6", "4/6", "5/6", "6/6"]);
+        tests.Order(StringComparer.Ordinal).ShouldBe(s_all.Value.Select(t => t.Id).Order(StringComparer.Ordinal));
+    }
+
+    [Test]
+    public void Tests_that_wait_for_minutes_begin_first()
+    {
+        var suite = new DefaultTestAssemblyBuilder().Build(typeof(ConformanceFixture).Assembly,
+            new Dictionary<string, object>(StringComparer.Ordinal));
+
+        Part.PutLongestFirst(suite);
+
+        Part.FixtureOf(Leaves(suite).First()).ShouldBe(typeof(Suite.Timers.KernelTimers).FullName);
+        Leaves(suite).Count().ShouldBe(s_all.Value.Count);
     }
 
     [TestCase("")]

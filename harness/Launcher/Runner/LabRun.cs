@@ -12,7 +12,8 @@ namespace Conformance.Launcher.Runner;
 internal sealed class LabRun(LabKernel kernel, string runFolder)
 {
     /// <summary>
-    /// When for so long no test has ended and none has waited, the runner hangs. It is ended, and tests without a result are reported.
+    /// The time without an ended or a waiting test after which a runner counts as hung. It is ended, and tests without a result are
+    /// reported.
     /// </summary>
     private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
 
@@ -80,7 +81,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         return exitCodes.Contains(ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
             : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
             : IsEmpty ? ExitCodes.NothingRan
-            : exitCodes.FirstOrDefault(c => c is not (ExitCodes.Ok or ExitCodes.NothingRan));
+            : ExitCodes.Ok;
     }
 
     private async Task<int> RunPartAsync(int number, string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress,
@@ -156,7 +157,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             WorkingDirectory = ProjectFolder.Root,
             Variables = new Dictionary<string, string>(RunVariables(kernel, runFolder, Proxy), StringComparer.Ordinal)
             {
-                [RunFolder.PartVariable] = Part.Of(number, Kernels).ToString(),
+                [RunFolder.PartVariable] = $"{Part} {new Part(number, Kernels)}",
                 [TestRunner.SingleVariable] = IsSingle ? "1" : "",
             },
             KernelFolder = number == 1 ? "kernel" : string.Create(CultureInfo.InvariantCulture, $"kernel-{number}"),
@@ -164,7 +165,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             Error = error,
         };
 
-    /// <summary>What the processes of a run are reported in their environment.</summary>
+    /// <summary>The environment variables for the processes of a run.</summary>
     /// <param name="proxy">The proxy under test; null for what our own environment says.</param>
     internal static Dictionary<string, string> RunVariables(LabKernel kernel, string runFolder, string? proxy = null) =>
         new(StringComparer.Ordinal)

@@ -6,8 +6,9 @@ using NUnit.Framework.Internal;
 namespace Conformance.Launcher.Runner;
 
 /// <summary>
-/// One of several equal parts of the selected tests: for each of several kernels, or machines. All know the whole, and divide it in the
-/// same way. Fixtures stay whole, and so do fixtures that show the same claim, since one runner writes its record.
+/// One of several equal parts of the selected tests: for each of several machines, and again for each of a machine's kernels. All know the
+/// whole, and divide it in the same way. Fixtures stay whole, and so do fixtures that show the same claim, since one runner writes its
+/// record.
 /// </summary>
 /// <param name="Number">From 1.</param>
 internal sealed record Part(int Number, int Count)
@@ -23,13 +24,16 @@ internal sealed record Part(int Number, int Count)
     internal static string SecondsFile { get; } = Path.Combine(AppContext.BaseDirectory, "Runner", "fixture-seconds.tsv");
 
     /// <summary>Stores the mean seconds of a test of each fixture, in the source folder.</summary>
-    internal static Task StoreAsync(IEnumerable<RunnerEvent> tests, CancellationToken cancellationToken) => File.WriteAllLinesAsync(
-        Path.Combine(ProjectFolder.Root, "harness", "Launcher", "Runner", Path.GetFileName(SecondsFile)),
-        tests.Where(t => t.Fixture is not null).GroupBy(t => t.Fixture!, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal)
-            .Select(f => string.Create(CultureInfo.InvariantCulture, $"{f.Key}\t{f.Average(t => t.Ms) / 1000:0.0}")), cancellationToken);
-
-    /// <summary>This part divided again.</summary>
-    internal Part Of(int number, int count) => new(((Number - 1) * count) + number, Count * count);
+    internal static Task StoreAsync(IEnumerable<RunnerEvent> tests, CancellationToken cancellationToken)
+    {
+        // a filter leaves some out
+        var seconds = new SortedDictionary<string, double>(s_seconds.Value.ToDictionary(), StringComparer.Ordinal);
+        foreach (var fixture in tests.Where(t => t.Fixture is not null).GroupBy(t => t.Fixture!, StringComparer.Ordinal))
+            seconds[fixture.Key] = fixture.Average(t => t.Ms) / 1000;
+        return File.WriteAllLinesAsync(
+            Path.Combine(ProjectFolder.Root, "harness", "Launcher", "Runner", Path.GetFileName(SecondsFile)),
+            seconds.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Key}\t{s.Value:0.00}")), cancellationToken);
+    }
 
     /// <exception cref="FormatException">It is not as 2/4.</exception>
     internal static Part Parse(string text) => text.Split('/') is [var number, var count]
@@ -40,16 +44,16 @@ internal sealed record Part(int Number, int Count)
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
 
     /// <summary>The tests of this part: the longest group goes to the part that has the least so far.</summary>
-    internal IReadOnlySet<string> Choose(IReadOnlyCollection<ITest> selected)
+    internal List<ITest> Choose(IReadOnlyCollection<ITest> selected)
     {
         var loads = new double[Count];
-        var chosen = new HashSet<string>(StringComparer.Ordinal);
+        var chosen = new List<ITest>();
         foreach (var group in GroupsOf(selected).OrderByDescending(g => g.Seconds).ThenBy(g => g.Name, StringComparer.Ordinal))
         {
             var least = Array.IndexOf(loads, loads.Min());
             loads[least] += group.Seconds;
             if (least == Number - 1)
-                chosen.UnionWith(group.Tests.Select(t => t.Id));
+                chosen.AddRange(group.Tests);
         }
         return chosen;
     }
@@ -64,12 +68,12 @@ internal sealed record Part(int Number, int Count)
             return;
         foreach (var member in suite.Tests)
             PutLongestFirst(member);
-        if (suite.Tests is List<ITest> members && suite is not ParameterizedMethodSuite and not TestFixture)
-        {
-            var ordered = members.OrderByDescending(LongestIn).ToList();
-            members.Clear();
-            members.AddRange(ordered);
-        }
+        if (suite is ParameterizedMethodSuite or TestFixture)
+            return;
+        var ordered = suite.Tests.OrderByDescending(LongestIn).ToList();
+        suite.Tests.Clear();
+        foreach (var member in ordered)
+            suite.Tests.Add(member);
     }
 
     private static double LongestIn(ITest test) => test.Properties[PropertyNames.Category].Contains(Slow) ? double.MaxValue

@@ -96,10 +96,8 @@ internal static class TestRunner
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
         Part.PutLongestFirst(root);
-        var part = Environment.GetEnvironmentVariable(RunFolder.PartVariable) is { Length: > 0 } text ? Part.Parse(text) : Part.All;
-        var whole = Leaves(root).Where(t => filter.Pass(t)).ToList();
-        var ids = part.Choose(whole);
-        var selected = whole.Where(t => ids.Contains(t.Id)).ToList();
+        var parts = Environment.GetEnvironmentVariable(RunFolder.PartVariable) is { Length: > 0 } text ? text.Split(' ') : [];
+        var selected = parts.Select(Part.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(), (tests, p) => p.Choose(tests));
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
@@ -108,7 +106,7 @@ internal static class TestRunner
 
         var watch = Stopwatch.StartNew();
         var listener = new Listener(output);
-        var result = runner.Run(listener, new IdFilter(ids));
+        var result = runner.Run(listener, new IdFilter(selected.Select(t => t.Id).ToHashSet(StringComparer.Ordinal)));
         var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
         Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
             result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, []));

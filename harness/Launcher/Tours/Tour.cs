@@ -45,7 +45,7 @@ internal sealed partial record Tour(string Name, string Topology, IReadOnlyList<
         {
             var file = new DeserializerBuilder().WithNamingConvention(CamelCaseNamingConvention.Instance).Build()
                 .Deserialize<TourFile?>(yaml);
-            if (file is not { Topology.Length: > 0, Steps.Count: > 0 } || file.Steps.Any(s => s.Does is null))
+            if (file is not { Topology.Length: > 0, Steps.Count: > 0 } || file.Steps.Any(s => s.Does is not { Count: > 0 }))
                 throw new FormatException("It has no topology, no steps, or a step that does nothing.");
             return new Tour(name, file.Topology, [.. file.Steps.Select(s => new TourStep(s.Claim, [.. s.Does!.Select(ParseAction)]))]);
         }

@@ -122,6 +122,11 @@ internal static class RunVerb
             return exitCode;
         if (run.Selected == 0)
         {
+            if (run.IsEmpty && wanted.Part.Count > 1 && run.UnmatchedWords.Count == 0)
+            {
+                Console.Error.WriteLine($"The part {wanted.Part} has no test.");
+                return ExitCodes.Ok;
+            }
             Console.Error.WriteLine("Nothing ran.");
             return run.IsEmpty ? ExitCodes.NothingRan : ExitCodes.Violated;
         }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Conformance.Labs;
 using Conformance.Launcher.LabKernels;
+using Conformance.Launcher.Labs;
 using Conformance.Launcher.Tours;
 using Conformance.Linux;
 using Conformance.Reports;
@@ -41,8 +42,9 @@ internal static class TourVerb
         {
             var tour = Tour.Load(parsed.GetValue(name)!);
             var (isUnattended, lang) = (parsed.GetValue(yes), parsed.GetValue(language)!);
-            if (!isUnattended && Console.IsInputRedirected)
-                throw new HarnessException("Nobody can press Enter.", "Standard input is no terminal.", "The tour was not started.",
+            if (!isUnattended && !Terminal.IsThere)
+                throw new HarnessException("Nobody can press Enter.", "Standard input or output is no terminal.",
+                    "The tour was not started.",
                     "Use a terminal, or --yes.");
             using var interrupt = new Interrupt();
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token);
@@ -58,6 +60,9 @@ internal static class TourVerb
     {
         var words = Words.Of(language);
         var claims = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")).Claims;
+        if (tour.Steps.FirstOrDefault(s => !claims.ContainsKey(s.Claim)) is { } unknown)
+            throw new HarnessException($"The tour {tour.Name} names a claim that the catalogue lacks.", unknown.Claim,
+                "The tour was not started.", "Correct its file in harness/Launcher/Tours.");
         await using var lab = await Lab.StartAsync(Topology.Load(tour.Topology));
         foreach (var (number, step) in tour.Steps.Index())
         {
@@ -68,7 +73,8 @@ internal static class TourVerb
                 if (!isUnattended)
                 {
                     Console.Write($"   [{words.Enter}] ");
-                    if (await Console.In.ReadLineAsync(cancellationToken) is null)
+                    // A line that is waited for does not hear Ctrl-C.
+                    if (await Task.Run(Console.In.ReadLine, CancellationToken.None).WaitAsync(cancellationToken) is null)
                         return ExitCodes.Interrupted;
                 }
                 Console.WriteLine(isUnattended ? "\n" : "");
