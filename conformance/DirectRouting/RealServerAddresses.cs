@@ -135,6 +135,7 @@ public sealed class RealServerAddresses(SetUpBy by) : SharedAddressFixture(by)
 
         var flows = new[] { await Client.AskAsync(SharedService), await Client.AskAsync(SharedService) };
 
+        flows.Select(f => f.Answer?.Server).ShouldBe(["rs1", "rs2"], ignoreOrder: true);
         var routed = flows.Single(f => f.Answer?.Server == "rs1");
         await routed.ShouldBeSeenAsAsync(On("rs1").Arriving.Syn(to: SharedService));
         await routed.ShouldNotBeSeenAsync(On("director").SynAck());

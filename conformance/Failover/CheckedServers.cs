@@ -69,6 +69,7 @@ public sealed class CheckedServers() : DirectorFixture(SetUpBy.Keepalived)
 
         var flows = new[] { await Client.AskAsync(Service), await Client.AskAsync(Service) };
 
+        flows.Count(f => f.Answer is null).ShouldBe(1);
         await flows.Single(f => f.Answer is not null).ShouldBeAnsweredByAsync("rs2");
         await flows.Single(f => f.Answer is null).ShouldBeRefusedAsync(by: "rs1");
         Director.IpvsTable().VirtualServers[0].RealServers.Count.ShouldBe(2);
