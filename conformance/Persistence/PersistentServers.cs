@@ -139,8 +139,12 @@ public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
     public async Task By_the_engine_for_sip_a_call_has_one_server()
     {
         await Director.RunAsync("modprobe ip_vs_pe_sip");
-        await AddAsync((VirtualServerSpec.Udp($"{Vip}:8080") with { IsOnePacket = true, PersistenceSeconds = 300,
-            PersistenceEngine = "sip" })
+        await AddAsync((VirtualServerSpec.Udp($"{Vip}:8080") with
+        {
+            IsOnePacket = true,
+            PersistenceSeconds = 300,
+            PersistenceEngine = "sip"
+        })
             .Masquerading(Four));
 
         var calls = new Dictionary<string, List<string>>(StringComparer.Ordinal);

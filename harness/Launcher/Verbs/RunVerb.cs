@@ -30,8 +30,11 @@ internal static class RunVerb
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var kernels = KernelOption.CreateCountOption();
-        var part = new Option<string>("--part") { Description = "One of several parts of the tests, such as 2/4, for several machines.",
-            DefaultValueFactory = _ => Part.All.ToString() };
+        var part = new Option<string>("--part")
+        {
+            Description = "One of several parts of the tests, such as 2/4, for several machines.",
+            DefaultValueFactory = _ => Part.All.ToString()
+        };
         part.Validators.Add(result =>
         {
             try
@@ -43,8 +46,11 @@ internal static class RunVerb
                 result.AddError($"--part: {e.Message}");
             }
         });
-        var record = new Option<bool>("--record-seconds") { Description = "Store how long each fixture took, by which parts are made.",
-            Hidden = true };
+        var record = new Option<bool>("--record-seconds")
+        {
+            Description = "Store how long each fixture took, by which parts are made.",
+            Hidden = true
+        };
         var format = Output.CreateOption();
         var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, kernels, filter,
             slow, proxy, part, keep, record, format };
