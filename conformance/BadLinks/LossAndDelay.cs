@@ -11,13 +11,10 @@ namespace Conformance.Suite.BadLinks;
 [Topology("routed-nat")]
 [TestFixture(SetUpBy.Ipvsadm)]
 [TestFixture(SetUpBy.Keepalived)]
-public sealed class LossAndDelay(SetUpBy by) : DirectorFixture(by)
+public sealed class LossAndDelay(SetUpBy by) : NatFixture(by)
 {
     private const string ToServers = "ens34"; // of the director
     private static readonly VirtualServerSpec s_two = VirtualServerSpec.Tcp(Service).Masquerading("rs1:8080", "rs2:8080");
-
-    [SetUp]
-    public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
 
     [TestCase("loss 10%", "dropped [1-9]")]
     [TestCase("delay 20ms 10ms reorder 25%", "TcpExtTCPOFOQueue +[1-9]")]

@@ -11,13 +11,10 @@ namespace Conformance.Suite.Failover;
 
 /// <summary>Article 1.2: keepalived takes a dead real server out of the table. IPVS itself checks nothing.</summary>
 [Topology("routed-nat")]
-public sealed class CheckedServers() : DirectorFixture(SetUpBy.Keepalived)
+public sealed class CheckedServers() : NatFixture(SetUpBy.Keepalived)
 {
     private const string Check = "TCP_CHECK { connect_timeout 1 retry 0 }";
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(15);
-
-    [SetUp]
-    public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
 
     [Test, Claim("HA-3")]
     public async Task A_dead_real_server_leaves_the_table_and_returns()

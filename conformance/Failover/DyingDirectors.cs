@@ -24,12 +24,7 @@ public sealed class DyingDirectors() : SharedAddressFixture(SetUpBy.Keepalived)
     [SetUp]
     public async Task StartDirectors()
     {
-        foreach (var node in new[] { Rs1, Rs2 })
-        {
-            await node.SetSysctlAsync("net.ipv4.conf.all.arp_ignore", "1");
-            await node.SetSysctlAsync("net.ipv4.conf.all.arp_announce", "2");
-            await node.AddAddressAsync($"{SharedVip}/32", "lo");
-        }
+        await SetUpRealServersAsync(hidden: true, Rs1, Rs2);
         _master = await StartAsync(Director, priority: 150);
         await StartAsync(Director2, priority: 100);
     }

@@ -36,11 +36,7 @@ public sealed class SyncDaemon() : SharedAddressFixture(SetUpBy.Ipvsadm)
     public async Task With_the_daemon_an_established_connection_goes_on()
     {
         await SetUpDirectorsAsync(VirtualServerSpec.Tcp(SharedService).Routing("rs1:8080", "rs2:8080"), synchronized: true);
-        await using var flow = await Client.ConnectAsync(SharedService);
-        for (var i = 0; i < 3; i++)
-            await flow.ExchangeAsync(1000);
-        await Eventually.Async("director2 knows the connection", () => Director2.IpvsConnections(),
-            c => c.Any(k => k.Client.Port == flow.Local.Port && k.State == "ESTABLISHED"), s_limit);
+        await using var flow = await ConnectSynchronizedAsync();
 
         await MoveAddressAsync();
 
@@ -125,11 +121,7 @@ public sealed class SyncDaemon() : SharedAddressFixture(SetUpBy.Ipvsadm)
         }
         await SetUpDirectorsAsync(VirtualServerSpec.Tcp(SharedService).Masquerading("rs1:8080", "rs2:8080"), synchronized: true,
             sharedAddress: false);
-        await using var flow = await Client.ConnectAsync(SharedService);
-        for (var i = 0; i < 3; i++)
-            await flow.ExchangeAsync(1000);
-        await Eventually.Async("director2 knows the connection", () => Director2.IpvsConnections(),
-            c => c.Any(k => k.Client.Port == flow.Local.Port && k.State == "ESTABLISHED"), s_limit);
+        await using var flow = await ConnectSynchronizedAsync();
 
         await MoveAddressAsync();
 
@@ -165,6 +157,17 @@ public sealed class SyncDaemon() : SharedAddressFixture(SetUpBy.Ipvsadm)
         await ExchangeUntilAsync("messages travel on two ports", () => MessagePorts().Length, count => count == 2);
 
         MessagePorts().ShouldBe([8848, 8849]);
+    }
+
+    /// <summary>Opens a connection that the backup knows.</summary>
+    private async Task<Flow> ConnectSynchronizedAsync()
+    {
+        var flow = await Client.ConnectAsync(SharedService);
+        for (var i = 0; i < 3; i++)
+            await flow.ExchangeAsync(1000);
+        await Eventually.Async("director2 knows the connection", () => Director2.IpvsConnections(),
+            c => c.Any(k => k.Client.Port == flow.Local.Port && k.State == "ESTABLISHED"), s_limit);
+        return flow;
     }
 
     /// <summary>Keeps eight connections busy until something is so.</summary>

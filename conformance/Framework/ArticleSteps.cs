@@ -19,6 +19,9 @@ public abstract class ArticleFixture : ConformanceFixture
     /// <summary>The article's SNAT rule, word for word.</summary>
     protected const string SnatRule = "iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.1 --vport 8410 -j MASQUERADE";
 
+    /// <summary>In the order of the path.</summary>
+    private static readonly string[] s_chains = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
     /// <summary>Virtual address on the director, virtual server with round robin and NAT, and the client's static route.</summary>
     protected async Task SetUpServiceAsync(params string[] realServers)
     {
@@ -48,20 +51,31 @@ public abstract class ArticleFixture : ConformanceFixture
         return result.StandardOutput;
     }
 
-    /// <summary>Counts the packets that pass the chains of the mangle table, one rule a chain for each direction of the service.</summary>
-    protected Task CountChainsAsync(Node node) => node.Iptables.AddAsync(
-        new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }.SelectMany(chain => new[]
-        {
-            ("mangle", $"-A {chain} -p tcp -s {Client.Address} -m comment --comment request-{chain}"),
-            ("mangle", $"-A {chain} -p tcp -d {Client.Address} -m comment --comment reply-{chain}"),
-        }));
+    /// <summary>The director refuses a command line with these words.</summary>
+    protected async Task ShouldBeRefusedAsync(string commandLine, string words)
+    {
+        var result = await Director.Command(commandLine.Split(' ')).TryAsync();
+        result.ExitCode.ShouldNotBe(0, $"'{commandLine}' was accepted");
+        result.StandardError.ShouldContain(words);
+    }
 
-    /// <summary>The chains whose counter for a direction (request, reply) is not zero, in the order of the path.</summary>
+    /// <summary>Counts the packets that pass the chains of the mangle table, one rule a chain for each direction of the service.</summary>
+    protected async Task CountChainsAsync(Node node)
+    {
+        await CountChainsAsync(node, "request", $"-p tcp -s {Client.Address}");
+        await CountChainsAsync(node, "reply", $"-p tcp -d {Client.Address}");
+    }
+
+    /// <summary>Counts the packets of a match that pass the chains of the mangle table.</summary>
+    /// <param name="direction">By it <see cref="ChainsPassedAsync"/> finds the counters.</param>
+    protected static Task CountChainsAsync(Node node, string direction, string match) => node.Iptables.AddAsync(
+        s_chains.Select(chain => ("mangle", $"-A {chain} {match} -m comment --comment {direction}-{chain}")));
+
+    /// <summary>The chains whose counter for a direction (such as request, reply) is not zero, in the order of the path.</summary>
     protected static async Task<string[]> ChainsPassedAsync(Node node, string direction)
     {
         var counters = await node.Iptables.CountersAsync();
-        return [.. new[] { "PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING" }
-            .Where(chain => counters.Any(c => c.Packets > 0
+        return [.. s_chains.Where(chain => counters.Any(c => c.Packets > 0
                 && c.Text.EndsWith($"--comment {direction}-{chain}", StringComparison.Ordinal)))];
     }
 }

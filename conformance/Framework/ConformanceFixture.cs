@@ -30,7 +30,7 @@ public abstract class ConformanceFixture
     protected Node Rs2 => Lab["rs2"];
 
     /// <summary>What sets the lab up, for the record.</summary>
-    protected virtual ImplementationRecord Implementation { get; } = new("by hand, as the article does it", "");
+    protected virtual ImplementationRecord Implementation => Evidence.ByHand;
 
     /// <summary>The node on which a packet is expected; then say which.</summary>
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);

@@ -1,7 +1,10 @@
 using System.Net.NetworkInformation;
 using Conformance.Labs;
-using Conformance.Linux;
+using Conformance.Labs.Waiting;
+using Conformance.Linux.Ipvs;
 using Conformance.Reports;
+using Conformance.Traffic;
+using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite;
 
@@ -24,6 +27,13 @@ public abstract class DirectorFixture(SetUpBy by) : ArticleFixture
     /// <summary>Adds virtual servers with their real servers to the director.</summary>
     protected Task AddAsync(params VirtualServerSpec[] servers) => by == SetUpBy.Keepalived
         ? Director.StartKeepalivedAsync(servers) : Director.Ipvs.AddAsync(servers);
+}
+
+/// <summary>NAT: the director has the article's virtual address.</summary>
+public abstract class NatFixture(SetUpBy by) : DirectorFixture(by)
+{
+    [SetUp]
+    public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
 }
 
 /// <summary>
@@ -79,6 +89,20 @@ public abstract class SharedAddressFixture(SetUpBy by) : DirectorFixture(by)
             await node.RunAsync("modprobe ipip");
             await node.RunAsync("ip link set tunl0 up");
         }
+    }
+
+    /// <summary>A connection carries 100,000 bytes each way, and only what the client sends passes the director.</summary>
+    protected async Task<Flow> ShouldLoadRequestsOnlyAsync()
+    {
+        const int bytes = 100_000;
+        var flow = await Client.ConnectAsync(SharedService);
+        await flow.ShouldBeAnsweredByAsync("rs1");
+        await flow.ExchangeAsync(bytes);
+
+        var stats = await Eventually.Async("the kernel has counted the connection", () => IpvsStats.Read(Director.Namespace),
+            s => s.Connections == 1 && s.BytesIn > bytes);
+        stats.BytesOut.ShouldBe(0, "what the real server sent back did not pass the director");
+        return flow;
     }
 
     private static bool HasIPv6(Node node) => node.Spec.Interfaces.Any(i => i.Address6 is not null);

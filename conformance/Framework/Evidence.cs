@@ -16,7 +16,10 @@ internal sealed record Evidence(
     ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows,
         IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
-    internal static readonly Evidence None = new(new("by hand, as the article does it", ""), [], [], [], [], []);
+    /// <summary>What sets a lab up where nothing else does.</summary>
+    internal static readonly ImplementationRecord ByHand = new("by hand, as the article does it", "");
+
+    internal static readonly Evidence None = new(ByHand, [], [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
 

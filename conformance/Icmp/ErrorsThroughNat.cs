@@ -11,11 +11,8 @@ namespace Conformance.Suite.Icmp;
 [Topology("routed-nat")]
 [TestFixture(SetUpBy.Ipvsadm)]
 [TestFixture(SetUpBy.Keepalived)]
-public sealed class ErrorsThroughNat(SetUpBy by) : DirectorFixture(by)
+public sealed class ErrorsThroughNat(SetUpBy by) : NatFixture(by)
 {
-    [SetUp]
-    public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
-
     [Test, Claim("ICMP-1")]
     public async Task An_error_of_the_real_server_names_the_virtual_address()
     {

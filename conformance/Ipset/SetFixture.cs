@@ -31,12 +31,4 @@ public abstract class SetFixture : ArticleFixture
     /// <summary>The entry of a set that begins with this text, as ipset(8) lists it; null when there is none.</summary>
     protected async Task<string?> EntryAsync(string set, string beginning) => (await Director.RunAsync($"ipset list {set}"))
         .Split('\n').SkipWhile(l => l != "Members:").Skip(1).FirstOrDefault(l => l.StartsWith(beginning, StringComparison.Ordinal));
-
-    /// <summary>ipset(8) refuses a command line with these words.</summary>
-    protected async Task ShouldBeRefusedAsync(string commandLine, string words)
-    {
-        var result = await Director.Command(commandLine.Split(' ')).TryAsync();
-        result.ExitCode.ShouldNotBe(0, $"'{commandLine}' was accepted");
-        result.StandardError.ShouldContain(words);
-    }
 }

@@ -5,15 +5,12 @@ using Conformance.Traffic.Assertions;
 namespace Conformance.Suite.Schedulers;
 
 /// <summary>Four real servers behind a NAT director, two clients, and the order in which the servers answer.</summary>
-public abstract class SchedulerFixture(SetUpBy by) : DirectorFixture(by)
+public abstract class SchedulerFixture(SetUpBy by) : NatFixture(by)
 {
     protected static readonly string[] Four = ["rs1:8080", "rs2:8080", "rs3:8080", "rs4:8080"];
     protected static readonly string[] Two = ["rs1:8080", "rs2:8080"];
 
     protected Node Client2 => Lab["client2"];
-
-    [SetUp]
-    public Task AddVirtualAddress() => Director.AddAddressAsync($"{Vip}/24");
 
     /// <summary>Asks so many times, each connection after the last one is closed.</summary>
     /// <returns>The numbers of the real servers that answered, in order: <c>1212</c>. A connection without an answer fails the

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 
@@ -14,32 +13,22 @@ public sealed class IpvsAdmin
 
     /// <summary>Adds virtual servers with their real servers, all by one process.</summary>
     /// <exception cref="CommandFailedException">ipvsadm refused one; those before it are there.</exception>
-    public Task AddAsync(params IEnumerable<VirtualServerSpec> servers)
-    {
-        var lines = new StringBuilder();
-        foreach (var server in servers)
-        {
-            lines.Append(CultureInfo.InvariantCulture, $"-A {Identity(server)}{Options(server)}\n");
-            foreach (var real in server.RealServers)
-                lines.Append(CultureInfo.InvariantCulture, $"-a {Identity(server)} {Describe(real)}\n");
-        }
-        return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
-    }
+    public Task AddAsync(params IEnumerable<VirtualServerSpec> servers) =>
+        RestoreAsync(string.Concat(servers.Select(s => Lines(s, "-A", "-a"))));
 
     /// <summary>Changes a virtual server's options, and the options of its real servers.</summary>
-    public Task EditAsync(VirtualServerSpec server)
-    {
-        var lines = new StringBuilder($"-E {Identity(server)}{Options(server)}\n");
-        foreach (var real in server.RealServers)
-            lines.Append(CultureInfo.InvariantCulture, $"-e {Identity(server)} {Describe(real)}\n");
-        return _node.Command("ipvsadm", "-R").WithInput(lines.ToString()).ExecuteAsync();
-    }
+    public Task EditAsync(VirtualServerSpec server) => RestoreAsync(Lines(server, "-E", "-e"));
 
     /// <summary>Deletes real servers from a virtual server.</summary>
     /// <param name="endPoints">By node name or address.</param>
     public Task DeleteAsync(VirtualServerSpec server, params IEnumerable<string> endPoints) =>
-        _node.Command("ipvsadm", "-R")
-            .WithInput(string.Concat(endPoints.Select(e => $"-d {Identity(server)} -r {_node.Lab.Resolve(e)}\n"))).ExecuteAsync();
+        RestoreAsync(string.Concat(endPoints.Select(e => $"-d {Identity(server)} -r {_node.Lab.Resolve(e)}\n")));
+
+    private Task RestoreAsync(string lines) => _node.Command("ipvsadm", "-R").WithInput(lines).ExecuteAsync();
+
+    /// <summary>A line for the virtual server, and one for each real server.</summary>
+    private string Lines(VirtualServerSpec server, string verb, string verbOfReal) => $"{verb} {Identity(server)}{Options(server)}\n"
+        + string.Concat(server.RealServers.Select(real => $"{verbOfReal} {Identity(server)} {Describe(real)}\n"));
 
     private string Identity(VirtualServerSpec server) => server.Protocol switch
     {

@@ -55,12 +55,12 @@ public static class Toolbox
     /// <summary>
     /// Loads the schedulers that keep state for each namespace, where they are modules. ipvsadm's first use of one makes the kernel load it
     /// with the lock of IPVS held (do_ip_vs_set_ctl of ip_vs_ctl.c), and the module waits until no namespace is being ended; a namespace
-    /// that
-    /// is being ended waits for the lock of IPVS. Linux 6.1 stood still so, until ipvsadm was killed.
+    /// that is being ended waits for the lock of IPVS. Linux 6.1 stood still so, until ipvsadm was killed.
     /// </summary>
     private static Task LoadSchedulersAsync() => ModprobeAsync("ip_vs_lblc", "ip_vs_lblcr");
 
-    private static Task ModprobeAsync(params string[] modules) => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "-q", .. modules])
+    /// <summary>Loads modules where there are any; what is built in, or missing, is no fault here.</summary>
+    public static Task ModprobeAsync(params string[] modules) => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "-q", .. modules])
         .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync();
 
     private static async Task LoadBridgeFilterAsync()

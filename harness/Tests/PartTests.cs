@@ -8,7 +8,7 @@ namespace Conformance.Tests;
 /// <summary>How the suite's tests are divided among kernels and machines.</summary>
 public sealed class PartTests
 {
-    private static readonly Lazy<List<ITest>> s_all = new(() => [.. Leaves(new DefaultTestAssemblyBuilder()
+    private static readonly Lazy<List<ITest>> s_all = new(() => [.. TestRunner.Leaves(new DefaultTestAssemblyBuilder()
         .Build(typeof(ConformanceFixture).Assembly, new Dictionary<string, object>(StringComparer.Ordinal)))]);
 
     [TestCase(1)]
@@ -65,8 +65,8 @@ public sealed class PartTests
 
         Part.PutLongestFirst(suite);
 
-        Part.FixtureOf(Leaves(suite).First()).ShouldBe(typeof(Suite.Timers.KernelTimers).FullName);
-        Leaves(suite).Count().ShouldBe(s_all.Value.Count);
+        Part.FixtureOf(TestRunner.Leaves(suite).First()).ShouldBe(typeof(Suite.Timers.KernelTimers).FullName);
+        TestRunner.Leaves(suite).Count().ShouldBe(s_all.Value.Count);
     }
 
     [TestCase("")]
@@ -75,6 +75,4 @@ public sealed class PartTests
     [TestCase("3/2")]
     [TestCase("a/b")]
     public void What_is_no_part_is_refused(string text) => Should.Throw<FormatException>(() => Part.Parse(text));
-
-    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
 }

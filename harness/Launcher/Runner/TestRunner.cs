@@ -113,7 +113,7 @@ internal static class TestRunner
         return (selected.Count, good);
     }
 
-    private static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
+    internal static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];
 
     /// <summary>The claims that a test names, or the suite of the cases of its method.</summary>
     internal static IEnumerable<string> ClaimsOf(ITest? test) => test is null ? []

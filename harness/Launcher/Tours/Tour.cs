@@ -1,9 +1,6 @@
 using System.Text.RegularExpressions;
 using Conformance.Labs;
-using Conformance.Launcher.Verbs;
 using Conformance.Linux;
-using Conformance.Reports;
-using Conformance.Topologies;
 using YamlDotNet.Core;
 using YamlDotNet.Serialization;
 using YamlDotNet.Serialization.NamingConventions;
@@ -14,8 +11,8 @@ namespace Conformance.Launcher.Tours;
 /// <param name="Text">As it stands in the file.</param>
 internal abstract record TourAction(string Node, string Text);
 
-/// <summary><c>director$ ipvsadm -Ln</c>: a command in a node, split at spaces.</summary>
-internal sealed record TourCommand(string Node, string Text, string[] Argv) : TourAction(Node, Text);
+/// <summary><c>director$ ipvsadm -Ln</c>: a command in a node.</summary>
+internal sealed record TourCommand(string Node, string Text, string CommandLine) : TourAction(Node, Text);
 
 /// <summary><c>client asks tcp 10.10.0.1:8410: answered</c>: a connection or a datagram, and what becomes of it.</summary>
 /// <param name="Expected">answered, refused or unanswered.</param>
@@ -60,7 +57,7 @@ internal sealed partial record Tour(string Name, string Topology, IReadOnlyList<
     private static TourAction ParseAction(string text)
     {
         if (CommandLine().Match(text) is { Success: true } command)
-            return new TourCommand(command.Groups["node"].Value, text, command.Groups["argv"].Value.Split(' '));
+            return new TourCommand(command.Groups["node"].Value, text, command.Groups["argv"].Value);
         if (Question().Match(text) is { Success: true } question)
             return new TourQuestion(question.Groups["node"].Value, text, question.Groups["protocol"].Value == "udp",
                 question.Groups["target"].Value, question.Groups["expected"].Value);

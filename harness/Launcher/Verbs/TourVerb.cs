@@ -100,7 +100,7 @@ internal static class TourVerb
         switch (action)
         {
             case TourCommand command:
-                return await node.RunAsync(string.Join(' ', command.Argv));
+                return await node.RunAsync(command.CommandLine);
             case TourServer server:
                 node.Serve(server.Protocol, server.Port);
                 return "";

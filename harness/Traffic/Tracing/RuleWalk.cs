@@ -43,8 +43,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// <summary>Whether the caller is itself the flow that is followed: explaining its failure must not follow another one.</summary>
     private static readonly AsyncLocal<bool> s_isFollowing = new();
     private static readonly Lazy<Task> s_modules =
-        new(() => CliWrap.Cli.Wrap("modprobe").WithArguments(["-a", "nfnetlink_log", "xt_TRACE", "iptable_raw"])
-        .WithValidation(CliWrap.CommandResultValidation.None).ExecuteAsync().Task);
+        new(() => Toolbox.ModprobeAsync("nfnetlink_log", "xt_TRACE", "iptable_raw"));
 
     /// <summary>The steps as <c>table CHAIN -> TARGET</c>, policies and returns left out.</summary>
     public IEnumerable<string> Path => Steps.Where(s => s.Kind == TraceKind.Rule).Select(s => $"{s.Table} {s.Chain} -> {s.Target}");
