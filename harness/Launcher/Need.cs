@@ -21,8 +21,6 @@ internal sealed record Need(string Program, string Package, string Why)
 
     internal static IReadOnlyList<Need> ForTests => Read("tests");
 
-    internal static IReadOnlyList<Need> ForGraphs => Read("graphs");
-
     internal bool IsMet => PathOf(Program) is not null;
 
     internal static string? PathOf(string program) => s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists);

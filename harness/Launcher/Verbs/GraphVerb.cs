@@ -1,11 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using System.Text;
-using CliWrap;
-using CliWrap.Buffered;
-using Conformance.Linux;
 using Conformance.Topologies;
-using Command = System.CommandLine.Command;
 
 namespace Conformance.Launcher.Verbs;
 
@@ -18,14 +14,14 @@ internal static class GraphVerb
         var format = new Option<string>("--format") { Description = "mermaid, dot or svg.", DefaultValueFactory = _ => "mermaid" };
         format.AcceptOnlyFromAmong("mermaid", "dot", "svg");
         var verb = new Command("graph", "Draw a topology.") { topology, format };
-        verb.SetAction(async (parsed, cancellationToken) =>
+        verb.SetAction(parsed =>
         {
             var drawn = Topology.Load(parsed.GetValue(topology)!);
             Console.Write(parsed.GetValue(format) switch
             {
                 "mermaid" => Mermaid(drawn),
                 "dot" => Dot(drawn),
-                _ => await SvgAsync(drawn, cancellationToken),
+                _ => TopologyDrawing.ToSvg(drawn),
             });
             return ExitCodes.Ok;
         });
@@ -58,14 +54,6 @@ internal static class GraphVerb
             text.Append(CultureInfo.InvariantCulture,
                 $"  \"{node.Name}\" -- \"{end.Network.Name}\" [label=\"{end.Device}\\n{end.Address}\"];\n");
         return text.Append("}\n").ToString();
-    }
-
-    private static async Task<string> SvgAsync(Topology topology, CancellationToken cancellationToken)
-    {
-        await Need.EnsureAsync(Need.ForGraphs, cancellationToken);
-        var drawn = await CliWrap.Cli.Wrap("dot").WithArguments(["-Tsvg"]).WithStandardInputPipe(PipeSource.FromString(Dot(topology)))
-            .ExecuteBufferedAsync(cancellationToken);
-        return drawn.StandardOutput;
     }
 
     private static string Id(string name) => name.Replace('-', '_');
