@@ -90,6 +90,9 @@ public sealed class Catalogue
     /// <summary>The claims by id.</summary>
     public IReadOnlyDictionary<string, Claim> Claims { get; }
 
+    /// <summary>The chapter that a claim is in.</summary>
+    public Chapter ChapterOf(Claim claim) => Chapters.First(c => c.Id == claim.Chapter);
+
     /// <summary>What is covered, as a table in Markdown: a row for each chapter.</summary>
     public string ToMarkdown()
     {

@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization;
 
 namespace Conformance.Reports;
 
@@ -12,9 +13,19 @@ public sealed record PacketRecord(double Ms, string Node, string Device, string 
 /// <summary>One thing that a test did to a node, in words. Time is in milliseconds from the lab's start.</summary>
 public sealed record StepRecord(double Ms, string Node, string Text);
 
+/// <summary>An entry that a table of a node had of a flow.</summary>
+/// <param name="Table">IPVS connection, or conntrack.</param>
+public sealed record EntryRecord(string Node, string Table, string Text);
+
+/// <summary>A rule of a node that a flow's first packet passed, with its table and chain.</summary>
+public sealed record RuleRecord(string Node, string Text);
+
 /// <summary>One probe and what came of it.</summary>
-public sealed record FlowRecord(string From, string Protocol, string Local, string Target, string Outcome, string? Answer,
-    IReadOnlyList<PacketRecord> Packets);
+/// <param name="OutcomeClass">The outcome without addresses and names: answered, refused, silence.</param>
+/// <param name="Rules">In order; empty where the test did not trace the flow.</param>
+public sealed record FlowRecord(string From, string Protocol, string Local, string Target, string Outcome, string OutcomeClass,
+    string? Answer,
+    IReadOnlyList<PacketRecord> Packets, IReadOnlyList<EntryRecord> Entries, IReadOnlyList<RuleRecord> Rules);
 
 /// <summary>A table of a node as it stood at the end of a test.</summary>
 public sealed record TableRecord(string Node, string Title, string Text);
@@ -23,10 +34,12 @@ public sealed record TableRecord(string Node, string Title, string Text);
 public sealed record AttachmentRecord(string Name, string Path, string Type);
 
 /// <summary>What one test saw. Times are in milliseconds.</summary>
+/// <param name="Topology">The name of its lab's topology; empty for a test without a lab.</param>
 /// <param name="Implementation">What was under test: one claim may be shown on several.</param>
 /// <param name="Observed">What the test looked at, in order: flows with their outcome, tables, output of commands, traced rules.</param>
 public sealed record TestRecord(
     string Name,
+    string Topology,
     ImplementationRecord Implementation,
     Verdict Verdict,
     double DurationMs,
@@ -43,14 +56,21 @@ public sealed record KernelRecord(string Kind, string Release);
 /// <summary>The proxy under test.</summary>
 public sealed record ImplementationRecord(string Name, string Version);
 
+/// <summary>The chapter of a claim; the number is its place in reports.</summary>
+public sealed record ChapterRecord(string Id, int Number, string Title);
+
 /// <summary>
-/// The result of one claim on one run. <c>Method</c> is the catalogue's; <c>Observed</c> is made of what its tests looked at; stored as
+/// The result of one claim on one run, with all that the catalogue said of it then. <c>Method</c> is the catalogue's; <c>Observed</c> is
+/// made of what its tests looked at; stored as
 /// <c>claims/ID.json</c> by <c>schema/claim.schema.json</c>.
 /// </summary>
 public sealed record ClaimRecord(
     int Schema,
     string Id,
-    string Chapter,
+    ChapterRecord Chapter,
+    string Profile,
+    IReadOnlyList<string> Features,
+    bool Provisional,
     ArticleRecord Article,
     string Method,
     IReadOnlyList<string> Observed,
@@ -63,44 +83,50 @@ public sealed record ClaimRecord(
     DateTimeOffset StartedAt)
 {
     /// <summary>The schema's version. It grows by one with a change that an old reader would misread.</summary>
-    public const int CurrentSchema = 3;
+    public const int CurrentSchema = 4;
 
     private static readonly JsonSerializerOptions s_options = new()
     {
         PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
         WriteIndented = true,
+        RespectNullableAnnotations = true,
+        RespectRequiredConstructorParameters = true,
         Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, // Chinese stays readable; the files are not put into HTML as they are
     };
 
+    /// <summary>Whether a run has a record of a claim.</summary>
+    public static bool Exists(string runFolder, string id) => File.Exists(PathOf(runFolder, id));
+
     public static string Folder(string runFolder) => Path.Combine(runFolder, "claims");
 
-    public static ClaimRecord Parse(string json) =>
-        JsonSerializer.Deserialize<ClaimRecord>(json, s_options) ?? throw new JsonException("The document is null.");
+    /// <exception cref="JsonException">The text is no record of this schema.</exception>
+    public static ClaimRecord Parse(string json) => JsonSerializer.Deserialize<ClaimRecord>(json, s_options)
+        is { Schema: CurrentSchema } record
+        ? record : throw new JsonException($"It is no claim record of schema {CurrentSchema}.");
 
-    /// <summary>The record of one claim.</summary>
-    /// <exception cref="IOException">There is none, or it cannot be read.</exception>
-    public static ClaimRecord Read(string runFolder, string id) => Parse(File.ReadAllText(PathOf(runFolder, id)));
+    /// <summary>The record of a claim that no test has touched yet: broken.</summary>
+    public static ClaimRecord Of(Claim claim, Chapter chapter, KernelRecord kernel, IReadOnlyDictionary<string, string> tools, string run,
+        DateTimeOffset startedAt) => new(CurrentSchema, claim.Id, new ChapterRecord(chapter.Id, chapter.Number, chapter.Title),
+            claim.Profile, claim.Features, claim.Provisional, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct),
+            claim.Method, [], Verdict.Broken, 0, [], kernel, tools, run, startedAt);
 
-    /// <summary>All records of a run, by id. A file that cannot be read is left out, and so counts as missing.</summary>
-    public static IReadOnlyDictionary<string, ClaimRecord> ReadAll(string runFolder)
+    /// <summary>What the tests assert: the correct behaviour where the article does not state it, else the article's statement.</summary>
+    [JsonIgnore]
+    public string Proved => Article.Verdict == ArticleVerdict.Right ? Article.En : Article.Correct ?? Article.En;
+
+    /// <summary>Why the claim does not hold: what its worst test said. Empty when it holds.</summary>
+    [JsonIgnore]
+    public string Reason => Tests.Count == 0 ? "selected, but no test left a record"
+        : Tests.OrderByDescending(t => t.Verdict).First() is { Reason: { Length: > 0 } reason } ? reason : "";
+
+    /// <summary>The same claim with these tests.</summary>
+    public ClaimRecord With(IReadOnlyList<TestRecord> tests) => this with
     {
-        var records = new Dictionary<string, ClaimRecord>(StringComparer.Ordinal);
-        if (!Directory.Exists(Folder(runFolder)))
-            return records;
-        foreach (var file in Directory.GetFiles(Folder(runFolder), "*.json"))
-        {
-            try
-            {
-                var record = Parse(File.ReadAllText(file));
-                records[record.Id] = record;
-            }
-            catch (Exception e) when (e is JsonException or IOException)
-            {
-                // Torn by a crash: broken, because it has no record.
-            }
-        }
-        return records;
-    }
+        Tests = tests,
+        Observed = [.. tests.SelectMany(t => t.Observed)],
+        Verdict = tests.Max(t => t.Verdict),
+        DurationMs = tests.Sum(t => t.DurationMs),
+    };
 
     public string ToJson() => JsonSerializer.Serialize(this, s_options);
 
@@ -108,10 +134,8 @@ public sealed record ClaimRecord(
     public void Write(string runFolder)
     {
         Directory.CreateDirectory(Folder(runFolder));
-        var path = PathOf(runFolder, Id);
-        File.WriteAllText(path + ".new", ToJson());
-        File.Move(path + ".new", path, overwrite: true);
+        WholeFile.Write(PathOf(runFolder, Id), ToJson());
     }
 
-    private static string PathOf(string runFolder, string id) => Path.Combine(Folder(runFolder), $"{id}.json");
+    internal static string PathOf(string runFolder, string id) => Path.Combine(Folder(runFolder), $"{id}.json");
 }

@@ -22,16 +22,13 @@ public sealed class ClaimRecorder(
         {
             foreach (var id in claimIds)
             {
-                IReadOnlyList<TestRecord> before = _written.Contains(id) ? ClaimRecord.Read(RunFolder, id).Tests : [];
-                RecordOf(catalogue.Claims[id], [.. before, test]).Write(RunFolder);
-                _written.Add(id);
+                var record = _written.Add(id) ? RecordOf(catalogue.Claims[id])
+                    : ClaimRecord.Parse(File.ReadAllText(ClaimRecord.PathOf(RunFolder, id)));
+                record.With([.. record.Tests, test]).Write(RunFolder);
             }
         }
     }
 
-    private ClaimRecord RecordOf(Claim claim, List<TestRecord> tests) => new(
-        ClaimRecord.CurrentSchema, claim.Id, claim.Chapter,
-        new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct), claim.Method, [.. tests.SelectMany(t => t.Observed)],
-        tests.Max(t => t.Verdict), tests.Sum(t => t.DurationMs), tests,
-        kernel, tools, Path.GetFileName(RunFolder), _startedAt);
+    private ClaimRecord RecordOf(Claim claim) => ClaimRecord.Of(claim, catalogue.ChapterOf(claim), kernel, tools,
+        Path.GetFileName(RunFolder), _startedAt);
 }

@@ -79,6 +79,9 @@ public static class Verdicts
         _ => "broken",
     };
 
+    /// <summary>The word in reports: right, imprecise, wrong, silent.</summary>
+    public static string Word(this ArticleVerdict verdict) => verdict.ToString().ToLowerInvariant();
+
     /// <summary>Whether the verdict makes a run fail.</summary>
     public static bool IsBad(this Verdict verdict) => verdict is Verdict.Violated or Verdict.Broken;
 }

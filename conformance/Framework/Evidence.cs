@@ -1,27 +1,36 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Net;
 using Allure.Net.Commons;
 using Conformance.Clusters;
 using Conformance.Labs;
 using Conformance.Linux;
+using Conformance.Linux.Conntrack;
+using Conformance.Linux.Ipvs;
 using Conformance.Packets;
 using Conformance.Reports;
+using Conformance.Topologies;
 using Conformance.Traffic;
+using Conformance.Traffic.Stories;
 using NUnit.Framework.Interfaces;
 
 namespace Conformance.Suite;
 
 /// <summary>What a test saw, taken before its lab goes: steps, flows with their stories, tables, rules, captures.</summary>
 internal sealed record Evidence(
-    ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps, IReadOnlyList<FlowRecord> Flows,
-        IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
+    string Topology, ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps,
+    IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
+    private const int MaxEntries = 4;
+
     /// <summary>What sets a lab up where nothing else does.</summary>
     internal static readonly ImplementationRecord ByHand = new("by hand, as the article does it", "");
 
-    internal static readonly Evidence None = new(ByHand, [], [], [], [], []);
+    internal static readonly Evidence None = new("", ByHand, [], [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
+
+    private static readonly ConcurrentDictionary<string, bool> s_drawn = new(StringComparer.Ordinal);
 
     /// <summary>Says what is under test before anything of it can fail.</summary>
     internal static void Expect(ITest test, ImplementationRecord implementation) =>
@@ -32,7 +41,7 @@ internal sealed record Evidence(
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
-        var flows = lab.Nodes.SelectMany(n => n.Flows).Select(FlowOf).ToList();
+        var flows = FlowsOf([.. lab.Nodes.SelectMany(n => n.Flows)]);
         // Reading costs time: only where the test has done something, or wants explaining; and rules, only where it has set some.
         var worked = lab.Journal.ToLookup(e => e.Node, e => e.Text, StringComparer.Ordinal);
         var tables = lab.Nodes.Where(n => failed || n.Spec.Forwarding || worked.Contains(n.Name))
@@ -43,7 +52,7 @@ internal sealed record Evidence(
                 tables.Add(new TableRecord(node.Name, "iptables rules with counters", rules));
         }
         var attachments = Write(lab.Wire.Packets(), test);
-        Keep(test, new Evidence(implementation, observed, steps, flows, tables, attachments));
+        Keep(test, lab.Topology, new Evidence(lab.Topology.Name, implementation, observed, steps, flows, tables, attachments));
     }
 
     /// <summary>
@@ -70,11 +79,15 @@ internal sealed record Evidence(
         // Before its first flow a test of a slow proxy waits for minutes, in which everybody else's packets pass.
         var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since)
             : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
-        Keep(test, new Evidence(implementation, observed, steps, [.. flows.Select(FlowOf)], tables, Write(packets, test)));
+        Keep(test, cluster.Lab.Topology, new Evidence(cluster.Lab.Topology.Name, implementation, observed, steps, FlowsOf(flows), tables,
+            Write(packets, test)));
     }
 
-    private static void Keep(ITest test, Evidence evidence)
+    private static void Keep(ITest test, Topologies.Topology topology, Evidence evidence)
     {
+        if (s_drawn.TryAdd(topology.Name, true))
+            File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "topologies")).FullName,
+                $"{topology.Name}.svg"), TopologyDrawing.ToSvg(topology));
         s_taken[test.Id] = evidence;
         PutIntoAllure(evidence);
     }
@@ -88,16 +101,29 @@ internal sealed record Evidence(
             ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
     }
 
-    private static FlowRecord FlowOf(Flow flow)
+    private static List<FlowRecord> FlowsOf(IReadOnlyList<Flow> flows)
     {
-        var packets = flow.ReadStory().Steps;
-        return new FlowRecord(
-            flow.From.Name, flow.Protocol.Name(), flow.Local.ToString(), flow.Target.ToString(),
-            flow.Outcome.ToString(), flow.Answer?.ToString(),
-            [.. packets.Select(p => new PacketRecord(
-                Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),
-                p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))]);
+        var stories = flows.Select(f => (Flow: f, f.ReadStory().Steps)).ToList();
+        // A node that rewrote a packet did it by an entry; where none did, the director's may tell why.
+        var entries = stories.SelectMany(s => s.Steps.Where(p => p.Rewrite is not null || s.Flow.From.Lab[p.Captured.Node].Spec.Forwarding))
+            .Select(p => p.Captured.Node).Distinct(StringComparer.Ordinal).Select(name => flows[0].From.Lab[name])
+            .Select(n => (Node: n, Ipvs: IpvsConnection.Read(n.Namespace), Conntrack: ConntrackEntry.Read(n.Namespace))).ToList();
+        return [.. stories.Select(s => FlowOf(s.Flow, s.Steps, [.. entries.SelectMany(e =>
+            e.Ipvs.Where(c => IsOf(s.Flow, c.Client, c.Protocol)).Select(c => new EntryRecord(e.Node.Name, "IPVS connection", c.ToString()))
+            .Concat(e.Conntrack.Where(c => IsOf(s.Flow, new IPEndPoint(c.Original.Source, c.Original.SourcePort), c.Protocol))
+                .Select(c => new EntryRecord(e.Node.Name, "conntrack", c.ToString())))).Take(MaxEntries)]))];
     }
+
+    private static bool IsOf(Flow flow, IPEndPoint client, string protocol) => flow.Local.Port != 0 && client.Port == flow.Local.Port
+        && protocol.Equals(flow.Protocol.Name(), StringComparison.OrdinalIgnoreCase);
+
+    private static FlowRecord FlowOf(Flow flow, IReadOnlyList<StoryStep> packets, IReadOnlyList<EntryRecord> entries) => new(
+        flow.From.Name, flow.Protocol.Name(), flow.Local.ToString(), flow.Target.ToString(),
+        flow.Outcome.ToString(), flow.Outcome.Class, flow.Answer?.ToString(),
+        [.. packets.Select(p => new PacketRecord(
+            Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),
+            p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))],
+        entries, [.. flow.Passed.Select(r => new RuleRecord(r.Node, r.Rule))]);
 
     private static List<AttachmentRecord> Write(IEnumerable<CapturedPacket> packets, ITest test)
     {
@@ -129,7 +155,7 @@ internal sealed record Evidence(
 
     private static void PutIntoAllure(Evidence evidence)
     {
-        var (_, _, steps, flows, tables, attachments) = evidence;
+        var (_, _, _, steps, flows, tables, attachments) = evidence;
         foreach (var step in steps)
             AllureApi.Step($"{step.Node}: {step.Text}");
         var stories = flows.Select(

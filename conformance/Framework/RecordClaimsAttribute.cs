@@ -37,12 +37,9 @@ public sealed class RecordClaimsAttribute : Attribute, ITestAction
                 $"Skipped without a reason that a claim can have: '{result.Message}'");
         var started = test.Properties.Get(StartProperty) is long ticks ? Stopwatch.GetElapsedTime(ticks) : TimeSpan.Zero;
         s_recorder.Value.Add(ids, new TestRecord(
-            test.FullName, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message, evidence.Observed,
-                evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
+            test.FullName, evidence.Topology, evidence.Implementation, verdict, Math.Round(started.TotalMilliseconds, 3), result.Message,
+            evidence.Observed, evidence.Steps, evidence.Flows, evidence.Tables, evidence.Attachments));
     }
 
-    private static ClaimRecorder CreateRecorder() => new(
-        RunFolder.Current, Claims.Catalogue,
-        new KernelRecord(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release),
-        ToolVersions.All);
+    private static ClaimRecorder CreateRecorder() => new(RunFolder.Current, Claims.Catalogue, SuiteSetUp.Kernel, ToolVersions.All);
 }

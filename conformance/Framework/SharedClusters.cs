@@ -137,6 +137,11 @@ internal static class SharedClusters
 
     internal static Task EndAsync() => Task.WhenAll(s_places.Values.Select(p => p.ClearAsync())); // all, though one fails
 
+    /// <summary>The chosen proxy with its version; null while no test has started it.</summary>
+    internal static ImplementationRecord? Started => s_versions.TryGetValue(Chosen.Name, out var version)
+        && version is { IsValueCreated: true, Value: { IsCompletedSuccessfully: true, Result: var said } }
+        ? new ImplementationRecord(Chosen.Name, said) : null;
+
     /// <summary>What is under test, with what it says of itself.</summary>
     internal static async Task<ImplementationRecord> ImplementationAsync(Proxy proxy) =>
         new(proxy.Name, await s_versions.GetOrAdd(proxy.Name, _ => new(proxy.VersionAsync)).Value);

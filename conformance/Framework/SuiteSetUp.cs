@@ -1,6 +1,9 @@
 using System.Text.Json;
+using Conformance.Clusters.Proxies;
 using Conformance.Labs;
+using Conformance.Linux.Features;
 using Conformance.Linux.Namespaces;
+using Conformance.Reports;
 using NUnit.Framework.Internal;
 
 namespace Conformance.Suite;
@@ -9,6 +12,12 @@ namespace Conformance.Suite;
 [SetUpFixture]
 public sealed class SuiteSetUp
 {
+    private static readonly DateTimeOffset s_startedAt = DateTimeOffset.UtcNow;
+
+    /// <summary>The kernel that this process runs on.</summary>
+    internal static KernelRecord Kernel { get; } =
+        new(Environment.GetEnvironmentVariable(RunFolder.KernelVariable) ?? "host", KernelFeatures.Current.Release);
+
     [OneTimeSetUp]
     public async Task PrepareRun()
     {
@@ -29,7 +38,33 @@ public sealed class SuiteSetUp
     public async Task End()
     {
         await SharedClusters.EndAsync();
+        WriteRun();
         // A thread that is left in a namespace would silently do other work there.
         Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
+    }
+
+    /// <summary>
+    /// Says what this process knows of the run. The launcher adds the selection. Of several processes on several kernels the record of one
+    /// that has started a proxy stays.
+    /// </summary>
+    private static void WriteRun()
+    {
+        var implementation = SharedClusters.Started;
+        if (implementation is null && File.Exists(Path.Combine(RunFolder.Current, RunRecord.FileName)))
+            return;
+        var (supported, unsupported) = implementation is null ? ([], [])
+            : (Words(SharedClusters.Chosen.Features.Contains), Words(f => !SharedClusters.Chosen.Features.Contains(f)));
+        (RunRecord.Of(RunFolder.Current) with
+        {
+            StartedAt = s_startedAt,
+            Implementation = implementation,
+            SupportedFeatures = supported,
+            UnsupportedFeatures = unsupported,
+            Kernel = Kernel,
+            Tools = ToolVersions.All,
+        }).Write(RunFolder.Current);
+
+        static IReadOnlyList<string> Words(Func<ProxyFeature, bool> isSo) =>
+            [.. Enum.GetValues<ProxyFeature>().Where(isSo).Select(FeatureChange.Word)];
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using Conformance.Linux;
+using Conformance.Reports;
 using Spectre.Console;
 
 namespace Conformance.Launcher;
@@ -36,6 +37,19 @@ internal static class Output
         var option = new Option<string>("--format") { Description = "text or json.", DefaultValueFactory = _ => "text" };
         option.AcceptOnlyFromAmong("text", Json);
         return option;
+    }
+
+    /// <summary>A verdict's word in its colour, as markup of Spectre.Console.</summary>
+    internal static string Coloured(Verdict verdict)
+    {
+        var colour = verdict switch
+        {
+            Verdict.Holds => "green",
+            Verdict.Violated => "red",
+            Verdict.Broken => "magenta",
+            _ => "yellow"
+        };
+        return $"[{colour}]{verdict.Word()}[/]";
     }
 
     internal static string Unmatched(string word) => $"The filter's word '{word}' selects no test.";

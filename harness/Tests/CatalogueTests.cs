@@ -86,59 +86,6 @@ public sealed class CatalogueTests
     public void An_invalid_catalogue_is_reported(string yaml, string words) =>
         Should.Throw<FormatException>(() => Catalogue.Parse(("x/claims.yaml", $"id: x\nprefix: A\n{yaml}\n"))).Message.ShouldContain(words);
 
-    [Test]
-    public void Record_matches_its_schema_and_is_read_back()
-    {
-        var record = Record(Verdict.Violated);
-
-        Validate(record.ToJson()).ShouldBeEmpty();
-        ClaimRecord.Parse(record.ToJson()).ToJson().ShouldBe(record.ToJson());
-    }
-
-    [TestCase("\"verdict\": \"violated\"", "\"verdict\": \"perhaps\"")]
-    [TestCase("\"id\": \"SNAT-1\"", "\"id\": 1")]
-    [TestCase("\"observed\"", "\"observation\"")]
-    [TestCase("\"method\"", "\"way\"")]
-    [TestCase("\"direction\": \"out\"", "\"direction\": \"up\"")]
-    public void Record_that_violates_the_schema_is_found(string good, string wrong) =>
-        Validate(Record(Verdict.Violated).ToJson().Replace(good, wrong, StringComparison.Ordinal)).ShouldNotBeEmpty();
-
-    [Test]
-    public void A_claim_is_as_bad_as_its_worst_test_and_one_without_a_record_is_broken()
-    {
-        var folder = Directory.CreateTempSubdirectory("records-test");
-        try
-        {
-            var recorder = new ClaimRecorder(folder.FullName, Claims, new KernelRecord("uml", "6.1"),
-                new Dictionary<string, string>(StringComparer.Ordinal));
-            recorder.Add(["VS-8"], Test(Verdict.Holds));
-            recorder.Add(["VS-8", "VS-9"], Test(Verdict.NotTestable));
-            recorder.Add(["VS-8"], Test(Verdict.Holds));
-
-            var records = ClaimRecord.ReadAll(folder.FullName);
-            var summary = Summary.Of(Claims, ["VS-8", "VS-9", "VS-1"], records);
-
-            summary.Rows.Select(r => r.Verdict).ShouldBe([Verdict.NotTestable, Verdict.NotTestable, Verdict.Broken]);
-            summary.IsGood.ShouldBeFalse();
-            records["VS-8"].Tests.Count.ShouldBe(3);
-            summary.ToMarkdown(records).ShouldContain("| VS-1 | broken | right |");
-        }
-        finally
-        {
-            folder.Delete(recursive: true);
-        }
-    }
-
-    [Test]
-    public void A_provisional_claim_that_is_violated_makes_no_run_fail()
-    {
-        var provisional = Claims.Claims.Values.First(c => c.Provisional);
-
-        new Summary([new SummaryRow(provisional, Verdict.Violated, "", 0)]).IsGood.ShouldBeTrue();
-        new Summary([new SummaryRow(provisional, Verdict.Broken, "", 0)]).IsGood.ShouldBeFalse();
-        new Summary([new SummaryRow(Claims.Claims["VS-1"], Verdict.Violated, "", 0)]).IsGood.ShouldBeFalse();
-    }
-
     [TestCase("Skipped", "Ignored", "not-testable: no tunnel here", Verdict.NotTestable)]
     [TestCase("Skipped", "Ignored", "SetUp : not-supported: by this proxy", Verdict.NotSupported)]
     [TestCase("Skipped", "Ignored", "later", Verdict.Broken)]
@@ -171,26 +118,6 @@ public sealed class CatalogueTests
 
     private static IEnumerable<string> ClaimsOfTests() => SuiteTests().SelectMany(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids ?? [])
         .Distinct();
-
-    private static TestRecord Test(Verdict verdict) => new(
-        "test", new ImplementationRecord("x", "1"), verdict, 1, "reason", ["client asked"], [new StepRecord(0, "client", "ask")],
-        [new FlowRecord("client", "tcp", "a", "b", "answered", null, [new PacketRecord(0, "client", "ens33", "out", "SYN", null)])],
-        [new TableRecord("director", "conntrack", "")], [new AttachmentRecord("pcap", "captures/x.pcap", "application/vnd.tcpdump.pcap")]);
-
-    private static ClaimRecord Record(Verdict verdict)
-    {
-        var claim = Claims.Claims["SNAT-1"];
-        return new ClaimRecord(
-            ClaimRecord.CurrentSchema, claim.Id, claim.Chapter, new ArticleRecord(claim.Article, claim.Zh, claim.En, claim.Correct),
-                claim.Method, ["client asked"], verdict, 1.5,
-            [Test(verdict)], new KernelRecord("uml", "6.1"),
-                new Dictionary<string, string>(StringComparer.Ordinal) { ["ipvsadm"] = "1.31" },
-            "run", DateTimeOffset.UnixEpoch);
-    }
-
-    /// <returns>One line for each violation of the records' schema.</returns>
-    internal static List<string> Validate(string json) =>
-        Schemas.Validate(Path.Combine(s_root, "reports", "schema", "claim.schema.json"), json);
 
     [Test]
     public void The_catalogue_keeps_its_schema()

@@ -7,6 +7,7 @@ using Conformance.Labs.Waiting;
 using Conformance.Launcher.LabKernels;
 using Conformance.Linux.Features;
 using Conformance.Reports;
+using Conformance.Tests.Reports;
 
 namespace Conformance.Tests;
 
@@ -269,7 +270,7 @@ public sealed partial class LauncherTests
 
     [TestCase(64, "run", "--kernels", "0")]
     [TestCase(64, "run", "--kernels", "many")]
-    [TestCase(64, "run", "--part", "3/2")]
+    [TestCase(64, "run", "--shard", "3/2")]
     [TestCase(64, "--no-such-option")]
     [TestCase(64, "no-such-verb")]
     [TestCase(64, "kernel")]
@@ -415,8 +416,8 @@ public sealed partial class LauncherTests
     {
         var folder = run.StandardError.Split('\n').Single(l => l.StartsWith("Records, ", StringComparison.Ordinal)).Split(": ")[1];
         foreach (var file in Directory.GetFiles(Path.Combine(Environment.CurrentDirectory, folder, "claims")))
-            CatalogueTests.Validate(File.ReadAllText(file)).ShouldBeEmpty(file);
-        return ClaimRecord.ReadAll(Path.Combine(Environment.CurrentDirectory, folder)).Values.Select(r => $"{r.Id} {r.Verdict.Word()}")
+            RecordTests.Validate(File.ReadAllText(file)).ShouldBeEmpty(file);
+        return RunResults.Load(Path.Combine(Environment.CurrentDirectory, folder)).Claims.Select(c => $"{c.Id} {c.Verdict.Word()}")
             .Order(StringComparer.Ordinal);
     }
 

@@ -43,6 +43,9 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>The server's answer; null when none reached the client's socket.</summary>
     public Answer? Answer { get; internal set; }
 
+    /// <summary>The rules that the flow's first packet passed, by node and in order, where it was traced.</summary>
+    public IReadOnlyList<(string Node, string Rule)> Passed { get; internal set; } = [];
+
     /// <summary>Whether the TCP connection stood at some time.</summary>
     public bool WasEstablished { get; internal init; }
 

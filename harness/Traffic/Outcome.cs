@@ -48,6 +48,18 @@ public sealed record Outcome(OutcomeKind Kind, string? By = null, IPAddress? Fro
         _ => false,
     };
 
+    /// <summary>The outcome without addresses and names, by which runs are compared: <c>answered</c>, <c>icmp-error 3/3</c>.</summary>
+    public string Class => Kind switch
+    {
+        OutcomeKind.Answered => "answered",
+        OutcomeKind.Refused => "refused",
+        OutcomeKind.Reset => "reset",
+        OutcomeKind.IcmpError => $"icmp-error {Icmp?.Type}/{Icmp?.Code}",
+        OutcomeKind.AnswerFromWrongAddress => "answer-from-wrong-address",
+        OutcomeKind.NotSent => "not-sent",
+        _ => "silence",
+    };
+
     /// <inheritdoc/>
     public override string ToString() => Kind switch
     {

@@ -33,8 +33,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// <summary>Whether one test runs at a time.</summary>
     internal bool IsSingle { get; init; }
 
-    /// <summary>The part of the selected tests that is run here.</summary>
-    internal Part Part { get; init; } = Part.All;
+    /// <summary>The shard of the selected tests that is run here.</summary>
+    internal Shard Shard { get; init; } = Shard.All;
 
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
@@ -77,14 +77,14 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         CancellationToken cancellationToken)
     {
         var exitCodes = await Task.WhenAll(Enumerable.Range(1, Kernels)
-            .Select(number => RunPartAsync(number, filter, assemblies, progress, error, cancellationToken)));
+            .Select(number => RunShardAsync(number, filter, assemblies, progress, error, cancellationToken)));
         return exitCodes.Contains(ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
             : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
             : IsEmpty ? ExitCodes.NothingRan
             : ExitCodes.Ok;
     }
 
-    private async Task<int> RunPartAsync(int number, string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress,
+    private async Task<int> RunShardAsync(int number, string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress,
         Stream error, CancellationToken cancellationToken)
     {
         var watch = System.Diagnostics.Stopwatch.StartNew();
@@ -157,7 +157,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             WorkingDirectory = ProjectFolder.Root,
             Variables = new Dictionary<string, string>(RunVariables(kernel, runFolder, Proxy), StringComparer.Ordinal)
             {
-                [RunFolder.PartVariable] = $"{Part} {new Part(number, Kernels)}",
+                [RunFolder.ShardVariable] = $"{Shard} {new Shard(number, Kernels)}",
                 [TestRunner.SingleVariable] = IsSingle ? "1" : "",
             },
             KernelFolder = number == 1 ? "kernel" : string.Create(CultureInfo.InvariantCulture, $"kernel-{number}"),

@@ -6,19 +6,19 @@ using NUnit.Framework.Internal;
 namespace Conformance.Launcher.Runner;
 
 /// <summary>
-/// One of several equal parts of the selected tests: for each of several machines, and again for each of a machine's kernels. All know the
+/// One of several equal shards of the selected tests: for each of several machines, and again for each of a machine's kernels. All know the
 /// whole, and divide it in the same way. Fixtures stay whole, and so do fixtures that show the same claim, since one runner writes its
 /// record.
 /// </summary>
 /// <param name="Number">From 1.</param>
-internal sealed record Part(int Number, int Count)
+internal sealed record Shard(int Number, int Count)
 {
     private const double SecondsOfUnknownTest = 2;
     private const string Slow = "slow"; // the category of tests that wait for minutes
     private static readonly Lazy<IReadOnlyDictionary<string, double>> s_seconds = new(ReadSeconds);
 
     /// <summary>The whole.</summary>
-    internal static Part All { get; } = new(1, 1);
+    internal static Shard All { get; } = new(1, 1);
 
     /// <summary>Where the seconds of each fixture are, as a run of one test at a time measured them.</summary>
     internal static string SecondsFile { get; } = Path.Combine(AppContext.BaseDirectory, "Runner", "fixture-seconds.tsv");
@@ -36,14 +36,14 @@ internal sealed record Part(int Number, int Count)
     }
 
     /// <exception cref="FormatException">It is not as 2/4.</exception>
-    internal static Part Parse(string text) => text.Split('/') is [var number, var count]
+    internal static Shard Parse(string text) => text.Split('/') is [var number, var count]
         && int.TryParse(number, CultureInfo.InvariantCulture, out var n) && int.TryParse(count, CultureInfo.InvariantCulture, out var c)
-        && n >= 1 && n <= c ? new Part(n, c) : throw new FormatException($"'{text}' is not a part such as 2/4.");
+        && n >= 1 && n <= c ? new Shard(n, c) : throw new FormatException($"'{text}' is not a shard such as 2/4.");
 
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
 
-    /// <summary>The tests of this part: the longest group goes to the part that has the least so far.</summary>
+    /// <summary>The tests of this shard: the longest group goes to the shard that has the least so far.</summary>
     internal List<ITest> Choose(IReadOnlyCollection<ITest> selected)
     {
         var loads = new double[Count];

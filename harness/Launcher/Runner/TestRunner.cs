@@ -95,9 +95,10 @@ internal static class TestRunner
         if (Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 })
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
-        Part.PutLongestFirst(root);
-        var parts = Environment.GetEnvironmentVariable(RunFolder.PartVariable) is { Length: > 0 } text ? text.Split(' ') : [];
-        var selected = parts.Select(Part.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(), (tests, p) => p.Choose(tests));
+        Shard.PutLongestFirst(root);
+        var shards = Environment.GetEnvironmentVariable(RunFolder.ShardVariable) is { Length: > 0 } text ? text.Split(' ') : [];
+        var selected = shards.Select(Shard.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(),
+            (tests, p) => p.Choose(tests));
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
@@ -146,7 +147,7 @@ internal static class TestRunner
             IsGood &= outcome is "passed" or "skipped";
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
                 outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
-                    [.. ClaimsOf(result.Test)], result.Name, Part.FixtureOf(result.Test)));
+                    [.. ClaimsOf(result.Test)], result.Name, Shard.FixtureOf(result.Test)));
         }
 
         public void TestStarted(ITest test)

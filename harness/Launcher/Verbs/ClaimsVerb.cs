@@ -46,7 +46,7 @@ internal static class ClaimsVerb
         var tests = TestsByClaim();
         var rows = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")).Claims.Values.Where(c => IsMatch(c, filter))
             .Select(c => new Row(
-            c.Id, c.Chapter, c.Profile, c.Topology, c.Features, Summary.Word(c.Article), c.Provisional, c.Proved, c.Method,
+            c.Id, c.Chapter, c.Profile, c.Topology, c.Features, c.Article.Word(), c.Provisional, c.Proved, c.Method,
                 [.. tests[c.Id]])).ToList();
         if (rows.Count == 0)
         {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Text.Json;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
@@ -30,48 +31,57 @@ internal static class RunVerb
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };
         var kernels = KernelOption.CreateCountOption();
-        var part = new Option<string>("--part")
+        var shard = new Option<string>("--shard")
         {
-            Description = "One of several parts of the tests, such as 2/4, for several machines.",
-            DefaultValueFactory = _ => Part.All.ToString()
+            Description = "One of several shards of the tests, such as 2/4, for several machines; ./lab report --merge joins them.",
+            DefaultValueFactory = _ => Shard.All.ToString()
         };
-        part.Validators.Add(result =>
+        shard.Validators.Add(result =>
         {
             try
             {
-                Part.Parse(result.GetValueOrDefault<string>() ?? "");
+                Shard.Parse(result.GetValueOrDefault<string>() ?? "");
             }
             catch (FormatException e)
             {
-                result.AddError($"--part: {e.Message}");
+                result.AddError($"--shard: {e.Message}");
             }
         });
         var record = new Option<bool>("--record-seconds")
         {
-            Description = "Store how long each fixture took, by which parts are made.",
+            Description = "Store how long each fixture took, by which shards are made.",
             Hidden = true
         };
         var format = Output.CreateOption();
         var verb = new Command("run", "Prove the claims, print and store a verdict with evidence for each.") { kernel, kernels, filter,
-            slow, proxy, part, keep, record, format };
+            slow, proxy, shard, keep, record, format };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            var wanted = new Wanted(parsed.GetValue(kernel)!, parsed.GetValue(kernels)!, parsed.GetValue(filter) is { Length: > 0 } chosen
-                ? chosen : parsed.GetValue(slow) ? "" : WithoutSlow,
+            var wanted = new Wanted(parsed.GetValue(kernel)!, parsed.GetValue(kernels)!, parsed.GetValue(filter)!, parsed.GetValue(slow),
                 Proxy.Parse(parsed.GetValue(proxy) ?? "generator").Name, // with full paths: the runner may have another working directory
-                Part.Parse(parsed.GetValue(part)!), parsed.GetValue(keep), parsed.GetValue(record), parsed.GetValue(format)!);
+                Shard.Parse(parsed.GetValue(shard)!), parsed.GetValue(keep), parsed.GetValue(record), parsed.GetValue(format)!);
             return await RunAsync(wanted, interrupt.Token);
         });
         return verb;
     }
 
     /// <summary>What the command line says.</summary>
-    private sealed record Wanted(string Kernel, string Kernels, string Filter, string Proxy, Part Part, bool Keeps, bool RecordsSeconds,
-        string Format);
+    private sealed record Wanted(string Kernel, string Kernels, string Filter, bool Slow, string Proxy, Shard Shard, bool Keeps,
+        bool RecordsSeconds, string Format)
+    {
+        /// <summary>The words of the filter, where all but the slow tests is one.</summary>
+        internal string Selection => Filter.Length > 0 ? Filter : Slow ? "" : WithoutSlow;
+
+        /// <summary>How to run the same tests again.</summary>
+        internal string Command => "./lab run" + (Filter.Length > 0 ? $" --filter '{Filter}'" : Slow ? " --slow" : "")
+            + (Proxy == "generator" ? "" : $" --proxy '{Proxy}'") + (Kernel == "auto" ? "" : $" --kernel {Kernel}")
+            + (Shard.Count > 1 ? $" --shard {Shard}" : "");
+    }
 
     private static async Task<int> RunAsync(Wanted wanted, CancellationToken cancellationToken)
     {
+        var watch = Stopwatch.StartNew();
         var kernel = await KernelOption.ChooseAsync(wanted.Kernel, cancellationToken);
         var folder = Runs.Start();
         if (wanted.Keeps)
@@ -81,24 +91,26 @@ internal static class RunVerb
         var run = new LabRun(kernel, folder)
         {
             Proxy = wanted.Proxy,
-            Kernels = wanted.RecordsSeconds ? 1 : KernelOption.CountOf(wanted.Kernels, kernel, wanted.Filter),
+            Kernels = wanted.RecordsSeconds ? 1 : KernelOption.CountOf(wanted.Kernels, kernel, wanted.Selection),
             IsSingle = wanted.RecordsSeconds,
-            Part = wanted.Part,
+            Shard = wanted.Shard,
         };
         using var progress = new RunProgress($"Proving claims on {kernel.Name}");
-        var exitCode = await run.RunAsync(wanted.Filter, [Programs.Suite], progress.Show, Console.OpenStandardError(), cancellationToken);
+        var exitCode = await run.RunAsync(wanted.Selection, [Programs.Suite], progress.Show, Console.OpenStandardError(),
+            cancellationToken);
         progress.Dispose();
         if (wanted.RecordsSeconds)
-            await Part.StoreAsync(run.Tests, cancellationToken);
+            await Shard.StoreAsync(run.Tests, cancellationToken);
 
-        var records = ClaimRecord.ReadAll(folder);
         var unknown = run.Claims.Where(c => !catalogue.Claims.ContainsKey(c)).ToList();
         var order = catalogue.Claims.Keys.ToList();
-        var summary = Summary.Of(catalogue, run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf), records);
+        var results = Complete(folder, catalogue, [.. run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf)],
+            wanted.Command,
+            watch.Elapsed);
         string? unwritten = null;
         try
         {
-            await File.WriteAllTextAsync(Path.Combine(folder, "summary.md"), summary.ToMarkdown(records), cancellationToken);
+            ReportFiles.Write(results, Maker.Unknown);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -106,21 +118,16 @@ internal static class RunVerb
         }
         if (wanted.Format == Output.Json)
             Console.WriteLine(JsonSerializer.Serialize(
-                summary.Rows.Select(r => new
-                {
-                    claim = r.Claim.Id,
-                    verdict = r.Verdict.Word(),
-                    durationMs = r.DurationMs,
-                    reason = r.Reason
-                }), Output.JsonOptions));
+                results.Claims.Select(c => new { claim = c.Id, verdict = c.Verdict.Word(), durationMs = c.DurationMs, reason = c.Reason }),
+                Output.JsonOptions));
         else
-            Print(summary);
+            Print(results);
 
         foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))
             Console.Error.WriteLine($"\n{other.Name}: {other.Outcome}\n{other.Message}");
         Console.Error.WriteLine(run.DescribeTimes());
         Console.Error.WriteLine(
-            $"Records, captures, Allure results and summary.md: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
+            $"Records, captures, Allure results and {ReportFiles.Html}: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
         foreach (var fault in run.Faults.Append(unwritten ?? Disk.DescribeIfFull(folder)).OfType<string>()
             .Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
@@ -128,9 +135,9 @@ internal static class RunVerb
             return exitCode;
         if (run.Selected == 0)
         {
-            if (run.IsEmpty && wanted.Part.Count > 1 && run.UnmatchedWords.Count == 0)
+            if (run.IsEmpty && wanted.Shard.Count > 1 && run.UnmatchedWords.Count == 0)
             {
-                Console.Error.WriteLine($"The part {wanted.Part} has no test.");
+                Console.Error.WriteLine($"The shard {wanted.Shard} has no test.");
                 return ExitCodes.Ok;
             }
             Console.Error.WriteLine("Nothing ran.");
@@ -138,7 +145,7 @@ internal static class RunVerb
         }
         var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0
             && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));
-        return isGood && unwritten is null && summary.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok
+        return isGood && unwritten is null && results.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok
             : ExitCodes.Violated;
     }
 
@@ -147,24 +154,30 @@ internal static class RunVerb
         test is { Outcome: "failed", Claims.Count: > 0 } && test.Claims.All(c => catalogue.Claims.TryGetValue(c, out var claim)
             && claim.Provisional);
 
-    private static void Print(Summary summary)
+    /// <summary>Adds to the records of a run what only its launcher knows, and reads them.</summary>
+    private static RunResults Complete(string folder, Catalogue catalogue, IReadOnlyList<string> selected, string command,
+        TimeSpan duration)
     {
-        var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "the article is", "what was tested");
-        foreach (var row in summary.Rows)
+        var run = RunResults.Load(folder).Run;
+        foreach (var claim in selected.Where(id => !ClaimRecord.Exists(folder, id)).Select(id => catalogue.Claims[id]))
+            ClaimRecord.Of(claim, catalogue.ChapterOf(claim), run.Kernel ?? new KernelRecord("", ""), run.Tools, run.Run, run.StartedAt)
+                .Write(folder);
+        (run with { DurationMs = Math.Round(duration.TotalMilliseconds), Command = command, Claims = selected }).Write(folder);
+        return RunResults.Load(folder);
+    }
+
+    private static void Print(RunResults results)
+    {
+        var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", "verdict", "the article is", "tested behaviour");
+        foreach (var claim in results.Claims)
         {
-            var colour = row.Verdict switch
-            {
-                Verdict.Holds => "green",
-                Verdict.Violated => "red",
-                Verdict.Broken => "magenta",
-                _ => "yellow"
-            };
-            table.AddRow(row.Claim.Id, $"[{colour}]{row.Verdict.Word()}[/]{(row.Claim.Provisional ? " (provisional)" : "")}",
-                Summary.Word(row.Claim.Article), Markup.Escape(row.Claim.Proved));
+            table.AddRow(claim.Id, Output.Coloured(claim.Verdict) + (claim.Provisional ? " (provisional)" : ""),
+                claim.Article.Verdict.Word(),
+                Markup.Escape(claim.Proved));
         }
         Output.Console.Write(table);
-        foreach (var row in summary.Rows.Where(r => r.Verdict != Verdict.Holds))
-            Console.WriteLine($"{row.Claim.Id} {row.Verdict.Word()}: {row.Claim.Proved}\n{row.Reason}\n");
-        Console.WriteLine(string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{summary.Count(v)} {v.Word()}")));
+        foreach (var claim in results.Claims.Where(c => c.Verdict != Verdict.Holds))
+            Console.WriteLine($"{claim.Id} {claim.Verdict.Word()}: {claim.Proved}\n{claim.Reason}\n");
+        Console.WriteLine(results.CountsInWords());
     }
 }

@@ -89,9 +89,11 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                     throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.",
                         $"They were not the same before and after any of {Attempts + 1} flows.", "The path of a flow is unknown.",
                         "Let nothing else change Services meanwhile.");
-                return [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
+                List<RuleWalk> walks = [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
                     [.. node.IpvsConnections().Where(c => c.Client.Port == port)],
                         [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]))];
+                flow.Passed = [.. walks.SelectMany(w => w.Steps.Select(s => (w.Node.Name, s.ToString())))];
+                return walks;
             }
         }
         finally

@@ -1,0 +1,172 @@
+using System.CommandLine;
+using System.Globalization;
+using Conformance.Labs;
+using Conformance.Reports;
+using Spectre.Console;
+
+namespace Conformance.Launcher.Verbs;
+
+/// <summary><c>./lab report</c>: makes reports out of stored runs again, compares two runs, joins shards, lists all runs.</summary>
+internal static class ReportVerb
+{
+    private static readonly string s_artifacts = Path.Combine(ProjectFolder.Root, "artifacts");
+
+    internal static Command Create()
+    {
+        var runs = new Argument<string[]>("RUN")
+        {
+            Description = "Folders of runs, or their names in artifacts/ (default: the newest).",
+            Arity = ArgumentArity.ZeroOrMore
+        };
+        var compare = new Option<bool>("--compare") { Description = "Print and draw the differences of two runs, claim by claim." };
+        var merge = new Option<bool>("--merge") { Description = "Join the shards of one run into a run of its own." };
+        var history = new Option<bool>("--history") { Description = "List runs by date: all in artifacts/, or those named." };
+        var output = new Option<string>("--output")
+        {
+            Description = "Where the page of --compare (a file) or the joined run of --merge (a new folder) goes; default in artifacts/."
+        };
+        var organization = new Option<string>("--organization") { Description = "For report.yaml: who makes the implementation." };
+        var project = new Option<string>("--project") { Description = "For report.yaml: the implementation's name." };
+        var url = new Option<string>("--url") { Description = "For report.yaml: the implementation's page." };
+        var contact = new Option<string[]>("--contact") { Description = "For report.yaml: whom to ask." };
+        var format = Output.CreateOption();
+        var verb = new Command("report", "Make the reports of a stored run again; compare runs, join shards, list runs.")
+        {
+            runs, compare, merge, history, output, organization, project, url, contact, format
+        };
+        verb.Validators.Add(result =>
+        {
+            var modes = new[] { compare, merge, history }.Count(result.GetValue);
+            var count = result.GetValue(runs)?.Length ?? 0;
+            if (modes > 1)
+                result.AddError("--compare, --merge and --history exclude each other.");
+            else if (result.GetValue(compare) && count != 2)
+                result.AddError("--compare needs two runs.");
+            else if (result.GetValue(merge) && count < 2)
+                result.AddError("--merge needs two runs or more.");
+        });
+        verb.SetAction(parsed =>
+        {
+            var maker = new Maker(parsed.GetValue(organization) ?? "", parsed.GetValue(project) ?? "", parsed.GetValue(url) ?? "",
+                parsed.GetValue(contact) ?? []);
+            var named = parsed.GetValue(runs) ?? [];
+            var isJson = parsed.GetValue(format) == Output.Json;
+            if (parsed.GetValue(history))
+                return PrintHistory(named.Length > 0 ? [.. named.Select(Find)] : [.. Stored()], isJson);
+            var folders = named.Length > 0 ? named.Select(Find).ToList() : [Stored().FirstOrDefault() ?? throw NoRun("any run")];
+            if (parsed.GetValue(compare))
+                return Compare(RunResults.Load(folders[0]), RunResults.Load(folders[1]),
+                    Path.GetFullPath(parsed.GetValue(output) ?? Path.Combine(s_artifacts, "comparison.html")), isJson);
+            if (parsed.GetValue(merge))
+                folders = [Merge(folders, parsed.GetValue(output))];
+            return folders.Select(f => Write(f, maker)).Max();
+        });
+        return verb;
+    }
+
+    private static int Write(string folder, Maker maker)
+    {
+        var results = RunResults.Load(folder);
+        ReportFiles.Write(results, maker);
+        foreach (var fault in results.Faults)
+            Console.Error.WriteLine($"Fault in the records: {fault}");
+        Console.WriteLine(results.CountsInWords());
+        foreach (var name in ReportFiles.Names)
+            Console.WriteLine(Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine(folder, name)));
+        return results.Faults.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+    }
+
+    private static string Merge(IReadOnlyList<string> folders, string? output)
+    {
+        if (output is not null && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
+            throw new HarnessException("The joined run was not written.", $"{output} exists and is not empty.", "No run was changed.",
+                "Name a new folder with --output.");
+        var folder = output is null ? Runs.Start(suffix: "merged") : Directory.CreateDirectory(output).FullName;
+        try
+        {
+            RunMerge.Into(folder, [.. folders.Select(RunResults.Load)]);
+            return folder;
+        }
+        catch (FormatException e)
+        {
+            Directory.Delete(folder, recursive: true);
+            throw new HarnessException("These runs are no shards of one run.", e.Message, "No run was written.",
+                "Name the runs that --shard 1/N to N/N made. To see two runs side by side, use --compare.");
+        }
+    }
+
+    private static int Compare(RunResults before, RunResults after, string page, bool isJson)
+    {
+        var differences = RunComparison.Of(before, after);
+        File.WriteAllText(page, HtmlReport.Render(Path.GetDirectoryName(page)!, before, after));
+        if (isJson)
+        {
+            Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(differences.Select(d => new
+            {
+                claim = d.Id,
+                before = d.Before?.Verdict.Word(),
+                after = d.After?.Verdict.Word(),
+                outcomes = d.Outcomes,
+            }), Output.JsonOptions));
+        }
+        else
+        {
+            var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", before.Run.Run, after.Run.Run, "outcomes", "behaviour");
+            foreach (var difference in differences)
+            {
+                table.AddRow(difference.Id, Word(difference.Before), Word(difference.After), Markup.Escape(difference.Outcomes),
+                    Markup.Escape((difference.After ?? difference.Before)!.Proved));
+            }
+            Output.Console.Write(table);
+        }
+        foreach (var (results, fault) in new[] { before, after }.SelectMany(r => r.Faults.Select(f => (r, f))))
+            Console.Error.WriteLine($"Fault in the records of {results.Run.Run}: {fault}");
+        Console.Error.WriteLine(
+            $"{differences.Count} claims differ; side by side: {Path.GetRelativePath(Environment.CurrentDirectory, page)}");
+        return ExitCodes.Ok;
+
+        static string Word(ClaimRecord? claim) => claim is null ? "-" : Output.Coloured(claim.Verdict);
+    }
+
+    private static int PrintHistory(IReadOnlyList<string> folders, bool isJson)
+    {
+        var runs = folders.Select(RunResults.Load).OrderBy(r => r.Run.StartedAt).ToList();
+        if (isJson)
+        {
+            Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(runs.Select(r => new
+            {
+                run = r.Run.Run,
+                startedAt = r.Run.StartedAt,
+                implementation = r.Run.Implementation,
+                kernel = r.Kernel,
+                durationMs = r.Run.DurationMs,
+                verdicts = Enum.GetValues<Verdict>().ToDictionary(v => v.Word(), r.Count),
+            }), Output.JsonOptions));
+            return ExitCodes.Ok;
+        }
+        var table = new Table().Border(TableBorder.Minimal).AddColumns("started", "run", "under test", "kernel", "seconds")
+            .AddColumns([.. Enum.GetValues<Verdict>().Select(v => v.Word())]);
+        foreach (var run in runs)
+        {
+            table.AddRow([run.Run.StartedAt.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture), Markup.Escape(run.Run.Run),
+                Markup.Escape($"{run.Run.Implementation?.Name} {run.Run.Implementation?.Version}".Trim()),
+                Markup.Escape($"{run.Kernel?.Release} {run.Kernel?.Kind}".Trim()),
+                run.Run.DurationMs is { } ms ? (ms / 1000).ToString("0", CultureInfo.InvariantCulture) : "",
+                .. Enum.GetValues<Verdict>().Select(v => run.Count(v).ToString(CultureInfo.InvariantCulture))]);
+        }
+        Output.Console.Write(table);
+        return ExitCodes.Ok;
+    }
+
+    /// <summary>The runs below <c>artifacts/</c>, the newest first.</summary>
+    private static IEnumerable<string> Stored() => Directory.Exists(s_artifacts)
+        ? Directory.GetDirectories(s_artifacts).OrderDescending(StringComparer.Ordinal).Where(RunResults.IsRun) : [];
+
+    private static string Find(string name) => new[] { Path.GetFullPath(name), Path.Combine(s_artifacts, name) }
+        .FirstOrDefault(RunResults.IsRun)
+        ?? throw NoRun(name);
+
+    private static HarnessException NoRun(string name) => new($"There is no run '{name}'.",
+        $"Stored in artifacts/ are {string.Join(", ", Stored().Select(Path.GetFileName).DefaultIfEmpty("none"))}.",
+        "No report was written.", "Name a folder with run.json or claims/, or make one with ./lab run.");
+}

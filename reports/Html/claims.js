@@ -1,0 +1,124 @@
+const data = JSON.parse(document.getElementById("data").textContent);
+let unpacking = null;
+
+/** The tests of all claims, unpacked when the first claim is opened. */
+function evidence() {
+  unpacking ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("evidence").textContent), c => c.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  })();
+  return unpacking;
+}
+
+const proved = claim => claim.article.verdict === "right" ? claim.article.en : claim.article.correct ?? claim.article.en;
+const verdictOf = result => result === null ? "absent" : result.verdict;
+const verdictMark = result => element("span", { class: `verdict ${verdictOf(result)}` }, word(verdictOf(result)));
+
+/** A claim as a row that opens to its evidence. */
+function claimRow(claim) {
+  const row = element("details", { class: "claim", id: claim.id },
+    element("summary", {},
+      element("span", { class: "id" }, claim.id),
+      element("span", {}, claim.results.map((r, i) => [i > 0 ? " / " : "", verdictMark(r)])),
+      element("span", { class: "text" }, proved(claim), " ",
+        claim.provisional ? element("span", { class: "tag" }, word("provisional")) : null,
+        ["imprecise", "wrong"].includes(claim.article.verdict) ? element("span", { class: "tag" }, word("erratum")) : null)));
+  row.addEventListener("toggle", () => {
+    if (row.open && row.children.length === 1) fill(row, claim);
+  });
+  return row;
+}
+
+/** Puts the evidence into an open row. */
+async function fill(row, claim) {
+  const body = element("div", { class: "body" });
+  row.append(body);
+  body.append(element("dl", {},
+    claim.article.zh ? [element("dt", {}, word("articleSays")), element("dd", {}, element("span", { lang: "zh" }, claim.article.zh))] : [],
+    term("statement", claim.article.en), claim.article.correct ? term("correct", claim.article.correct) : [],
+    term("article", word(claim.article.verdict)), term("method", claim.method), term("profile", claim.profile),
+    claim.features.length > 0 ? term("feature", claim.features.join(", ")) : [],
+    element("dt", {}, word("link")), element("dd", {}, element("a", { href: `#${claim.id}` }, `#${claim.id}`))));
+  let tests;
+  try {
+    tests = (await evidence())[claim.id];
+  } catch (error) {
+    body.append(element("p", { class: "faults" }, `${word("unpackFailed")}: ${error.message}`));
+    return;
+  }
+  const sides = element("div", { class: data.runs.length > 1 ? "sides" : "" });
+  body.append(sides);
+  tests.forEach((ofRun, index) => {
+    const run = data.runs[index];
+    const side = element("div", {}, data.runs.length > 1 ? element("h3", {}, run.run, " ", verdictMark(claim.results[index])) : null);
+    for (const test of ofRun ?? []) side.append(...testParts(test, run));
+    if (ofRun !== null) side.append(commands(claim, ofRun, run));
+    sides.append(side);
+  });
+}
+
+const term = (key, text) => [element("dt", {}, word(key)), element("dd", {}, text)];
+
+/** One test: its verdict and reason, the lab, the stories, the tables, the captures. */
+function testParts(test, run) {
+  const parts = [element("h3", {}, `${word("test")}: ${test.name.replace(/^Conformance\.Suite\./, "")}`),
+    element("p", {}, element("span", { class: `verdict ${test.verdict}` }, word(test.verdict)),
+      ` · ${test.implementation} · ${(test.ms / 1000).toFixed(1)} ${word("seconds")}`)];
+  if (test.reason) parts.push(element("h4", {}, word("reason")), scrolling(element("pre", { tabindex: 0 }, test.reason)));
+  if (test.observed.length > 0) parts.push(element("h4", {}, word("observed")), element("ul", {}, test.observed.map(o => element("li", {}, preserve(o)))));
+  const drawing = data.topologies[test.topology];
+  if (drawing) parts.push(folded(`${word("topology")}: ${test.topology}`, () => scrolling(drawn(drawing), "topology")));
+  if (test.steps.length > 0) {
+    parts.push(folded(word("steps"), () => element("ol", { class: "plain", tabindex: 0 }, test.steps.map(s => element("li", {}, `${s[1]}: ${s[2]}`)))));
+  }
+  test.flows.forEach((flow, index) => parts.push(storyPart(flow, index === 0 || test.verdict !== "holds")));
+  if (test.moreFlows > 0) parts.push(element("p", {}, `+ ${test.moreFlows} ${word("more")}`));
+  for (const table of test.tables) {
+    parts.push(folded(`${word("tables")} ${table.node}: ${table.title}`, () => element("pre", { tabindex: 0 }, table.text)));
+  }
+  if (test.attachments.length > 0) {
+    parts.push(folded(word("captures"), () => element("ul", {}, test.attachments.map(a =>
+      element("li", {}, element("a", { href: `${run.base}/${encodeURI(a.path)}`, download: "" }, a.name))))));
+  }
+  return parts;
+}
+
+/** A flow: the picture, the rules that it passed, and the same as text. */
+function storyPart(flow, open) {
+  return folded(`${word("story")}: ${flow.from} (${flow.local}) → ${flow.protocol} ${flow.target}: ${flow.outcome}`, () => element("div", {},
+    flow.packets.length === 0 ? element("p", {}, word("noPackets")) : scrolling(storyPicture(flow), "story"),
+    [...new Set(flow.rules.map(r => r.node))].map(node => [element("h4", {}, `${word("rules")} ${node}`),
+      element("ol", { class: "plain", tabindex: 0 }, flow.rules.filter(r => r.node === node).map(r => element("li", {}, r.text)))]),
+    folded(word("packetsAsText"), () => element("ol", { class: "plain", tabindex: 0 }, flow.packets.map(p => element("li", {},
+      `${p[0].toFixed(3)} ms ${p[1]}:${p[2]} ${word(p[3] === "out" ? "sends" : "receives")} ${p[4]}${p[5] ? ` — ${word("rewrites")} ${p[5]}` : ""}`))))),
+    open);
+}
+
+/** The commands by which a reader sees the same. */
+function commands(claim, tests, run) {
+  const topology = tests.map(t => t.topology).find(t => t);
+  const flow = tests.flatMap(t => t.flows)[0];
+  const proxy = run.proxy && run.proxy !== "generator" ? ` --proxy '${run.proxy}'` : "";
+  const isCluster = /^cluster/.test(topology ?? "");
+  const lines = [`./lab run --filter ${claim.id}${proxy}`];
+  if (topology) lines.push(`./lab up ${topology}${isCluster ? ` --proxy '${run.proxy ?? "generator"}' -f topologies/services/article.yaml` : ""}`);
+  if (topology && flow) lines.push(`lab explain ${flow.from} ${flow.target}    # ${word("labOnly")}`);
+  return element("div", {}, element("h4", {}, word("commands")), scrolling(element("pre", { tabindex: 0 }, lines.join("\n"))),
+    element("p", {}, element("a", { href: `${run.base}/claims/${claim.id}.json` }, word("record"))));
+}
+
+/** A part that is drawn when it is opened. */
+function folded(title, content, open = false) {
+  const made = element("details", {}, element("summary", {}, title));
+  const show = () => {
+    if (made.open && made.children.length === 1) made.append(content());
+  };
+  made.addEventListener("toggle", show);
+  made.open = open;
+  show();
+  return made;
+}
+
+const scrolling = (content, kind = "") => element("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": word(kind || "record") }, content);
+const preserve = text => text.includes("\n") ? element("pre", { tabindex: 0 }, text) : text;
+const drawn = svg => document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);

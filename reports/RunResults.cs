@@ -1,0 +1,88 @@
+using System.Text.Json;
+
+namespace Conformance.Reports;
+
+/// <summary>A run's folder, read: every report is made of this.</summary>
+/// <param name="Folder">The full path of the run's folder.</param>
+/// <param name="Claims">A record for each claim of the run. A claim whose record is missing or damaged is broken.</param>
+/// <param name="Faults">Records that are missing or damaged, each with its reason.</param>
+public sealed record RunResults(string Folder, RunRecord Run, IReadOnlyList<ClaimRecord> Claims, IReadOnlyList<string> Faults)
+{
+    private const string NoRecord = "Claims without a readable record";
+
+    /// <summary>Whether the run passes: nothing is broken, and what is violated is provisional.</summary>
+    public bool IsGood => !Claims.Any(c => c.Verdict.IsBad() && !(c.Provisional && c.Verdict == Verdict.Violated));
+
+    /// <summary>The kernel of the run.</summary>
+    public KernelRecord? Kernel => Run.Kernel ?? Claims.FirstOrDefault(c => c.Tests.Count > 0)?.Kernel;
+
+    /// <summary>What was under test in the run's tests, each once.</summary>
+    public IReadOnlyList<ImplementationRecord> Implementations =>
+        [.. Claims.SelectMany(c => c.Tests).Select(t => t.Implementation).Distinct().OrderBy(i => i.Name, StringComparer.Ordinal)];
+
+    /// <summary>Whether a folder holds a run.</summary>
+    public static bool IsRun(string folder) => File.Exists(Path.Combine(folder, RunRecord.FileName))
+        || Directory.Exists(ClaimRecord.Folder(folder));
+
+    /// <summary>Reads a run's folder. Damaged records become faults.</summary>
+    public static RunResults Load(string folder)
+    {
+        var faults = new List<string>();
+        var path = Path.Combine(folder, RunRecord.FileName);
+        var run = File.Exists(path) ? Read(path, RunRecord.Parse, faults) : null;
+        if (run is null)
+        {
+            if (faults.Count == 0)
+                faults.Add($"{RunRecord.FileName} is missing: the selection is unknown, so a claim without a record is not listed.");
+            run = RunRecord.Of(folder);
+        }
+        var records = ReadClaims(folder, faults);
+        foreach (var id in (run.Claims ?? []).Where(id => !records.ContainsKey(id)))
+        {
+            if (!faults.Exists(f => f.StartsWith($"{id}.json", StringComparison.Ordinal)))
+                faults.Add($"{id}.json is missing.");
+            records[id] = Missing(id, run);
+        }
+        var order = (run.Claims ?? []).Select((id, index) => (id, index)).ToDictionary(o => o.id, o => o.index, StringComparer.Ordinal);
+        return new RunResults(Path.GetFullPath(folder), run,
+            [.. records.Values.OrderBy(r => order.GetValueOrDefault(r.Id, int.MaxValue)).ThenBy(r => r.Chapter.Number)
+                .ThenBy(r => r.Id.Length).ThenBy(r => r.Id, StringComparer.Ordinal)],
+            faults);
+    }
+
+    /// <summary>How many claims have a verdict.</summary>
+    public int Count(Verdict verdict) => Claims.Count(c => c.Verdict == verdict);
+
+    /// <summary>All counts in words: <c>393 holds, 0 not-supported, …</c>.</summary>
+    public string CountsInWords() => string.Join(", ", Enum.GetValues<Verdict>().Select(v => $"{Count(v)} {v.Word()}"));
+
+    private static Dictionary<string, ClaimRecord> ReadClaims(string folder, List<string> faults)
+    {
+        var records = new Dictionary<string, ClaimRecord>(StringComparer.Ordinal);
+        if (!Directory.Exists(ClaimRecord.Folder(folder)))
+            return records;
+        foreach (var file in Directory.GetFiles(ClaimRecord.Folder(folder), "*.json").Order(StringComparer.Ordinal))
+        {
+            if (Read(file, ClaimRecord.Parse, faults) is { } record)
+                records[record.Id] = record;
+        }
+        return records;
+    }
+
+    private static T? Read<T>(string path, Func<string, T> parse, List<string> faults) where T : class
+    {
+        try
+        {
+            return parse(File.ReadAllText(path));
+        }
+        catch (Exception e) when (e is JsonException or IOException or UnauthorizedAccessException)
+        {
+            faults.Add($"{Path.GetFileName(path)} cannot be read: {e.Message}");
+            return null;
+        }
+    }
+
+    private static ClaimRecord Missing(string id, RunRecord run) => new(ClaimRecord.CurrentSchema, id,
+        new ChapterRecord("no-record", int.MaxValue, NoRecord), "", [], false, new ArticleRecord(ArticleVerdict.Silent, "", "", null), "",
+        [], Verdict.Broken, 0, [], run.Kernel ?? new KernelRecord("", ""), run.Tools, run.Run, run.StartedAt);
+}
