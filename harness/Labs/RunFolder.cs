@@ -13,10 +13,10 @@ public static class RunFolder
     public const string KernelVariable = "CONFORMANCE_KERNEL";
 
     /// <summary>
-    /// Names the part of a run to its runner, as <c>1/3 2/4</c>: of three machines the first, of its four kernels the second. By it a
-    /// runner knows its tests, and names the files that every part has.
+    /// Names the shard of a run to its runner, as <c>1/3 2/4</c>: of three machines the first, of its four kernels the second. By it a
+    /// runner knows its tests, and names the files that every shard has.
     /// </summary>
-    public const string PartVariable = "CONFORMANCE_PART";
+    public const string ShardVariable = "CONFORMANCE_SHARD";
 
     private static readonly Lazy<string> s_current = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
@@ -26,11 +26,12 @@ public static class RunFolder
     /// <summary>The absolute path of the folder.</summary>
     public static string Current => s_current.Value;
 
-    /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second part of a run on several kernels.</summary>
+    /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second shard of a run on several kernels.</summary>
     public static string Numbered(int number)
     {
-        var part = Environment.GetEnvironmentVariable(PartVariable)?.Split(' ')[^1].Split('/')[0];
-        return string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{(part is null or "" or "1" ? "" : $"{part}.")}{number}");
+        var shard = Environment.GetEnvironmentVariable(ShardVariable)?.Split(' ')[^1].Split('/')[0];
+        return string.Create(System.Globalization.CultureInfo.InvariantCulture,
+            $"{(shard is null or "" or "1" ? "" : $"{shard}.")}{number}");
     }
 
     /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
