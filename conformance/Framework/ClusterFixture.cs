@@ -84,6 +84,7 @@ public abstract class ClusterFixture
     public async Task JoinCluster()
     {
         var test = TestExecutionContext.CurrentContext.CurrentTest;
+        AllureResults.Describe(test);
         var needs = Claims.Of(test).SelectMany(c => c.Features).Select(FeatureChange.Parse).ToHashSet();
         var proxy = SharedClusters.Chosen;
         // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
@@ -166,7 +167,7 @@ public abstract class ClusterFixture
     private void DemandControls()
     {
         var test = TestExecutionContext.CurrentContext.CurrentTest.Id;
-        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.Scope == test && f.Answer is null
+        var unproven = Lab.Nodes.SelectMany(n => n.Flows).FirstOrDefault(f => f.IsOf(test) && f.Answer is null
             && Cluster.Unserved.Contains(TrafficKind.Of(f)));
         if (unproven is not null)
         {

@@ -36,8 +36,12 @@ public abstract class ConformanceFixture
     protected static PacketPattern.Place On(string node) => PacketPattern.On(node);
 
     [SetUp]
-    public async Task StartLab() =>
-        _lab = await Lab.StartAsync(Topologies.Topology.Load(TopologyOf(TestExecutionContext.CurrentContext.CurrentTest)));
+    public async Task StartLab()
+    {
+        var test = TestExecutionContext.CurrentContext.CurrentTest;
+        AllureResults.Describe(test);
+        _lab = await Lab.StartAsync(Topologies.Topology.Load(TopologyOf(test)));
+    }
 
     [TearDown]
     public async Task EndLab()

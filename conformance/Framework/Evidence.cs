@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using System.Net;
-using Allure.Net.Commons;
+using System.Runtime.CompilerServices;
 using Conformance.Clusters;
 using Conformance.Labs;
 using Conformance.Linux;
@@ -29,6 +28,9 @@ internal sealed record Evidence(
     internal static readonly Evidence None = new("", ByHand, [], [], [], [], []);
 
     private static readonly ConcurrentDictionary<string, Evidence> s_taken = new(StringComparer.Ordinal);
+
+    /// <summary>Several tests may look at one flow; when the first of them has ended, its packets may be gone.</summary>
+    private static readonly ConditionalWeakTable<Flow, FlowRecord> s_flows = [];
 
     private static readonly ConcurrentDictionary<string, bool> s_drawn = new(StringComparer.Ordinal);
 
@@ -62,7 +64,7 @@ internal sealed record Evidence(
     internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
     {
         var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
-        var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == test.Id).ToList();
+        var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id)).ToList();
         var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id)
             .Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
@@ -89,7 +91,7 @@ internal sealed record Evidence(
             File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "topologies")).FullName,
                 $"{topology.Name}.svg"), TopologyDrawing.ToSvg(topology));
         s_taken[test.Id] = evidence;
-        PutIntoAllure(evidence);
+        AllureResults.Add(evidence);
     }
 
     internal static Evidence Of(ITest test)
@@ -108,10 +110,10 @@ internal sealed record Evidence(
         var entries = stories.SelectMany(s => s.Steps.Where(p => p.Rewrite is not null || s.Flow.From.Lab[p.Captured.Node].Spec.Forwarding))
             .Select(p => p.Captured.Node).Distinct(StringComparer.Ordinal).Select(name => flows[0].From.Lab[name])
             .Select(n => (Node: n, Ipvs: IpvsConnection.Read(n.Namespace), Conntrack: ConntrackEntry.Read(n.Namespace))).ToList();
-        return [.. stories.Select(s => FlowOf(s.Flow, s.Steps, [.. entries.SelectMany(e =>
+        return [.. stories.Select(s => s_flows.GetValue(s.Flow, _ => FlowOf(s.Flow, s.Steps, [.. entries.SelectMany(e =>
             e.Ipvs.Where(c => IsOf(s.Flow, c.Client, c.Protocol)).Select(c => new EntryRecord(e.Node.Name, "IPVS connection", c.ToString()))
             .Concat(e.Conntrack.Where(c => IsOf(s.Flow, new IPEndPoint(c.Original.Source, c.Original.SourcePort), c.Protocol))
-                .Select(c => new EntryRecord(e.Node.Name, "conntrack", c.ToString())))).Take(MaxEntries)]))];
+                .Select(c => new EntryRecord(e.Node.Name, "conntrack", c.ToString())))).Take(MaxEntries)])))];
     }
 
     private static bool IsOf(Flow flow, IPEndPoint client, string protocol) => flow.Local.Port != 0 && client.Port == flow.Local.Port
@@ -152,25 +154,4 @@ internal sealed record Evidence(
         return string.Join('-', name.Split([.. name.Where(c => !char.IsAsciiLetterOrDigit(c) && c != '_')],
             StringSplitOptions.RemoveEmptyEntries));
     }
-
-    private static void PutIntoAllure(Evidence evidence)
-    {
-        var (_, _, _, steps, flows, tables, attachments) = evidence;
-        foreach (var step in steps)
-            AllureApi.Step($"{step.Node}: {step.Text}");
-        var stories = flows.Select(
-            f => $"{f.From} asked {f.Protocol} {f.Target}: {f.Outcome}\n{string.Join('\n', f.Packets.Select(LineOf))}");
-        Attach("stories", string.Join("\n\n", stories));
-        foreach (var table in tables)
-            Attach($"{table.Title} of {table.Node}", table.Text);
-        foreach (var attachment in attachments)
-            AllureApi.AddAttachment(attachment.Name, attachment.Type, Path.Combine(RunFolder.Current, attachment.Path));
-    }
-
-    private static string LineOf(PacketRecord packet) => string.Create(CultureInfo.InvariantCulture,
-        $"{packet.Ms,9:0.000} ms  {packet.Node}:{packet.Device} {packet.Direction} " +
-            $"{packet.Packet}{(packet.Rewrite is null ? "" : $"  <- rewrote {packet.Rewrite}")}");
-
-    private static void Attach(string name, string text) =>
-        AllureApi.AddAttachment(name, "text/plain", System.Text.Encoding.UTF8.GetBytes(text), ".txt");
 }

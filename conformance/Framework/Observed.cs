@@ -14,7 +14,7 @@ internal static class Observed
     /// <param name="scope">The test's id.</param>
     internal static IReadOnlyList<string> Of(Lab lab, string scope)
     {
-        var flows = lab.Nodes.SelectMany(n => n.Flows).Where(f => f.Scope == scope).OrderBy(f => f.StartedAt).Select(f => f.ToString())
+        var flows = lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(scope)).OrderBy(f => f.StartedAt).Select(f => f.ToString())
             .ToList();
         return [.. Cut(flows, MaxFlows, "flows"), .. lab.Observations.Where(o => o.Scope == scope).Select(Describe)];
     }

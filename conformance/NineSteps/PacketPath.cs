@@ -129,13 +129,18 @@ public sealed class PacketPath : ClusterFixture
     private Task<RuleWalk> FromNodeAsync() => WalkAsync(Node1, 21200);
 
     /// <summary>One walk for each kind of client, whichever test needs it first.</summary>
-    private Task<RuleWalk> WalkAsync(Node client, int sourcePort) => s_walks.GetOrAdd(client.Name, _ => new(async () =>
+    private async Task<RuleWalk> WalkAsync(Node client, int sourcePort)
     {
-        await StartNginxAsync();
-        if (client == Client)
-            await ReachableAsync(ArticleServices.MyNginx.ClusterIPs[0], via: Node1);
-        var walk = await RuleWalk.FollowAsync(Node1, sourcePort, port => client.AskHttpAsync(ArticleServices.MyNginx.Target(), port));
-        await walk.Flow.ShouldBeAnsweredByAsync("web-b");
+        var walk = await s_walks.GetOrAdd(client.Name, _ => new(async () =>
+        {
+            await StartNginxAsync();
+            if (client == Client)
+                await ReachableAsync(ArticleServices.MyNginx.ClusterIPs[0], via: Node1);
+            var first = await RuleWalk.FollowAsync(Node1, sourcePort, port => client.AskHttpAsync(ArticleServices.MyNginx.Target(), port));
+            await first.Flow.ShouldBeAnsweredByAsync("web-b");
+            return first;
+        })).Value;
+        walk.Flow.Share();
         return walk;
-    })).Value;
+    }
 }

@@ -411,13 +411,17 @@ public sealed partial class LauncherTests
     public void Lists_of_processors_are_understood(string list, string expected) =>
         string.Join(' ', Processors.Expand(list).Select(n => n.ToString(CultureInfo.InvariantCulture))).ShouldBe(expected);
 
+    /// <summary>The folder of a run, which it prints.</summary>
+    internal static string FolderOf(BufferedCommandResult run) => Path.GetFullPath(
+        run.StandardError.Split('\n').Single(l => l.StartsWith("Records, ", StringComparison.Ordinal)).Split(": ")[1]);
+
     /// <summary>The verdicts that a run has stored, each file of it as the schema says.</summary>
     private static IEnumerable<string> RecordsOf(BufferedCommandResult run)
     {
-        var folder = run.StandardError.Split('\n').Single(l => l.StartsWith("Records, ", StringComparison.Ordinal)).Split(": ")[1];
-        foreach (var file in Directory.GetFiles(Path.Combine(Environment.CurrentDirectory, folder, "claims")))
+        var folder = FolderOf(run);
+        foreach (var file in Directory.GetFiles(Path.Combine(folder, "claims")))
             RecordTests.Validate(File.ReadAllText(file)).ShouldBeEmpty(file);
-        return RunResults.Load(Path.Combine(Environment.CurrentDirectory, folder)).Claims.Select(c => $"{c.Id} {c.Verdict.Word()}")
+        return RunResults.Load(folder).Claims.Select(c => $"{c.Id} {c.Verdict.Word()}")
             .Order(StringComparer.Ordinal);
     }
 

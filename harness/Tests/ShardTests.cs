@@ -15,7 +15,7 @@ public sealed class ShardTests
     [TestCase(2)]
     [TestCase(3)]
     [TestCase(8)]
-    public void Every_test_is_in_one_part(int count)
+    public void Every_test_is_in_one_shard(int count)
     {
         var shards = Enumerable.Range(1, count).Select(n => new Shard(n, count).Choose(s_all.Value)).ToList();
 
@@ -25,7 +25,7 @@ public sealed class ShardTests
     }
 
     [Test]
-    public void The_tests_of_a_claim_are_in_one_part_because_one_runner_writes_its_record()
+    public void The_tests_of_a_claim_are_in_one_shard_because_one_runner_writes_its_record()
     {
         var shardOf = Enumerable.Range(1, 4).SelectMany(n => new Shard(n, 4).Choose(s_all.Value).Select(t => (t.Id, n)))
             .ToDictionary(p => p.Id, p => p.n, StringComparer.Ordinal);

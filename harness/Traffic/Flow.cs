@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -14,6 +15,7 @@ namespace Conformance.Traffic;
 public sealed class Flow : IAsyncDisposable
 {
     private readonly DateTime _since;
+    private readonly ConcurrentDictionary<string, bool> _scopes = new([new(Lab.CurrentScope(), true)], StringComparer.Ordinal);
     private Socket? _socket;
 
     internal Flow(Node from, TransportProtocol protocol, IPEndPoint local, IPEndPoint target, DateTime since)
@@ -55,8 +57,12 @@ public sealed class Flow : IAsyncDisposable
     /// <summary>What the client's own kernel said when the attempt failed.</summary>
     public SocketError? Error { get; internal init; }
 
-    /// <summary>Who asked: the test, where several share a lab.</summary>
-    public string Scope { get; } = Lab.CurrentScope();
+    /// <summary>Whether a test has asked, where several share a lab, or looks at the flow of another.</summary>
+    /// <param name="scope">The test's id.</param>
+    public bool IsOf(string scope) => _scopes.ContainsKey(scope);
+
+    /// <summary>The running test looks at the flow, which another has asked.</summary>
+    public void Share() => _scopes[Lab.CurrentScope()] = true;
 
     /// <summary>Why a connection that the client closed by itself could not be closed; null when it was, or stays open.</summary>
     public Exception? CloseFailure { get; internal set; }

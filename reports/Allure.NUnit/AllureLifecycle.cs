@@ -117,6 +117,23 @@ public sealed class AllureLifecycle
 /// <summary>What tests call.</summary>
 public static class AllureApi
 {
+    /// <summary>Replaces the name of the parent suite.</summary>
+    public static void SetParentSuite(string newParentSuite) => SetLabel("parentSuite", newParentSuite);
+
+    /// <summary>Replaces the name of the suite.</summary>
+    public static void SetSuite(string newSuite) => SetLabel("suite", newSuite);
+
+    public static void AddEpic(string epic) => AddLabel("epic", epic);
+
+    public static void AddFeature(string feature) => AddLabel("feature", feature);
+
+    public static void AddStory(string story) => AddLabel("story", story);
+
+    public static void AddLabel(string name, string value) =>
+        AllureLifecycle.Instance.UpdateTestCase(t => t.labels.Add(new Label { name = name, value = value }));
+
+    public static void SetDescription(string description) => AllureLifecycle.Instance.UpdateTestCase(t => t.description = description);
+
     public static void Step(string name) => Step(name, () => { });
 
     public static void Step(string name, Action action)
@@ -143,4 +160,10 @@ public static class AllureApi
 
     public static void AddAttachment(string name, string type, string path) =>
         AllureLifecycle.Instance.AddAttachment(name, type, Path.GetExtension(path), copy => File.Copy(path, copy));
+
+    private static void SetLabel(string name, string value) => AllureLifecycle.Instance.UpdateTestCase(t =>
+    {
+        t.labels.RemoveAll(l => l.name == name);
+        t.labels.Add(new Label { name = name, value = value });
+    });
 }

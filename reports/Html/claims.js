@@ -51,7 +51,7 @@ async function fill(row, claim) {
   tests.forEach((ofRun, index) => {
     const run = data.runs[index];
     const side = element("div", {}, data.runs.length > 1 ? element("h3", {}, run.run, " ", verdictMark(claim.results[index])) : null);
-    for (const test of ofRun ?? []) side.append(...testParts(test, run));
+    for (const test of ofRun ?? []) side.append(...testParts(test, run, test === ofRun[0]));
     if (ofRun !== null) side.append(commands(claim, ofRun, run));
     sides.append(side);
   });
@@ -60,18 +60,18 @@ async function fill(row, claim) {
 const term = (key, text) => [element("dt", {}, word(key)), element("dd", {}, text)];
 
 /** One test: its verdict and reason, the lab, the stories, the tables, the captures. */
-function testParts(test, run) {
+function testParts(test, run, isFirst) {
   const parts = [element("h3", {}, `${word("test")}: ${test.name.replace(/^Conformance\.Suite\./, "")}`),
     element("p", {}, element("span", { class: `verdict ${test.verdict}` }, word(test.verdict)),
       ` · ${test.implementation} · ${(test.ms / 1000).toFixed(1)} ${word("seconds")}`)];
   if (test.reason) parts.push(element("h4", {}, word("reason")), scrolling(element("pre", { tabindex: 0 }, test.reason)));
   if (test.observed.length > 0) parts.push(element("h4", {}, word("observed")), element("ul", {}, test.observed.map(o => element("li", {}, preserve(o)))));
   const drawing = data.topologies[test.topology];
-  if (drawing) parts.push(folded(`${word("topology")}: ${test.topology}`, () => scrolling(drawn(drawing), "topology")));
+  if (drawing) parts.push(folded(`${word("topology")}: ${test.topology}`, () => scrolling(drawn(drawing), "topology"), isFirst));
   if (test.steps.length > 0) {
     parts.push(folded(word("steps"), () => element("ol", { class: "plain", tabindex: 0 }, test.steps.map(s => element("li", {}, `${s[1]}: ${s[2]}`)))));
   }
-  test.flows.forEach((flow, index) => parts.push(storyPart(flow, index === 0 || test.verdict !== "holds")));
+  test.flows.forEach((flow, index) => parts.push(storyPart(flow, (isFirst && index === 0) || test.verdict !== "holds")));
   if (test.moreFlows > 0) parts.push(element("p", {}, `+ ${test.moreFlows} ${word("more")}`));
   for (const table of test.tables) {
     parts.push(folded(`${word("tables")} ${table.node}: ${table.title}`, () => element("pre", { tabindex: 0 }, table.text)));
@@ -98,10 +98,10 @@ function storyPart(flow, open) {
 function commands(claim, tests, run) {
   const topology = tests.map(t => t.topology).find(t => t);
   const flow = tests.flatMap(t => t.flows)[0];
-  const proxy = run.proxy && run.proxy !== "generator" ? ` --proxy '${run.proxy}'` : "";
   const isCluster = /^cluster/.test(topology ?? "");
+  const proxy = isCluster ? ` --proxy '${tests[0].proxy}'` : "";
   const lines = [`./lab run --filter ${claim.id}${proxy}`];
-  if (topology) lines.push(`./lab up ${topology}${isCluster ? ` --proxy '${run.proxy ?? "generator"}' -f topologies/services/article.yaml` : ""}`);
+  if (topology) lines.push(`./lab up ${topology}${isCluster ? `${proxy} -f topologies/services/article.yaml` : ""}`);
   if (topology && flow) lines.push(`lab explain ${flow.from} ${flow.target}    # ${word("labOnly")}`);
   return element("div", {}, element("h4", {}, word("commands")), scrolling(element("pre", { tabindex: 0 }, lines.join("\n"))),
     element("p", {}, element("a", { href: `${run.base}/claims/${claim.id}.json` }, word("record"))));

@@ -1,5 +1,4 @@
 using Conformance.Labs;
-using Conformance.Launcher;
 using Conformance.Reports;
 using Deque.AxeCore.Playwright;
 using Microsoft.Playwright;
@@ -10,33 +9,27 @@ namespace Conformance.Tests.Reports;
 [NonParallelizable]
 public sealed class BrowserTests
 {
-    private static readonly string s_screenshots = Path.Combine(ProjectFolder.Root, "artifacts", "screenshots");
     private readonly List<string> _console = [];
     private SampleRun _run = null!;
-    private IPlaywright _playwright = null!;
-    private IBrowser _browser = null!;
+    private Chromium _chromium = null!;
     private IPage _page = null!;
+
+    /// <summary>Where the tests keep what they have seen.</summary>
+    internal static string Screenshots { get; } =
+        Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "screenshots")).FullName;
 
     [OneTimeSetUp]
     public async Task StartBrowser()
     {
-        await Need.EnsureAsync(Need.ForTests, CancellationToken.None);
-        _playwright = await Playwright.CreateAsync();
-        _browser = await _playwright.Chromium.LaunchAsync(new BrowserTypeLaunchOptions
-        {
-            ExecutablePath = "/usr/bin/chromium",
-            ChromiumSandbox = false, // needs user namespaces, which root in a container lacks
-        });
+        _chromium = await Chromium.StartAsync();
         _run = new SampleRun([.. SampleRun.Claims.Claims.Keys.Select((id, i) => (id, i % 7 == 0 ? (Verdict)(i / 7 % 5) : Verdict.Holds))]);
         ReportFiles.Write(_run.Results, Maker.Unknown);
-        Directory.CreateDirectory(s_screenshots);
     }
 
     [OneTimeTearDown]
     public async Task EndBrowser()
     {
-        await _browser.DisposeAsync();
-        _playwright.Dispose();
+        await _chromium.DisposeAsync();
         _run.Dispose();
     }
 
@@ -44,7 +37,7 @@ public sealed class BrowserTests
     public async Task OpenPage()
     {
         _console.Clear();
-        _page = await _browser.NewPageAsync();
+        _page = await _chromium.Browser.NewPageAsync();
         _page.Console += (_, message) => _console.Add($"{message.Type}: {message.Text}");
         _page.PageError += (_, error) => _console.Add($"error: {error}");
         _page.Request += (_, request) =>
@@ -93,7 +86,7 @@ public sealed class BrowserTests
         words.ShouldContain("SYN_RECV 58 s");
         var text = await claim.TextContentAsync() ?? "";
         text.ShouldContain("nat PREROUTING -j KUBE-SERVICES");
-        text.ShouldContain($"./lab run --filter {SampleRun.Story} --proxy 'command=/opt/my-proxy'");
+        text.ShouldContain($"./lab run --filter {SampleRun.Story}");
         await ScreenshotAsync("story");
     }
 
@@ -248,5 +241,5 @@ public sealed class BrowserTests
     }
 
     private Task ScreenshotAsync(string name) =>
-        _page.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(s_screenshots, $"{name}.png") });
+        _page.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(Screenshots, $"{name}.png") });
 }

@@ -103,12 +103,25 @@ public static class FlowAssertions
     public static async Task<IReadOnlyDictionary<string, int>> AskManyAsync(this Node node, string target, int count)
     {
         var answers = await node.CountAnswersAsync(target, count);
+        Observe(node, $"answers to {count} connections to {target}",
+            string.Join(", ", answers.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key} {a.Value}")));
         if (answers.Values.Sum() == count)
             return answers;
         var again = await node.AskAsync(target); // for its story
         throw new ShouldAssertException(
             $"{node.Name}: {target} should answer each of {count} connections, and did not answer one after {answers.Values.Sum()} were " +
                 $"answered. Asked once more:\n{await FlowExplanation.OfAsync(again)}");
+    }
+
+    /// <summary>Keeps each of several readings of one test.</summary>
+    private static void Observe(Node node, string title, string text)
+    {
+        var scope = Lab.CurrentScope();
+        if (scope.Length == 0)
+            return; // no test: nobody reads it
+        var before = node.Lab.Observations.Count(o => o.Scope == scope && o.Node == node.Name
+            && o.Title.StartsWith(title, StringComparison.Ordinal));
+        node.Lab.Observe(node, before == 0 ? title : $"{title}, time {before + 1}", text);
     }
 
     private static Task DemandAnswerAsync(Flow flow, bool isSo, string expectation) => flow
