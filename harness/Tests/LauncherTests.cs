@@ -4,6 +4,7 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
+using Conformance.Launcher;
 using Conformance.Launcher.LabKernels;
 using Conformance.Linux.Features;
 using Conformance.Reports;
@@ -395,6 +396,36 @@ public sealed partial class LauncherTests
         result.ExitCode.ShouldBe(3);
         result.StandardError.ShouldContain("did not come up");
         result.StandardError.ShouldContain("console.log");
+    }
+
+    [TestCase("lab gra", "graph")]
+    [TestCase("lab graph article", "article-nat")]
+    [TestCase("lab run --filter SNAT", "SNAT-* SNAT-1 SNAT-2 SNAT-3 SNAT-4 SNAT-5")]
+    [TestCase("lab run --kern", "--kernel --kernels")]
+    public async Task Bash_completes_words(string typed, string expected)
+    {
+        var script = $"source <(./lab completion bash); COMP_LINE='{typed}'; COMP_POINT={typed.Length}; COMP_WORDS=({typed}); "
+            + "COMP_WORDS[0]=./lab; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _lab; echo \"${COMPREPLY[*]}\"";
+
+        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-c", script]).WithWorkingDirectory(ProjectFolder.Root)
+            .WithEnvironmentVariables(LabProgram.Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(Limit());
+
+        result.StandardOutput.Trim().ShouldBe(expected, result.StandardError);
+    }
+
+    /// <summary>The sample serves ClusterIPs of IPv4, and nothing else: the claims about these hold, and no others.</summary>
+    [Test]
+    public async Task The_sample_proxy_fails_the_claims_that_it_should()
+    {
+        await Need.EnsureAsync(Need.ForTests, CancellationToken.None);
+
+        var program = Path.Combine(ProjectFolder.Root, "harness", "Clusters", "Proxies", "sample-proxy.sh");
+        var run = await Lab("run", "--proxy", $"command:-ipv6,-sctp,-health-check-node-port={program}",
+            "--filter", "K-2,K-6,ENDPOINT-1,ENDPOINT-6,ADDR-1,ADDR-5,REFUSE-1,FAMILY-1").ExecuteBufferedAsync(Limit());
+
+        run.ExitCode.ShouldBe(1);
+        RecordsOf(run).ShouldBe(["ADDR-1 violated", "ADDR-5 violated", "ENDPOINT-1 holds", "ENDPOINT-6 holds", "FAMILY-1 not-supported",
+            "K-2 holds", "K-6 holds", "REFUSE-1 violated"]);
     }
 
     [Test]

@@ -19,6 +19,7 @@ public sealed class ScriptTests
     public async Task Shell_scripts_pass_shellcheck()
     {
         string[] scripts = ["lab", ".ci/run", "harness/provision.sh", "harness/Generator/Documents/apply.sh",
+            "harness/Clusters/Proxies/sample-proxy.sh",
             .. Directory.GetFiles(Path.Combine(s_root, "harness", "Launcher", "LabKernels"), "*.sh")];
 
         var result = await RunAsync("shellcheck", scripts);

@@ -27,6 +27,7 @@ internal static class ClaimsVerb
             Description = "An id (SNAT-1), ids with a star (SNAT-*), or a chapter (snat).",
             DefaultValueFactory = _ => "*"
         };
+        filter.CompletionSources.Add(Words.Claims);
         var format = Output.CreateOption();
         var chapters = new Option<bool>("--chapters") { Description = "The table of chapters, in Markdown." };
         var verb = new Command("claims", "List the claims with chapter, profile, topology and test.") { filter, format, chapters };

@@ -26,8 +26,9 @@ internal static class CommandLine
             RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(),
                 InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
-                TourVerb.Create(), ReportVerb.Create(),
+                TourVerb.Create(), ReportVerb.Create(), CompletionVerb.Create(),
         };
+        root.Subcommands.Add(CompletionVerb.CreateComplete(root));
         root.Options.Add(new HelpOption { Recursive = true });
         root.Options.Add(new VersionOption());
         var parsed = root.Parse(args);

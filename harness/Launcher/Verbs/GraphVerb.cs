@@ -11,6 +11,7 @@ internal static class GraphVerb
     internal static Command Create()
     {
         var topology = new Argument<string>("TOPOLOGY") { Description = "Name of a topology, or path of a .yaml file." };
+        topology.CompletionSources.Add(Words.Topologies);
         var format = new Option<string>("--format") { Description = "mermaid, dot or svg.", DefaultValueFactory = _ => "mermaid" };
         format.AcceptOnlyFromAmong("mermaid", "dot", "svg");
         var verb = new Command("graph", "Draw a topology.") { topology, format };

@@ -12,6 +12,7 @@ internal static class ProxyOption
         var option = new Option<string?>(
             "--proxy")
         { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
+        option.CompletionSources.Add("generator", "generator-api", "generator-compat", "kube-proxy=", "command=");
         option.Validators.Add(result =>
         {
             try

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using System.Globalization;
 using Conformance.Labs;
 using Conformance.Reports;
@@ -18,6 +19,7 @@ internal static class ReportVerb
             Description = "Folders of runs, or their names in artifacts/ (default: the newest).",
             Arity = ArgumentArity.ZeroOrMore
         };
+        runs.CompletionSources.Add(_ => Stored().Select(f => new CompletionItem(Path.GetFileName(f))));
         var compare = new Option<bool>("--compare") { Description = "Print and draw the differences of two runs, claim by claim." };
         var merge = new Option<bool>("--merge") { Description = "Join the shards of one run into a run of its own." };
         var history = new Option<bool>("--history") { Description = "List runs by date: all in artifacts/, or those named." };

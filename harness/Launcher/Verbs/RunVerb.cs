@@ -27,6 +27,7 @@ internal static class RunVerb
             Description = "Claims (SNAT-1), chapters' claims (SNAT-*), or parts of tests' names, with commas.",
             DefaultValueFactory = _ => ""
         };
+        filter.CompletionSources.Add(Words.Claims);
         var slow = new Option<bool>("--slow") { Description = "Also the claims on the kernel's own timers, which take two minutes." };
         var proxy = ProxyOption.Create("The proxy under test (default generator)");
         var keep = new Option<bool>("--keep") { Description = "Never clear this run's folder away (otherwise the newest 10 stay)." };

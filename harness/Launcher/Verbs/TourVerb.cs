@@ -31,6 +31,7 @@ internal static class TourVerb
     internal static Command Create()
     {
         var name = new Argument<string>("NAME") { Description = $"{string.Join(", ", Tour.Names)}." };
+        name.CompletionSources.Add([.. Tour.Names]);
         name.AcceptOnlyFromAmong([.. Tour.Names]);
         var yes = new Option<bool>("--yes") { Description = "Do not wait for Enter before each command." };
         var language = new Option<string>("--lang") { Description = "en or zh.", DefaultValueFactory = _ => English };

@@ -23,6 +23,7 @@ internal static class UpVerb
     internal static Command Create()
     {
         var topology = new Argument<string>("TOPOLOGY") { Description = "Name of a topology, or path of a .yaml file." };
+        topology.CompletionSources.Add(Words.Topologies);
         var kernel = KernelOption.CreateOption();
         var proxy = ProxyOption.Create("Run this proxy on every node that has pods");
         var files = new Option<FileInfo[]>("--filename",
