@@ -71,7 +71,7 @@ public static class HtmlReport
             claim.Article,
             claim.Method,
             Results = results.Select(r => r is null ? null : new { r.Verdict, Ms = Math.Round(r.DurationMs), Observed = Observed(r) }),
-            Differs = results is [var a, var b] && !RunComparison.AreAlike(a, b),
+            Differs = results is [{ } a, { } b] && !RunComparison.AreAlike(a, b),
         } : null),
         Topologies = runs.SelectMany(TopologiesOf).DistinctBy(t => t.Name).ToDictionary(t => t.Name, t => t.Svg, StringComparer.Ordinal),
     };

@@ -1,10 +1,12 @@
 namespace Conformance.Reports;
 
-/// <summary>A claim that differs between two runs; a record is null where the run does not have the claim.</summary>
-public sealed record ClaimDifference(string Id, ClaimRecord? Before, ClaimRecord? After)
+/// <summary>A claim that differs between two runs.</summary>
+public sealed record ClaimDifference(ClaimRecord Before, ClaimRecord After)
 {
+    public string Id => Before.Id;
+
     /// <summary>The outcome classes of the claim's flows in each run, where these differ and the verdicts do not; else empty.</summary>
-    public string Outcomes => Before is null || After is null || Before.Verdict != After.Verdict ? ""
+    public string Outcomes => Before.Verdict != After.Verdict ? ""
         : $"{string.Join(", ", RunComparison.OutcomesOf(Before))} -> {string.Join(", ", RunComparison.OutcomesOf(After))}";
 }
 
@@ -15,17 +17,19 @@ public sealed record ClaimDifference(string Id, ClaimRecord? Before, ClaimRecord
 /// </summary>
 public static class RunComparison
 {
-    /// <summary>The claims that differ, in the order of the first run.</summary>
+    /// <summary>The claims of both runs that differ, in the order of the first run.</summary>
     public static IReadOnlyList<ClaimDifference> Of(RunResults before, RunResults after)
     {
         var second = after.Claims.ToDictionary(c => c.Id, StringComparer.Ordinal);
-        var first = before.Claims.Select(c => c.Id).ToHashSet(StringComparer.Ordinal);
-        return [.. before.Claims.Select(c => new ClaimDifference(c.Id, c, second.GetValueOrDefault(c.Id)))
-            .Concat(after.Claims.Where(c => !first.Contains(c.Id)).Select(c => new ClaimDifference(c.Id, null, c)))
+        return [.. before.Claims.Where(c => second.ContainsKey(c.Id)).Select(c => new ClaimDifference(c, second[c.Id]))
             .Where(d => !AreAlike(d.Before, d.After))];
     }
 
-    internal static bool AreAlike(ClaimRecord? a, ClaimRecord? b) => a is not null && b is not null && a.Verdict == b.Verdict
+    /// <summary>How many claims only one of the runs has.</summary>
+    public static int CountInOneOnly(RunResults before, RunResults after) => before.Claims.Concat(after.Claims)
+        .GroupBy(c => c.Id, StringComparer.Ordinal).Count(g => g.Count() == 1);
+
+    internal static bool AreAlike(ClaimRecord a, ClaimRecord b) => a.Verdict == b.Verdict
         && OutcomesOf(a).SequenceEqual(OutcomesOf(b), StringComparer.Ordinal);
 
     internal static IReadOnlyList<string> OutcomesOf(ClaimRecord claim) =>

@@ -137,10 +137,10 @@ internal static class SharedClusters
 
     internal static Task EndAsync() => Task.WhenAll(s_places.Values.Select(p => p.ClearAsync())); // all, though one fails
 
-    /// <summary>The chosen proxy with its version; null while no test has started it.</summary>
-    internal static ImplementationRecord? Started => s_versions.TryGetValue(Chosen.Name, out var version)
-        && version is { IsValueCreated: true, Value: { IsCompletedSuccessfully: true, Result: var said } }
-        ? new ImplementationRecord(Chosen.Name, said) : null;
+    /// <summary>The chosen proxy with its version; null while no test has started it. Our generator's variants are one program.</summary>
+    internal static ImplementationRecord? Started => s_versions.Values
+        .Where(v => v is { IsValueCreated: true, Value.IsCompletedSuccessfully: true })
+        .Select(v => new ImplementationRecord(Chosen.Name, v.Value.Result)).FirstOrDefault();
 
     /// <summary>What is under test, with what it says of itself.</summary>
     internal static async Task<ImplementationRecord> ImplementationAsync(Proxy proxy) =>

@@ -106,8 +106,8 @@ internal static class ReportVerb
             Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(differences.Select(d => new
             {
                 claim = d.Id,
-                before = d.Before?.Verdict.Word(),
-                after = d.After?.Verdict.Word(),
+                before = d.Before.Verdict.Word(),
+                after = d.After.Verdict.Word(),
                 outcomes = d.Outcomes,
             }), Output.JsonOptions));
         }
@@ -116,18 +116,16 @@ internal static class ReportVerb
             var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", before.Run.Run, after.Run.Run, "outcomes", "behaviour");
             foreach (var difference in differences)
             {
-                table.AddRow(difference.Id, Word(difference.Before), Word(difference.After), Markup.Escape(difference.Outcomes),
-                    Markup.Escape((difference.After ?? difference.Before)!.Proved));
+                table.AddRow(difference.Id, Output.Coloured(difference.Before.Verdict), Output.Coloured(difference.After.Verdict),
+                    Markup.Escape(difference.Outcomes), Markup.Escape(difference.After.Proved));
             }
             Output.Console.Write(table);
         }
         foreach (var (results, fault) in new[] { before, after }.SelectMany(r => r.Faults.Select(f => (r, f))))
             Console.Error.WriteLine($"Fault in the records of {results.Run.Run}: {fault}");
-        Console.Error.WriteLine(
-            $"{differences.Count} claims differ; side by side: {Path.GetRelativePath(Environment.CurrentDirectory, page)}");
+        Console.Error.WriteLine($"{differences.Count} claims differ, {RunComparison.CountInOneOnly(before, after)} are in one run only; " +
+            $"side by side: {Path.GetRelativePath(Environment.CurrentDirectory, page)}");
         return ExitCodes.Ok;
-
-        static string Word(ClaimRecord? claim) => claim is null ? "-" : Output.Coloured(claim.Verdict);
     }
 
     private static int PrintHistory(IReadOnlyList<string> folders, bool isJson)
@@ -151,7 +149,7 @@ internal static class ReportVerb
         foreach (var run in runs)
         {
             table.AddRow([run.Run.StartedAt.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture), Markup.Escape(run.Run.Run),
-                Markup.Escape($"{run.Run.Implementation?.Name} {run.Run.Implementation?.Version}".Trim()),
+                Markup.Escape($"{run.Run.Implementation?.Name} {run.Run.Implementation?.Version.Split('+')[0]}".Trim()),
                 Markup.Escape($"{run.Kernel?.Release} {run.Kernel?.Kind}".Trim()),
                 run.Run.DurationMs is { } ms ? (ms / 1000).ToString("0", CultureInfo.InvariantCulture) : "",
                 .. Enum.GetValues<Verdict>().Select(v => run.Count(v).ToString(CultureInfo.InvariantCulture))]);

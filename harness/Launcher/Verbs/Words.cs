@@ -8,7 +8,8 @@ namespace Conformance.Launcher.Verbs;
 /// <summary>The names that a shell completes for several verbs.</summary>
 internal static class Words
 {
-    internal static IEnumerable<CompletionItem> Topologies(CompletionContext context) => Topology.Names().Select(n => new CompletionItem(n));
+    internal static IEnumerable<CompletionItem> Topologies(CompletionContext context) => Topology.Names()
+        .Select(n => new CompletionItem(n));
 
     /// <summary>The ids of claims, and those of each chapter with a star.</summary>
     internal static IEnumerable<CompletionItem> Claims(CompletionContext context)
