@@ -86,12 +86,7 @@ public abstract class ClusterFixture
         var test = TestExecutionContext.CurrentContext.CurrentTest;
         AllureResults.Describe(test);
         var needs = Claims.Of(test).SelectMany(c => c.Features).Select(FeatureChange.Parse).ToHashSet();
-        var proxy = SharedClusters.Chosen;
-        // Our own generator makes kube-proxy's layout, and follows an API server, when it is asked to: implementations of their own.
-        if (needs.Contains(ProxyFeature.KubeProxyLayout) && proxy is GeneratorProxy)
-            proxy = new GeneratorProxy { IsCompatible = true };
-        if (needs.Contains(ProxyFeature.ApiServer) && proxy is GeneratorProxy)
-            proxy = new GeneratorProxy { FollowsApiServer = true };
+        var proxy = SharedClusters.ProxyFor(needs);
         Evidence.Expect(test, new ImplementationRecord(proxy.Name, "")); // its version may be what fails
         Evidence.Expect(test, await SharedClusters.ImplementationAsync(proxy));
         _hasIPv6 = (await Toolbox.Iptables).HasIPv6;

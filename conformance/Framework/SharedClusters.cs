@@ -137,6 +137,18 @@ internal static class SharedClusters
 
     internal static Task EndAsync() => Task.WhenAll(s_places.Values.Select(p => p.ClearAsync())); // all, though one fails
 
+    /// <summary>
+    /// The proxy for a test: the chosen one. Our own generator makes kube-proxy's layout, and follows an API server, when a test needs it.
+    /// </summary>
+    internal static Proxy ProxyFor(IReadOnlySet<ProxyFeature> needs) => Chosen is not GeneratorProxy ? Chosen
+        : needs.Contains(ProxyFeature.ApiServer) ? new GeneratorProxy { FollowsApiServer = true }
+        : needs.Contains(ProxyFeature.KubeProxyLayout) || needs.Contains(ProxyFeature.CurrentChains)
+            ? new GeneratorProxy { IsCompatible = true }
+        : Chosen;
+
+    /// <summary>Whether the chosen proxy has a feature, in one of its variants.</summary>
+    internal static bool Has(ProxyFeature feature) => ProxyFor(new HashSet<ProxyFeature> { feature }).Features.Contains(feature);
+
     /// <summary>The chosen proxy with its version; null while no test has started it. Our generator's variants are one program.</summary>
     internal static ImplementationRecord? Started => s_versions.Values
         .Where(v => v is { IsValueCreated: true, Value.IsCompletedSuccessfully: true })

@@ -46,7 +46,7 @@ public sealed class SuiteSetUp
         if (implementation is null && File.Exists(Path.Combine(RunFolder.Current, RunRecord.FileName)))
             return;
         var (supported, unsupported) = implementation is null ? ([], [])
-            : (Words(SharedClusters.Chosen.Features.Contains), Words(f => !SharedClusters.Chosen.Features.Contains(f)));
+            : (Words(SharedClusters.Has), Words(f => !SharedClusters.Has(f)));
         (RunRecord.Of(RunFolder.Current) with
         {
             StartedAt = s_startedAt,

@@ -10,7 +10,7 @@ public sealed partial class LanguageTests
     private const int MaxLine = 140;
     private const int MaxTestName = 80;
     private static readonly string[] s_folders = ["conformance", "harness", "reports", "topologies"];
-    private static readonly string[] s_extensions = [".cs", ".md", ".yaml", ".sh", ".json", ".csproj"];
+    private static readonly string[] s_extensions = [".cs", ".md", ".yaml", ".sh", ".json", ".csproj", ".js", ".mjs", ".css", ".html"];
 
     /// <summary>Literary or archaic words, each with the word to use. The changelog of past versions stays as it is.</summary>
     private static readonly Dictionary<string, string> s_words = new(StringComparer.Ordinal)

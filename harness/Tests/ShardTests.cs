@@ -58,6 +58,15 @@ public sealed class ShardTests
     }
 
     [Test]
+    public void Tests_with_a_slow_proxy_are_divided_evenly()
+    {
+        var counts = Enumerable.Range(1, 2).Select(n => new Shard(n, 2).Choose(s_all.Value, proxyFactor: 20)
+            .Count(t => typeof(Suite.ClusterFixture).IsAssignableFrom(t.TypeInfo!.Type))).ToList();
+
+        counts.Min().ShouldBeGreaterThan(counts.Max() * 3 / 4);
+    }
+
+    [Test]
     public void Tests_that_wait_for_minutes_begin_first()
     {
         var suite = new DefaultTestAssemblyBuilder().Build(typeof(ConformanceFixture).Assembly,

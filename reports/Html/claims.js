@@ -65,11 +65,11 @@ function testParts(test, run, isFirst) {
     element("p", {}, element("span", { class: `verdict ${test.verdict}` }, word(test.verdict)),
       ` · ${test.implementation} · ${(test.ms / 1000).toFixed(1)} ${word("seconds")}`)];
   if (test.reason) parts.push(element("h4", {}, word("reason")), scrolling(element("pre", { tabindex: 0 }, test.reason)));
-  if (test.observed.length > 0) parts.push(element("h4", {}, word("observed")), element("ul", {}, test.observed.map(o => element("li", {}, preserve(o)))));
+  if (test.observed.length > 0) parts.push(element("h4", {}, word("observed")), list(test.observed.map(preserve)));
   const drawing = data.topologies[test.topology];
   if (drawing) parts.push(folded(`${word("topology")}: ${test.topology}`, () => scrolling(drawn(drawing), "topology"), isFirst));
   if (test.steps.length > 0) {
-    parts.push(folded(word("steps"), () => element("ol", { class: "plain", tabindex: 0 }, test.steps.map(s => element("li", {}, `${s[1]}: ${s[2]}`)))));
+    parts.push(folded(word("steps"), () => numbered(test.steps.map(([, node, text]) => `${node}: ${text}`))));
   }
   test.flows.forEach((flow, index) => parts.push(storyPart(flow, (isFirst && index === 0) || test.verdict !== "holds")));
   if (test.moreFlows > 0) parts.push(element("p", {}, `+ ${test.moreFlows} ${word("more")}`));
@@ -77,20 +77,22 @@ function testParts(test, run, isFirst) {
     parts.push(folded(`${word("tables")} ${table.node}: ${table.title}`, () => element("pre", { tabindex: 0 }, table.text)));
   }
   if (test.attachments.length > 0) {
-    parts.push(folded(word("captures"), () => element("ul", {}, test.attachments.map(a =>
-      element("li", {}, element("a", { href: `${run.base}/${encodeURI(a.path)}`, download: "" }, a.name))))));
+    parts.push(folded(word("captures"), () => list(test.attachments.map(a =>
+      element("a", { href: `${run.base}/${encodeURI(a.path)}`, download: "" }, a.name)))));
   }
   return parts;
 }
 
 /** A flow: the picture, the rules that it passed, and the same as text. */
 function storyPart(flow, open) {
-  return folded(`${word("story")}: ${flow.from} (${flow.local}) → ${flow.protocol} ${flow.target}: ${flow.outcome}`, () => element("div", {},
+  const title = `${word("story")}: ${flow.from} (${flow.local}) → ${flow.protocol} ${flow.target}: ${flow.outcome}`;
+  return folded(title, () => element("div", {},
     flow.packets.length === 0 ? element("p", {}, word("noPackets")) : scrolling(storyPicture(flow), "story"),
     [...new Set(flow.rules.map(r => r.node))].map(node => [element("h4", {}, `${word("rules")} ${node}`),
-      element("ol", { class: "plain", tabindex: 0 }, flow.rules.filter(r => r.node === node).map(r => element("li", {}, r.text)))]),
-    folded(word("packetsAsText"), () => element("ol", { class: "plain", tabindex: 0 }, flow.packets.map(p => element("li", {},
-      `${p[0].toFixed(3)} ms ${p[1]}:${p[2]} ${word(p[3] === "out" ? "sends" : "receives")} ${p[4]}${p[5] ? ` — ${word("rewrites")} ${p[5]}` : ""}`))))),
+      numbered(flow.rules.filter(r => r.node === node).map(r => r.text))]),
+    folded(word("packetsAsText"), () => numbered(flow.packets.map(([ms, node, device, direction, packet, rewrite]) =>
+      `${ms.toFixed(3)} ms ${node}:${device} ${word(direction === "out" ? "sends" : "receives")} ${packet}`
+      + (rewrite ? ` — ${word("rewrites")} ${rewrite}` : ""))))),
     open);
 }
 
@@ -119,6 +121,9 @@ function folded(title, content, open = false) {
   return made;
 }
 
-const scrolling = (content, kind = "") => element("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": word(kind || "record") }, content);
+const list = items => element("ul", {}, items.map(i => element("li", {}, i)));
+const numbered = lines => element("ol", { class: "plain", tabindex: 0 }, lines.map(l => element("li", {}, l)));
+const scrolling = (content, kind = "") =>
+  element("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": word(kind || "record") }, content);
 const preserve = text => text.includes("\n") ? element("pre", { tabindex: 0 }, text) : text;
 const drawn = svg => document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);

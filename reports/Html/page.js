@@ -1,5 +1,6 @@
 const verdicts = ["holds", "not-supported", "not-testable", "violated", "broken"];
-const filters = { text: "", chapter: "", profile: "", verdict: "", feature: "", article: "", learner: false, different: data.runs.length > 1 };
+const noFilter = { text: "", chapter: "", profile: "", verdict: "", feature: "", article: "", different: false };
+const filters = { ...noFilter, learner: false, different: data.runs.length > 1 };
 
 /** Draws the whole page in the chosen language. */
 function draw() {
@@ -27,19 +28,21 @@ function runPart(run, index) {
       element("b", { class: v }, String(results.filter(r => r.verdict === v).length)), ` ${word(v)}`))),
     element("dl", {}, terms),
     run.faults.length > 0 ? element("div", { class: "faults" }, element("h3", {}, word("faults")),
-      element("ul", {}, run.faults.map(f => element("li", {}, f)))) : null,
-    folded(word("tools"), () => element("ul", {}, Object.entries(run.tools).map(([name, version]) => element("li", {}, `${name} ${version}`)))));
+      list(run.faults)) : null,
+    folded(word("tools"), () => list(Object.entries(run.tools).map(([name, version]) => `${name} ${version}`))));
 }
 
 function profileTable() {
   const names = [...new Set(data.runs.flatMap(r => r.profiles.map(p => p.name)))];
   return element("table", {},
-    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, word("profile")), data.runs.map(r => ["core", "extended"].map(part =>
-      element("th", { scope: "col" }, word(part), data.runs.length > 1 ? ` (${r.run})` : ""))))),
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, word("profile")),
+      data.runs.map(r => ["core", "extended"].map(part =>
+        element("th", { scope: "col" }, word(part), data.runs.length > 1 ? ` (${r.run})` : ""))))),
     element("tbody", {}, names.map(name => element("tr", {}, element("th", { scope: "row" }, name), data.runs.map(run => {
       const profile = run.profiles.find(p => p.name === name);
       return ["core", "extended"].map(part => element("td", {}, profile && profile[part].count > 0
-        ? [element("span", { class: profile[part].result }, word(profile[part].result)), ` ${profile[part].passed} ${word("of")} ${profile[part].count}`]
+        ? [element("span", { class: profile[part].result }, word(profile[part].result)),
+          ` ${profile[part].passed} ${word("of")} ${profile[part].count}`]
         : ""));
     })))));
 }
@@ -111,7 +114,7 @@ function lesson(claim) {
       element("p", {}, `${word("article")} `, element("span", { class: `verdict ${mark}` }, word(mark)))),
     element("div", {}, element("strong", {}, word("kernelDid")),
       claim.article.correct ? element("p", { lang: "en" }, claim.article.correct) : null,
-      element("ul", {}, claim.results[claim.results.length - 1]?.observed.map(o => element("li", {}, preserve(o))) ?? []),
+      list(claim.results[claim.results.length - 1]?.observed.map(preserve) ?? []),
       claimRow(claim)));
 }
 
@@ -119,7 +122,7 @@ function lesson(claim) {
 function reveal(id, scroll = true) {
   if (!data.claims.some(c => c.id === id)) return;
   if (!document.getElementById(id)) {
-    Object.assign(filters, { text: "", chapter: "", profile: "", verdict: "", feature: "", article: "", different: false });
+    Object.assign(filters, noFilter);
     drawFilters();
     drawList();
   }
@@ -132,7 +135,11 @@ function reveal(id, scroll = true) {
 const remembered = key => { try { return localStorage.getItem(key); } catch { return null; } };
 const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* a page from disk may have no storage */ } };
 
-for (const [id, set] of [["language", v => { language = v; draw(); }], ["colours", v => { document.documentElement.dataset.colours = v; }]]) {
+const choices = {
+  colours: chosen => { document.documentElement.dataset.colours = chosen; },
+  language: chosen => { language = chosen; draw(); },
+};
+for (const [id, set] of Object.entries(choices)) {
   const choice = document.getElementById(id);
   choice.value = remembered(id) ?? (id === "language" && navigator.language.startsWith("zh") ? "zh" : choice.options[0].value);
   choice.addEventListener("change", () => {

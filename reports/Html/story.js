@@ -24,7 +24,8 @@ function storyPicture(flow) {
   const lane = Math.max(130, nodes.length > 1 ? Math.min(230, longest / (nodes.length - 1)) : longest);
   const x = node => left + lane / 2 + nodes.indexOf(node) * lane;
   const width = Math.max(left + lane * nodes.length, left + longest + 20);
-  const svg = make("svg", { role: "img", "aria-label": `${word("story")}: ${flow.from}, ${flow.protocol} ${flow.target}: ${flow.outcome}` });
+  const title = `${word("story")}: ${flow.from}, ${flow.protocol} ${flow.target}: ${flow.outcome}`;
+  const svg = make("svg", { role: "img", "aria-label": title });
   const lanes = make("g", {});
   svg.append(lanes);
   for (const node of nodes) svg.append(text(node, x(node), 18, "head", "middle"));

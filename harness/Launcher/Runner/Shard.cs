@@ -44,11 +44,12 @@ internal sealed record Shard(int Number, int Count)
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
 
     /// <summary>The tests of this shard: the longest group goes to the shard that has the least so far.</summary>
-    internal List<ITest> Choose(IReadOnlyCollection<ITest> selected)
+    /// <param name="proxyFactor">How many times as long as the measured seconds a test with a proxy takes.</param>
+    internal List<ITest> Choose(IReadOnlyCollection<ITest> selected, double proxyFactor = 1)
     {
         var loads = new double[Count];
         var chosen = new List<ITest>();
-        foreach (var group in GroupsOf(selected).OrderByDescending(g => g.Seconds).ThenBy(g => g.Name, StringComparer.Ordinal))
+        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Seconds).ThenBy(g => g.Name, StringComparer.Ordinal))
         {
             var least = Array.IndexOf(loads, loads.Min());
             loads[least] += group.Seconds;
@@ -83,7 +84,7 @@ internal sealed record Shard(int Number, int Count)
     /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
     internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;
 
-    private static List<(string Name, double Seconds, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected)
+    private static List<(string Name, double Seconds, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected, double proxyFactor)
     {
         var groups = new List<(HashSet<string> Claims, List<IGrouping<string, ITest>> Fixtures)>();
         foreach (var fixture in selected.GroupBy(FixtureOf, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal))
@@ -93,11 +94,16 @@ internal sealed record Shard(int Number, int Count)
             groups.RemoveAll(same.Contains);
             groups.Add(([.. claims, .. same.SelectMany(g => g.Claims)], [.. same.SelectMany(g => g.Fixtures), fixture]));
         }
-        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(SecondsOf), g.Fixtures.SelectMany(f => f).ToList()))];
+        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(f => SecondsOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
+            .ToList()))];
     }
 
-    private static double SecondsOf(IGrouping<string, ITest> fixture) =>
-        fixture.Count() * (s_seconds.Value.TryGetValue(fixture.Key, out var seconds) ? seconds : SecondsOfUnknownTest);
+    private static double SecondsOf(IGrouping<string, ITest> fixture, double proxyFactor) =>
+        fixture.Count() * (s_seconds.Value.TryGetValue(fixture.Key, out var seconds) ? seconds : SecondsOfUnknownTest)
+            * (HasProxy(fixture.First().TypeInfo?.Type) ? proxyFactor : 1);
+
+    private static bool HasProxy(Type? fixture) => fixture is not null
+        && (fixture.FullName == "Conformance.Suite.ClusterFixture" || HasProxy(fixture.BaseType));
 
     private static Dictionary<string, double> ReadSeconds() => File.Exists(SecondsFile)
         ? File.ReadLines(SecondsFile).Select(l => l.Split('\t'))

@@ -45,6 +45,7 @@ internal static class TestRunner
     internal const string SingleVariable = "CONFORMANCE_SINGLE";
 
     private const int WorkersOfSlowProxies = 64;
+    private const double SlowProxyFactor = 20; // a change takes such a proxy 10 s, and ours half a second
     private static readonly TimeSpan s_betweenWaits = TimeSpan.FromSeconds(5);
 
     /// <summary>Runs <c>run-tests FILTER ASSEMBLY...</c>; an empty filter selects everything.</summary>
@@ -90,7 +91,8 @@ internal static class TestRunner
         var assembly = AssemblyLoadContext.Default.LoadFromAssemblyPath(path);
         var runner = new NUnitTestAssemblyRunner(new DefaultTestAssemblyBuilder());
         var settings = new Dictionary<string, object>(StringComparer.Ordinal);
-        if (Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow)
+        var isSlow = Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow;
+        if (isSlow)
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
         if (Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 })
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
@@ -98,7 +100,7 @@ internal static class TestRunner
         Shard.PutLongestFirst(root);
         var shards = Environment.GetEnvironmentVariable(RunFolder.ShardVariable) is { Length: > 0 } text ? text.Split(' ') : [];
         var selected = shards.Select(Shard.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(),
-            (tests, p) => p.Choose(tests));
+            (tests, p) => p.Choose(tests, isSlow ? SlowProxyFactor : 1));
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
             selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
