@@ -1,4 +1,3 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 
@@ -7,8 +6,9 @@ namespace Conformance.Reports;
 /// <summary>What the record says of the article: our verdict on its statement, its words, and what is right instead.</summary>
 public sealed record ArticleRecord(ArticleVerdict Verdict, string Zh, string En, string? Correct);
 
-/// <summary>One packet of a flow's story. Time is in milliseconds from the flow's first packet.</summary>
-public sealed record PacketRecord(double Ms, string Node, string Device, string Direction, string Packet, string? Rewrite);
+/// <summary>One capture of a packet of a flow. Time is in milliseconds from the flow's first packet.</summary>
+/// <param name="Number">The packet's number in the flow: the same on every interface, also behind NAT, and for a retransmission.</param>
+public sealed record PacketRecord(double Ms, int Number, string Node, string Device, string Direction, string Packet, string? Rewrite);
 
 /// <summary>One thing that a test did to a node, in words. Time is in milliseconds from the lab's start.</summary>
 public sealed record StepRecord(double Ms, string Node, string Text);
@@ -85,24 +85,14 @@ public sealed record ClaimRecord(
     /// <summary>The schema's version. It grows by one with a change that an old reader would misread.</summary>
     public const int CurrentSchema = 4;
 
-    private static readonly JsonSerializerOptions s_options = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
-        WriteIndented = true,
-        RespectNullableAnnotations = true,
-        RespectRequiredConstructorParameters = true,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, // Chinese stays readable; the files are not put into HTML as they are
-    };
-
     /// <summary>Whether a run has a record of a claim.</summary>
     public static bool Exists(string runFolder, string id) => File.Exists(PathOf(runFolder, id));
 
     public static string Folder(string runFolder) => Path.Combine(runFolder, "claims");
 
     /// <exception cref="JsonException">The text is no record of this schema.</exception>
-    public static ClaimRecord Parse(string json) => JsonSerializer.Deserialize<ClaimRecord>(json, s_options)
-        is { Schema: CurrentSchema } record
-        ? record : throw new JsonException($"It is no claim record of schema {CurrentSchema}.");
+    public static ClaimRecord Parse(string json) => RecordJson.Read<ClaimRecord>(json) is { Schema: CurrentSchema } record ? record
+        : throw new JsonException($"It is no claim record of schema {CurrentSchema}.");
 
     /// <summary>The record of a claim that no test has touched yet: broken.</summary>
     public static ClaimRecord Of(Claim claim, Chapter chapter, KernelRecord kernel, IReadOnlyDictionary<string, string> tools, string run,
@@ -128,7 +118,7 @@ public sealed record ClaimRecord(
         DurationMs = tests.Sum(t => t.DurationMs),
     };
 
-    public string ToJson() => JsonSerializer.Serialize(this, s_options);
+    public string ToJson() => RecordJson.Write(this);
 
     /// <summary>Writes the record in one step: a reader sees the old one or the new one.</summary>
     public void Write(string runFolder)

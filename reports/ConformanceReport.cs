@@ -26,7 +26,8 @@ public static class ConformanceReport
             Kind = "ConformanceReport",
             Date = results.Run.StartedAt.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss'Z'",
             System.Globalization.CultureInfo.InvariantCulture),
-            SuiteVersion = typeof(ConformanceReport).Assembly.GetName().Version!.ToString(3),
+            SuiteVersion = results.Run.Suite,
+            Claims = new { Selected = results.Claims.Count, Catalogue = results.Run.CatalogueSize },
             Kernel = new { results.Kernel?.Kind, results.Kernel?.Release },
             Implementation = new
             {
@@ -40,8 +41,8 @@ public static class ConformanceReport
             {
                 profile.Name,
                 Summary = SummaryOf(profile),
-                Core = PartOf(profile.Core),
-                Extended = profile.Features.Count == 0 ? null : new
+                Core = profile.Core.Count == 0 ? null : PartOf(profile.Core),
+                Extended = profile.Extended.Count == 0 ? null : new
                 {
                     Result = Word(profile.Extended.Result),
                     Statistics = StatisticsOf(profile.Extended),
@@ -64,7 +65,7 @@ public static class ConformanceReport
     public static string Word(ProfileResult result) => result.ToString().ToLowerInvariant();
 
     private static string SummaryOf(Profile profile) => $"Core claims: {Words(profile.Core)}."
-        + (profile.Features.Count == 0 ? "" : $" Extended claims: {Words(profile.Extended)}.");
+        + (profile.Extended.Count == 0 ? "" : $" Extended claims: {Words(profile.Extended)}.");
 
     private static string Words(ProfilePart part) => part.Count == 0 ? "none" : part.Result switch
     {

@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using System.Text.Unicode;
 
 namespace Conformance.Reports;
@@ -12,11 +13,11 @@ namespace Conformance.Reports;
 /// One run, or two side by side, as a page that needs nothing else: style, script, data and stories are in it. Captures and whole records
 /// stay beside it, and the page links to them.
 /// </summary>
-public static class HtmlReport
+public static partial class HtmlReport
 {
     // A page that holds everything of a large run would be 20 MB; the rest is in the records.
     private const int MaxFlows = 8;
-    private const int MaxPackets = 60;
+    private const int MaxHops = 40;
     private const int MaxText = 3000;
 
     private static readonly string[] s_scripts = ["words.js", "story.js", "claims.js", "page.js"];
@@ -33,13 +34,19 @@ public static class HtmlReport
     public static string Render(string folder, params IReadOnlyList<RunResults> runs)
     {
         var script = string.Concat(s_scripts.Select(Read));
-        return Read("page.html")
-            .Replace("{{style}}", Read("page.css"), StringComparison.Ordinal)
-            .Replace("{{script-hash}}", Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(script))), StringComparison.Ordinal)
-            .Replace("{{data}}", JsonSerializer.Serialize(DataOf(folder, runs), s_options), StringComparison.Ordinal)
-            .Replace("{{evidence}}", Compress(JsonSerializer.SerializeToUtf8Bytes(EvidenceOf(runs), s_options)), StringComparison.Ordinal)
-            .Replace("{{script}}", script, StringComparison.Ordinal);
+        var parts = new Dictionary<string, string>(StringComparer.Ordinal)
+        {
+            ["style"] = Read("page.css"),
+            ["script-hash"] = Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(script))),
+            ["data"] = JsonSerializer.Serialize(DataOf(folder, runs), s_options),
+            ["evidence"] = Compress(JsonSerializer.SerializeToUtf8Bytes(EvidenceOf(runs), s_options)),
+            ["script"] = script,
+        };
+        return Place().Replace(Read("page.html"), place => parts[place.Groups["name"].Value]);
     }
+
+    [GeneratedRegex(@"\{\{(?<name>[a-z-]+)\}\}", RegexOptions.None, 1000)]
+    private static partial Regex Place();
 
     /// <summary>What the page shows at once.</summary>
     private static object DataOf(string folder, IReadOnlyList<RunResults> runs) => new
@@ -56,12 +63,13 @@ public static class HtmlReport
             r.Run.Command,
             r.Run.SupportedFeatures,
             r.Run.UnsupportedFeatures,
+            r.Run.CatalogueSize,
             r.Faults,
             Base = Path.GetRelativePath(folder, r.Folder).Replace('\\', '/'),
             Profiles = Profile.Of(r).Select(p => new { p.Name, Core = PartOf(p.Core), Extended = PartOf(p.Extended) }),
         }),
-        Chapters = runs.SelectMany(r => r.Claims).Select(c => c.Chapter).DistinctBy(c => c.Id).OrderBy(c => c.Number),
-        Claims = Joined(runs).Select(results => results.OfType<ClaimRecord>().First() is var claim ? new
+        Chapters = Joined(runs).Select(results => Fullest(results).Chapter).DistinctBy(c => c.Id).OrderBy(c => c.Number),
+        Claims = Joined(runs).Select(results => Fullest(results) is var claim ? new
         {
             claim.Id,
             Chapter = claim.Chapter.Id,
@@ -69,16 +77,17 @@ public static class HtmlReport
             claim.Features,
             claim.Provisional,
             claim.Article,
+            claim.Proved,
             claim.Method,
-            Results = results.Select(r => r is null ? null : new { r.Verdict, Ms = Math.Round(r.DurationMs), Observed = Observed(r) }),
-            Differs = results is [{ } a, { } b] && !RunComparison.AreAlike(a, b),
+            Results = results.Select(r => r is null ? null : new { r.Verdict, Observed = Observed(r) }),
+            Differs = results is [var a, var b] && (a is null || b is null || !RunComparison.AreAlike(a, b)),
         } : null),
         Topologies = runs.SelectMany(TopologiesOf).DistinctBy(t => t.Name).ToDictionary(t => t.Name, t => t.Svg, StringComparer.Ordinal),
     };
 
     /// <summary>What the page unpacks when somebody opens a claim: for each claim its tests, by run.</summary>
     private static Dictionary<string, IEnumerable<object?>> EvidenceOf(IReadOnlyList<RunResults> runs) => Joined(runs)
-        .ToDictionary(results => results.OfType<ClaimRecord>().First().Id, results => results.Select(r => r?.Tests.Select(t => new
+        .ToDictionary(results => Fullest(results).Id, results => results.Select(r => r?.Tests.Select(t => new
         {
             t.Name,
             t.Topology,
@@ -96,10 +105,8 @@ public static class HtmlReport
                 f.Local,
                 f.Target,
                 f.Outcome,
-                f.Answer,
-                Packets = f.Packets.Take(MaxPackets)
-                .Select(p => new object?[] { p.Ms, p.Node, p.Device, p.Direction, p.Packet, p.Rewrite }),
-                MorePackets = Math.Max(0, f.Packets.Count - MaxPackets),
+                Hops = Hop.Of(f.Packets).Take(MaxHops),
+                MoreHops = Math.Max(0, Hop.Of(f.Packets).Count - MaxHops),
                 f.Entries,
                 f.Rules,
             }),
@@ -118,6 +125,10 @@ public static class HtmlReport
             .Select(id => (IReadOnlyList<ClaimRecord?>)[.. byRun.Select(claims => claims.GetValueOrDefault(id))]);
     }
 
+    /// <summary>Of a claim's records in several runs one that has the catalogue's words; that of a lost record has none.</summary>
+    private static ClaimRecord Fullest(IReadOnlyList<ClaimRecord?> results) =>
+        results.OfType<ClaimRecord>().OrderByDescending(r => r.Tests.Count > 0).First();
+
     private static IEnumerable<(string Name, string Svg)> TopologiesOf(RunResults results)
     {
         var folder = Path.Combine(results.Folder, "topologies");
@@ -129,8 +140,6 @@ public static class HtmlReport
     {
         part.Count,
         part.Passed,
-        Failed = part.Failed.Count,
-        Skipped = part.Skipped.Count,
         Result = ConformanceReport.Word(part.Result),
     };
 

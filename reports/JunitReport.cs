@@ -25,7 +25,7 @@ public static class JunitReport
             new XAttribute("errors", 0),
             new XAttribute("time", Seconds(tests.Sum(t => t.Test.DurationMs))),
             new XAttribute("timestamp", results.Run.StartedAt.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss", CultureInfo.InvariantCulture)),
-            new XAttribute("hostname", Environment.MachineName),
+            new XAttribute("hostname", results.Run.Host),
             new XAttribute("id", 0),
             new XAttribute("package", Suite),
             new XElement("properties"),

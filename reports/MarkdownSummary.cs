@@ -1,11 +1,14 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Conformance.Reports;
 
 /// <summary>A run as a Markdown document, which CI systems show as a job's summary.</summary>
-public static class MarkdownSummary
+public static partial class MarkdownSummary
 {
+    private const int MaxReason = 3000;
+
     /// <summary>Counts, profiles, a table of the claims, errata, and the reason behind each claim that does not hold.</summary>
     public static string Of(RunResults results)
     {
@@ -41,9 +44,20 @@ public static class MarkdownSummary
         }
         foreach (var claim in results.Claims.Where(c => c.Verdict != Verdict.Holds))
             text.Append(CultureInfo.InvariantCulture,
-                $"\n## {claim.Id}: {claim.Verdict.Word()}\n\n{claim.Proved}\n\n```\n{claim.Reason}\n```\n");
+                $"\n## {claim.Id}: {claim.Verdict.Word()}\n\n{claim.Proved}\n\n{Fenced(claim.Reason)}\n");
         return text.ToString();
     }
+
+    /// <summary>As a block of code, whatever the text holds. CI systems cut a summary off at 1 MiB.</summary>
+    private static string Fenced(string text)
+    {
+        var longest = Backticks().Matches(text).Select(m => m.Length).DefaultIfEmpty(0).Max();
+        var fence = new string('`', Math.Max(3, longest + 1));
+        return $"{fence}\n{(text.Length > MaxReason ? $"{text[..MaxReason]}\n…" : text)}\n{fence}";
+    }
+
+    [GeneratedRegex("`+", RegexOptions.None, 1000)]
+    private static partial Regex Backticks();
 
     private static string Cell(ProfilePart part) => part.Count == 0 ? "" : string.Create(CultureInfo.InvariantCulture,
         $"{ConformanceReport.Word(part.Result)}: {part.Passed} of {part.Count}");

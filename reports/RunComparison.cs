@@ -13,7 +13,8 @@ public sealed record ClaimDifference(ClaimRecord Before, ClaimRecord After)
 /// <summary>
 /// What differs between two runs, of two proxies, two kernels or two days: verdicts, and the classes of outcomes that clients saw
 /// (answered,
-/// refused, silence). Addresses, ports, times and the choice among servers differ between any two runs and do not count.
+/// refused, silence) in the order of the flows of each test. Addresses, ports, times, repetitions and the choice among servers differ
+/// between any two runs and do not count.
 /// </summary>
 public static class RunComparison
 {
@@ -33,6 +34,17 @@ public static class RunComparison
         && OutcomesOf(a).SequenceEqual(OutcomesOf(b), StringComparer.Ordinal);
 
     internal static IReadOnlyList<string> OutcomesOf(ClaimRecord claim) =>
-        [.. claim.Tests.SelectMany(t => t.Flows).Select(f => f.OutcomeClass).Distinct(StringComparer.Ordinal)
-            .Order(StringComparer.Ordinal)];
+        [.. claim.Tests.OrderBy(t => t.Name, StringComparer.Ordinal)
+            .SelectMany(t => WithoutRepetitions(t.Flows.Select(f => f.OutcomeClass)))];
+
+    private static IEnumerable<string> WithoutRepetitions(IEnumerable<string> words)
+    {
+        string? last = null;
+        foreach (var word in words)
+        {
+            if (word != last)
+                yield return word;
+            last = word;
+        }
+    }
 }

@@ -3,7 +3,7 @@ using System.Text.Json.Serialization;
 namespace Conformance.Reports;
 
 /// <summary>What a run says of a claim, from best to worst: the verdict of a claim is the worst of its tests'.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<Verdict>))]
+[JsonConverter(typeof(WordsConverter<Verdict>))]
 public enum Verdict
 {
     [JsonStringEnumMemberName("holds")]
@@ -26,7 +26,7 @@ public enum Verdict
 }
 
 /// <summary>What we say of the article's statement.</summary>
-[JsonConverter(typeof(JsonStringEnumConverter<ArticleVerdict>))]
+[JsonConverter(typeof(WordsConverter<ArticleVerdict>))]
 public enum ArticleVerdict
 {
     [JsonStringEnumMemberName("right")]

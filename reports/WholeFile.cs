@@ -1,11 +1,12 @@
 namespace Conformance.Reports;
 
 /// <summary>Writes files in one step: a reader sees the old text or the new one, never half of it.</summary>
-internal static class WholeFile
+public static class WholeFile
 {
-    internal static void Write(string path, string text)
+    public static void Write(string path, string text)
     {
-        File.WriteAllText(path + ".new", text);
-        File.Move(path + ".new", path, overwrite: true);
+        var hidden = $"{path}.{Guid.NewGuid():N}"; // processes of two lab kernels may write the same file
+        File.WriteAllText(hidden, text);
+        File.Move(hidden, path, overwrite: true);
     }
 }

@@ -65,8 +65,8 @@ internal static class AllureResults
             $"proxy={SharedClusters.Started?.Name ?? SharedClusters.Chosen.Name} {SharedClusters.Started?.Version}\n");
         foreach (var (package, version) in ToolVersions.All)
             environment.Append(CultureInfo.InvariantCulture, $"{package}={version}\n");
-        File.WriteAllText(Path.Combine(folder, "environment.properties"), environment.ToString());
-        File.WriteAllText(Path.Combine(folder, "executor.json"), JsonSerializer.Serialize(
+        WholeFile.Write(Path.Combine(folder, "environment.properties"), environment.ToString());
+        WholeFile.Write(Path.Combine(folder, "executor.json"), JsonSerializer.Serialize(
             new { name = "IPVS conformance", type = "local", buildName = Path.GetFileName(RunFolder.Current) }));
     }
 

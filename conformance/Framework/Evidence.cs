@@ -119,13 +119,24 @@ internal sealed record Evidence(
     private static bool IsOf(Flow flow, IPEndPoint client, string protocol) => flow.Local.Port != 0 && client.Port == flow.Local.Port
         && protocol.Equals(flow.Protocol.Name(), StringComparison.OrdinalIgnoreCase);
 
-    private static FlowRecord FlowOf(Flow flow, IReadOnlyList<StoryStep> packets, IReadOnlyList<EntryRecord> entries) => new(
-        flow.From.Name, flow.Protocol.Name(), flow.Local.ToString(), flow.Target.ToString(),
-        flow.Outcome.ToString(), flow.Outcome.Class, flow.Answer?.ToString(),
-        [.. packets.Select(p => new PacketRecord(
-            Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3),
-            p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))],
-        entries, [.. flow.Passed.Select(r => new RuleRecord(r.Node, r.Rule))]);
+    private static FlowRecord FlowOf(Flow flow, IReadOnlyList<StoryStep> packets, IReadOnlyList<EntryRecord> entries)
+    {
+        var numbers = new Dictionary<string, int>(StringComparer.Ordinal);
+        return new FlowRecord(
+            flow.From.Name, flow.Protocol.Name(), flow.Local.ToString(), flow.Target.ToString(),
+            flow.Outcome.ToString(), flow.Outcome.Class, flow.Answer?.ToString(),
+            [.. packets.Select(p => new PacketRecord(
+                Math.Round((p.Captured.Time - packets[0].Captured.Time).TotalMilliseconds, 3), NumberOf(p.Packet),
+                p.Captured.Node, p.Captured.Device, p.Captured.IsLeaving ? "out" : "in", p.Packet.ToString(), p.Rewrite))],
+            entries, [.. flow.Passed.Select(r => new RuleRecord(r.Node, r.Rule))]);
+
+        int NumberOf(Packet packet)
+        {
+            if (!numbers.TryGetValue(packet.TransportIdentity, out var number))
+                numbers[packet.TransportIdentity] = number = numbers.Count + 1;
+            return number;
+        }
+    }
 
     private static List<AttachmentRecord> Write(IEnumerable<CapturedPacket> packets, ITest test)
     {

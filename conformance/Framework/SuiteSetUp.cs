@@ -29,22 +29,23 @@ public sealed class SuiteSetUp
     [OneTimeTearDown]
     public async Task End()
     {
-        await SharedClusters.EndAsync();
-        WriteRun();
-        AllureResults.Complete();
+        try
+        {
+            await SharedClusters.EndAsync();
+        }
+        finally
+        {
+            WriteRun();
+            AllureResults.Complete();
+        }
         // A thread that is left in a namespace would silently do other work there.
         Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
     }
 
-    /// <summary>
-    /// Says what this process knows of the run. The launcher adds the selection. Of several processes on several kernels the record of one
-    /// that has started a proxy stays.
-    /// </summary>
+    /// <summary>Says what this process knows of the run; the launcher, or a reader, joins the processes of several kernels.</summary>
     private static void WriteRun()
     {
         var implementation = SharedClusters.Started;
-        if (implementation is null && File.Exists(Path.Combine(RunFolder.Current, RunRecord.FileName)))
-            return;
         var (supported, unsupported) = implementation is null ? ([], [])
             : (Words(SharedClusters.Has), Words(f => !SharedClusters.Has(f)));
         (RunRecord.Of(RunFolder.Current) with
@@ -55,7 +56,7 @@ public sealed class SuiteSetUp
             UnsupportedFeatures = unsupported,
             Kernel = Kernel,
             Tools = ToolVersions.All,
-        }).Write(RunFolder.Current);
+        }).Write(RunFolder.Current, $"suite-{RunFolder.Numbered(1)}.json");
 
         static IReadOnlyList<string> Words(Func<ProxyFeature, bool> isSo) =>
             [.. Enum.GetValues<ProxyFeature>().Where(isSo).Select(FeatureChange.Word)];

@@ -15,8 +15,7 @@ internal static class Runs
     {
         var root = ProjectFolder.Root;
         var folder = RunFolder.Create(root, suffix);
-        foreach (var old in Directory.GetDirectories(Path.Combine(root, "artifacts"), "2*-*-*").OrderDescending(StringComparer.Ordinal)
-            .Skip(Kept))
+        foreach (var old in Stored().Skip(Kept))
         {
             if (IsRunning(old) || File.Exists(Path.Combine(old, KeepMarker)))
                 continue;
@@ -32,8 +31,13 @@ internal static class Runs
         return folder;
     }
 
-    /// <summary>The run's folder ends with the process that made it.</summary>
-    private static bool IsRunning(string folder) => Directory.Exists($"/proc/{Path.GetFileName(folder).Split('-')[2]}");
+    /// <summary>The folders of runs, the newest first.</summary>
+    internal static IEnumerable<string> Stored() => Path.Combine(ProjectFolder.Root, "artifacts") is var artifacts
+        && Directory.Exists(artifacts)
+        ? Directory.GetDirectories(artifacts, "2*-*-*").OrderDescending(StringComparer.Ordinal) : [];
+
+    /// <summary>Whether the process still runs that made the folder: its id is in the name.</summary>
+    internal static bool IsRunning(string folder) => Directory.Exists($"/proc/{Path.GetFileName(folder).Split('-')[2]}");
 
     /// <summary>Deletes the folder of a run that leaves nothing to read.</summary>
     internal static void Forget(string folder) => Directory.Delete(folder, recursive: true);

@@ -1,16 +1,15 @@
-const data = JSON.parse(document.getElementById("data").textContent);
+const data = JSON.parse(document.querySelector("script#data").textContent);
 let unpacking = null;
 
 /** The tests of all claims, unpacked when the first claim is opened. */
 function evidence() {
   unpacking ??= (async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("evidence").textContent), c => c.charCodeAt(0));
+    const packed = Uint8Array.from(atob(document.querySelector("script#evidence").textContent), c => c.charCodeAt(0));
     return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   })();
   return unpacking;
 }
 
-const proved = claim => claim.article.verdict === "right" ? claim.article.en : claim.article.correct ?? claim.article.en;
 const verdictOf = result => result === null ? "absent" : result.verdict;
 const verdictMark = result => element("span", { class: `verdict ${verdictOf(result)}` }, word(verdictOf(result)));
 
@@ -20,7 +19,7 @@ function claimRow(claim) {
     element("summary", {},
       element("span", { class: "id" }, claim.id),
       element("span", {}, claim.results.map((r, i) => [i > 0 ? " / " : "", verdictMark(r)])),
-      element("span", { class: "text" }, proved(claim), " ",
+      element("span", { class: "text" }, claim.proved, " ",
         claim.provisional ? element("span", { class: "tag" }, word("provisional")) : null,
         ["imprecise", "wrong"].includes(claim.article.verdict) ? element("span", { class: "tag" }, word("erratum")) : null)));
   row.addEventListener("toggle", () => {
@@ -64,12 +63,12 @@ function testParts(test, run, isFirst) {
   const parts = [element("h3", {}, `${word("test")}: ${test.name.replace(/^Conformance\.Suite\./, "")}`),
     element("p", {}, element("span", { class: `verdict ${test.verdict}` }, word(test.verdict)),
       ` · ${test.implementation} · ${(test.ms / 1000).toFixed(1)} ${word("seconds")}`)];
-  if (test.reason) parts.push(element("h4", {}, word("reason")), scrolling(element("pre", { tabindex: 0 }, test.reason)));
+  if (test.reason) parts.push(element("h4", {}, word("reason")), scrolling(element("pre", { tabindex: 0 }, test.reason), "reason"));
   if (test.observed.length > 0) parts.push(element("h4", {}, word("observed")), list(test.observed.map(preserve)));
   const drawing = data.topologies[test.topology];
   if (drawing) parts.push(folded(`${word("topology")}: ${test.topology}`, () => scrolling(drawn(drawing), "topology"), isFirst));
   if (test.steps.length > 0) {
-    parts.push(folded(word("steps"), () => numbered(test.steps.map(([, node, text]) => `${node}: ${text}`))));
+    parts.push(folded(word("steps"), () => numbered(test.steps.map(([ms, node, text]) => `${ms.toFixed(0)} ms ${node}: ${text}`))));
   }
   test.flows.forEach((flow, index) => parts.push(storyPart(flow, (isFirst && index === 0) || test.verdict !== "holds")));
   if (test.moreFlows > 0) parts.push(element("p", {}, `+ ${test.moreFlows} ${word("more")}`));
@@ -87,25 +86,28 @@ function testParts(test, run, isFirst) {
 function storyPart(flow, open) {
   const title = `${word("story")}: ${flow.from} (${flow.local}) → ${flow.protocol} ${flow.target}: ${flow.outcome}`;
   return folded(title, () => element("div", {},
-    flow.packets.length === 0 ? element("p", {}, word("noPackets")) : scrolling(storyPicture(flow), "story"),
+    flow.hops.length === 0 ? element("p", {}, word("noPackets")) : null,
+    flow.hops.length + flow.entries.length > 0 ? scrolling(storyPicture(flow), "story") : null,
     [...new Set(flow.rules.map(r => r.node))].map(node => [element("h4", {}, `${word("rules")} ${node}`),
       numbered(flow.rules.filter(r => r.node === node).map(r => r.text))]),
-    folded(word("packetsAsText"), () => numbered(flow.packets.map(([ms, node, device, direction, packet, rewrite]) =>
-      `${ms.toFixed(3)} ms ${node}:${device} ${word(direction === "out" ? "sends" : "receives")} ${packet}`
-      + (rewrite ? ` — ${word("rewrites")} ${rewrite}` : ""))))),
+    flow.hops.length > 0 ? folded(word("packetsAsText"), () => numbered(flow.hops.map(asText))) : null),
     open);
 }
 
-/** The commands by which a reader sees the same. */
+const asText = hop => `${hop.ms.toFixed(3)} ms ${hop.from ?? "?"}:${hop.device} → ${hop.to ?? "?"}: ${hop.packet}`
+  + (hop.rewrite ? ` — ${hop.from} ${word("rewrites")} ${hop.rewrite}` : "") + (hop.arrivedAs ? ` — ✎ ${hop.arrivedAs}` : "");
+
+/** The commands by which a reader sees the same. In a lab that is up, the steps of the test come first. */
 function commands(claim, tests, run) {
-  const topology = tests.map(t => t.topology).find(t => t);
-  const flow = tests.flatMap(t => t.flows)[0];
-  const isCluster = /^cluster/.test(topology ?? "");
-  const proxy = isCluster ? ` --proxy '${tests[0].proxy}'` : "";
+  const test = tests.find(t => t.topology) ?? { flows: [] };
+  const isCluster = /^cluster/.test(test.topology ?? "");
+  const quote = text => `'${text.replaceAll("'", "'\\''")}'`;
+  const proxy = isCluster ? ` --proxy ${quote(test.proxy)}` : "";
   const lines = [`./lab run --filter ${claim.id}${proxy}`];
-  if (topology) lines.push(`./lab up ${topology}${isCluster ? `${proxy} -f topologies/services/article.yaml` : ""}`);
-  if (topology && flow) lines.push(`lab explain ${flow.from} ${flow.target}    # ${word("labOnly")}`);
-  return element("div", {}, element("h4", {}, word("commands")), scrolling(element("pre", { tabindex: 0 }, lines.join("\n"))),
+  if (test.topology) lines.push(`./lab up ${test.topology}${proxy}${isCluster ? " -f topologies/services/article.yaml" : ""}`);
+  const [flow] = test.flows;
+  if (flow) lines.push(`lab explain ${flow.from} ${flow.target}${flow.protocol === "udp" ? " --udp" : ""}    # ${word("labOnly")}`);
+  return element("div", {}, element("h4", {}, word("commands")), scrolling(element("pre", { tabindex: 0 }, lines.join("\n")), "commands"),
     element("p", {}, element("a", { href: `${run.base}/claims/${claim.id}.json` }, word("record"))));
 }
 
@@ -123,7 +125,7 @@ function folded(title, content, open = false) {
 
 const list = items => element("ul", {}, items.map(i => element("li", {}, i)));
 const numbered = lines => element("ol", { class: "plain", tabindex: 0 }, lines.map(l => element("li", {}, l)));
-const scrolling = (content, kind = "") =>
-  element("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": word(kind || "record") }, content);
+const scrolling = (content, kind) =>
+  element("div", { class: `scroll ${kind}`, tabindex: 0, role: "region", "aria-label": word(kind) }, content);
 const preserve = text => text.includes("\n") ? element("pre", { tabindex: 0 }, text) : text;
 const drawn = svg => document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);

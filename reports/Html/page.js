@@ -18,7 +18,8 @@ function draw() {
 function runPart(run, index) {
   const results = data.claims.map(c => c.results[index]).filter(r => r !== null);
   const terms = [term("implementation", run.implementations.join("; ") || word("none")),
-    term("kernel", run.kernel ? `${run.kernel.release} (${run.kernel.kind})` : ""), term("started", run.startedAt), term("run", run.run)];
+    term("kernel", run.kernel ? `${run.kernel.release} (${run.kernel.kind})` : ""), term("started", run.startedAt), term("run", run.run),
+    term("selected", `${results.length} ${word("of")} ${Math.max(run.catalogueSize, results.length)}`)];
   if (run.durationMs !== null) terms.push(term("duration", `${(run.durationMs / 1000).toFixed(1)} ${word("seconds")}`));
   if (run.command) terms.push([element("dt", {}, word("again")), element("dd", {}, element("code", {}, run.command))]);
   if (run.supportedFeatures.length > 0) terms.push(term("supported", run.supportedFeatures.join(", ")));
@@ -102,7 +103,10 @@ function drawList() {
     return claims.length === 0 ? [] : [element("h3", { id: `chapter-${chapter.id}` }, chapter.title),
       ...claims.map(c => filters.learner ? lesson(c) : claimRow(c))];
   }));
-  for (const id of open) reveal(id, false);
+  for (const id of open) {
+    const row = document.getElementById(id);
+    if (row) row.open = true;
+  }
 }
 
 /** The article's words beside what the kernel did. */
@@ -113,46 +117,48 @@ function lesson(claim) {
       element("blockquote", {}, element("p", { lang: "zh" }, claim.article.zh), element("p", { lang: "en" }, claim.article.en)),
       element("p", {}, `${word("article")} `, element("span", { class: `verdict ${mark}` }, word(mark)))),
     element("div", {}, element("strong", {}, word("kernelDid")),
-      claim.article.correct ? element("p", { lang: "en" }, claim.article.correct) : null,
+      element("p", {}, claim.results.map((r, i) => [i > 0 ? " / " : "", verdictMark(r)]), ": ", element("span", { lang: "en" }, claim.proved)),
       list(claim.results[claim.results.length - 1]?.observed.map(preserve) ?? []),
       claimRow(claim)));
 }
 
-/** Opens a claim and shows it; a filter that hides it is let go. */
-function reveal(id, scroll = true) {
+/** Opens the claim that the address names. Filters that hide it are cleared. */
+function revealLinked() {
+  const id = location.hash.slice(1);
   if (!data.claims.some(c => c.id === id)) return;
   if (!document.getElementById(id)) {
-    Object.assign(filters, noFilter);
+    Object.assign(filters, noFilter, { learner: false });
     drawFilters();
     drawList();
   }
   const row = document.getElementById(id);
-  if (!row) return;
   row.open = true;
-  if (scroll) row.scrollIntoView();
+  row.scrollIntoView();
 }
 
 const remembered = key => { try { return localStorage.getItem(key); } catch { return null; } };
 const remember = (key, value) => { try { localStorage.setItem(key, value); } catch { /* a page from disk may have no storage */ } };
 
-const choices = {
+const settings = {
   colours: chosen => { document.documentElement.dataset.colours = chosen; },
   language: chosen => { language = chosen; draw(); },
 };
-for (const [id, set] of Object.entries(choices)) {
-  const choice = document.getElementById(id);
-  choice.value = remembered(id) ?? (id === "language" && navigator.language.startsWith("zh") ? "zh" : choice.options[0].value);
+for (const [id, set] of Object.entries(settings)) {
+  const choice = document.getElementById(id), key = `ipvs-report-${id}`;
+  const known = [remembered(key), id === "language" ? navigator.language.slice(0, 2) : null, choice.options[0].value]
+    .find(value => [...choice.options].some(o => o.value === value));
+  choice.value = known;
   choice.addEventListener("change", () => {
-    remember(id, choice.value);
+    remember(key, choice.value);
     set(choice.value);
   });
   set(choice.value);
 }
 document.getElementById("filters").addEventListener("submit", e => e.preventDefault());
-addEventListener("hashchange", () => reveal(decodeURIComponent(location.hash.slice(1))));
+addEventListener("hashchange", revealLinked);
 addEventListener("keydown", e => {
-  if (e.key !== "/" || e.target.matches("input, select")) return;
+  if (e.key !== "/" || e.ctrlKey || e.altKey || e.metaKey || e.target.matches("input, select")) return;
   e.preventDefault();
   document.getElementById("search").focus();
 });
-reveal(decodeURIComponent(location.hash.slice(1)));
+revealLinked();

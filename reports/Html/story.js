@@ -1,25 +1,10 @@
-/** The packets of a flow as hops from one node to another; a hop without an end was seen at one side only. */
-function hopsOf(packets) {
-  const hops = [];
-  for (const [ms, node, device, direction, packet, rewrite] of packets) {
-    if (direction === "out") {
-      hops.push({ ms, from: node, device, packet, rewrite, to: null });
-      continue;
-    }
-    const sent = hops.find(h => h.to === null && h.from !== null && h.packet === packet && (h.from !== node || h.device === device));
-    if (sent) sent.to = node;
-    else hops.push({ ms, from: null, device, packet, rewrite: null, to: node });
-  }
-  return hops;
-}
-
 /** A flow as a picture: a life line for each node, an arrow for each hop, what a node rewrote, and its entries of the flow at the end. */
 function storyPicture(flow) {
-  const hops = hopsOf(flow.packets);
-  const nodes = [...new Set(flow.packets.map(p => p[1]))];
+  const hops = flow.hops;
+  const nodes = [...new Set(hops.flatMap(h => [h.from, h.to]).filter(n => n !== null))];
   for (const entry of flow.entries) if (!nodes.includes(entry.node)) nodes.push(entry.node);
   const character = 7.3, row = 30, left = 90, top = 40;
-  const texts = [...hops.map(h => h.packet), ...hops.map(h => `✎ ${h.rewrite ?? ""}`), ...flow.entries.map(e => e.text)];
+  const texts = [...hops.map(h => h.packet), ...hops.map(h => `✎ ${h.rewrite ?? h.arrivedAs ?? ""}`), ...flow.entries.map(e => e.text)];
   const longest = Math.max(...texts.map(t => t.length)) * character;
   const lane = Math.max(130, nodes.length > 1 ? Math.min(230, longest / (nodes.length - 1)) : longest);
   const x = node => left + lane / 2 + nodes.indexOf(node) * lane;
@@ -46,9 +31,13 @@ function storyPicture(flow) {
     else svg.append(make("path", { d: `M${end + tip} ${y + 16}L${end} ${y + 20}L${end + tip} ${y + 24}`, class: "arrow", fill: "none" }));
     svg.append(fitted(hop.packet, (start + end) / 2, y + 13, "label"));
     y += row;
+    if (hop.arrivedAs) {
+      svg.append(fitted(`✎ ${hop.arrivedAs}`, x(hop.to), y + 2, "label rewrite"));
+      y += 18;
+    }
   });
-  if (flow.morePackets > 0) {
-    svg.append(text(`+ ${flow.morePackets}`, left, y + 14, "time", "start"));
+  if (flow.moreHops > 0) {
+    svg.append(text(`+ ${flow.moreHops}`, left, y + 14, "time", "start"));
     y += 22;
   }
   for (const entry of flow.entries) {

@@ -10,19 +10,21 @@ rules() { # one DNAT rule for each endpoint; rule i of n takes every (n - i)th c
     printf '*nat\n:SAMPLE - [0:0]\n'
     jq --raw-output --slurp '
         map(select(.kind == "EndpointSlice" and .addressType == "IPv4")) as $slices | .[] | select(.kind == "Service") | . as $service
-        | .spec.ports[] as $port | .spec.clusterIPs // [] | .[] | select(contains(".")) as $address
-        | [$slices[] | select(.metadata.labels["kubernetes.io/service-name"] == $service.metadata.name) | .ports[] as $target
-            | select($target.name == $port.name) | .endpoints[] | select(.conditions.ready != false)
+        | .spec.ports[]? as $port | .spec.clusterIPs // [] | .[] | select(contains(".")) as $address
+        | [$slices[] | select(.metadata.labels["kubernetes.io/service-name"] == $service.metadata.name) | .ports[]? as $target
+            | select($target.name == $port.name) | .endpoints[]? | select(.conditions.ready != false)
             | "\(.addresses[0]):\($target.port)"] | . as $endpoints | range(length) as $i
         | "-A SAMPLE -d \($address) -p \($port.protocol | ascii_downcase) --dport \($port.port) -m statistic --mode nth " +
-          "--every \(($endpoints | length) - $i) --packet 0 -j DNAT --to-destination \($endpoints[$i])"' "$folder"/*.json
+          "--every \(($endpoints | length) - $i) --packet 0 -j DNAT --to-destination \($endpoints[$i])"' "$folder"/*.json || return
     echo COMMIT
 }
 
-iptables -t nat -N SAMPLE
-iptables -t nat -A PREROUTING -j SAMPLE
-iptables -t nat -A OUTPUT -j SAMPLE
-iptables -t nat -A POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE
+nat() { iptables --wait --table nat "$@"; }
+nat --new-chain SAMPLE 2>/dev/null || true # it is there when the proxy starts again
+for rule in 'PREROUTING -j SAMPLE' 'OUTPUT -j SAMPLE' 'POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE'; do
+    # shellcheck disable=SC2086 # the words of a rule
+    nat --check $rule 2>/dev/null || nat --append $rule
+done
 before=
 while sleep 0.2; do
     now=$(rules) || continue # a file has just gone

@@ -68,6 +68,7 @@ internal static class BenchVerb
         await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter",
             "K-*,F-*,NP-*,DNS-*,ADDR-*,POLICY-*,CHANGE-*,KP-*"], cancellationToken),
         await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName], cancellationToken),
+        await WholeAsync(runs, s_lab, ["report"], cancellationToken), // of that run, all claims
     ];
 
     private static async Task<List<Figure>> MeasureInsideAsync(LabKernel kernel, string part, CancellationToken cancellationToken)

@@ -11,8 +11,11 @@ internal static class CompletionVerb
 
     private const string Bash = """
         _lab() {
-            local IFS=$'\n'
-            COMPREPLY=($(compgen -W "$("${COMP_WORDS[0]}" complete "$COMP_POINT" "$COMP_LINE" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+            local word
+            COMPREPLY=()
+            while IFS= read -r word; do
+                [[ $word == "${COMP_WORDS[COMP_CWORD]}"* ]] && COMPREPLY+=("$word")
+            done < <("${COMP_WORDS[0]}" complete "$COMP_POINT" "$COMP_LINE" 2>/dev/null)
         }
         complete -o default -F _lab lab ./lab
         """;

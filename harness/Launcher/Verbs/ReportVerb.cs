@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Completions;
 using System.Globalization;
+using System.Text.Json;
 using Conformance.Labs;
 using Conformance.Reports;
 using Spectre.Console;
@@ -44,8 +45,13 @@ internal static class ReportVerb
                 result.AddError("--compare, --merge and --history exclude each other.");
             else if (result.GetValue(compare) && count != 2)
                 result.AddError("--compare needs two runs.");
-            else if (result.GetValue(merge) && count < 2)
-                result.AddError("--merge needs two runs or more.");
+            else if (result.GetValue(merge) && count == 0)
+                result.AddError("--merge needs the runs of the shards.");
+            else if (result.GetValue(output) is not null && !result.GetValue(compare) && !result.GetValue(merge))
+                result.AddError("--output goes with --compare and --merge.");
+            else if ((result.GetValue(compare) || result.GetValue(history)) && (result.GetValue(organization) ?? result.GetValue(project)
+                ?? result.GetValue(url) ?? result.GetValue(contact)?.FirstOrDefault()) is not null)
+                result.AddError("The maker's names go into report.yaml, which --compare and --history do not write.");
         });
         verb.SetAction(parsed =>
         {
@@ -60,39 +66,45 @@ internal static class ReportVerb
                 return Compare(RunResults.Load(folders[0]), RunResults.Load(folders[1]),
                     Path.GetFullPath(parsed.GetValue(output) ?? Path.Combine(s_artifacts, "comparison.html")), isJson);
             if (parsed.GetValue(merge))
-                folders = [Merge(folders, parsed.GetValue(output))];
-            return folders.Select(f => Write(f, maker)).Max();
+                folders = [Merge([.. folders.Select(f => RunResults.Load(f))], parsed.GetValue(output))];
+            return folders.Select(f => Write(f, maker, isJson)).Max();
         });
         return verb;
     }
 
-    private static int Write(string folder, Maker maker)
+    private static int Write(string folder, Maker maker, bool isJson)
     {
         var results = RunResults.Load(folder);
         ReportFiles.Write(results, maker);
         foreach (var fault in results.Faults)
             Console.Error.WriteLine($"Fault in the records: {fault}");
-        Console.WriteLine(results.CountsInWords());
-        foreach (var name in ReportFiles.Names)
-            Console.WriteLine(Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine(folder, name)));
+        var files = ReportFiles.Names.Select(name => Path.GetRelativePath(Environment.CurrentDirectory, Path.Combine(folder, name)));
+        if (isJson)
+            Console.WriteLine(JsonSerializer.Serialize(new { run = Summary(results), faults = results.Faults, files }, Output.JsonOptions));
+        else
+            Console.WriteLine($"{results.CountsInWords()}\n{string.Join('\n', files)}");
         return results.Faults.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
-    private static string Merge(IReadOnlyList<string> folders, string? output)
+    private static string Merge(IReadOnlyList<RunResults> shards, string? output)
     {
-        if (output is not null && Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any())
+        var isOurs = output is null || !Directory.Exists(output);
+        if (!isOurs && Directory.EnumerateFileSystemEntries(output!).Any())
             throw new HarnessException("The joined run was not written.", $"{output} exists and is not empty.", "No run was changed.",
                 "Name a new folder with --output.");
-        var folder = output is null ? Runs.Start(suffix: "merged") : Directory.CreateDirectory(output).FullName;
+        var folder = output is null ? Runs.Start(suffix: "merged") : Path.GetFullPath(output);
         try
         {
-            RunMerge.Into(folder, [.. folders.Select(RunResults.Load)]);
+            RunMerge.Into(folder, shards);
             return folder;
         }
-        catch (FormatException e)
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
-            Directory.Delete(folder, recursive: true);
-            throw new HarnessException("These runs are no shards of one run.", e.Message, "No run was written.",
+            if (isOurs && Directory.Exists(folder))
+                Directory.Delete(folder, recursive: true);
+            if (e is not FormatException)
+                throw;
+            throw new HarnessException("These runs are not shards of one run.", e.Message, "No run was written.",
                 "Name the runs that --shard 1/N to N/N made. To see two runs side by side, use --compare.");
         }
     }
@@ -103,7 +115,7 @@ internal static class ReportVerb
         File.WriteAllText(page, HtmlReport.Render(Path.GetDirectoryName(page)!, before, after));
         if (isJson)
         {
-            Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(differences.Select(d => new
+            Console.WriteLine(JsonSerializer.Serialize(differences.Select(d => new
             {
                 claim = d.Id,
                 before = d.Before.Verdict.Word(),
@@ -113,7 +125,8 @@ internal static class ReportVerb
         }
         else
         {
-            var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", before.Run.Run, after.Run.Run, "outcomes", "behaviour");
+            var table = new Table().Border(TableBorder.Minimal).AddColumns("claim", Markup.Escape(before.Run.Run),
+                Markup.Escape(after.Run.Run), "outcomes", "behaviour");
             foreach (var difference in differences)
             {
                 table.AddRow(difference.Id, Output.Coloured(difference.Before.Verdict), Output.Coloured(difference.After.Verdict),
@@ -125,23 +138,15 @@ internal static class ReportVerb
             Console.Error.WriteLine($"Fault in the records of {results.Run.Run}: {fault}");
         Console.Error.WriteLine($"{differences.Count} claims differ, {RunComparison.CountInOneOnly(before, after)} are in one run only; " +
             $"side by side: {Path.GetRelativePath(Environment.CurrentDirectory, page)}");
-        return ExitCodes.Ok;
+        return before.Faults.Count + after.Faults.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
     private static int PrintHistory(IReadOnlyList<string> folders, bool isJson)
     {
-        var runs = folders.Select(RunResults.Load).OrderBy(r => r.Run.StartedAt).ToList();
+        var runs = folders.Select(f => RunResults.Load(f)).OrderBy(r => r.Run.StartedAt).ToList();
         if (isJson)
         {
-            Console.WriteLine(System.Text.Json.JsonSerializer.Serialize(runs.Select(r => new
-            {
-                run = r.Run.Run,
-                startedAt = r.Run.StartedAt,
-                implementation = r.Run.Implementation,
-                kernel = r.Kernel,
-                durationMs = r.Run.DurationMs,
-                verdicts = Enum.GetValues<Verdict>().ToDictionary(v => v.Word(), r.Count),
-            }), Output.JsonOptions));
+            Console.WriteLine(JsonSerializer.Serialize(runs.Select(Summary), Output.JsonOptions));
             return ExitCodes.Ok;
         }
         var table = new Table().Border(TableBorder.Minimal).AddColumns("started", "run", "under test", "kernel", "seconds")
@@ -158,13 +163,21 @@ internal static class ReportVerb
         return ExitCodes.Ok;
     }
 
-    /// <summary>The runs below <c>artifacts/</c>, the newest first.</summary>
-    private static IEnumerable<string> Stored() => Directory.Exists(s_artifacts)
-        ? Directory.GetDirectories(s_artifacts).OrderDescending(StringComparer.Ordinal).Where(RunResults.IsRun) : [];
+    private static object Summary(RunResults results) => new
+    {
+        run = results.Run.Run,
+        startedAt = results.Run.StartedAt,
+        implementation = results.Run.Implementation,
+        kernel = results.Kernel,
+        durationMs = results.Run.DurationMs,
+        verdicts = Enum.GetValues<Verdict>().ToDictionary(v => v.Word(), results.Count),
+    };
 
-    private static string Find(string name) => new[] { Path.GetFullPath(name), Path.Combine(s_artifacts, name) }
-        .FirstOrDefault(RunResults.IsRun)
-        ?? throw NoRun(name);
+    /// <summary>The runs below <c>artifacts/</c> that have ended, the newest first.</summary>
+    private static IEnumerable<string> Stored() => Runs.Stored().Where(f => RunResults.IsRun(f) && !Runs.IsRunning(f));
+
+    private static string Find(string name) => name.Length == 0 ? throw NoRun(name)
+        : new[] { Path.GetFullPath(name), Path.Combine(s_artifacts, name) }.FirstOrDefault(RunResults.IsRun) ?? throw NoRun(name);
 
     private static HarnessException NoRun(string name) => new($"There is no run '{name}'.",
         $"Stored in artifacts/ are {string.Join(", ", Stored().Select(Path.GetFileName).DefaultIfEmpty("none"))}.",

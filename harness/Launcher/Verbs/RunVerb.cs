@@ -76,7 +76,8 @@ internal static class RunVerb
 
         /// <summary>How to run the same tests again.</summary>
         internal string Command => "./lab run" + (Filter.Length > 0 ? $" --filter '{Filter}'" : Slow ? " --slow" : "")
-            + (Proxy == "generator" ? "" : $" --proxy '{Proxy}'") + (Kernel == "auto" ? "" : $" --kernel {Kernel}")
+            + (Proxy == "generator" ? "" : $" --proxy '{Proxy.Replace("'", @"'\''", StringComparison.Ordinal)}'")
+                + (Kernel == "auto" ? "" : $" --kernel {Kernel}")
             + (Shard.Count > 1 ? $" --shard {Shard}" : "");
     }
 
@@ -89,6 +90,7 @@ internal static class RunVerb
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
 
         var catalogue = Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance"));
+        var begun = Begin(folder, catalogue, wanted);
         var run = new LabRun(kernel, folder)
         {
             Proxy = wanted.Proxy,
@@ -105,18 +107,12 @@ internal static class RunVerb
 
         var unknown = run.Claims.Where(c => !catalogue.Claims.ContainsKey(c)).ToList();
         var order = catalogue.Claims.Keys.ToList();
-        var results = Complete(folder, catalogue, [.. run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf)],
-            wanted.Command,
-            watch.Elapsed);
-        string? unwritten = null;
-        try
+        var (results, unwritten) = Store(folder, catalogue, begun with
         {
-            ReportFiles.Write(results, Maker.Unknown);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            unwritten = Disk.Describe(e); // the table is printed all the same
-        }
+            DurationMs = Math.Round(watch.Elapsed.TotalMilliseconds),
+            Claims = [.. run.Claims.Except(unknown, StringComparer.Ordinal).OrderBy(order.IndexOf)],
+            Faults = run.Faults,
+        });
         if (wanted.Format == Output.Json)
             Console.WriteLine(JsonSerializer.Serialize(
                 results.Claims.Select(c => new { claim = c.Id, verdict = c.Verdict.Word(), durationMs = c.DurationMs, reason = c.Reason }),
@@ -150,21 +146,47 @@ internal static class RunVerb
             : ExitCodes.Violated;
     }
 
+    /// <summary>Writes what is known of a run before it runs: of one that is killed there is something to read.</summary>
+    private static RunRecord Begin(string folder, Catalogue catalogue, Wanted wanted)
+    {
+        var run = RunRecord.Of(folder) with
+        {
+            Command = wanted.Command,
+            Shard = wanted.Shard.Count > 1 ? wanted.Shard.ToString() : null,
+            CatalogueSize = catalogue.Claims.Count,
+        };
+        run.Write(folder);
+        return run;
+    }
+
     /// <summary>Whether a test failed that tells only what a kernel or proxy happens to do.</summary>
     private static bool IsProvisional(RunnerEvent test, Catalogue catalogue) =>
         test is { Outcome: "failed", Claims.Count: > 0 } && test.Claims.All(c => catalogue.Claims.TryGetValue(c, out var claim)
             && claim.Provisional);
 
-    /// <summary>Adds to the records of a run what only its launcher knows, and reads them.</summary>
-    private static RunResults Complete(string folder, Catalogue catalogue, IReadOnlyList<string> selected, string command,
-        TimeSpan duration)
+    /// <summary>
+    /// Completes the records of a run: with what the suite has said of it, and a record for each selected claim that has none. Makes the
+    /// reports of them.
+    /// </summary>
+    /// <returns>The results, also where they could not be written, and then the reason.</returns>
+    private static (RunResults Results, string? Unwritten) Store(string folder, Catalogue catalogue, RunRecord run)
     {
-        var run = RunResults.Load(folder).Run;
-        foreach (var claim in selected.Where(id => !ClaimRecord.Exists(folder, id)).Select(id => catalogue.Claims[id]))
-            ClaimRecord.Of(claim, catalogue.ChapterOf(claim), run.Kernel ?? new KernelRecord("", ""), run.Tools, run.Run, run.StartedAt)
-                .Write(folder);
-        (run with { DurationMs = Math.Round(duration.TotalMilliseconds), Command = command, Claims = selected }).Write(folder);
-        return RunResults.Load(folder);
+        try
+        {
+            run.Write(folder);
+            var known = RunResults.Load(folder).Run;
+            known.Write(folder);
+            foreach (var claim in known.Claims!.Where(id => !ClaimRecord.Exists(folder, id)).Select(id => catalogue.Claims[id]))
+                ClaimRecord.Of(claim, catalogue.ChapterOf(claim), known.Kernel ?? new KernelRecord("", ""), known.Tools, known.Run,
+                    known.StartedAt).Write(folder);
+            var results = RunResults.Load(folder);
+            ReportFiles.Write(results, Maker.Unknown);
+            return (results, null);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return (RunResults.Load(folder, run), Disk.Describe(e));
+        }
     }
 
     private static void Print(RunResults results)

@@ -26,20 +26,23 @@ public sealed class KubernetesJobTests
     public async Task The_last_index_runs_the_last_shard()
     {
         // The commands that need a cluster print their words.
-        var script = "git() { :; }; cp() { echo \"cp $*\"; }; cd() { :; }\n"
+        var script = "git() { :; }; apt-get() { :; }; mkdir() { :; }; cp() { echo \"cp $*\"; }; cd() { :; }\n"
             + s_job.Spec.Template.Spec.Containers.Single().Command[^1].Replace("./lab", "echo", StringComparison.Ordinal)
                 .Replace("harness/provision.sh", ":", StringComparison.Ordinal);
 
-        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-c", script]).WithEnvironmentVariables(
+        var result = await CliWrap.Cli.Wrap("/bin/bash").WithArguments(["-c", script]).WithEnvironmentVariables(
             new Dictionary<string, string?>(StringComparer.Ordinal)
             {
+                ["PATH"] = "/nowhere", // no command but these runs
                 ["JOB_COMPLETION_INDEX"] = "3",
                 ["SHARDS"] = "4",
                 ["REPOSITORY"] = "x",
                 ["PROXY"] = "generator",
+                ["REVISION"] = "x",
+                ["JOB"] = "job",
             }).ExecuteBufferedAsync();
 
         result.StandardOutput.ShouldContain("run --kernel uml --proxy generator --shard 4/4 --keep\n");
-        result.StandardOutput.ShouldContain("/results/shard-4\n");
+        result.StandardOutput.ShouldContain("/results/job/shard-4\n");
     }
 }

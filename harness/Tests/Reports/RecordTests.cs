@@ -134,6 +134,44 @@ public sealed class RecordTests
         }
     }
 
+    [TestCase("\"id\": \"SNAT-1\"", "\"id\": \"../../x\"")]
+    [TestCase("\"id\": \"SNAT-1\"", "\"id\": \"SNAT-2\"")]
+    [TestCase("\"verdict\": \"holds\"", "\"verdict\": 7")]
+    [TestCase("\"durationMs\": 1500", "\"durationMs\": 1e999")]
+    [TestCase("\"flows\": [", "\"flows\": [ null,")]
+    public void A_hostile_record_is_damaged(string good, string wrong)
+    {
+        using var run = new SampleRun((SampleRun.Story, Verdict.Holds));
+        var json = File.ReadAllText(run.PathOf(SampleRun.Story));
+
+        json.ShouldContain(good);
+        File.WriteAllText(run.PathOf(SampleRun.Story), json.Replace(good, wrong, StringComparison.Ordinal));
+
+        run.Results.Faults.ShouldHaveSingleItem().ShouldStartWith("SNAT-1.json cannot be read");
+        run.Results.IsGood.ShouldBeFalse();
+    }
+
+    [Test]
+    public void A_run_that_names_a_claim_twice_or_a_path_is_read()
+    {
+        using var run = new SampleRun((SampleRun.Story, Verdict.Holds));
+        (run.Results.Run with { Claims = [SampleRun.Story, SampleRun.Story, "../x"] }).Write(run.Folder);
+
+        run.Results.Claims.Select(c => c.Id).ShouldBe([SampleRun.Story]);
+    }
+
+    [Test]
+    public void A_run_with_a_fault_or_without_claims_does_not_pass()
+    {
+        using var run = new SampleRun((SampleRun.Story, Verdict.Holds));
+        run.Results.IsGood.ShouldBeTrue();
+        (run.Results.Run with { Faults = ["The kernel died."] }).Write(run.Folder);
+        run.Results.IsGood.ShouldBeFalse();
+        using var empty = new SampleRun();
+        empty.Results.IsGood.ShouldBeFalse();
+        Badge.ToSvg(empty.Results).ShouldContain("#b42318");
+    }
+
     [TestCase("{}")]
     [TestCase("no json")]
     [TestCase(null)]

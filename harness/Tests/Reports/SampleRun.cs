@@ -28,6 +28,7 @@ internal sealed class SampleRun : IDisposable
             Tools = s_tools,
             DurationMs = 84_000,
             Command = "./lab run",
+            CatalogueSize = Claims.Claims.Count,
             Claims = [.. claims.Select(c => c.Claim).Distinct(StringComparer.Ordinal)],
         }).Write(Folder);
         Directory.CreateDirectory(Path.Combine(Folder, "topologies"));
@@ -63,12 +64,12 @@ internal sealed class SampleRun : IDisposable
             "an answer came from the wrong address 192.168.113.99 (rs1)",
             outcomeClass, null,
             [
-                new PacketRecord(0, "client", "ens33", "out", "192.168.113.102:43731 > 10.10.0.1:8410 SYN", null),
-                new PacketRecord(0.003, "director", "ens33", "in", "192.168.113.102:43731 > 10.10.0.1:8410 SYN", null),
-                new PacketRecord(0.038, "director", "ens33", "out", "192.168.113.102:43731 > 192.168.113.99:8080 SYN",
+                new PacketRecord(0, 1, "client", "ens33", "out", "192.168.113.102:43731 > 10.10.0.1:8410 SYN", null),
+                new PacketRecord(0.003, 1, "director", "ens33", "in", "192.168.113.102:43731 > 10.10.0.1:8410 SYN", null),
+                new PacketRecord(0.038, 1, "director", "ens33", "out", "192.168.113.102:43731 > 192.168.113.99:8080 SYN",
                     "destination 10.10.0.1:8410 -> 192.168.113.99:8080"),
-                new PacketRecord(0.039, "rs1", "ens33", "in", "192.168.113.102:43731 > 192.168.113.99:8080 SYN", null),
-                new PacketRecord(0.065, "rs1", "ens33", "out", "192.168.113.99:8080 > 192.168.113.102:43731 SYN-ACK", null),
+                new PacketRecord(0.039, 1, "rs1", "ens33", "in", "192.168.113.102:43731 > 192.168.113.99:8080 SYN", null),
+                new PacketRecord(0.065, 2, "rs1", "ens33", "out", "192.168.113.99:8080 > 192.168.113.102:43731 SYN-ACK", null),
             ],
             [new EntryRecord("director", "IPVS connection",
             "TCP 192.168.113.102:43731 -> 10.10.0.1:8410 -> 192.168.113.99:8080 SYN_RECV 58 s")],

@@ -23,6 +23,19 @@ public sealed class SeveralRunsTests
     }
 
     [Test]
+    public void A_missing_shard_and_the_faults_of_the_others_are_faults_of_the_joined_run()
+    {
+        using var first = new SampleRun((SampleRun.Story, Verdict.Holds));
+        using var joined = new SampleRun();
+        (first.Results.Run with { Shard = "1/3", Faults = ["The kernel died."] }).Write(first.Folder);
+
+        RunMerge.Into(joined.Folder, [first.Results]);
+
+        joined.Results.Faults.ShouldBe(
+            [$"{first.Results.Run.Run}: The kernel died.", "The shard 2/3 is missing.", "The shard 3/3 is missing."]);
+    }
+
+    [Test]
     public void Runs_that_are_no_shards_of_one_run_are_refused()
     {
         using var first = new SampleRun((SampleRun.Story, Verdict.Holds));
