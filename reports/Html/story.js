@@ -1,4 +1,5 @@
-/** A flow as a picture: a life line for each node, an arrow for each hop, what a node rewrote, and its entries of the flow at the end. */
+/** A flow as a picture: a life line for each node, an arrow for each hop, what a node rewrote, and its entries of the flow at
+  * the end. A lost packet ends at a cross; one that no capture shows arriving has a dashed arrow. */
 function storyPicture(flow) {
   const hops = flow.hops;
   const nodes = [...new Set(hops.flatMap(h => [h.from, h.to]).filter(n => n !== null))];
@@ -25,9 +26,9 @@ function storyPicture(flow) {
     const start = hop.from === null ? x(hop.to) - lane / 3 : x(hop.from);
     const end = hop.to === null ? start + (x(nodes[nodes.length - 1]) === start ? -lane / 3 : lane / 3)
       : hop.to === hop.from ? start + lane / 4 : x(hop.to);
-    svg.append(make("line", { x1: start, y1: y + 20, x2: end, y2: y + 20, class: hop.to === null ? "arrow lost" : "arrow" }));
+    svg.append(make("line", { x1: start, y1: y + 20, x2: end, y2: y + 20, class: hop.isLost ? "arrow lost" : hop.to === null ? "arrow unseen" : "arrow" }));
     const tip = end > start ? -7 : 7;
-    if (hop.to === null) svg.append(make("path", { d: `M${end - 5} ${y + 15}l10 10m0 -10l-10 10`, class: "arrow lost" }));
+    if (hop.isLost) svg.append(make("path", { d: `M${end - 5} ${y + 15}l10 10m0 -10l-10 10`, class: "arrow lost" }));
     else svg.append(make("path", { d: `M${end + tip} ${y + 16}L${end} ${y + 20}L${end + tip} ${y + 24}`, class: "arrow", fill: "none" }));
     svg.append(fitted(hop.packet, (start + end) / 2, y + 13, "label"));
     y += row;
