@@ -35,11 +35,24 @@ public sealed class SuiteSetUp
         }
         finally
         {
-            WriteRun();
-            AllureResults.Complete();
+            Store();
         }
         // A thread that is left in a namespace would silently do other work there.
         Assert.That(NamespaceUse.StrayThreads(), Is.Empty, "Threads were left outside the root namespace.");
+    }
+
+    private static void Store()
+    {
+        try
+        {
+            WriteRun();
+            AllureResults.Complete();
+        }
+        catch (IOException e)
+        {
+            // Tests have failed for the same reason, and the launcher explains it.
+            Console.Error.WriteLine($"The suite could not write what it knows of the run: {e.Message}");
+        }
     }
 
     /// <summary>Says what this process knows of the run; the launcher, or a reader, joins the processes of several kernels.</summary>

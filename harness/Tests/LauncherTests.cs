@@ -381,7 +381,7 @@ public sealed partial class LauncherTests
 
         var result = await running;
         result.ExitCode.ShouldBe(1, result.StandardError);
-        RecordsOf(result).ShouldBe(["VS-16 holds"]);
+        RecordsOf(result).ShouldBe(["CT-5 broken", "VS-16 holds"]);
         result.StandardOutput.ShouldContain("CT-5 broken", Case.Sensitive, result.StandardOutput);
         result.StandardError.ShouldContain("ended before its command did");
     }
