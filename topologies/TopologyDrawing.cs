@@ -60,7 +60,7 @@ public static class TopologyDrawing
         var boxes = new List<Box>();
         foreach (var node in topology.Nodes)
         {
-            var box = new Box(true, [node.Name, .. node.Interfaces.SelectMany(i => i.Addresses.Select(a => $"{i.Device} {a}")),
+            var box = new Box(true, [node.Name, .. node.Interfaces.SelectMany(LinesOf),
                 .. node.Serves.Count > 0 ? new[] { $"serves {string.Join(' ', node.Serves)}" } : []]);
             boxes.Add(box);
             foreach (var network in node.Interfaces.Select(i => networks[i.Network.Name]))
@@ -71,6 +71,9 @@ public static class TopologyDrawing
         }
         return [.. boxes, .. networks.Values];
     }
+
+    private static IEnumerable<string> LinesOf(Interface end) => end.IsUnnumbered ? [$"{end.Device} unnumbered"]
+        : end.Addresses.Select(a => $"{end.Device} {a}");
 
     /// <summary>A column for each distance from the first box; in it, boxes follow the order of their neighbours on the left.</summary>
     private static void Place(List<Box> boxes)

@@ -32,7 +32,7 @@ internal sealed record SharedCluster(Cluster Cluster, ImplementationRecord Imple
     /// <param name="since">The time from which on it may ask for packets.</param>
     internal void Join(string test, DateTime since) => _tests[test] = since;
 
-    /// <summary>A test has ended: packets that only it may have asked for are let go.</summary>
+    /// <summary>A test has ended: packets that only it may have asked for are dropped.</summary>
     internal void Leave(string test)
     {
         _tests.TryRemove(test, out _);

@@ -132,4 +132,18 @@ public sealed class TopologyTests
             folder.Delete(recursive: true);
         }
     }
+
+    [Test]
+    public void Every_topology_is_drawn_with_its_nodes_and_addresses()
+    {
+        foreach (var topology in Topology.Names().Select(Topology.Load))
+        {
+            var texts = System.Xml.Linq.XDocument.Parse(TopologyDrawing.ToSvg(topology)).Descendants()
+                .Where(e => e.Name.LocalName == "text").Select(e => e.Value).ToList();
+
+            topology.Nodes.Select(n => n.Name).Concat(topology.Networks.Select(n => n.Name)).Except(texts).ShouldBeEmpty(topology.Name);
+            topology.Nodes.SelectMany(n => n.Interfaces).Select(i => i.IsUnnumbered ? $"{i.Device} unnumbered" : $"{i.Device} {i.Address}")
+                .Except(texts).ShouldBeEmpty(topology.Name);
+        }
+    }
 }
