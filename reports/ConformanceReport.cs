@@ -41,17 +41,9 @@ public static class ConformanceReport
             {
                 profile.Name,
                 Summary = SummaryOf(profile),
-                Core = profile.Core.Count == 0 ? null : PartOf(profile.Core),
-                Extended = profile.Extended.Count == 0 ? null : new
-                {
-                    Result = Word(profile.Extended.Result),
-                    Statistics = StatisticsOf(profile.Extended),
-                    FailedTests = NullIfEmpty(profile.Extended.Failed),
-                    SkippedTests = NullIfEmpty(profile.Extended.Skipped),
-                    SupportedFeatures = NullIfEmpty([.. profile.Features.Intersect(results.Run.SupportedFeatures, StringComparer.Ordinal)]),
-                    UnsupportedFeatures =
-                    NullIfEmpty([.. profile.Features.Intersect(results.Run.UnsupportedFeatures, StringComparer.Ordinal)]),
-                },
+                Core = PartOf(profile.Core, [], []),
+                Extended = PartOf(profile.Extended, [.. profile.Features.Intersect(results.Run.SupportedFeatures, StringComparer.Ordinal)],
+                    [.. profile.Features.Intersect(results.Run.UnsupportedFeatures, StringComparer.Ordinal)]),
             }).ToList(),
             SucceededProvisionalTests = NullIfEmpty(Provisional(results, c => c.Verdict == Verdict.Holds)),
             FailedProvisionalTests = NullIfEmpty(Provisional(results, c => c.Verdict.IsBad())),
@@ -74,20 +66,22 @@ public static class ConformanceReport
         _ => $"{part.Passed} of {part.Count} hold, {part.Failed.Count} failed",
     };
 
-    private static object PartOf(ProfilePart part) => new
-    {
-        Result = Word(part.Result),
-        Statistics = StatisticsOf(part),
-        FailedTests = NullIfEmpty(part.Failed),
-        SkippedTests = NullIfEmpty(part.Skipped),
-    };
-
-    private static Dictionary<string, int> StatisticsOf(ProfilePart part) => new(StringComparer.Ordinal)
-    {
-        ["Failed"] = part.Failed.Count,
-        ["Passed"] = part.Passed,
-        ["Skipped"] = part.Skipped.Count,
-    };
+    /// <returns>Null, which is left out, for a part without claims that count.</returns>
+    private static object? PartOf(ProfilePart part, IReadOnlyList<string> supported, IReadOnlyList<string> unsupported) =>
+        part.Count == 0 ? null : new
+        {
+            Result = Word(part.Result),
+            Statistics = new Dictionary<string, int>(StringComparer.Ordinal)
+            {
+                ["Failed"] = part.Failed.Count,
+                ["Passed"] = part.Passed,
+                ["Skipped"] = part.Skipped.Count,
+            },
+            FailedTests = NullIfEmpty(part.Failed),
+            SkippedTests = NullIfEmpty(part.Skipped),
+            SupportedFeatures = NullIfEmpty(supported),
+            UnsupportedFeatures = NullIfEmpty(unsupported),
+        };
 
     private static List<string> Provisional(RunResults results, Func<ClaimRecord, bool> isSo) =>
         [.. results.Claims.Where(c => c.Provisional && isSo(c)).Select(c => c.Id)];

@@ -16,9 +16,8 @@ public sealed record Hop(double Ms, string? From, string Device, string? To, boo
     /// </summary>
     public static IReadOnlyList<Hop> Of(FlowRecord flow)
     {
-        var packets = flow.Packets;
         var hops = new List<(Hop Hop, int Number)>();
-        foreach (var packet in packets)
+        foreach (var packet in flow.Packets)
         {
             if (packet.Direction == "out")
             {

@@ -98,22 +98,28 @@ public static partial class HtmlReport
             Reason = Cut(t.Reason ?? ""),
             Observed = t.Observed.Select(Cut),
             Steps = t.Steps.Select(s => new object[] { s.Ms, s.Node, Cut(s.Text) }),
-            Flows = t.Flows.Take(MaxFlows).Select(f => new
-            {
-                f.From,
-                f.Protocol,
-                f.Local,
-                f.Target,
-                f.Outcome,
-                Hops = Hop.Of(f).Take(MaxHops),
-                MoreHops = Math.Max(0, Hop.Of(f).Count - MaxHops),
-                f.Entries,
-                f.Rules,
-            }),
+            Flows = t.Flows.Take(MaxFlows).Select(StoryOf),
             MoreFlows = Math.Max(0, t.Flows.Count - MaxFlows),
             Tables = t.Tables.Select(table => new { table.Node, table.Title, Text = Cut(table.Text) }),
             Attachments = t.Attachments.Select(a => new { a.Name, a.Path }),
         }) as object), StringComparer.Ordinal);
+
+    private static object StoryOf(FlowRecord flow)
+    {
+        var hops = Hop.Of(flow);
+        return new
+        {
+            flow.From,
+            flow.Protocol,
+            flow.Local,
+            flow.Target,
+            flow.Outcome,
+            Hops = hops.Take(MaxHops),
+            MoreHops = Math.Max(0, hops.Count - MaxHops),
+            flow.Entries,
+            flow.Rules,
+        };
+    }
 
     private static IEnumerable<string> Observed(ClaimRecord claim) => claim.Observed.Take(3).Select(Cut);
 

@@ -48,6 +48,9 @@ public sealed partial record RunResults(string Folder, RunRecord Run, IReadOnlyL
             faults);
     }
 
+    /// <summary>A run's record with what the suite's processes have written into its folder.</summary>
+    public static RunRecord Join(string folder, RunRecord run) => WithSuites(folder, run, []);
+
     /// <summary>How many claims have a verdict.</summary>
     public int Count(Verdict verdict) => Claims.Count(c => c.Verdict == verdict);
 
@@ -56,22 +59,24 @@ public sealed partial record RunResults(string Folder, RunRecord Run, IReadOnlyL
 
     private static RunRecord ReadRun(string folder, IEnumerable<ClaimRecord> claims, List<string> faults)
     {
-        var suites = Files(folder, RunRecord.SuiteFiles).Select(f => Read(f, RunRecord.Parse, faults)).OfType<RunRecord>().ToList();
         var path = Path.Combine(folder, RunRecord.FileName);
         if (File.Exists(path))
         {
             if (Read(path, RunRecord.Parse, faults) is { } run)
-                return run.Kernel is null ? run.With(suites) : run;
+                return run.Kernel is null ? WithSuites(folder, run, faults) : run;
         }
         else
         {
             faults.Add($"{RunRecord.FileName} is missing: the selection is unknown, so a claim without a record is not listed.");
         }
-        return (RunRecord.Of(folder) with
+        return WithSuites(folder, RunRecord.Of(folder) with
         {
             StartedAt = claims.Select(c => c.StartedAt).DefaultIfEmpty(DateTimeOffset.UnixEpoch).Min()
-        }).With(suites);
+        }, faults);
     }
+
+    private static RunRecord WithSuites(string folder, RunRecord run, List<string> faults) =>
+        run.With([.. Files(folder, RunRecord.SuiteFiles).Select(f => Read(f, RunRecord.Parse, faults)).OfType<RunRecord>()]);
 
     private static Dictionary<string, ClaimRecord> ReadClaims(string folder, List<string> faults)
     {

@@ -173,8 +173,7 @@ internal static class RunVerb
     {
         try
         {
-            run.Write(folder);
-            var known = RunResults.Load(folder).Run;
+            var known = RunResults.Join(folder, run);
             known.Write(folder);
             foreach (var claim in known.Claims!.Where(id => !ClaimRecord.Exists(folder, id)).Select(id => catalogue.Claims[id]))
                 ClaimRecord.Of(claim, catalogue.ChapterOf(claim), known.Kernel ?? new KernelRecord("", ""), known.Tools, known.Run,
