@@ -10,7 +10,7 @@ fi
 # Vagrant runs a copy of this script from /tmp: then the project is the folder that it synchronizes.
 folder=$(dirname "$0")
 [ -e "$folder/packages.tsv" ] || folder=/vagrant/harness
-list=$(awk -F '\t' '!/^#/ && $3 != "tests" { print $2 }' "$folder/packages.tsv" | sort -u)
+list=$(awk -F '\t' '$3 ~ /^(labs|uml|build)$/ { print $2 }' "$folder/packages.tsv" | sort -u)
 mapfile -t packages <<<"$list"
 missing=()
 for package in "${packages[@]}"; do

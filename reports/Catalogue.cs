@@ -44,6 +44,12 @@ public sealed class Claim
     /// </summary>
     public bool Provisional { get; set; }
 
+    /// <summary>
+    /// Where and why kernels differ in it: the releases, a colon, and the reason, such as <c>6.12+: …</c>. What is written here explains a
+    /// difference in a matrix, and excuses none.
+    /// </summary>
+    public List<string> Kernels { get; set; } = [];
+
     /// <summary>What a test asserts: the correct behaviour where the article does not state it, else the article's statement.</summary>
     [YamlIgnore]
     public string Proved => Article == ArticleVerdict.Right ? En : Correct ?? En;

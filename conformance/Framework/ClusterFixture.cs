@@ -193,7 +193,7 @@ public abstract class ClusterFixture
                 running.ThrowIfEnded(Cluster.Proxy); // it will not do it any more
             return read();
         },
-        isSo, Cluster.Limit, pause: TimeSpan.FromMilliseconds(Cluster.Proxy.IsSlow ? 500 : 50));
+        isSo, Cluster.Reaction, pause: TimeSpan.FromMilliseconds(Cluster.Proxy.IsSlow ? 500 : 50));
 
     /// <summary>Starts nginx where the article's Services lead, when no other test has done so before.</summary>
     protected Task StartNginxAsync() => Shared.Nginx.Value;

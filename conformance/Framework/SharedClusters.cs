@@ -84,7 +84,7 @@ internal static class ArticleServices
 /// </summary>
 internal static class SharedClusters
 {
-    private const int SlowLanes = 2;
+    private const int SlowLanes = 4;
     private static int s_turns;
     private static readonly ConcurrentDictionary<(string Proxy, ClusterUse Use, string Topology, int Lane), Place> s_places = new();
 
@@ -103,7 +103,7 @@ internal static class SharedClusters
     /// </summary>
     internal static async Task<SharedCluster> TakeAsync(Proxy proxy, ClusterUse use, string topology)
     {
-        // A claim that a slow proxy violates waits for minutes, with little to do for the machine: a second one goes on beside it.
+        // A claim that a slow proxy violates waits for minutes, with little to do for the machine: others go on beside it.
         var lane = use != ClusterUse.Shared && proxy.IsSlow ? Interlocked.Increment(ref s_turns) % SlowLanes : 0;
         var place = s_places.GetOrAdd((proxy.Name, use, topology, lane), _ => new Place(topology));
         if (use != ClusterUse.Shared)

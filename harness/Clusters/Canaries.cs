@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using Conformance.Clusters.Kubernetes;
@@ -51,6 +52,7 @@ internal sealed class Canaries(Cluster cluster)
     private readonly HashSet<TrafficKind> _served = [];
     private readonly Lock _lock = new();
     private HashSet<TrafficKind> _unserved = [];
+    private TimeSpan _longest;
     private int _generation;
 
     /// <summary>
@@ -62,6 +64,16 @@ internal sealed class Canaries(Cluster cluster)
         {
             lock (_lock)
                 return _unserved;
+        }
+    }
+
+    /// <summary>The longest time from a change until its canary answered.</summary>
+    internal TimeSpan Longest
+    {
+        get
+        {
+            lock (_lock)
+                return _longest;
         }
     }
 
@@ -88,12 +100,16 @@ internal sealed class Canaries(Cluster cluster)
             foreach (var kind in kinds)
                 cluster.Put(Canary(kind, port));
             using var limit = new Patience(cluster.Limit);
+            var watch = Stopwatch.StartNew();
             foreach (var kind in kinds.Except(Unserved))
             {
                 foreach (var running in cluster.Running)
                 {
                     if (await AwaitAsync(running, kind, port, limit.Token))
+                    {
+                        RecordTime(watch.Elapsed);
                         continue;
+                    }
                     GiveUp(running, kind, port);
                     break;
                 }
@@ -155,6 +171,12 @@ internal sealed class Canaries(Cluster cluster)
                     "See its log.");
         }
         SetUnserved(Unserved.Append(kind));
+    }
+
+    private void RecordTime(TimeSpan time)
+    {
+        lock (_lock)
+            _longest = time > _longest ? time : _longest;
     }
 
     private void SetUnserved(IEnumerable<TrafficKind> kinds)

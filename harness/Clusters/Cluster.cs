@@ -19,6 +19,9 @@ public sealed class Cluster : IAsyncDisposable
     /// After so many canaries in a row that came to nothing no other is waited for: none of the tests to come could say anything.
     /// </summary>
     private const int MaxFailures = 2;
+
+    private const int ReactionFactor = 4;
+    private static readonly TimeSpan s_leastReaction = TimeSpan.FromSeconds(20);
     private readonly List<IRunningProxy> _running = [];
     private readonly List<IRunningProxy> _stopped = [];
     private readonly Lock _lock = new();
@@ -71,6 +74,12 @@ public sealed class Cluster : IAsyncDisposable
 
     /// <summary>Until a change must have been programmed.</summary>
     public TimeSpan Limit { get; }
+
+    /// <summary>
+    /// Until what the proxy has read must show in the kernel: several times the longest time that a change has taken in this cluster. A
+    /// claim that is violated waits so long, and not for all the patience that a start needs.
+    /// </summary>
+    public TimeSpan Reaction => new[] { Limit, new[] { s_leastReaction, ReactionFactor * _canaries.Longest }.Max() }.Min();
 
     /// <summary>
     /// The kinds of traffic that the proxy has never served: a flow of such a kind without an answer proves nothing but that.

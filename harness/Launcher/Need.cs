@@ -19,6 +19,10 @@ internal sealed record Need(string Program, string Package, string Why)
 
     internal static IReadOnlyList<Need> ForUml => Read("uml");
 
+    internal static IReadOnlyList<Need> ForQemu => Read("qemu");
+
+    internal static IReadOnlyList<Need> ForKernels => Read("kernels");
+
     internal static IReadOnlyList<Need> ForTests => Read("tests");
 
     internal bool IsMet => PathOf(Program) is not null;

@@ -13,6 +13,15 @@ internal static class Programs
 
     internal static string Generator => ProjectFolder.Program("harness/Generator", "ipvs-generator");
 
+    /// <summary>The generator compiled ahead of time; it is there where a C linker was.</summary>
+    internal static string NativeGenerator { get; } =
+        Path.Combine(ProjectFolder.Root, "harness", "Generator", "bin", "native", "publish", "ipvs-generator");
+
+    /// <summary>
+    /// Whether the generator that is used is the native one. The one that needs .NET has the same name, and is a few kilobytes large.
+    /// </summary>
+    internal static bool IsGeneratorNative => new FileInfo(Generator) is { Exists: true, Length: > 1 << 20 };
+
     internal static string Tests => ProjectFolder.Program("harness/Tests", "Conformance.Tests.dll");
 
     /// <summary>The .NET host that runs this process.</summary>

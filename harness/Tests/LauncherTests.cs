@@ -118,7 +118,7 @@ public sealed partial class LauncherTests
         var running = Lab("kernel", "--", "sh", "-c", $"echo started; sleep 1000 # {marker}")
             .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables,
                 StringComparer.Ordinal)
-            { [UmlGuest.SilenceVariable] = "10" })
+            { [Guest.SilenceVariable] = "10" })
             .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithStandardErrorPipe(PipeTarget.ToStringBuilder(error))
                 .ExecuteAsync(Limit());
         await Eventually.Async("the command runs", () => said.Length, length => length > 0, TimeSpan.FromSeconds(20));

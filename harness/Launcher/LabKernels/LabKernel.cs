@@ -38,13 +38,16 @@ public sealed record LabResult(int ExitCode, LabTimes Times);
 
 /// <summary>
 /// A kernel that labs can run on. Each has a folder-less life of its own: <see cref="RunAsync"/> brings it up where
-/// that is needed, runs one command, and leaves nothing. A further kind (QEMU) is a further subclass and a name in
+/// that is needed, runs one command, and leaves nothing. A further kind is a further subclass and a name in
 /// <see cref="KernelOption"/>.
 /// </summary>
 public abstract class LabKernel
 {
     /// <summary>The name by which <c>--kernel</c> chooses it and by which reports call it.</summary>
     public abstract string Name { get; }
+
+    /// <summary>The name, and the file that is booted where there is one.</summary>
+    public virtual string Description => Name;
 
     /// <summary>Runs a command as root with IPVS. Cancelling interrupts it and then ends the kernel.</summary>
     /// <exception cref="LabKernelException">The kernel did not come up, or died.</exception>

@@ -1,6 +1,8 @@
 # Process 1 of the lab kernel: makes a root that can be written to and thrown away, runs one command, halts.
 #
-#   perl guest-init.pl
+#   perl guest-init.pl LINE MODULES
+#
+# LINE is the device of the line to the launcher. MODULES is the folder of this machine that has the kernel's modules, by release.
 #
 # It is one Perl process (perl-base is on every Debian) and not a shell script because in a user-mode kernel every
 # process costs 20-60 ms and a system call nothing.
@@ -23,6 +25,7 @@ use constant {    # x86-64 system call numbers and ioctls
     TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, SIOCSIFFLAGS => 0x8914, MAX_FRAME => 16384, MAX_BUFFER => 1 << 20,
 };
 
+my ($line_device, $module_root) = @ARGV;
 my $line;
 
 sub halt { syscall(SYS_reboot, 0xfee1dead, 672274793, 0x4321fedc, 0) }
@@ -72,8 +75,8 @@ mount('proc', '/proc', 'proc');
 my $release = slurp('/proc/sys/kernel/osrelease');
 chomp $release;
 mount('tmpfs', '/run', 'tmpfs');
-my $modules = "/usr/lib/uml/modules/$release";
-if (open my $module, '<', "$modules/kernel/fs/overlayfs/overlay.ko") {
+my $modules = "$module_root/$release";
+if (slurp('/proc/filesystems') !~ /\boverlay$/m && open my $module, '<', "$modules/kernel/fs/overlayfs/overlay.ko") {
     syscall(SYS_finit_module, fileno $module, my $none = '', 0) == 0 or fail('load overlay.ko');
 }
 mkdir "/run/$_" for qw(upper work root);
@@ -107,7 +110,7 @@ socket(my $control, 2, 2, 0) or fail('socket');
 ioctl($control, SIOCSIFFLAGS, my $lo_up = pack('a16s', 'lo', 1)) or fail('set lo up');
 close $control;
 
-open $line, '+<', '/dev/ttyS0' or fail('open the serial line');
+open $line, '+<', $line_device or fail('open the serial line');
 raw($line);
 
 # The next whole frame of what has arrived; nothing when there is none yet.
@@ -141,7 +144,8 @@ my ($cwd, $writable, $relay_port, $tty, $variables, @rest) = split /\0/, $comman
 pop @rest;    # behind the last zero
 my %environment = map { split /=/, $_, 2 } splice @rest, 0, $variables;
 if ($writable ne '') {
-    mount('none', $writable, 'hostfs', $writable);
+    if (slurp('/proc/filesystems') =~ /\bhostfs$/m) { mount('none', $writable, 'hostfs', $writable) }
+    else { mount('run', $writable, '9p', 'trans=virtio,version=9p2000.L,msize=1048576') }
 }
 
 my $listener;

@@ -26,7 +26,7 @@ internal static class CommandLine
             RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(),
                 InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
-                TourVerb.Create(), ReportVerb.Create(), CompletionVerb.Create(),
+                TourVerb.Create(), ReportVerb.Create(), PackageVerb.Create(), KernelsVerb.Create(), CompletionVerb.Create(),
         };
         root.Subcommands.Add(CompletionVerb.CreateComplete(root));
         root.Options.Add(new HelpOption { Recursive = true });

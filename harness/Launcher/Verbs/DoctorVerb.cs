@@ -62,15 +62,10 @@ internal static class DoctorVerb
         return checks;
     }
 
-    /// <summary>The native program and the one that needs .NET have the same name; only the native one is megabytes large.</summary>
-    private static Check GeneratorCheck()
-    {
-        var isNative = new FileInfo(Programs.Generator) is { Exists: true, Length: > 1 << 20 };
-        return new Check("ipvs-generator", isNative, false, isNative ? "a native program"
+    private static Check GeneratorCheck() => new("ipvs-generator", Programs.IsGeneratorNative, false,
+        Programs.IsGeneratorNative ? "a native program"
             : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
-            "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; " +
-            "artifacts/build.log has what a failed build said");
-    }
+        "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
 
     private static async Task<Check> ProveAsync(CancellationToken cancellationToken)
     {

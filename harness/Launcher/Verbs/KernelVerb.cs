@@ -12,11 +12,11 @@ internal static class KernelVerb
     {
         var kernel = KernelOption.CreateOption();
         kernel.DefaultValueFactory = _ => "uml";
-        kernel.Description = "uml (the default, whatever this kernel has) or uml=PATH.";
+        kernel.Description = "uml[=VERSION|PATH] (the default is uml, whatever this kernel has) or qemu[=VERSION|VMLINUZ].";
         kernel.Validators.Add(result =>
         {
-            if (result.GetValueOrDefault<string>() is not { } name || (name != "uml" && !name.StartsWith("uml=", StringComparison.Ordinal)))
-                result.AddError("--kernel must be uml or uml=PATH here: only a kernel of its own can throw away what the command writes.");
+            if (result.GetValueOrDefault<string>() is "auto" or "host")
+                result.AddError("--kernel must be uml or qemu here: only a kernel of its own can throw away what the command writes.");
         });
         var argv = new Argument<string[]>("ARGV")
         {

@@ -20,7 +20,7 @@ internal static class RunVerb
 
     internal static Command Create()
     {
-        var kernel = KernelOption.CreateOption();
+        var kernel = KernelOption.CreateListOption();
         var filter = new Option<string>(
             "--filter")
         {
@@ -62,9 +62,47 @@ internal static class RunVerb
             var wanted = new Wanted(parsed.GetValue(kernel)!, parsed.GetValue(kernels)!, parsed.GetValue(filter)!, parsed.GetValue(slow),
                 Proxy.Parse(parsed.GetValue(proxy) ?? "generator").Name, // with full paths: the runner may have another working directory
                 Shard.Parse(parsed.GetValue(shard)!), parsed.GetValue(keep), parsed.GetValue(record), parsed.GetValue(format)!);
-            return await RunAsync(wanted, interrupt.Token);
+            return wanted.Kernel.Contains(',', StringComparison.Ordinal) ? await RunMatrixAsync(wanted, interrupt.Token)
+                : (await RunAsync(wanted, interrupt.Token)).ExitCode;
         });
         return verb;
+    }
+
+    /// <summary>The same claims on several kernels, one after another, and one comparison.</summary>
+    private static async Task<int> RunMatrixAsync(Wanted wanted, CancellationToken cancellationToken)
+    {
+        var kernels = wanted.Kernel.Split(',');
+        foreach (var kernel in kernels) // a kernel that cannot be had is known before the first one has run for minutes
+            await KernelOption.ChooseAsync(kernel, cancellationToken);
+        var runs = new List<RunResults>();
+        var exitCodes = new List<int>();
+        foreach (var kernel in kernels)
+        {
+            Console.Error.WriteLine($"\nKernel {kernel}:");
+            var (exitCode, results) = await RunAsync(wanted with { Kernel = kernel }, cancellationToken);
+            exitCodes.Add(exitCode);
+            if (results is not null)
+                runs.Add(results);
+        }
+        if (runs.Count == 0)
+            return exitCodes.Max();
+        var matrix = RunMatrix.Of(runs, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
+        var page = Path.Combine(ProjectFolder.Root, "artifacts", "matrix.md");
+        WholeFile.Write(page, matrix.ToMarkdown());
+        PrintMatrix(matrix);
+        Console.Error.WriteLine($"{matrix.Rows.Count} claims differ between {runs.Count} kernels: "
+            + Path.GetRelativePath(Environment.CurrentDirectory, page));
+        return exitCodes.Max();
+    }
+
+    private static void PrintMatrix(RunMatrix matrix)
+    {
+        var table = new Table().Border(TableBorder.Minimal).AddColumn("claim")
+            .AddColumns([.. matrix.Runs.Select(r => Markup.Escape(RunMatrix.NameOf(r)))]).AddColumn("why");
+        foreach (var row in matrix.Rows)
+            table.AddRow([row.Id, .. row.Results.Select(Markup.Escape),
+                Markup.Escape(row.Reasons.Count > 0 ? string.Join("; ", row.Reasons) : "not known")]);
+        Output.Console.Write(table);
     }
 
     /// <summary>What the command line says.</summary>
@@ -81,10 +119,13 @@ internal static class RunVerb
             + (Shard.Count > 1 ? $" --shard {Shard}" : "");
     }
 
-    private static async Task<int> RunAsync(Wanted wanted, CancellationToken cancellationToken)
+    /// <returns>The results are null where nothing ran.</returns>
+    private static async Task<(int ExitCode, RunResults? Results)> RunAsync(Wanted wanted, CancellationToken cancellationToken)
     {
         var watch = Stopwatch.StartNew();
         var kernel = await KernelOption.ChooseAsync(wanted.Kernel, cancellationToken);
+        if (wanted.Kernel == "auto")
+            Console.Error.WriteLine($"Kernel: {kernel.Description}");
         var folder = Runs.Start();
         if (wanted.Keeps)
             await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
@@ -129,21 +170,21 @@ internal static class RunVerb
             .Concat(run.UnmatchedWords.Select(Output.Unmatched)))
             Console.Error.WriteLine(fault);
         if (exitCode == ExitCodes.CannotRunHere)
-            return exitCode;
+            return (exitCode, null);
         if (run.Selected == 0)
         {
             if (run.IsEmpty && wanted.Shard.Count > 1 && run.UnmatchedWords.Count == 0)
             {
                 Console.Error.WriteLine($"The shard {wanted.Shard} has no test.");
-                return ExitCodes.Ok;
+                return (ExitCodes.Ok, null);
             }
             Console.Error.WriteLine("Nothing ran.");
-            return run.IsEmpty ? ExitCodes.NothingRan : ExitCodes.Violated;
+            return (run.IsEmpty ? ExitCodes.NothingRan : ExitCodes.Violated, null);
         }
         var isGood = exitCode == ExitCodes.Ok || (exitCode == ExitCodes.Violated && run.Faults.Count == 0
             && run.Tests.All(t => t.IsGood || IsProvisional(t, catalogue)));
-        return isGood && unwritten is null && results.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok
-            : ExitCodes.Violated;
+        return (isGood && unwritten is null && results.IsGood && unknown.Count == 0 && run.UnmatchedWords.Count == 0 ? ExitCodes.Ok
+            : ExitCodes.Violated, results);
     }
 
     /// <summary>Writes what is known of a run before it runs: of one that is killed there is something to read.</summary>

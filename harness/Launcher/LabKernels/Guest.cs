@@ -11,17 +11,15 @@ using Conformance.Traffic;
 namespace Conformance.Launcher.LabKernels;
 
 /// <summary>
-/// One boot of user-mode Linux with one command: its process behind the guard, the frames that pass over its console line, and the
+/// One boot of a lab kernel with one command: its process behind the guard, the frames that pass over its console line, and the
 /// times. See <c>guest-init.pl</c> for the other end of the line.
 /// </summary>
-internal sealed class UmlGuest : IAsyncDisposable
+internal sealed class Guest : IAsyncDisposable
 {
     /// <summary>Seconds after which a silent guest is ended.</summary>
     internal const string SilenceVariable = "CONFORMANCE_GUEST_SILENCE";
 
     private const long MemoryBytes = 3072L << 20;
-
-    private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
 
     /// <summary>A kernel halts within 0.1 s of its command's end. One in about 150 was seen to stay: then it is killed.</summary>
     private static readonly TimeSpan s_haltLimit = TimeSpan.FromSeconds(1);
@@ -42,7 +40,7 @@ internal sealed class UmlGuest : IAsyncDisposable
     private readonly Pipe _fromGuest = new();
     private readonly Stopwatch _watch = Stopwatch.StartNew();
     private readonly CancellationTokenSource _ended = new();
-    private readonly CancellationTokenSource _booting = new(s_bootLimit);
+    private readonly CancellationTokenSource _booting = new();
     private readonly CancellationTokenRegistration _bootLimit;
     private readonly Watchdog _alive;
     private readonly CommandTask<CommandResult> _running;
@@ -55,9 +53,10 @@ internal sealed class UmlGuest : IAsyncDisposable
     private int? _exitCode;
     private string? _failure;
 
-    private UmlGuest(LabCommand command, string folder, string[] argv)
+    private Guest(LabCommand command, string folder, string[] argv, TimeSpan bootLimit)
     {
         (_command, _folder) = (command, folder);
+        _booting.CancelAfter(bootLimit);
         _running = _guard.Start(folder, argv, process => process
             .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["TMPDIR"] = MemoryFolder() })
             .WithStandardInputPipe(PipeSource.FromStream(_toGuest.Reader.AsStream()))
@@ -83,7 +82,9 @@ internal sealed class UmlGuest : IAsyncDisposable
         : null);
 
     /// <param name="folder">The folder for the kernel's own files; it is removed at the end.</param>
-    internal static UmlGuest Start(LabCommand command, string folder, string[] argv) => new(command, folder, argv);
+    /// <param name="bootLimit">Until the command must have begun: a kernel that hangs at boot, or says nothing, is ended.</param>
+    internal static Guest Start(LabCommand command, string folder, string[] argv, TimeSpan bootLimit) =>
+        new(command, folder, argv, bootLimit);
 
     /// <summary>Passes input and output until the kernel has ended. Cancelling interrupts the command, and then ends the kernel.</summary>
     internal async Task FollowAsync(CancellationToken cancellationToken)

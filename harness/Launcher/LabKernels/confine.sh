@@ -1,18 +1,19 @@
 #!/bin/bash
-# Starts a user-mode Linux kernel that can change nothing here but its run's folder.
+# Starts a lab kernel, user-mode Linux or QEMU, that can change nothing here but its run's folder.
 #
-#   uml.sh FOLDER CPU LINUX ARGUMENT...
+#   confine.sh FOLDER CPU PROGRAM ARGUMENT...
 #
-# Standard input and output are the guest's serial line. FOLDER is where its console goes; the one above is the run's.
-# The kernel sees this machine's files through a mount namespace in which all but the run's folder is read-only, with a
+# Standard input and output are the guest's line, and become the program's file descriptors 3 and 4: what it prints itself is no part
+# of the line. FOLDER is where its console goes; the one above is the run's.
+# It sees this machine's files through a mount namespace in which all but the run's folder is read-only, with a
 # /proc of its own PID namespace: whatever root in the guest mounts, it changes nothing else here. In that PID namespace
 # the kernel is process 1, so that its user processes, which are processes of this machine, die with it.
 set -u
 
-if [ "$1" = --confined ]; then # in the new namespaces: FOLDER LINUX ARGUMENT...
+if [ "$1" = --confined ]; then # in the new namespaces: FOLDER PROGRAM ARGUMENT...
     folder=$2 run=$(dirname "$2")
     shift 2
-    confine() { "$@" || { echo "uml.sh: cannot confine the kernel: '$*' failed"; exit 1; }; }
+    confine() { "$@" || { echo "confine.sh: cannot confine the kernel: '$*' failed"; exit 1; }; }
     confine mount --bind "$run" "$run"
     # The machine's own /proc would lead to the files of its processes by /proc/PID/root, and to its sysctls. Where a container
     # masks parts of it, the kernel allows no new one: then there is none, which costs the guest nothing.
@@ -34,10 +35,10 @@ if [ "$1" = --confined ]; then # in the new namespaces: FOLDER LINUX ARGUMENT...
         --bounding-set -all,+chown,+dac_override,+dac_read_search,+fowner,+fsetid -- "$@"
 fi
 
-folder=$1 cpu=$2 linux=$3
-shift 3
+folder=$1 cpu=$2
+shift 2
 cd "$folder" || exit 1
-exec 3<&0 4>&1 </dev/null >console.log 2>&1
+exec 3<&0 4>&1 </dev/null >>console.log 2>&1
 
 user=()
 [ "$(id -u)" = 0 ] || user=(--user --map-current-user --keep-caps)
@@ -47,6 +48,6 @@ if ! "${namespace[@]}" true 2>/dev/null; then # a machine that forbids namespace
     namespace=() confined=()
 fi
 
-# One processor: the kernel and its user processes take turns by ptrace, and waking another processor for each turn
-# makes everything three to four times slower.
-exec taskset --cpu-list "$cpu" "${namespace[@]}" "${confined[@]}" "$linux" ssl=null ssl0=fd:3,fd:4 "$@"
+# One processor: user-mode Linux and its user processes take turns by ptrace, and waking another processor for each turn makes
+# everything three to four times slower. QEMU without KVM uses one anyway.
+exec taskset --cpu-list "$cpu" "${namespace[@]}" "${confined[@]}" "$@"

@@ -1,0 +1,94 @@
+using System.Globalization;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Labs;
+using Conformance.Linux;
+using Conformance.Linux.Features;
+using Conformance.Reports;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>Builds a user-mode kernel with the project's configuration into the cache folder, without root.</summary>
+internal static class KernelBuild
+{
+    /// <summary>Where everything that a build said is.</summary>
+    internal static string Log => Path.Combine(KernelStore.Folder, "build.log");
+
+    private static string Configuration => Path.Combine(Guard.Scripts, "lab-kernel.config");
+
+    /// <param name="source">A Debian package with a kernel's source, a source tree, or its archive; null for the newest package.</param>
+    /// <param name="say">Called with each step.</param>
+    /// <exception cref="CannotRunHereException">There is no such source, or a program is missing.</exception>
+    /// <exception cref="HarnessException">The build failed. Nothing of it is left.</exception>
+    internal static async Task<KernelImage> BuildAsync(string? source, Action<string> say, CancellationToken cancellationToken)
+    {
+        await Need.EnsureAsync(Need.ForKernels, cancellationToken);
+        var (kind, place) = await ResolveAsync(source, cancellationToken);
+        var work = KernelStore.StartWork();
+        using var guard = new Guard();
+        await using var interrupt = cancellationToken.Register(guard.Dispose);
+        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
+        var result = await guard.Start(temporary: "", ["unshare", .. user, "--pid", "--fork", "--kill-child", "--",
+            "bash", Path.Combine(Guard.Scripts, "build-kernel.sh"), work, Configuration,
+            Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), kind, place],
+            process => process.WithStandardOutputPipe(PipeTarget.ToDelegate(say)).WithValidation(CommandResultValidation.None));
+        try
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            if (!result.IsSuccess)
+                throw Failed(place, result.ExitCode);
+            var version = (await File.ReadAllTextAsync(Path.Combine(work, "release"), cancellationToken)).Trim();
+            return Keep(work, version);
+        }
+        finally
+        {
+            Directory.Delete(work, recursive: true);
+        }
+    }
+
+    private static KernelImage Keep(string work, string version)
+    {
+        var folder = KernelStore.FolderOf("uml", version);
+        var ready = Directory.CreateDirectory(Path.Combine(work, "ready")).FullName;
+        File.Move(Path.Combine(work, "linux"), Path.Combine(ready, "linux"));
+        File.Move(Path.Combine(work, "config"), Path.Combine(ready, "config"));
+        if (Directory.Exists(folder))
+            Directory.Delete(folder, recursive: true);
+        Directory.Move(ready, folder);
+        return KernelStore.All().First(k => k.Kind == "uml" && k.Path.StartsWith(folder + '/', StringComparison.Ordinal));
+    }
+
+    private static async Task<(string Kind, string Place)> ResolveAsync(string? source, CancellationToken cancellationToken)
+    {
+        if (source is null)
+            return ("package", await NewestSourceAsync(cancellationToken));
+        var path = Path.GetFullPath(source);
+        if (Directory.Exists(path))
+            return ("folder", path);
+        if (File.Exists(path))
+            return ("archive", path);
+        if (source.Contains('/', StringComparison.Ordinal) || (await AptPackage.NamesAsync($"^{source}$", cancellationToken)).Count == 0)
+        {
+            throw new CannotRunHereException($"There is no kernel source '{source}'.",
+                "It is no folder, no file, and no package that apt knows.", "No kernel was built.",
+                "Give a source tree, its archive, or a package such as linux-source-6.12 (apt-cache search linux-source).");
+        }
+        return ("package", source);
+    }
+
+    private static async Task<string> NewestSourceAsync(CancellationToken cancellationToken) =>
+        await AptPackage.NamesAsync("^linux-source-[0-9.]+$", cancellationToken) is [.., var newest] ? newest
+            : throw new CannotRunHereException("No kernel source can be had.", "apt knows no package linux-source-VERSION.",
+                "No kernel was built.", "apt-get update as root, or give --source a source tree or its archive.");
+
+    private static HarnessException Failed(string place, int exitCode)
+    {
+        string[] lines = File.Exists(Log) ? File.ReadAllLines(Log) : [];
+        var why = lines.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
+            ?? lines.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase) || l.StartsWith("E: ", StringComparison.Ordinal))
+            ?? lines.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
+        return new HarnessException($"The kernel could not be built from {place}.", why.Trim(),
+            "Nothing of it was kept; the kernels that were there before still are.",
+            $"See {Log}. A kernel takes 3 GB while it is built.");
+    }
+}

@@ -1,0 +1,28 @@
+using System.Globalization;
+using System.Text;
+using Conformance.Launcher.Runner;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>Measures how fast a kernel runs what a suite consists of: processes, system calls, and its own boot.</summary>
+internal static class KernelProbe
+{
+    /// <summary>Two hundred processes and two hundred thousand system calls, as a tenth of a suite has them.</summary>
+    private const string Work =
+        "use Time::HiRes 'time'; my $t = time; system 'true' for 1 .. 200; -e '/' for 1 .. 200_000; print int(1000 * (time() - $t))";
+
+    /// <returns>Milliseconds of the work; boot and halt are not counted.</returns>
+    /// <exception cref="LabKernelException">The kernel does not boot.</exception>
+    internal static async Task<double> MeasureAsync(LabKernel kernel, CancellationToken cancellationToken)
+    {
+        var folder = Runs.Start();
+        using var said = new MemoryStream();
+        await kernel.RunAsync(new LabCommand(["perl", "-e", Work], folder)
+        {
+            Variables = LabRun.RunVariables(kernel, folder),
+            Output = said,
+        }, cancellationToken);
+        Runs.Forget(folder);
+        return double.Parse(Encoding.ASCII.GetString(said.ToArray()), CultureInfo.InvariantCulture);
+    }
+}

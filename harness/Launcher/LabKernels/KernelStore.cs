@@ -1,0 +1,113 @@
+using System.Globalization;
+using Conformance.Reports;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>
+/// The kernels of this machine, and those of the project's cache folder: built by <c>./lab kernels build</c>, or fetched as a package
+/// and unpacked.
+/// </summary>
+internal static class KernelStore
+{
+    private const string UmlPrefix = "uml-";
+    private const string QemuPrefix = "qemu-";
+
+    /// <summary>The cache folder (XDG Base Directory Specification).</summary>
+    internal static string Folder { get; } = Path.Combine(
+        Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } cache && Path.IsPathRooted(cache) ? cache
+            : Path.Combine(Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } home ? home : "/tmp", ".cache"),
+        "ipvs-conformance", "kernels");
+
+    private static string Measurements => Path.Combine(Folder, "measured.tsv");
+
+    /// <summary>User-mode kernels first, then those for QEMU; the newest of each first.</summary>
+    internal static IReadOnlyList<KernelImage> All() =>
+    [
+        .. Stored(UmlPrefix).Select(f => new KernelImage("uml", Release(f, UmlPrefix), Path.Combine(f, "linux"), f,
+            "built by ./lab kernels build")).Where(k => File.Exists(k.Path)).OrderByDescending(k => k.Version, Versions),
+        .. DebianUml(),
+        .. Installed().Concat(Stored(QemuPrefix).SelectMany(f => Unpacked(f, "unpacked in the cache")))
+            .DistinctBy(k => k.Version, StringComparer.Ordinal).OrderByDescending(k => k.Version, Versions),
+    ];
+
+    /// <summary>The newest kernel of a kind whose release begins with a version; null when there is none.</summary>
+    internal static KernelImage? Find(string kind, string version) => All().FirstOrDefault(k => k.Kind == kind
+        && (version.Length == 0 || k.Version == version || (k.Version.StartsWith(version, StringComparison.Ordinal)
+            && !char.IsAsciiDigit(k.Version[version.Length]))));
+
+    /// <summary>The fastest user-mode kernel of those that were measured; Debian's where none was.</summary>
+    internal static KernelImage? Fastest() => All().Where(k => k.Kind == "uml" && Milliseconds(k) is not null)
+        .MinBy(k => Milliseconds(k));
+
+    /// <summary>The folder of a kernel that is built or fetched, below <see cref="Folder"/>.</summary>
+    internal static string FolderOf(string kind, string version) => Path.Combine(Folder, $"{kind}-{version}");
+
+    /// <summary>
+    /// Makes a folder for work that ends in a kernel of the store. Those of processes that are gone, killed in the middle, are deleted.
+    /// </summary>
+    internal static string StartWork()
+    {
+        Directory.CreateDirectory(Folder);
+        foreach (var old in Directory.GetDirectories(Folder, ".work-*").Where(f => !Directory.Exists($"/proc/{f.Split('-')[^1]}")))
+            Directory.Delete(old, recursive: true);
+        return Directory.CreateDirectory(Path.Combine(Folder,
+            string.Create(CultureInfo.InvariantCulture, $".work-{Environment.ProcessId}"))).FullName;
+    }
+
+    /// <summary>The time that <see cref="KernelProbe"/> measured; null when it has not, or the file is another since.</summary>
+    internal static double? Milliseconds(KernelImage kernel) => !File.Exists(Measurements) ? null
+        : File.ReadLines(Measurements).Select(l => l.Split('\t')).Where(f => f.Length == 3 && f[0] == kernel.Path && f[1] == Stamp(kernel))
+            .Select(f => (double?)double.Parse(f[2], CultureInfo.InvariantCulture)).LastOrDefault();
+
+    internal static void StoreMilliseconds(KernelImage kernel, double milliseconds)
+    {
+        Directory.CreateDirectory(Folder);
+        var others = File.Exists(Measurements)
+            ? File.ReadLines(Measurements).Where(l => l.Split('\t') is [var path, ..] && path != kernel.Path && File.Exists(path)) : [];
+        WholeFile.Write(Measurements, string.Concat(others.Append(string.Create(CultureInfo.InvariantCulture,
+            $"{kernel.Path}\t{Stamp(kernel)}\t{milliseconds:0}")).Select(l => l + '\n')));
+    }
+
+    private static string Stamp(KernelImage kernel) =>
+        new DateTimeOffset(File.GetLastWriteTimeUtc(kernel.Path)).ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
+
+    private static IEnumerable<KernelImage> DebianUml()
+    {
+        if (!File.Exists(UmlKernel.DebianBinary))
+            yield break;
+        var release = Directory.Exists(UmlKernel.DebianModules)
+            ? Directory.GetDirectories(UmlKernel.DebianModules).Select(Path.GetFileName).Max(Versions) : null;
+        yield return new KernelImage("uml", release ?? "", UmlKernel.DebianBinary, UmlKernel.DebianModules,
+            "Debian's package user-mode-linux");
+    }
+
+    private static IEnumerable<KernelImage> Installed() => Unpacked("/", "installed");
+
+    /// <summary>Kernels below a root that have their modules beside them; a cloud kernel has no 9p.</summary>
+    internal static IEnumerable<KernelImage> Unpacked(string root, string origin) =>
+        from image in Directory.Exists(Path.Combine(root, "boot"))
+            ? Directory.GetFiles(Path.Combine(root, "boot"), "vmlinuz-*") : []
+        let version = Path.GetFileName(image)["vmlinuz-".Length..]
+        from modules in new[] { Path.Combine(root, "lib/modules"), Path.Combine(root, "usr/lib/modules") }
+        where File.Exists(Path.Combine(modules, version, "modules.dep"))
+        select new KernelImage("qemu", version, image, modules, origin);
+
+    private static string[] Stored(string prefix) => Directory.Exists(Folder) ? Directory.GetDirectories(Folder, $"{prefix}*") : [];
+
+    private static string Release(string folder, string prefix) => Path.GetFileName(folder)[prefix.Length..];
+
+    /// <summary>By the numbers in a release, so that 6.12 is newer than 6.2.</summary>
+    private static IComparer<string?> Versions { get; } = Comparer<string?>.Create((a, b) =>
+    {
+        var (left, right) = (Numbers(a), Numbers(b));
+        for (var i = 0; i < Math.Min(left.Length, right.Length); i++)
+        {
+            if (left[i] != right[i])
+                return left[i].CompareTo(right[i]);
+        }
+        return left.Length.CompareTo(right.Length);
+    });
+
+    private static int[] Numbers(string? release) => [.. (release ?? "").Split('.', '-', '+', '~')
+        .Select(n => int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0)];
+}

@@ -1,0 +1,163 @@
+using System.Globalization;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Linux;
+
+namespace Conformance.Launcher.LabKernels;
+
+/// <summary>
+/// A stock kernel of a distribution under QEMU: by KVM where that works, else by QEMU's own translation (TCG), which is slow. It sees
+/// this machine's files by 9p.
+/// </summary>
+public sealed class QemuKernel(string image, string modules) : GuestKernel
+{
+    internal const string Program = "qemu-system-x86_64";
+
+    private const string KvmDevice = "/dev/kvm";
+
+    /// <summary>A guest under KVM is up in two seconds. On some machines KVM accepts a guest that then stands still.</summary>
+    private static readonly TimeSpan s_kvmLimit = TimeSpan.FromSeconds(20);
+
+    private static readonly TimeSpan s_tcgLimit = TimeSpan.FromSeconds(180);
+
+    /// <summary>What the initial RAM disk loads, in this order, with all that they depend on.</summary>
+    private static readonly string[] s_modules = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"];
+
+    public override string Name => "qemu";
+
+    protected override string Image => image;
+
+    /// <summary>Whether this machine has been seen to boot a guest under KVM; null when nothing was tried.</summary>
+    private static bool? s_hasKvm;
+
+    protected override async Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
+    {
+        if (s_hasKvm ?? CanOpenKvm())
+        {
+            try
+            {
+                var result = await BootAsync("kvm", command, folder, s_kvmLimit, cancellationToken);
+                s_hasKvm = true;
+                return result;
+            }
+            catch (LabKernelException e) when (e.BeforeBoot)
+            {
+                s_hasKvm = false;
+                await File.AppendAllTextAsync(Path.Combine(folder, "console.log"),
+                    $"\nKVM did not boot this kernel within {s_kvmLimit.TotalSeconds} s; TCG follows.\n", cancellationToken);
+            }
+        }
+        return await BootAsync("tcg", command, folder, s_tcgLimit, cancellationToken);
+    }
+
+    private async Task<LabResult> BootAsync(string accelerator, LabCommand command, string folder, TimeSpan limit,
+        CancellationToken cancellationToken)
+    {
+        var scratch = Directory.CreateDirectory(Path.Combine(folder, "qemu")).FullName;
+        var initrd = Path.Combine(scratch, "initrd");
+        await MakeInitrdAsync(initrd, cancellationToken);
+        return await FollowAsync(command, folder, scratch,
+        [
+            "sh", "-c", "exec \"$@\" <&3 >&4", "sh", Program, "-name", $"{Path.GetFileName(command.RunFolder)}",
+            "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", accelerator, "-cpu", "max",
+            "-m", MemoryMegabytes.ToString(CultureInfo.InvariantCulture),
+            "-kernel", image, "-initrd", initrd,
+            "-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check audit=0 -- "
+                + $"{Path.Combine(Guard.Scripts, "guest-init.pl")} /dev/hvc0 {modules}",
+            "-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console",
+            "-chardev", "stdio,id=line,signal=off", "-device", "virtio-serial", "-device", "virtconsole,chardev=line",
+            "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+            "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
+            "-fsdev", $"local,id=run,path={command.RunFolder},security_model=none,multidevs=remap",
+            "-device", "virtio-9p-pci,fsdev=run,mount_tag=run",
+            "-device", "virtio-rng-pci",
+        ], limit, cancellationToken);
+    }
+
+    private static bool CanOpenKvm()
+    {
+        try
+        {
+            using var device = File.Open(KvmDevice, FileMode.Open, FileAccess.ReadWrite);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>An archive with busybox, the modules by which the kernel sees this machine's files, and what mounts them.</summary>
+    private async Task MakeInitrdAsync(string path, CancellationToken cancellationToken)
+    {
+        var root = Directory.CreateDirectory($"{path}.d");
+        foreach (var folder in new[] { "bin", "modules", "root", "proc" })
+            root.CreateSubdirectory(folder);
+        File.Copy(Need.PathOf("busybox")!, Path.Combine(root.FullName, "bin", "busybox"));
+        File.Copy(Path.Combine(Guard.Scripts, "qemu-init.sh"), Path.Combine(root.FullName, "init"));
+        File.SetUnixFileMode(Path.Combine(root.FullName, "init"),
+            UnixFileMode.UserRead | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.OtherRead);
+        var number = 0;
+        foreach (var module in ModuleFiles())
+        {
+            // The kernel loads what is not compressed; modprobe, which would unpack it, is on the far side of 9p.
+            var target = Path.Combine(root.FullName, "modules", string.Create(CultureInfo.InvariantCulture, $"{number++:00}.ko"));
+            if (Path.GetExtension(module) == ".ko")
+                File.Copy(module, target);
+            else
+                await RunAsync($"{(module.EndsWith(".xz", StringComparison.Ordinal) ? "xz" : "zstd")} -dc {module} >{target}",
+                    root.FullName, cancellationToken);
+        }
+        await RunAsync($"find . | cpio --quiet --create --format=newc >{path}", root.FullName, cancellationToken);
+        root.Delete(recursive: true);
+    }
+
+    /// <summary>The files of <see cref="s_modules"/>, each after those that it depends on (modules.dep(5)); built-in ones have none.</summary>
+    private List<string> ModuleFiles()
+    {
+        var index = Path.Combine(modules, Version, "modules.dep");
+        var lines = File.ReadLines(index).Select(l => l.Split(':', 2)).ToDictionary(l => NameOf(l[0]),
+            l => (File: l[0], Needs: l[1].Split(' ', StringSplitOptions.RemoveEmptyEntries)), StringComparer.Ordinal);
+        var files = new List<string>();
+        foreach (var name in s_modules)
+        {
+            if (lines.TryGetValue(name, out var found)) // modules.dep has the nearest dependency first
+                files.AddRange(found.Needs.Reverse().Append(found.File).Where(f => !files.Contains(f)).ToList());
+        }
+        return [.. files.Select(f => Path.Combine(modules, Version, f))];
+
+        static string NameOf(string file) => Path.GetFileName(file).Split('.')[0].Replace('-', '_');
+    }
+
+    /// <summary>The release that the image says it is (Documentation/arch/x86/boot.rst, kernel_version).</summary>
+    private string Version { get; } = VersionOf(image);
+
+    /// <exception cref="CannotRunHereException">The file is no x86 Linux kernel.</exception>
+    internal static string VersionOf(string image)
+    {
+        const int Magic = 0x202, VersionPointer = 0x20E, Setup = 0x200;
+        using var file = File.OpenRead(image);
+        var header = new byte[0x8000];
+        var length = file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false);
+        if (length < header.Length || !header.AsSpan(Magic, 4).SequenceEqual("HdrS"u8))
+        {
+            throw new CannotRunHereException($"{image} is no kernel for this machine.",
+                "It has no x86 boot header ('HdrS' at byte 514).", "Nothing ran.",
+                "Give the path of a vmlinuz for x86-64, such as /boot/vmlinuz-VERSION.");
+        }
+        var start = Setup + header[VersionPointer] + (header[VersionPointer + 1] << 8);
+        var text = header.AsSpan(Math.Min(start, header.Length - 1));
+        return System.Text.Encoding.ASCII.GetString(text[..Math.Max(0, text.IndexOfAny((byte)' ', (byte)0))]);
+    }
+
+    private static async Task RunAsync(string script, string folder, CancellationToken cancellationToken)
+    {
+        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-euc", script]).WithWorkingDirectory(folder)
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
+        if (!result.IsSuccess)
+        {
+            throw new LabKernelException("The initial RAM disk of the lab kernel could not be made.", result.StandardError.Trim(),
+                "Nothing ran.", "See what it says: the disk may be full.", beforeBoot: true);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+using System.Security.Cryptography;
+using CliWrap.Buffered;
+using Conformance.Labs;
+using Conformance.Launcher;
+
+namespace Conformance.Tests;
+
+/// <summary>The generator's packages, installed where there is no .NET: on the lab kernel, over this machine's files.</summary>
+[NonParallelizable]
+public sealed class PackageTests
+{
+    /// <summary>
+    /// What is written goes to a tmpfs; dpkg's database is a copy, which an ordinary user can read as well. The Service is applied in
+    /// a network namespace of its own.
+    /// </summary>
+    private const string Enter = """
+        set -eu
+        top=$(mktemp -d) && mount -t tmpfs tmpfs "$top"
+        for folder in usr etc; do
+            mkdir -p "$top/$folder/upper" "$top/$folder/work"
+            mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$top/$folder/upper,workdir=$top/$folder/work" "/$folder"
+        done
+        mkdir -p "$top/dpkg/info" "$top/dpkg/updates" "$top/dpkg/triggers"
+        cp /var/lib/dpkg/status "$top/dpkg/"
+        mount --bind "$top/dpkg" /var/lib/dpkg
+        rm -rf /usr/share/dotnet /usr/lib/dotnet /usr/bin/dotnet /usr/local/bin/dotnet
+        unset DOTNET_ROOT
+        export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        if command -v dotnet; then echo 'there is a dotnet'; exit 1; fi
+        cat >"$top/objects.yaml" <<'OBJECTS'
+        {apiVersion: v1, kind: List, items: [
+          {apiVersion: v1, kind: Service, metadata: {name: web, namespace: default}, spec: {clusterIP: 10.96.0.10, ports: [{port: 80}]}},
+          {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice,
+           metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}, addressType: IPv4,
+           endpoints: [{addresses: [10.244.0.5], conditions: {ready: true}}], ports: [{port: 8080, protocol: TCP}]}]}
+        OBJECTS
+
+        """;
+
+    private const string Use = """
+
+        ip link set lo up
+        ipvs-generator apply -f "$top/objects.yaml"
+        ipvsadm -Ln
+        ipvs-generator explain 10.96.0.10:80 --from 10.0.0.9 -f "$top/objects.yaml"
+        ipvs-generator cleanup
+
+        """;
+
+    private string _folder = "";
+
+    [OneTimeSetUp]
+    public async Task MakePackages()
+    {
+        _folder = Directory.CreateDirectory(Path.Combine(ProjectFolder.Root, "artifacts", "test-packages")).FullName;
+        var made = await PackageAsync(_folder);
+        if (IsThere)
+            made.ExitCode.ShouldBe(0, made.StandardError);
+        else
+            made.ExitCode.ShouldBe(3, made.StandardError);
+    }
+
+    [OneTimeTearDown]
+    public void RemovePackages() => Directory.Delete(_folder, recursive: true);
+
+    [Test]
+    public async Task The_debian_package_installs_and_serves_without_dotnet()
+    {
+        if (WithoutPackages())
+            return;
+        var said = await InsideAsync($"""
+            dpkg --install {Made("*.deb")}
+            {Use}
+            dpkg --verify ipvs-generator
+            dpkg --remove ipvs-generator
+            test ! -e /usr/bin/ipvs-generator
+            test -e /etc/ipvs-generator/config.yaml
+            dpkg --purge ipvs-generator
+            test ! -e /etc/ipvs-generator
+            """);
+
+        said.ShouldContain("TCP  10.96.0.10:80 rr");
+        said.ShouldContain("-> 10.244.0.5:8080");
+    }
+
+    [Test]
+    public async Task The_archive_installs_as_its_README_says_and_serves_without_dotnet()
+    {
+        if (WithoutPackages())
+            return;
+        var said = await InsideAsync($"""
+            cd "$top"
+            tar xf {Made("*.tar.gz")}
+            cd ipvs-generator-*
+            test -s LICENSE
+            sh -eu -c "$(grep '^    install ' README.md)"
+            ls -l /etc/systemd/system/ipvs-generator.service /etc/ipvs-generator/config.yaml
+            {Use}
+            """);
+
+        said.ShouldContain("TCP  10.96.0.10:80 rr");
+        said.ShouldContain("-> 10.244.0.5:8080");
+    }
+
+    [Test]
+    public async Task The_same_sources_make_the_same_packages()
+    {
+        if (WithoutPackages())
+            return;
+        var again = Directory.CreateDirectory(Path.Combine(_folder, "again")).FullName;
+        (await PackageAsync(again)).ExitCode.ShouldBe(0);
+
+        Digests(again).ShouldBe(Digests(_folder));
+        Digests(_folder).Count.ShouldBe(2);
+    }
+
+    private static bool IsThere => File.Exists(Programs.NativeGenerator);
+
+    private static bool WithoutPackages()
+    {
+        if (IsThere)
+            return false;
+        TestContext.Out.WriteLine("No native program was built; ./lab package refused with exit code 3.");
+        return true;
+    }
+
+    private string Made(string pattern) => Directory.GetFiles(_folder, pattern).ShouldHaveSingleItem();
+
+    private static List<string> Digests(string folder) => [.. Directory.GetFiles(folder).Order(StringComparer.Ordinal)
+        .Select(f => $"{Path.GetFileName(f)} {Convert.ToHexString(SHA256.HashData(File.ReadAllBytes(f)))}")];
+
+    private static async Task<BufferedCommandResult> PackageAsync(string folder) =>
+        await LabProgram.Command("package", "--output", folder).ExecuteBufferedAsync();
+
+    private static async Task<string> InsideAsync(string script)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        var result = await LabProgram.Command("kernel", "--", "unshare", "--mount", "--net", "sh", "-c", Enter + script)
+            .ExecuteBufferedAsync(limit.Token);
+        result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
+        return result.StandardOutput;
+    }
+}

@@ -1,0 +1,66 @@
+using System.Globalization;
+using System.Text;
+
+namespace Conformance.Reports;
+
+/// <summary>A claim that does not do the same in every run of a matrix.</summary>
+/// <param name="Id">The claim.</param>
+/// <param name="Results">What each run says of it: its verdict, and the outcomes where these differ and the verdicts do not.</param>
+/// <param name="Reasons">Why kernels differ in it, as far as the catalogue knows; empty when it does not.</param>
+public sealed record MatrixRow(string Id, IReadOnlyList<string> Results, IReadOnlyList<string> Reasons);
+
+/// <summary>The same claims on several kernels: which differ, and why.</summary>
+public sealed class RunMatrix
+{
+    private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<MatrixRow> rows) => (Runs, Rows) = (runs, rows);
+
+    public IReadOnlyList<RunResults> Runs { get; }
+
+    /// <summary>The claims that differ, in the order of the first run.</summary>
+    public IReadOnlyList<MatrixRow> Rows { get; }
+
+    /// <summary>A run's kernel in a few words, such as <c>uml 6.1.176</c>.</summary>
+    public static string NameOf(RunResults run) => run.Kernel is { } kernel ? $"{kernel.Kind} {kernel.Release}".Trim() : run.Run.Run;
+
+    public static RunMatrix Of(IReadOnlyList<RunResults> runs, Catalogue catalogue)
+    {
+        var byRun = runs.Select(r => r.Claims.ToDictionary(c => c.Id, StringComparer.Ordinal)).ToList();
+        var rows = new List<MatrixRow>();
+        foreach (var id in runs.SelectMany(r => r.Claims).Select(c => c.Id).Distinct(StringComparer.Ordinal))
+        {
+            var records = byRun.Select(r => r.GetValueOrDefault(id)).ToList();
+            if (records.All(r => r is not null && RunComparison.AreAlike(r, records[0]!)))
+                continue;
+            var isVerdict = records.Select(r => r?.Verdict).Distinct().Count() > 1;
+            rows.Add(new MatrixRow(id, [.. records.Select(r => r is null ? "not run" : isVerdict ? r.Verdict.Word()
+                : $"{r.Verdict.Word()}: {string.Join(", ", RunComparison.OutcomesOf(r))}")],
+                catalogue.Claims.TryGetValue(id, out var claim) ? claim.Kernels : []));
+        }
+        return new RunMatrix(runs, rows);
+    }
+
+    /// <summary>The verdicts of each kernel, and the claims that differ.</summary>
+    public string ToMarkdown()
+    {
+        var text = new StringBuilder("# Kernel matrix\n\n| kernel | run | seconds |");
+        foreach (var verdict in Enum.GetValues<Verdict>())
+            text.Append(CultureInfo.InvariantCulture, $" {verdict.Word()} |");
+        text.Append("\n|---|---|---|").Append(string.Concat(Enum.GetValues<Verdict>().Select(_ => "---|"))).Append('\n');
+        foreach (var run in Runs)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"| {NameOf(run)} | {run.Run.Run} | {run.Run.DurationMs / 1000:0} |");
+            foreach (var verdict in Enum.GetValues<Verdict>())
+                text.Append(CultureInfo.InvariantCulture, $" {run.Count(verdict)} |");
+            text.Append('\n');
+        }
+        if (Rows.Count == 0)
+            return text.Append("\nNo claim differs.\n").ToString();
+        text.Append(CultureInfo.InvariantCulture, $"\n## {Rows.Count} claims differ\n\n| claim | ");
+        text.Append(string.Join(" | ", Runs.Select(NameOf))).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
+            .Append("---|\n");
+        foreach (var row in Rows)
+            text.Append(CultureInfo.InvariantCulture,
+                $"| {row.Id} | {string.Join(" | ", row.Results)} | {(row.Reasons.Count > 0 ? string.Join("; ", row.Reasons) : "not known")} |\n");
+        return text.ToString();
+    }
+}
