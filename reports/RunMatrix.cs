@@ -60,7 +60,8 @@ public sealed class RunMatrix
             .Append("---|\n");
         foreach (var row in Rows)
             text.Append(CultureInfo.InvariantCulture,
-                $"| {row.Id} | {string.Join(" | ", row.Results)} | {(row.Reasons.Count > 0 ? string.Join("; ", row.Reasons) : "not known")} |\n");
+                $"| {row.Id} | {string.Join(" | ", row.Results)} | " +
+                    $"{(row.Reasons.Count > 0 ? string.Join("; ", row.Reasons) : "not known")} |\n");
         return text.ToString();
     }
 }

@@ -87,7 +87,7 @@ public sealed class DyingDirectors() : SharedAddressFixture(SetUpBy.Keepalived)
 
         // First the children, whose parent would start others.
         Task ToAllAsync(string signal) => Director.Command("sh", "-c",
-            $"children=$(cat /proc/{pid}/task/{pid}/children); kill -STOP {pid}; kill -{signal} $children {pid}").ExecuteAsync();
+            $"children=$(pgrep -P {pid}); kill -STOP {pid}; kill -{signal} $children {pid}").ExecuteAsync();
     }
 
     /// <summary>

@@ -140,7 +140,8 @@ public sealed class KernelPort : IDisposable
     }
 
     private async Task<LiveRules> ReadRulesAsync(bool ipv6) =>
-        LiveRules.Parse(ipv6 && !HasIPv6 ? "" : await RunAsync(_iptables.Save(ipv6), [], input: null));
+        LiveRules.Parse((ipv6 && !HasIPv6) || !_iptables.MayHaveRules(_namespace, ipv6) ? ""
+            : await RunAsync(_iptables.Save(ipv6), [], input: null));
 
     private async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, string? input)
     {

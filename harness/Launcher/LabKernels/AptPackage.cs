@@ -52,7 +52,9 @@ internal static class AptPackage
         }
     }
 
-    /// <summary>Whether a name is that of a kernel, and not of the package that depends on the newest: its release has a build number.</summary>
+    /// <summary>
+    /// Whether a name is that of a kernel, and not of the package that depends on the newest: its release has a build number.
+    /// </summary>
     private static bool IsImage(string name) => name["linux-image-".Length..^"-amd64".Length].Count(c => c == '.') >= 2;
 
     private static async Task<BufferedCommandResult> RunAsync(string[] script, string? folder, CancellationToken cancellationToken) =>

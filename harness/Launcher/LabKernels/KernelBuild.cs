@@ -49,12 +49,9 @@ internal static class KernelBuild
     private static KernelImage Keep(string work, string version)
     {
         var folder = KernelStore.FolderOf("uml", version);
-        var ready = Directory.CreateDirectory(Path.Combine(work, "ready")).FullName;
-        File.Move(Path.Combine(work, "linux"), Path.Combine(ready, "linux"));
-        File.Move(Path.Combine(work, "config"), Path.Combine(ready, "config"));
         if (Directory.Exists(folder))
             Directory.Delete(folder, recursive: true);
-        Directory.Move(ready, folder);
+        Directory.Move(Path.Combine(work, "ready"), folder);
         return KernelStore.All().First(k => k.Kind == "uml" && k.Path.StartsWith(folder + '/', StringComparison.Ordinal));
     }
 
@@ -66,7 +63,7 @@ internal static class KernelBuild
         if (Directory.Exists(path))
             return ("folder", path);
         if (File.Exists(path))
-            return ("archive", path);
+            return (Path.GetExtension(path) == ".deb" ? "deb" : "archive", path);
         if (source.Contains('/', StringComparison.Ordinal) || (await AptPackage.NamesAsync($"^{source}$", cancellationToken)).Count == 0)
         {
             throw new CannotRunHereException($"There is no kernel source '{source}'.",
@@ -85,7 +82,8 @@ internal static class KernelBuild
     {
         string[] lines = File.Exists(Log) ? File.ReadAllLines(Log) : [];
         var why = lines.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
-            ?? lines.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase) || l.StartsWith("E: ", StringComparison.Ordinal))
+            ?? lines.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase)
+                || new[] { "E: ", "tar: ", "make: *** " }.Any(w => l.StartsWith(w, StringComparison.Ordinal)))
             ?? lines.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
         return new HarnessException($"The kernel could not be built from {place}.", why.Trim(),
             "Nothing of it was kept; the kernels that were there before still are.",

@@ -11,5 +11,5 @@ internal sealed record KernelImage(string Kind, string Version, string Path, str
     /// <summary>What <c>--kernel</c> takes for it.</summary>
     internal string Option => Kind == "uml" && Path == UmlKernel.DebianBinary ? "uml" : $"{Kind}={Version}";
 
-    internal LabKernel ToLabKernel() => Kind == "uml" ? new UmlKernel(Path) : new QemuKernel(Path, Modules);
+    internal LabKernel ToLabKernel() => Kind == "uml" ? new UmlKernel(Path, Modules) : new QemuKernel(Path, Modules);
 }

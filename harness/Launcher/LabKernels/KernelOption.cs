@@ -142,7 +142,8 @@ internal static class KernelOption
         using var file = File.OpenRead(path);
         var header = new byte[20];
         // e_machine of elf(5): 62 is x86-64. What is no ELF file may be a script that starts a kernel, or a compressed one.
-        if (file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false) == header.Length && header.AsSpan(0, 4).SequenceEqual("\x7FELF"u8)
+        if (file.ReadAtLeast(header, header.Length, throwOnEndOfStream: false) == header.Length && header.AsSpan(0, 4)
+            .SequenceEqual("\x7FELF"u8)
             && header[18] != 62)
         {
             throw new CannotRunHereException($"{path} is a kernel for another architecture.",

@@ -23,8 +23,9 @@ internal static class KernelStore
     /// <summary>User-mode kernels first, then those for QEMU; the newest of each first.</summary>
     internal static IReadOnlyList<KernelImage> All() =>
     [
-        .. Stored(UmlPrefix).Select(f => new KernelImage("uml", Release(f, UmlPrefix), Path.Combine(f, "linux"), f,
-            "built by ./lab kernels build")).Where(k => File.Exists(k.Path)).OrderByDescending(k => k.Version, Versions),
+        .. Stored(UmlPrefix).Select(f => new KernelImage("uml", Release(f, UmlPrefix), Path.Combine(f, "linux"),
+            Path.Combine(f, "lib/modules"), "built by ./lab kernels build")).Where(k => File.Exists(k.Path))
+                .OrderByDescending(k => k.Version, Versions),
         .. DebianUml(),
         .. Installed().Concat(Stored(QemuPrefix).SelectMany(f => Unpacked(f, "unpacked in the cache")))
             .DistinctBy(k => k.Version, StringComparer.Ordinal).OrderByDescending(k => k.Version, Versions),

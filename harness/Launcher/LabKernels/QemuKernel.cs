@@ -16,7 +16,10 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
     private const string KvmDevice = "/dev/kvm";
 
     /// <summary>A guest under KVM is up in two seconds. On some machines KVM accepts a guest that then stands still.</summary>
-    private static readonly TimeSpan s_kvmLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_kvmLimit = TimeSpan.FromSeconds(8);
+
+    /// <summary>For so long nobody tries KVM again where it did not boot a guest.</summary>
+    private static readonly TimeSpan s_kvmRetry = TimeSpan.FromDays(1);
 
     private static readonly TimeSpan s_tcgLimit = TimeSpan.FromSeconds(180);
 
@@ -27,24 +30,21 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
 
     protected override string Image => image;
 
-    /// <summary>Whether this machine has been seen to boot a guest under KVM; null when nothing was tried.</summary>
-    private static bool? s_hasKvm;
+    /// <summary>Its time is when KVM last failed to boot a guest here.</summary>
+    private static string KvmMarker => Path.Combine(KernelStore.Folder, "kvm-refused");
 
     protected override async Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
     {
-        if (s_hasKvm ?? CanOpenKvm())
+        if (DateTime.UtcNow - File.GetLastWriteTimeUtc(KvmMarker) > s_kvmRetry && CanOpenKvm())
         {
             try
             {
-                var result = await BootAsync("kvm", command, folder, s_kvmLimit, cancellationToken);
-                s_hasKvm = true;
-                return result;
+                return await BootAsync("kvm", command, folder, s_kvmLimit, cancellationToken);
             }
             catch (LabKernelException e) when (e.BeforeBoot)
             {
-                s_hasKvm = false;
-                await File.AppendAllTextAsync(Path.Combine(folder, "console.log"),
-                    $"\nKVM did not boot this kernel within {s_kvmLimit.TotalSeconds} s; TCG follows.\n", cancellationToken);
+                Directory.CreateDirectory(KernelStore.Folder);
+                await File.WriteAllTextAsync(KvmMarker, e.Message, cancellationToken);
             }
         }
         return await BootAsync("tcg", command, folder, s_tcgLimit, cancellationToken);
@@ -112,7 +112,9 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
         root.Delete(recursive: true);
     }
 
-    /// <summary>The files of <see cref="s_modules"/>, each after those that it depends on (modules.dep(5)); built-in ones have none.</summary>
+    /// <summary>
+    /// The files of <see cref="s_modules"/>, each after those that it depends on (modules.dep(5)); built-in ones have none.
+    /// </summary>
     private List<string> ModuleFiles()
     {
         var index = Path.Combine(modules, Version, "modules.dep");

@@ -1,12 +1,12 @@
 namespace Conformance.Launcher.LabKernels;
 
 /// <summary>User-mode Linux: a whole Linux kernel that runs as an ordinary process, without KVM, disk image, or root.</summary>
-public sealed class UmlKernel(string binary) : GuestKernel
+public sealed class UmlKernel(string binary, string modules = UmlKernel.DebianModules) : GuestKernel
 {
     /// <summary>Where Debian's package user-mode-linux puts the kernel.</summary>
     public const string DebianBinary = "/usr/bin/linux.uml";
 
-    /// <summary>Where Debian's package keeps the modules; a kernel that was built here has none.</summary>
+    /// <summary>Where Debian's package keeps the modules.</summary>
     internal const string DebianModules = "/usr/lib/uml/modules";
 
     private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
@@ -27,7 +27,7 @@ public sealed class UmlKernel(string binary) : GuestKernel
             "seccomp=auto",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
-            Path.Combine(Guard.Scripts, "guest-init.pl"), "/dev/ttyS0", DebianModules,
+            Path.Combine(Guard.Scripts, "guest-init.pl"), "/dev/ttyS0", modules,
         ], s_bootLimit, cancellationToken);
     }
 }

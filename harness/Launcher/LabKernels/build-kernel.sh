@@ -1,23 +1,26 @@
 #!/bin/bash
 # Builds a user-mode Linux kernel.
 #
-#   build-kernel.sh WORK CONFIGURATION JOBS package|archive|folder SOURCE
+#   build-kernel.sh WORK CONFIGURATION JOBS package|deb|archive|folder SOURCE
 #
-# WORK is an empty folder, in which everything happens; the kernel is then WORK/linux, with WORK/config and WORK/release. Standard
+# WORK is an empty folder, in which everything happens; the kernel is then WORK/ready/linux, and WORK/release says which. Standard
 # output says where it is, a line each; all else goes to WORK/../build.log.
 set -euo pipefail
 work=$1 configuration=$2 jobs=$3 kind=$4 source=$5
 cd "$work"
 exec 3>&1 >../build.log 2>&1
 
-case $kind in
-package)
+if [ "$kind" = package ]; then
     echo "Fetching $source" >&3
     apt-get -q download "$source"
-    dpkg-deb -x ./*.deb package
-    rm ./*.deb
-    source=$(find "$work/package/usr/src" -name '*.tar*' -print -quit)
-    ;&
+    kind=deb source=$(echo ./*.deb)
+fi
+if [ "$kind" = deb ]; then
+    dpkg-deb -x "$source" package
+    rm -f ./*.deb
+    kind=archive source=$(find package/usr/src -name '*.tar*' -print -quit)
+fi
+case $kind in
 archive)
     echo "Unpacking $(basename "$source")" >&3
     mkdir tree
@@ -42,6 +45,10 @@ done
 release=$(run --silent kernelrelease)
 echo "Compiling Linux $release" >&3
 run --jobs "$jobs" linux
-strip build/linux -o linux
-cp build/.config config
+mkdir -p "ready/lib/modules/$release"
+strip build/linux -o ready/linux
+cp build/.config ready/config
+# What is built in is no module, and modprobe must know: it fails for names that it has never heard of.
+cp build/modules.builtin build/modules.builtin.modinfo build/modules.order "ready/lib/modules/$release/" || true
+/sbin/depmod --basedir ready "$release"
 echo "$release" >release

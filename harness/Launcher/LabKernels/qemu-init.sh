@@ -1,8 +1,10 @@
 #!/bin/busybox sh
 # The first process of a kernel under QEMU: loads the modules of the RAM disk, mounts this machine's files, and becomes guest-init.pl.
 #
-#   qemu-init.sh ARGUMENT...    those of guest-init.pl with its path
+# The arguments of guest-init.pl, with its path, are behind " -- " in the kernel's command line. The kernel's own idea of a first
+# process's arguments has its unknown parameters in front.
 /bin/busybox mount -t proc proc /proc
+arguments=$(/bin/busybox sed 's/.* -- //' /proc/cmdline)
 for module in /modules/*.ko; do
     /bin/busybox insmod "$module" || echo "qemu-init: $module cannot be loaded"
 done
@@ -11,4 +13,5 @@ done
     /bin/busybox poweroff -f
 }
 /bin/busybox umount /proc
-exec /bin/busybox switch_root /root /usr/bin/perl "$@"
+# shellcheck disable=SC2086
+exec /bin/busybox switch_root /root /usr/bin/perl $arguments # split at spaces; a path with a space is refused before

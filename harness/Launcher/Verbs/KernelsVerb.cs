@@ -85,6 +85,7 @@ internal static class KernelsVerb
             table.AddRow(kernel.Option, kernel.Version, kernel.Origin,
                 KernelStore.Milliseconds(kernel)?.ToString("0", CultureInfo.InvariantCulture) ?? "not measured");
         Output.Console.Write(table);
-        Console.WriteLine("To be had: './lab kernels build' builds a user-mode kernel; '--kernel qemu=6.12' fetches a stock kernel of Debian.");
+        Console.WriteLine("To be had: './lab kernels build' builds a user-mode kernel; '--kernel qemu=6.12' fetches a stock kernel of " +
+            "Debian.");
     }
 }

@@ -207,7 +207,7 @@ public sealed class KernelFeatures
         asked[29] = revision;
         var length = 30u;
         var found = IsSupported((nint)asked, (nint)(&length), ns);
-        return found || IsAccepted(ns, new NetlinkRequest(NFNL_MSG_COMPAT_GET).Fixed(0u)
+        return found || IsAccepted(ns, new NetlinkRequest(NFNL_MSG_COMPAT_GET).Fixed((uint)Libc.AF_INET)
             .Attribute(1, name).Attribute(2, [0, 0, 0, revision]).Attribute(3, [0, 0, 0, 0]));
     }
 

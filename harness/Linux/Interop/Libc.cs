@@ -11,6 +11,8 @@ internal static partial class Libc
     internal const int CLONE_NEWNET = 0x40000000;
 
     internal const int AF_INET = 2;
+    internal const int AF_INET6 = 10;
+    internal const int SOCK_DGRAM = 2;
     internal const int AF_PACKET = 17;
     internal const int AF_NETLINK = 16;
     internal const int SOCK_STREAM = 1;

@@ -12,11 +12,19 @@ namespace Conformance.Linux.Iptables;
 /// <param name="HasIPv6">Whether its ip6tables works on this kernel; where it does not, only IPv4 is served.</param>
 public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 {
+    private const string LegacyProgram = "xtables-legacy-multi"; // all of iptables-legacy's names are links to it
+
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     /// <summary>The same after another look whether its ip6tables works: what failed once (a lock, memory) may work now.</summary>
     public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this
         : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
+
+    /// <summary>Whether its rules are known to be those of the kernel's own tables, and not of nf_tables.</summary>
+    private bool IsLegacy { get; init; }
+
+    /// <summary>Whether a namespace may have rules; where it is known to have none, nobody need ask the program.</summary>
+    public bool MayHaveRules(NetworkNamespace ns, bool ipv6) => !IsLegacy || LegacyTables.AnyIn(ns, ipv6);
 
     /// <summary>The program that prints the rules: <c>iptables-save</c> or <c>ip6tables-save</c> with the suffix.</summary>
     public string Save(bool ipv6) => $"{Base(ipv6)}-save";
@@ -33,10 +41,21 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
         foreach (var suffix in new[] { "", "-legacy", "-nft" })
         {
             if (await WorksAsync($"iptables{suffix}", path))
-                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}", path));
+            {
+                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}", path))
+                {
+                    IsLegacy = IsLegacyProgram($"iptables{suffix}", path)
+                };
+            }
         }
         return new IptablesVariant("", HasIPv6: true);
     }
+
+    /// <summary>Whether a program of that name is the first in PATH, and iptables-legacy's.</summary>
+    private static bool IsLegacyProgram(string iptables, string? path) =>
+        (path ?? Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(f => Path.Combine(f, iptables))
+            .FirstOrDefault(File.Exists) is { } program
+        && Path.GetFileName(File.ResolveLinkTarget(program, returnFinalTarget: true)?.FullName) == LegacyProgram;
 
     /// <summary>
     /// Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot
@@ -45,6 +64,8 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     private static async Task<bool> WorksAsync(string iptables, string? path)
     {
         using var probe = NetworkNamespace.Create("iptables-probe");
+        if (IsLegacyProgram(iptables, path) && LegacyTables.HasNat(probe, iptables.StartsWith("ip6", StringComparison.Ordinal)))
+            return true;
         try
         {
             using var limit = new CancellationTokenSource(s_limit);

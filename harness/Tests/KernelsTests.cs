@@ -1,0 +1,192 @@
+using System.Globalization;
+using System.Text.Json;
+using CliWrap;
+using CliWrap.Buffered;
+using Conformance.Labs;
+using Conformance.Linux.Features;
+
+namespace Conformance.Tests;
+
+/// <summary>The kernels that labs can run on: found, built, fetched, and refused when they cannot be used.</summary>
+[NonParallelizable]
+public sealed class KernelsTests
+{
+    /// <summary>Of this fixture alone: what is built here must not become the kernel of other runs.</summary>
+    private string _cache = "";
+
+    [SetUp]
+    public void MakeCache() => _cache = Directory.CreateDirectory(Path.Combine(RunFolder.Current,
+        $"cache-{TestContext.CurrentContext.Test.ID}")).FullName;
+
+    [TearDown]
+    public void RemoveCache() => Directory.Delete(_cache, recursive: true);
+
+    [Test]
+    public async Task The_list_has_debians_user_mode_kernel_and_says_how_to_choose_it()
+    {
+        var result = await LabAsync("kernels", "--format", "json");
+
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        var kernels = JsonDocument.Parse(result.StandardOutput).RootElement.EnumerateArray()
+            .Select(k => (k.GetProperty("option").GetString(), k.GetProperty("path").GetString())).ToList();
+        kernels.ShouldContain(("uml", "/usr/bin/linux.uml"));
+    }
+
+    [TestCase("uml=9.9", "There is no user-mode kernel 9.9.")]
+    [TestCase("uml=./nothing/linux", "nothing/linux.")]
+    [TestCase("qemu=./nothing/vmlinuz", "nothing/vmlinuz.")]
+    public async Task A_kernel_that_is_not_there_is_refused(string kernel, string what) =>
+        ShouldBeRefused(await LabAsync("run", "--kernel", kernel, "--filter", "VS-16"), what, "Nothing ran.");
+
+    [Test]
+    public async Task A_kernel_of_another_architecture_is_refused()
+    {
+        var image = new byte[64];
+        "\x7FELF"u8.CopyTo(image);
+        image[18] = 183; // EM_AARCH64 of elf.h
+        await File.WriteAllBytesAsync(Path.Combine(_cache, "linux"), image);
+
+        ShouldBeRefused(await LabAsync("run", "--kernel", $"uml={_cache}/linux", "--filter", "VS-16"),
+            "is a kernel for another architecture", "machine 183");
+    }
+
+    [Test]
+    public async Task A_file_that_is_no_kernel_is_refused_by_qemu()
+    {
+        await File.WriteAllTextAsync(Path.Combine(_cache, "vmlinuz"), "no kernel");
+
+        var result = await LabAsync("run", "--kernel", $"qemu={_cache}/vmlinuz", "--filter", "VS-16");
+
+        ShouldBeRefused(result, NeedsQemu(result) ? "Packages are missing." : "is no kernel for this machine", "consequence");
+    }
+
+    [Test]
+    public async Task A_kernel_that_panics_at_boot_is_reported_with_its_words()
+    {
+        var script = Path.Combine(_cache, "panics");
+        // The kernel takes the last of two init parameters.
+        await File.WriteAllTextAsync(script,
+            "#!/bin/sh\nfor a; do shift; [ \"$a\" = init=/usr/bin/perl ] && a=init=/nowhere; set -- \"$@\" \"$a\"; done\n" +
+            "exec /usr/bin/linux.uml \"$@\"\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+
+        var result = await LabAsync("kernel", "--kernel", $"uml={script}", "--", "true");
+
+        ShouldBeRefused(result, "did not come up", "Requested init /nowhere failed");
+    }
+
+    [TestCase("linux-source-0.0", 3, "There is no kernel source 'linux-source-0.0'.")]
+    [TestCase("./nowhere", 3, "There is no kernel source './nowhere'.")]
+    [TestCase("FOLDER", 1, "is no Linux source tree: it has no arch/um")]
+    [TestCase("ARCHIVE", 1, "This does not look like a tar archive")]
+    public async Task A_source_that_is_none_is_refused_and_leaves_nothing(string source, int exitCode, string evidence)
+    {
+        if (!HasCompiler)
+            exitCode = 3; // and the missing packages are named instead
+        var folder = Directory.CreateDirectory(Path.Combine(_cache, "source")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(_cache, "linux.tar"), "no archive");
+
+        var result = await LabAsync("kernels", "build", "--source", source.Replace("FOLDER", folder, StringComparison.Ordinal)
+            .Replace("ARCHIVE", $"{_cache}/linux.tar", StringComparison.Ordinal));
+
+        result.ExitCode.ShouldBe(exitCode, result.StandardError);
+        if (HasCompiler)
+            result.StandardError.ShouldContain(evidence);
+        result.StandardError.ShouldContain("fix: ");
+        Works().ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_build_that_is_interrupted_or_killed_leaves_nothing()
+    {
+        if (!HasCompiler)
+            return; // said by the test above
+        // A tree in which configuring never ends.
+        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
+        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
+        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), "allnoconfig:\n\tsleep 987654\n");
+
+        using var interrupt = new CancellationTokenSource();
+        await EndWhenConfiguringAsync(tree, interrupt, CancellationToken.None, interrupt.Token);
+        Works().ShouldBeEmpty();
+
+        using var kill = new CancellationTokenSource();
+        await EndWhenConfiguringAsync(tree, kill, kill.Token, CancellationToken.None);
+        await Labs.Waiting.Eventually.Async("nothing of the build runs any more", SleepersAsync, count => count == 0,
+            TimeSpan.FromSeconds(10));
+        var none = Directory.CreateDirectory(Path.Combine(_cache, "none")).FullName;
+        await LabAsync("kernels", "build", "--source", none); // the next one clears the folder away
+        Works().ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_matrix_runs_each_kernel_and_says_which_claims_differ()
+    {
+        var without = Path.Combine(_cache, "without-match");
+        await File.WriteAllTextAsync(without, "#!/bin/sh\nexec /usr/bin/linux.uml initcall_blacklist=ipvs_mt_init \"$@\"\n");
+        File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+
+        var result = await LabAsync("run", "--kernel", $"uml,uml={without}", "--filter", "SNAT-2,VS-16");
+
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        result.StandardError.ShouldContain("1 claims differ between 2 kernels");
+        var matrix = await File.ReadAllTextAsync(Path.Combine(ProjectFolder.Root, "artifacts", "matrix.md"));
+        matrix.ShouldContain("| SNAT-2 | holds | not-testable |");
+        matrix.ShouldNotContain("VS-16");
+    }
+
+    [TestCase("uml,uml")]
+    [TestCase("uml,umll")]
+    public async Task A_matrix_that_names_a_kernel_twice_or_an_unknown_one_is_refused(string kernels)
+    {
+        var result = await LabAsync("run", "--kernel", kernels, "--filter", "VS-16");
+
+        result.ExitCode.ShouldBe(64, result.StandardError);
+    }
+
+    private async Task EndWhenConfiguringAsync(string tree, CancellationTokenSource end, CancellationToken forceful,
+        CancellationToken graceful)
+    {
+        var running = Command("kernels", "build", "--source", tree).WithStandardErrorPipe(PipeTarget.ToDelegate(line =>
+        {
+            if (line == "Configuring")
+                end.Cancel();
+        })).ExecuteAsync(forceful, graceful);
+        await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        end.IsCancellationRequested.ShouldBeTrue("it came to configuring");
+    }
+
+    private static bool HasCompiler => new[] { "make", "gcc", "flex", "bison", "bc", "xz" }.All(p => Launcher.Need.PathOf(p) is not null)
+        || KernelFeatures.Current.IsRoot;
+
+    private static bool NeedsQemu(BufferedCommandResult result) =>
+        result.StandardError.Contains("qemu-system-x86 (", StringComparison.Ordinal);
+
+    private static void ShouldBeRefused(BufferedCommandResult result, string what, string evidence)
+    {
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain(what);
+        result.StandardError.ShouldContain(evidence);
+        result.StandardError.ShouldContain("fix: ");
+    }
+
+    private string[] Works() => Directory.Exists(KernelsFolder) ? Directory.GetDirectories(KernelsFolder, ".work-*") : [];
+
+    private string KernelsFolder => Path.Combine(_cache, "ipvs-conformance", "kernels");
+
+    private static async Task<int> SleepersAsync() => int.Parse((await CliWrap.Cli.Wrap("pgrep").WithArguments(["-fc", "sleep 987654"])
+        .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync()).StandardOutput, CultureInfo.InvariantCulture);
+
+    private async Task<BufferedCommandResult> LabAsync(params string[] arguments)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        return await Command(arguments).ExecuteBufferedAsync(limit.Token);
+    }
+
+    private Command Command(params string[] arguments) => LabProgram.Command(arguments)
+        .WithWorkingDirectory(ProjectFolder.Root)
+        .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal)
+        {
+            ["XDG_CACHE_HOME"] = _cache
+        });
+}
