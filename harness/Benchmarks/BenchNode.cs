@@ -26,7 +26,8 @@ internal static class BenchNode
 
     internal static CliWrap.Command Generator(NetworkNamespace ns, params string[] arguments) => CliWrap.Cli.Wrap(ns.Enter[0])
         .WithArguments([.. ns.Enter.Skip(1), ProjectFolder.Program("harness/Generator", "ipvs-generator"), .. arguments,
-            "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"]);
+            "--hostname-override", "node1", "--cluster-cidr", "10.244.0.0/15"])
+        .WithEnvironmentVariables(Toolbox.Environment); // with the iptables that works on this kernel, as on a node that is set up for it
 
     /// <summary>A list as <c>kubectl get services,endpointslices -o json</c> prints it.</summary>
     internal static string Manifest(int services)

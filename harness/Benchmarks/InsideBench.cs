@@ -10,11 +10,18 @@ public static class InsideBench
 {
     private const int Connections = 1000;
 
-    /// <param name="onlySets">Only what rules and sets cost.</param>
-    public static async Task<IReadOnlyList<Figure>> MeasureAsync(bool onlySets)
+    /// <summary>What rules and sets cost.</summary>
+    public static async Task<IReadOnlyList<Figure>> MeasureSetsAsync() => await SetsBench.MeasureAsync();
+
+    /// <summary>The generator alone.</summary>
+    public static async Task<IReadOnlyList<Figure>> MeasureGeneratorAsync()
     {
-        if (onlySets)
-            return await SetsBench.MeasureAsync();
+        await Toolbox.PrepareAsync();
+        return await GeneratorBench.MeasureAsync();
+    }
+
+    public static async Task<IReadOnlyList<Figure>> MeasureAllAsync()
+    {
         var figures = new List<Figure>
         {
             await RepeatAsync("article-nat up and down", "ms", 20, async () =>

@@ -25,16 +25,16 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     private readonly List<Change> _changes = [];
 
     /// <summary>Removes everything that it finds.</summary>
-    public async Task<SyncResult> CleanAsync()
+    public SyncResult Clean()
     {
         var before = kernel.Messages;
-        var live = await kernel.ReadAsync(options);
+        var live = kernel.Read(options);
         // Virtual servers first: none answers without its rules.
         foreach (var key in live.Servers.Keys.Where(k => options.CompatKubeProxy || IsOurs(k, live)))
             Delete("virtual server", key.ToString(), () => kernel.Ipvs.ExecuteOne(kernel.Ipvs.Delete(key)));
         RemoveAddresses(live);
         foreach (var ipv6 in new[] { false, true })
-            await RemoveRulesAsync(live.Rules(ipv6), ipv6);
+            RemoveRules(live.Rules(ipv6), ipv6);
         foreach (var name in live.Sets.Keys.Where(n => !options.CompatKubeProxy || !n.StartsWith("KUBE-6-", StringComparison.Ordinal))
             .Concat(kernel.Ipset.List().Select(s => s.Name).Where(Decisions.Sets.IsLeftover)))
             Delete("set", name, () => kernel.Ipset.Destroy(name));
@@ -65,22 +65,22 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
     /// Table by table, so that one that cannot be changed keeps no other: the rules that lead into our chains, whoever wrote them, and the
     /// chains.
     /// </summary>
-    private async Task RemoveRulesAsync(LiveRules live, bool ipv6)
+    private void RemoveRules(LiveRules live, bool ipv6)
     {
         foreach (var table in live.Chains.Where(c => IsOurs(c.Table, c.Chain)).GroupBy(c => c.Table, StringComparer.Ordinal))
         {
             List<(string Table, string Chain)> chains = [.. table];
             var jumps = live.JumpsInto(IsOurs).Where(j => j.Table == table.Key).ToList();
-            if (await RestoreAsync(ipv6, RuleChanges.Removal(chains, jumps)) is not { } error)
+            if (Restore(ipv6, RuleChanges.Removal(chains, jumps)) is not { } error)
                 continue;
             // What cannot be deleted is emptied: then it does nothing any more.
             _errors.Add(error);
-            var flushed = await RestoreAsync(ipv6, $"*{table.Key}\n{string.Concat(chains.Select(c => $":{c.Chain} - [0:0]\n"))}COMMIT\n");
+            var flushed = Restore(ipv6, $"*{table.Key}\n{string.Concat(chains.Select(c => $":{c.Chain} - [0:0]\n"))}COMMIT\n");
             _errors.Add($"{(ipv6 ? "IPv6" : "IPv4")}: {string.Join(", ", chains.Select(c => $"{c.Table} {c.Chain}"))} " +
                 $"{(flushed is null ? "stay, without rules" : "stay")}: something else uses one of them.");
         }
         if (!options.CompatKubeProxy && live.HasChain(RuleSet.NatTable, SharedChain) && !IsUsedByOthers(live)
-            && await RestoreAsync(ipv6, $"*{RuleSet.NatTable}\n:{SharedChain} - [0:0]\n-X {SharedChain}\nCOMMIT\n") is { } failure)
+            && Restore(ipv6, $"*{RuleSet.NatTable}\n:{SharedChain} - [0:0]\n-X {SharedChain}\nCOMMIT\n") is { } failure)
         {
             _errors.Add(failure);
         }
@@ -93,11 +93,11 @@ public sealed class Cleaner(KernelPort kernel, GeneratorOptions options)
         .SelectMany(c => live.Of(c.Table, c.Chain)).Any(r => r.EndsWith($"-j {SharedChain}", StringComparison.Ordinal));
 
     /// <returns>What failed; null when nothing did.</returns>
-    private async Task<string?> RestoreAsync(bool ipv6, string document)
+    private string? Restore(bool ipv6, string document)
     {
         try
         {
-            await kernel.RestoreAsync(ipv6, document);
+            kernel.Restore(ipv6, document);
             _changes.AddRange(document.Split('\n').Where(l => l.StartsWith("-X ", StringComparison.Ordinal))
                 .Select(l => new Change($"{(ipv6 ? "IPv6" : "IPv4")} rule chain", "delete", l[3..])));
             return null;

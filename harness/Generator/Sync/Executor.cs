@@ -31,14 +31,14 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     /// <summary>Whether a vital step failed: nothing may be served without it.</summary>
     internal bool IsBroken { get; private set; }
 
-    internal async Task ExecuteAsync(SyncPlan plan)
+    internal void Execute(SyncPlan plan)
     {
         foreach (var step in plan.Steps)
         {
             // Neither a virtual server without its rules, nor an end of the old state without the new one.
             if (!_mayServe && step.Phase > Phase.Prepare)
                 return;
-            await ExecuteAsync(step);
+            Execute(step);
             if (IsBroken && step.Phase < Phase.Serve)
                 _mayServe = false;
         }
@@ -67,7 +67,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                 (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
     }
 
-    private async Task ExecuteAsync(Step step)
+    private void Execute(Step step)
     {
         switch (step)
         {
@@ -97,7 +97,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                     () => live.Sets[set.Name].ExceptWith(entries), counts: false);
                 break;
             case RestoreRules rules:
-                await RestoreAsync(rules);
+                Restore(rules);
                 break;
             case DeleteServers { Keys: var keys }:
                 Send(keys.Zip(step.Changes, (k, change) => (kernel.Ipvs.Delete(k), change, (Action)(() => Forget(k)))));
@@ -161,11 +161,11 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         kernel.Ipset.Destroy(aside);
     }
 
-    private async Task RestoreAsync(RestoreRules step)
+    private void Restore(RestoreRules step)
     {
         try
         {
-            await kernel.RestoreAsync(step.IsIPv6, step.Document);
+            kernel.Restore(step.IsIPv6, step.Document);
             live.Rules(step.IsIPv6).Become(step.Rules, removesLeftovers: !desired.Options.CompatKubeProxy);
             _done.AddRange(step.Changes);
         }

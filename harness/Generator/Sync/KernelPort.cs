@@ -1,6 +1,4 @@
 using System.Net;
-using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Model;
@@ -11,6 +9,7 @@ using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
+using Conformance.Linux.Processes;
 using Conformance.Linux.Sysctls;
 
 namespace Conformance.Generator.Sync;
@@ -83,12 +82,12 @@ public sealed class KernelPort : IDisposable
     public int Messages { get; set; }
 
     /// <param name="known">A state whose virtual servers and sets are known to be the kernel's still: they are taken from it.</param>
-    public async Task<LiveState> ReadAsync(GeneratorOptions options, LiveState? known = null)
+    public LiveState Read(GeneratorOptions options, LiveState? known = null)
     {
         var live = new LiveState
         {
-            Iptables = await ReadRulesAsync(ipv6: false),
-            Ip6tables = await ReadRulesAsync(ipv6: true),
+            Iptables = ReadRules(ipv6: false),
+            Ip6tables = ReadRules(ipv6: true),
             Timeouts = Ipvs.Timeouts(),
             Servers = known?.Servers ?? ReadServers()
         };
@@ -120,10 +119,10 @@ public sealed class KernelPort : IDisposable
     }
 
     /// <exception cref="GeneratorException">The tool failed, or is missing.</exception>
-    public async Task RestoreAsync(bool ipv6, string document)
+    public void Restore(bool ipv6, string document)
     {
         Messages++;
-        await RunAsync(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
+        Run(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
     }
 
     /// <summary>Sets a sysctl.</summary>
@@ -139,26 +138,20 @@ public sealed class KernelPort : IDisposable
         Conntrack.Dispose();
     }
 
-    private async Task<LiveRules> ReadRulesAsync(bool ipv6) =>
+    private LiveRules ReadRules(bool ipv6) =>
         LiveRules.Parse((ipv6 && !HasIPv6) || !_iptables.MayHaveRules(_namespace, ipv6) ? ""
-            : await RunAsync(_iptables.Save(ipv6), [], input: null));
+            : Run(_iptables.Save(ipv6), [], input: null));
 
-    private async Task<string> RunAsync(string tool, IReadOnlyList<string> arguments, string? input)
+    private string Run(string tool, IReadOnlyList<string> arguments, string? input)
     {
-        string[] argv = [.. _enter, tool, .. arguments];
-        var command = CliWrap.Cli.Wrap(argv[0]).WithArguments(argv[1..]).WithValidation(CommandResultValidation.None);
-        if (input is not null)
-            command = command.WithStandardInputPipe(PipeSource.FromString(input));
         try
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(Stop);
-            limit.CancelAfter(s_toolLimit);
-            var result = await command.ExecuteBufferedAsync(limit.Token);
-            return result.IsSuccess ? result.StandardOutput
-                : throw new GeneratorException($"{tool} failed.", result.StandardError.Trim(), "The rules are as they were.",
+            var result = Tool.Run([.. _enter, tool, .. arguments], input, s_toolLimit, Stop);
+            return result.ExitCode == 0 ? result.Output
+                : throw new GeneratorException($"{tool} failed.", result.Error.Trim(), "The rules are as they were.",
                     "See what it says; the next sync tries again.");
         }
-        catch (System.ComponentModel.Win32Exception e)
+        catch (KernelException e)
         {
             throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.",
                 "apt-get install iptables", ExitCodes.CannotRunHere);

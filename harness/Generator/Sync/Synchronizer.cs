@@ -32,7 +32,7 @@ public sealed class Synchronizer(KernelPort kernel)
     public IReadOnlyCollection<(VirtualServerKey Key, RealServerKey Real)> Draining => _drains.All;
 
     /// <summary>Reads the kernel's state and makes all of it what is desired.</summary>
-    public async Task<SyncResult> SyncAllAsync(DesiredState desired, NodeState node)
+    public SyncResult SyncAll(DesiredState desired, NodeState node)
     {
         var known = _live;
         _live = null; // until the rules are known to be there, no change alone may be written
@@ -42,12 +42,12 @@ public sealed class Synchronizer(KernelPort kernel)
             && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan()
                 .SequenceEqual(good.Bytes);
         _shortChecks = areTablesKnown ? _shortChecks + 1 : 0;
-        var live = await kernel.ReadAsync(desired.Options, areTablesKnown ? known : null);
+        var live = kernel.Read(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
         _live = live;
         if (!areTablesKnown)
             _drains.Become(difference.Draining);
-        var result = await ApplyAsync(difference, live, desired);
+        var result = Apply(difference, live, desired);
         // Only when the tables were the same before and after they were read is the image one of what was found right.
         if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan()
             .SequenceEqual(image))
@@ -56,9 +56,9 @@ public sealed class Synchronizer(KernelPort kernel)
     }
 
     /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>
-    public async Task<SyncResult> SyncAsync(DesiredState desired, NodeState node, Touched touched) =>
-        _live is { } live ? await ApplyAsync(Difference.Of(desired, live, node, touched), live, desired)
-            : await SyncAllAsync(desired, node);
+    public SyncResult Sync(DesiredState desired, NodeState node, Touched touched) =>
+        _live is { } live ? Apply(Difference.Of(desired, live, node, touched), live, desired)
+            : SyncAll(desired, node);
 
     /// <summary>Removes draining real servers whose connections have ended.</summary>
     public SyncResult RemoveDrained()
@@ -71,7 +71,7 @@ public sealed class Synchronizer(KernelPort kernel)
         return new SyncResult(kernel.Messages - before, executor.Done, executor.Errors, executor.IsBroken);
     }
 
-    private async Task<SyncResult> ApplyAsync(Difference difference, LiveState live, DesiredState desired)
+    private SyncResult Apply(Difference difference, LiveState live, DesiredState desired)
     {
         _desired = desired;
         var before = kernel.Messages;
@@ -79,7 +79,7 @@ public sealed class Synchronizer(KernelPort kernel)
         var executor = new Executor(kernel, live, desired, _drains);
         try
         {
-            await executor.ExecuteAsync(SyncPlan.Of(difference));
+            executor.Execute(SyncPlan.Of(difference));
             executor.ForgetStaleUdp(_staleUdp);
         }
         catch

@@ -20,7 +20,7 @@ internal static class ApplyVerb
             using var session = await stages.MeasureAsync("open", () => Session.OpenAsync(flags.Read(parsed)));
             var cluster = await stages.MeasureAsync("read", () => input.ReadAsync(parsed, session.Options, session.Report));
             var world = stages.Measure("decide", () => session.Decide(cluster));
-            var result = await stages.MeasureAsync("write", () => new Synchronizer(session.Kernel).SyncAllAsync(world.Desired, world.Node));
+            var result = stages.Measure("write", () => new Synchronizer(session.Kernel).SyncAll(world.Desired, world.Node));
             stages.Measure("print", () => { Session.Print(result.Changes, parsed.GetValue(format)!); return 0; });
             Console.Error.WriteLine($"{result.Changes.Count} changes by {result.Messages} messages: {stages}");
             var exitCode = Session.Report(result);

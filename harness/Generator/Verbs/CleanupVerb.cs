@@ -17,7 +17,7 @@ internal static class CleanupVerb
         {
             using var instance = Instance.Take();
             using var session = await Session.OpenAsync(flags.Read(parsed));
-            var result = await new Cleaner(session.Kernel, session.Options).CleanAsync();
+            var result = new Cleaner(session.Kernel, session.Options).Clean();
             Session.Print(result.Changes, parsed.GetValue(format)!);
             return Session.Report(result);
         });

@@ -23,7 +23,7 @@ internal static class PlanVerb
         {
             using var session = await Session.OpenAsync(flags.Read(parsed));
             var world = session.Decide(await input.ReadAsync(parsed, session.Options, session.Report));
-            var difference = Difference.Of(world.Desired, await session.Kernel.ReadAsync(session.Options), world.Node);
+            var difference = Difference.Of(world.Desired, session.Kernel.Read(session.Options), world.Node);
             var changes = SyncPlan.Of(difference).Changes.ToList();
             if (!isCheck || parsed.GetValue(format) == "json")
                 Session.Print(changes, parsed.GetValue(format)!);

@@ -172,11 +172,11 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
                 var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
                 if (_world is null || !NodeStates.IsSame(_world.Node, node))
                     _world = new World(options, node, _cluster);
-                result = await _synchronizer.SyncAllAsync(_world.Desired, node);
+                result = _synchronizer.SyncAll(_world.Desired, node);
             }
             else
             {
-                result = await _synchronizer.SyncAsync(_world!.Desired, _world.Node, _touched);
+                result = _synchronizer.Sync(_world!.Desired, _world.Node, _touched);
             }
         }
         catch (Exception e) when (e is not OperationCanceledException)

@@ -109,7 +109,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
 
         Put("rs2");
         var world = NewWorld();
-        (await new Synchronizer(_kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
+        (new Synchronizer(_kernel).SyncAll(world.Desired, world.Node)).Errors.ShouldBeEmpty();
 
         Director.Conntrack().ShouldNotContain(e => e.Original.SourcePort == 40001);
         await (await Client.AskUdpAsync($"{Vip}:80", sourcePort: 40001)).ShouldBeAnsweredByAsync("rs2");
@@ -138,7 +138,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         {
             Put("rs1");
             var world = NewWorld();
-            var failed = await new Synchronizer(failing).SyncAllAsync(world.Desired, world.Node);
+            var failed = new Synchronizer(failing).SyncAll(world.Desired, world.Node);
             failed.Errors.ShouldHaveSingleItem().ShouldContain("no lock");
         }
         Director.IpvsTable().VirtualServers.ShouldBeEmpty();
@@ -191,7 +191,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         Put("rs1");
         _world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address]), _cluster);
 
-        var result = await _synchronizer.SyncAllAsync(_world.Desired, _world.Node);
+        var result = _synchronizer.SyncAll(_world.Desired, _world.Node);
 
         (result.IsGood, result.IsBroken).ShouldBe((false, false));
         result.Changes.ShouldNotContain(c => c.Kind == "virtual server" || c.Kind == "address", "neither was made");
@@ -217,7 +217,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
         Put("rs1");
         var world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address], kernel.HasIPv6), _cluster);
 
-        (await new Synchronizer(kernel).SyncAllAsync(world.Desired, world.Node)).Errors.ShouldBeEmpty();
+        (new Synchronizer(kernel).SyncAll(world.Desired, world.Node)).Errors.ShouldBeEmpty();
 
         await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
         Director.IpvsTable().VirtualServers.ShouldAllBe(s => s.EndPoint!.Address.Equals(IPAddress.Parse(Vip)),
@@ -228,7 +228,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     {
         Put(endpoints);
         _world = NewWorld();
-        (await _synchronizer.SyncAllAsync(_world.Desired, _world.Node)).Errors.ShouldBeEmpty();
+        _synchronizer.SyncAll(_world.Desired, _world.Node).Errors.ShouldBeEmpty();
     }
 
     private Task ChangeAsync(params string[] endpoints)
@@ -241,7 +241,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     {
         var touched = new Touched();
         _world.Decide(service ?? s_name, touched);
-        (await _synchronizer.SyncAsync(_world.Desired, _world.Node, touched)).Errors.ShouldBeEmpty();
+        _synchronizer.Sync(_world.Desired, _world.Node, touched).Errors.ShouldBeEmpty();
     }
 
     private World NewWorld() => new(s_options, new NodeState("director", [Director.Address], null, [], []), _cluster);

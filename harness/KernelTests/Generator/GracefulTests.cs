@@ -31,7 +31,7 @@ public sealed class GracefulTests
         using var kernel = new KernelPort(node.Namespace, await Toolbox.Iptables, node.Namespace.Enter);
         var synchronizer = new Synchronizer(kernel);
         var (options, cluster) = (scenario.Options(), scenario.ReadCluster());
-        await SyncAsync();
+        Sync();
         var before = await KernelState.ReadAsync(node);
 
         await using var first = await client.ConnectAsync(Tcp);
@@ -47,7 +47,7 @@ public sealed class GracefulTests
             var document = Document(scenario, step == "3-pod11-readded" ? "add" : "rm");
             foreach (var item in ManifestReader.Read(step, System.Text.Encoding.UTF8.GetBytes(document)).Objects)
                 Source.Put(cluster, item);
-            await SyncAsync();
+            Sync();
             await CompareAsync(step);
             await (await client.AskUdpAsync(Udp, sourcePort: 37585)).ShouldBeAnsweredByAsync("web-a");
             await (await client.AskUdpAsync(Udp, sourcePort: 37586)).ShouldBeAnsweredByAsync("web-a");
@@ -63,13 +63,13 @@ public sealed class GracefulTests
 
         cluster.RemoveService(new("default", "g"));
         cluster.RemoveSlice(new("default", "g-abcde"));
-        await SyncAsync();
+        Sync();
         await CompareAsync("7-service-deleted");
 
-        async Task SyncAsync()
+        void Sync()
         {
             var state = NodeStates.Of(options, cluster, scenario.NodeAddresses);
-            (await synchronizer.SyncAllAsync(new World(options, state, cluster).Desired, state)).Errors.ShouldBeEmpty();
+            synchronizer.SyncAll(new World(options, state, cluster).Desired, state).Errors.ShouldBeEmpty();
         }
 
         async Task CompareAsync(string recording)

@@ -38,14 +38,14 @@ public sealed class PropertyTests
             await using var fresh = await StartAsync();
             var before = await used.StateAsync();
 
-            (await used.SyncAsync(options, pair.first)).Errors.ShouldBeEmpty();
-            (await used.SyncAsync(options, pair.second)).Errors.ShouldBeEmpty();
-            (await used.SyncAsync(options, pair.second)).Messages.ShouldBe(0, "nothing to change means nothing written");
-            (await fresh.SyncAsync(options, pair.second)).Errors.ShouldBeEmpty();
+            used.Sync(options, pair.first).Errors.ShouldBeEmpty();
+            used.Sync(options, pair.second).Errors.ShouldBeEmpty();
+            used.Sync(options, pair.second).Messages.ShouldBe(0, "nothing to change means nothing written");
+            fresh.Sync(options, pair.second).Errors.ShouldBeEmpty();
 
             var after = await used.StateAsync();
             after.Differences(await fresh.StateAsync()).ShouldBeEmpty();
-            (await new Cleaner(used.Kernel, options).CleanAsync()).Errors.ShouldBeEmpty();
+            (new Cleaner(used.Kernel, options).Clean()).Errors.ShouldBeEmpty();
             if (options.CompatKubeProxy)
                 return; // leaves what kube-proxy leaves: see the recording 33
             (await used.StateAsync()).Differences(before)
@@ -62,19 +62,19 @@ public sealed class PropertyTests
             var cluster = pair.first;
             var node = NodeStates.Of(s_options, cluster, stepwise.Kernel.NodeAddresses());
             var world = new World(s_options, node, cluster);
-            (await stepwise.Synchronizer.SyncAllAsync(world.Desired, node)).Errors.ShouldBeEmpty();
+            stepwise.Synchronizer.SyncAll(world.Desired, node).Errors.ShouldBeEmpty();
 
             foreach (var (change, index) in ChangesBetween(cluster, pair.second).Select((c, i) => (c, i)))
             {
                 var touched = new Conformance.Generator.Decisions.Touched();
                 foreach (var service in change())
                     world.Decide(service, touched);
-                (await stepwise.Synchronizer.SyncAsync(world.Desired, node, touched)).Errors.ShouldBeEmpty(
+                stepwise.Synchronizer.Sync(world.Desired, node, touched).Errors.ShouldBeEmpty(
                     index.ToString(CultureInfo.InvariantCulture));
             }
 
             // Read again, nothing differs: what the synchronizer believes of the kernel is so.
-            SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, await stepwise.Kernel.ReadAsync(s_options),
+            SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, stepwise.Kernel.Read(s_options),
                 node)).Changes.ShouldBeEmpty();
         });
 
@@ -91,7 +91,7 @@ public sealed class PropertyTests
 
             await GoldenTests.LoadAsync(byTools.Node, folder);
 
-            SyncPlan.Of(Difference.Of(desired, await byTools.Kernel.ReadAsync(s_options), node)).Changes.ShouldBeEmpty();
+            SyncPlan.Of(Difference.Of(desired, byTools.Kernel.Read(s_options), node)).Changes.ShouldBeEmpty();
             Directory.Delete(folder, recursive: true);
         });
 

@@ -22,11 +22,11 @@ public sealed class SyncTests
             await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal))
                 .ExecuteAsync();
 
-        var first = await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+        var first = machine.Sync(scenario.Options(), scenario.ReadCluster());
 
         first.Errors.ShouldBeEmpty();
         (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty(name);
-        (await machine.SyncAsync(scenario.Options(), scenario.ReadCluster())).ShouldSatisfyAllConditions(
+        machine.Sync(scenario.Options(), scenario.ReadCluster()).ShouldSatisfyAllConditions(
             again => again.Changes.ShouldBeEmpty(),
             again => again.Messages.ShouldBe(0));
     }
@@ -37,7 +37,7 @@ public sealed class SyncTests
         var scenario = Scenario.Load("27-updates");
         await using var machine = await Machine.StartAsync(scenario);
         var cluster = scenario.ReadCluster();
-        await machine.SyncAsync(scenario.Options(), cluster);
+        machine.Sync(scenario.Options(), cluster);
         var before = await machine.StateAsync();
 
         foreach (var step in Step.Of(scenario))
@@ -46,7 +46,7 @@ public sealed class SyncTests
                 machine.Node.Route.AddAddress("eth0", IPAddress.Parse("192.168.113.150"), 24);
             step.Apply(cluster);
 
-            (await machine.SyncAsync(scenario.Options(), cluster)).Errors.ShouldBeEmpty(step.Recording);
+            machine.Sync(scenario.Options(), cluster).Errors.ShouldBeEmpty(step.Recording);
 
             var after = await machine.StateAsync();
             KernelState.SameChanges(after.Differences(before), scenario.Read($"diff-{step.Recording}.txt")).ShouldBeEmpty(step.Recording);
@@ -61,13 +61,13 @@ public sealed class SyncTests
         var scenario = Scenario.Load(name);
         await using var machine = await Machine.StartAsync(scenario);
         var cluster = scenario.ReadCluster();
-        await machine.SyncAsync(scenario.Options(), cluster);
+        machine.Sync(scenario.Options(), cluster);
         var before = await machine.StateAsync();
 
         foreach (var line in scenario.Read("steps.sh").Split('\n').Where(l => l.StartsWith("F ", StringComparison.Ordinal)))
         {
             var words = line.Split(' ', 3);
-            (await machine.SyncAsync(scenario.Options(words[2].Trim('"'), replacesFlags: true), cluster)).Errors.ShouldBeEmpty(words[1]);
+            machine.Sync(scenario.Options(words[2].Trim('"'), replacesFlags: true), cluster).Errors.ShouldBeEmpty(words[1]);
 
             var after = await machine.StateAsync();
             KernelState.SameChanges(after.Differences(before), scenario.Read($"diff-{words[1]}.txt")).ShouldBeEmpty(words[1]);
@@ -91,15 +91,15 @@ public sealed class SyncTests
         var (options, cluster) = (scenario.Options(), scenario.ReadCluster());
         var node = NodeStates.Of(options, cluster, machine.Kernel.NodeAddresses());
         var world = new World(options, node, cluster);
-        await machine.Synchronizer.SyncAllAsync(world.Desired, node);
+        machine.Synchronizer.SyncAll(world.Desired, node);
         for (var i = 0; i < 3; i++)
-            (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Messages.ShouldBe(0);
+            machine.Synchronizer.SyncAll(world.Desired, node).Messages.ShouldBe(0);
 
         await machine.Node.RunAsync(meddling);
 
-        (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Changes.ShouldNotBeEmpty();
+        machine.Synchronizer.SyncAll(world.Desired, node).Changes.ShouldNotBeEmpty();
         (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty();
-        (await machine.Synchronizer.SyncAllAsync(world.Desired, node)).Messages.ShouldBe(0);
+        machine.Synchronizer.SyncAll(world.Desired, node).Messages.ShouldBe(0);
     }
 
     [Test]
@@ -107,12 +107,12 @@ public sealed class SyncTests
     {
         var scenario = Scenario.Load("33-stop-and-cleanup");
         await using var machine = await Machine.StartAsync(scenario);
-        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+        machine.Sync(scenario.Options(), scenario.ReadCluster());
 
-        (await new Cleaner(machine.Kernel, scenario.Options()).CleanAsync()).Errors.ShouldBeEmpty();
+        new Cleaner(machine.Kernel, scenario.Options()).Clean().Errors.ShouldBeEmpty();
 
         (await machine.StateAsync()).Differences(KernelState.Of(scenario, "state-2-cleanup")).ShouldBeEmpty();
-        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+        machine.Sync(scenario.Options(), scenario.ReadCluster());
         (await machine.StateAsync()).Differences(KernelState.Of(scenario)).ShouldBeEmpty();
     }
 
@@ -130,15 +130,15 @@ public sealed class SyncTests
                 ClusterIPs = [new IPAddress([10, 96, 0, (byte)(i + 1)])],
                 Ports = [new ServicePort("", TransportProtocol.Tcp, 80, 0)]
             });
-        (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
+        machine.Sync(options, cluster).Errors.ShouldBeEmpty();
         for (var i = 0; i < 66; i++)
             cluster.Put(new EndpointSlice(Name(i), Name(i), IsIPv6: false, [new SlicePort("", TransportProtocol.Tcp, 8080)],
                 [.. Enumerable.Range(0, 1000).Select(j => Endpoint((i * 1000) + j))]));
 
-        (await machine.SyncAsync(options, cluster)).Errors.ShouldBeEmpty();
+        machine.Sync(options, cluster).Errors.ShouldBeEmpty();
 
         machine.Kernel.Ipset.List("KUBE-LOOP-BACK").ShouldHaveSingleItem().Entries.Count.ShouldBe(66_000);
-        (await machine.SyncAsync(options, cluster)).Changes.ShouldBeEmpty();
+        machine.Sync(options, cluster).Changes.ShouldBeEmpty();
 
         static ObjectName Name(int number) =>
             new("default", string.Create(System.Globalization.CultureInfo.InvariantCulture, $"many-{number}"));
@@ -155,7 +155,7 @@ public sealed class SyncTests
         await machine.Node.Command("bash", "-c", scenario.Read("pre.sh").Replace("snap 0-before", "", StringComparison.Ordinal))
             .ExecuteAsync();
 
-        (await machine.SyncAsync(scenario.Options() with { CompatKubeProxy = false }, scenario.ReadCluster())).Errors.ShouldBeEmpty();
+        machine.Sync(scenario.Options() with { CompatKubeProxy = false }, scenario.ReadCluster()).Errors.ShouldBeEmpty();
 
         var state = await machine.StateAsync();
         state.Files["ipvsadm.txt"].ShouldContain("-A -t 172.30.5.5:80 -s wlc");
@@ -172,7 +172,7 @@ public sealed class SyncTests
     {
         await using var machine = await Machine.StartAsync(Scenario.Load("20-dual-stack"));
         var node = machine.Node;
-        await machine.SyncAsync(Options(), Cluster());
+        machine.Sync(Options(), Cluster());
         // As Calico has its pods: behind links without addresses. The node's interface is made again, so that its index is the highest.
         foreach (var command in new[] { "ip link del eth0", "ip link add eth0 type dummy", "ip link set eth0 up",
             "ip address add 192.168.113.101/24 dev eth0", "ip address add fd00:113::101/64 dev eth0 nodad", "ip link add pod type dummy",
@@ -183,7 +183,7 @@ public sealed class SyncTests
         (await node.RunAsync("ip -6 route get fd00:244::99")).ShouldMatch("src (?!fd00:96::77 )fd00:");
         (await node.RunAsync("ip -4 -o address show dev kube-ipvs0")).ShouldContain("inet 10.96.0.77/32 scope host kube-ipvs0");
         (await node.RunAsync("ip -6 -o address show dev kube-ipvs0")).ShouldContain("inet6 fd00:96::77/128 scope global deprecated");
-        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+        machine.Sync(Options(), Cluster()).Changes.ShouldBeEmpty();
     }
 
     [TestCase("10.96.0.77/32", Description = "as kube-proxy binds it")]
@@ -195,12 +195,12 @@ public sealed class SyncTests
         await machine.Node.RunAsync("ip link add kube-ipvs0 type dummy");
         await machine.Node.RunAsync($"ip address add {address} dev kube-ipvs0");
 
-        (await machine.SyncAsync(Options(), Cluster())).Errors.ShouldBeEmpty();
+        machine.Sync(Options(), Cluster()).Errors.ShouldBeEmpty();
 
         var there = (await machine.Node.RunAsync("ip -4 -o address show dev kube-ipvs0"))
             .Split('\n', StringSplitOptions.RemoveEmptyEntries);
         there.ShouldHaveSingleItem().ShouldContain("inet 10.96.0.77/32 scope host kube-ipvs0");
-        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+        machine.Sync(Options(), Cluster()).Changes.ShouldBeEmpty();
     }
 
     private const string IptablesMode = """
@@ -236,7 +236,7 @@ public sealed class SyncTests
         await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
         await machine.Node.Command("iptables-restore", "--noflush").WithInput(IptablesMode).ExecuteAsync();
 
-        var result = await machine.SyncAsync(Options(), Cluster());
+        var result = machine.Sync(Options(), Cluster());
 
         result.Errors.ShouldBeEmpty();
         result.Changes.Select(c => c.ToString())
@@ -247,22 +247,22 @@ public sealed class SyncTests
             || r.Contains("EXTERNAL-SERVICES", StringComparison.Ordinal) || r.Contains("CANARY", StringComparison.Ordinal)
                 || r == "-A OUTPUT -m conntrack --ctstate NEW -j KUBE-SERVICES");
         rules.ShouldContain("-A FORWARD -j MINE", "others' rules stay");
-        (await machine.SyncAsync(Options(), Cluster())).Changes.ShouldBeEmpty();
+        machine.Sync(Options(), Cluster()).Changes.ShouldBeEmpty();
     }
 
     [Test]
     public async Task Cleanup_removes_rules_of_others_that_lead_into_its_chains_and_leftovers()
     {
         await using var machine = await Machine.StartAsync(Scenario.Load("01-empty"));
-        await machine.SyncAsync(Options(), Cluster());
+        machine.Sync(Options(), Cluster());
         await machine.Node.Command("iptables-restore", "--noflush").WithInput(IptablesMode).ExecuteAsync();
         await machine.Node.RunAsync("iptables -A FORWARD -i eth0 -j KUBE-FORWARD");
 
-        (await new Cleaner(machine.Kernel, Options()).CleanAsync()).Errors.ShouldBeEmpty();
+        new Cleaner(machine.Kernel, Options()).Clean().Errors.ShouldBeEmpty();
 
         (await machine.StateAsync()).Files["iptables-save.txt"].Where(r => r.Contains("KUBE-", StringComparison.Ordinal))
             .ShouldBe([":KUBE-FIREWALL - [0:0]"], "a kubelet's");
-        (await new Cleaner(machine.Kernel, Options()).CleanAsync())
+        new Cleaner(machine.Kernel, Options()).Clean()
             .ShouldSatisfyAllConditions(again => again.Errors.ShouldBeEmpty(), again => again.Changes.ShouldBeEmpty());
     }
 
@@ -292,9 +292,9 @@ public sealed class SyncTests
     {
         var scenario = Scenario.Load("25-schedulers");
         await using var machine = await Machine.StartAsync(scenario);
-        await machine.SyncAsync(scenario.Options(), scenario.ReadCluster());
+        machine.Sync(scenario.Options(), scenario.ReadCluster());
 
-        var changed = await machine.SyncAsync(scenario.Options($"--ipvs-scheduler={scheduler}"), scenario.ReadCluster());
+        var changed = machine.Sync(scenario.Options($"--ipvs-scheduler={scheduler}"), scenario.ReadCluster());
 
         changed.Changes.Select(c => (c.Kind, c.Verb)).Distinct().ShouldBe([("virtual server", "edit")]);
         var recorded = scenario.Read($"ipvsadm-{scheduler}.txt").Split('\n').Where(l => l.StartsWith('-')).Order(StringComparer.Ordinal);
@@ -330,10 +330,10 @@ internal sealed class Machine : IAsyncDisposable
 
     internal Task<KernelState> StateAsync() => KernelState.ReadAsync(Node);
 
-    internal Task<SyncResult> SyncAsync(GeneratorOptions options, Cluster cluster)
+    internal SyncResult Sync(GeneratorOptions options, Cluster cluster)
     {
         var node = NodeStates.Of(options, cluster, Kernel.NodeAddresses());
-        return _synchronizer.SyncAllAsync(new World(options, node, cluster).Desired, node);
+        return _synchronizer.SyncAll(new World(options, node, cluster).Desired, node);
     }
 
     public async ValueTask DisposeAsync()

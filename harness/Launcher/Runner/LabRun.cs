@@ -23,6 +23,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly List<string> _unmatchedWords = [];
     private readonly List<LabResult> _results = [];
     private readonly Lock _lock = new();
+    private int _waits;
+    private int _starved;
 
     /// <summary>The proxy under test; null for the suite's own choice.</summary>
     internal string? Proxy { get; init; }
@@ -66,7 +68,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         var tests = _results.Select(r => Seconds(r.Times.Command - RunnerStart));
         return $"{(Kernels > 1 ? $"{Kernels} kernels: boot" : "Boot")} {Seconds(_results.Max(r => r.Times.Boot))} s, " +
             $"runner start {Seconds(RunnerStart)} s, tests {string.Join(" and ", tests)} s, " +
-            $"halt {Seconds(_results.Max(r => r.Times.Halt))} s.";
+            $"halt {Seconds(_results.Max(r => r.Times.Halt))} s. {_starved} of {_waits} waits were starved of the processor.";
 
         static string Seconds(TimeSpan time) => Math.Max(0, time.TotalSeconds).ToString("0.0", CultureInfo.InvariantCulture);
     }
@@ -136,6 +138,10 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
                 break;
             case "test":
                 _tests.Add(reported);
+                break;
+            case "end":
+                _waits += reported.Waits;
+                _starved += reported.Starved;
                 break;
             case "unmatched":
                 _unmatchedWords.Add(reported.Name);

@@ -28,6 +28,12 @@ namespace Conformance.Launcher.Runner;
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
     IReadOnlyList<string> Claims, string? ShortName = null, string? Fixture = null)
 {
+    /// <summary>Of an end: how many waits there were.</summary>
+    public int Waits { get; init; }
+
+    /// <summary>Of an end: in how many waits the machine gave this process no time for half a second or longer.</summary>
+    public int Starved { get; init; }
+
     /// <summary>Whether a test's outcome lets the run pass; a skip that comes this far has one of the two reasons that excuse it.</summary>
     [JsonIgnore]
     public bool IsGood => Outcome is "passed" or "skipped";
@@ -112,7 +118,8 @@ internal static class TestRunner
         var result = runner.Run(listener, new IdFilter(selected.Select(t => t.Id).ToHashSet(StringComparer.Ordinal)));
         var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
         Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
-            result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, []));
+            result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, [])
+        { Waits = Patience.Waits.Count, Starved = Patience.Waits.Starved });
         return (selected.Count, good);
     }
 

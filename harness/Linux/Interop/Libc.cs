@@ -29,6 +29,10 @@ internal static partial class Libc
     internal const int MSG_DONTWAIT = 0x40;
     internal const int MSG_TRUNC = 0x20;
     internal const short POLLIN = 1;
+    internal const short POLLOUT = 4;
+    internal const int F_SETFL = 4;
+    internal const int O_NONBLOCK = 0x800;
+    internal const int SIGKILL = 9;
     internal const uint SIOCGSKNS = 0x894C;
     internal const int RLIMIT_NOFILE = 7;
     internal const int AT_FDCWD = -100;
@@ -97,6 +101,37 @@ internal static partial class Libc
 
     [LibraryImport("libc", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial uint if_nametoindex(string ifname);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static unsafe partial int pipe2(int* pipefd, int flags);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int fcntl(int fd, int cmd, int arg);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static unsafe partial nint read(int fd, byte* buf, nuint count);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int kill(int pid, int sig);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static unsafe partial int waitpid(int pid, int* wstatus, int options);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawn_file_actions_init(byte* file_actions);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawn_file_actions_destroy(byte* file_actions);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawn_file_actions_adddup2(byte* file_actions, int fildes, int newfildes);
+
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    internal static unsafe partial int posix_spawn_file_actions_addopen(byte* file_actions, int fildes, string path, int oflag, uint mode);
+
+    /// <returns>An errno, not -1.</returns>
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
+    internal static unsafe partial int posix_spawnp(int* pid, string file, byte* file_actions, byte* attrp, nint* argv, nint* envp);
 
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe struct iovec

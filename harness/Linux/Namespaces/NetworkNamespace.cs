@@ -67,7 +67,8 @@ public sealed class NetworkNamespace : IDisposable
     public T Run<T>(Func<T> work)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        return Door.Run(_fd, work);
+        // Every thread but the door's is in the namespace that the process was started in.
+        return Inode == RootInode && Inode != 0 && !Door.IsCurrent ? work() : Door.Run(_fd, work);
     }
 
     /// <summary>Runs synchronous work inside the namespace.</summary>
