@@ -13,19 +13,37 @@ internal sealed class InvalidFieldException(int line, string field, string messa
     internal string Field { get; } = field;
 }
 
-/// <summary>A field of an object, there or not, with its path for messages; reads it as what the API says it is.</summary>
-internal readonly struct Field(Tree? tree, string path, int parentLine)
+/// <summary>Where a field is in its object; put into words only for a message.</summary>
+/// <param name="Key">The member's name; null for an item of a list.</param>
+internal sealed record FieldPath(FieldPath? Parent, string? Key, int Index)
 {
+    public override string ToString() => Key is null ? string.Create(CultureInfo.InvariantCulture, $"{Parent}[{Index}]")
+        : Parent is null ? Key : $"{Parent}.{Key}";
+}
+
+/// <summary>A field of an object, there or not, with its path for messages; reads it as what the API says it is.</summary>
+/// <param name="parent">The path of what the field is in; null in the object itself.</param>
+/// <param name="key">Its name; null for an item of a list, and for the object itself.</param>
+internal readonly struct Field(Tree? tree, FieldPath? parent, string? key, int index, int parentLine)
+{
+    /// <summary>An object, or a text of one.</summary>
+    internal Field(Tree tree) : this(tree, null, null, -1, tree.Line)
+    {
+    }
+
     internal bool IsThere => tree is not null && tree.Kind != TreeKind.Null;
 
-    internal Field this[string key]
+    /// <summary>Null for the object itself.</summary>
+    private FieldPath? Path => key is null && index < 0 ? null : new FieldPath(parent, key, index);
+
+    internal Field this[string name]
     {
         get
         {
             if (!IsThere)
-                return new Field(null, $"{path}.{key}", parentLine);
+                return new Field(null, Path, name, -1, parentLine);
             Expect(TreeKind.Mapping, "an object");
-            return new Field(tree![key], path.Length == 0 ? key : $"{path}.{key}", tree.Line);
+            return new Field(tree![name], Path, name, -1, tree.Line);
         }
     }
 
@@ -36,9 +54,14 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
             if (!IsThere)
                 return [];
             Expect(TreeKind.Sequence, "a list");
-            var (items, at) = (tree!.Items, path);
-            return items.Select((item, index) => new Field(item, $"{at}[{index.ToString(CultureInfo.InvariantCulture)}]", item.Line));
+            return ItemsAt(tree!.Items, Path);
         }
+    }
+
+    private static IEnumerable<Field> ItemsAt(IReadOnlyList<Tree> items, FieldPath? path)
+    {
+        for (var i = 0; i < items.Count; i++)
+            yield return new Field(items[i], path, null, i, items[i].Line);
     }
 
     internal string? Text
@@ -61,11 +84,11 @@ internal readonly struct Field(Tree? tree, string path, int parentLine)
             message = tree.Text;
         else if (tree?.Kind is TreeKind.Text or TreeKind.Plain)
             message = $"{message}, not '{(tree.Text.Length > 60 ? tree.Text[..60] + "..." : tree.Text)}'";
-        return new InvalidFieldException(tree?.Line ?? parentLine, path, message);
+        return new InvalidFieldException(tree?.Line ?? parentLine, Path?.ToString() ?? "", message);
     }
 
     /// <summary>As <see cref="Invalid"/>, without the value.</summary>
-    internal InvalidFieldException InvalidSecret(string message) => new(tree?.Line ?? parentLine, path, message);
+    internal InvalidFieldException InvalidSecret(string message) => new(tree?.Line ?? parentLine, Path?.ToString() ?? "", message);
 
     /// <summary>One of some words, the first where the field is not there.</summary>
     internal string OneOf(params ReadOnlySpan<string> words)

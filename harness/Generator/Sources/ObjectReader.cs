@@ -30,7 +30,7 @@ internal static class ObjectReader
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
     internal static object Read(Tree tree, List<InvalidFieldException> problems)
     {
-        var root = new Field(tree, "", tree.Line);
+        var root = new Field(tree);
         var (version, kind) = (root["apiVersion"], root["kind"].Text);
         return (version.Text, kind) switch
         {
@@ -56,7 +56,7 @@ internal static class ObjectReader
     {
         if (tree.Kind != TreeKind.Mapping || tree["kind"]?.Text.EndsWith("List", StringComparison.Ordinal) != true)
             return null;
-        var items = new Field(tree, "", tree.Line)["items"];
+        var items = new Field(tree)["items"];
         return items.IsThere && items.Items.Any() ? tree["items"]!.Items : [];
     }
 
@@ -66,7 +66,7 @@ internal static class ObjectReader
     /// <exception cref="InvalidFieldException">The object is not what the API says.</exception>
     internal static object Read(ObjectKind kind, Tree tree, List<InvalidFieldException> problems)
     {
-        var root = new Field(tree, "", tree.Line);
+        var root = new Field(tree);
         return kind switch
         {
             ObjectKind.Service => ReadService(root, problems),

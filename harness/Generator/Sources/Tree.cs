@@ -68,7 +68,7 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
 
     private bool IsKnown(string key)
     {
-        if (_keys is null && Members.Count < MaxCompared)
+        if (_keys is null && (_members?.Count ?? 0) < MaxCompared)
             return this[key] is not null;
         _keys ??= Members.Select(m => m.Key).ToHashSet(StringComparer.Ordinal);
         return !_keys.Add(key);
@@ -78,7 +78,9 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     {
         get
         {
-            foreach (var (name, value) in Members)
+            if (_members is null)
+                return null;
+            foreach (var (name, value) in _members) // the list itself: an enumerator of an interface is an object
             {
                 if (name == key)
                     return value;

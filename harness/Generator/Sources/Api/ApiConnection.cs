@@ -84,7 +84,7 @@ internal sealed partial record ApiConnection
             YamlTrees.Read(Source.ReadSettings(path), 1, (found, _) => tree ??= found);
             if (tree is null)
                 throw new SyntaxException(1, "the file is empty");
-            var root = new Field(tree, "", 1);
+            var root = new Field(tree);
             var context = Named(root, "contexts", root["current-context"].RequiredText)["context"];
             var cluster = Named(root, "clusters", context["cluster"].RequiredText)["cluster"];
             var user = context["user"].IsThere ? Named(root, "users", context["user"].RequiredText)["user"] : default;

@@ -141,7 +141,7 @@ internal sealed class ListWatch(ApiClient client, ApiResource resource, Action<I
                 throw new SyntaxException(1,
                     $"the answer is {(list is null ? "no list" : ApiResource.KindOf(list))} instead of a {resource.Kind}List of " +
                     $"{resource.ApiVersion}");
-            var metadata = new Field(list, "", 1)["metadata"];
+            var metadata = new Field(list)["metadata"];
             var version = metadata["resourceVersion"].RequiredText;
             next = metadata["continue"].Text ?? "";
             if (next.Length == 0)
