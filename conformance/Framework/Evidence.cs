@@ -20,6 +20,7 @@ internal sealed record Evidence(
     string Topology, ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps,
     IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
+    private const int MaxFlowsOfEnd = 60;
     private const int MaxEntries = 4;
 
     /// <summary>What sets a lab up where nothing else does.</summary>
@@ -43,7 +44,7 @@ internal sealed record Evidence(
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
-        var flows = FlowsOf([.. lab.Nodes.SelectMany(n => n.Flows)]);
+        var flows = FlowsOf(Ends([.. lab.Nodes.SelectMany(n => n.Flows)]));
         // Reading costs time: only where the test has done something, or wants explaining; and rules, only where it has set some.
         var worked = lab.Journal.ToLookup(e => e.Node, e => e.Text, StringComparer.Ordinal);
         var tables = lab.Nodes.Where(n => failed || n.Spec.Forwarding || worked.Contains(n.Name))
@@ -64,7 +65,7 @@ internal sealed record Evidence(
     internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
     {
         var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
-        var flows = cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id)).ToList();
+        var flows = Ends([.. cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id))]);
         var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id)
             .Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
@@ -84,6 +85,13 @@ internal sealed record Evidence(
         Keep(test, cluster.Lab.Topology, new Evidence(cluster.Lab.Topology.Name, implementation, observed, steps, FlowsOf(flows), tables,
             Write(packets, test)));
     }
+
+    /// <summary>
+    /// The first and the last flows of a test that asked all the time: each story is searched for in all packets since, and those of
+    /// thousands of flows would take longer than the test.
+    /// </summary>
+    private static IReadOnlyList<Flow> Ends(IReadOnlyList<Flow> flows) => flows.Count <= 2 * MaxFlowsOfEnd ? flows
+        : [.. flows.OrderBy(f => f.StartedAt).Take(MaxFlowsOfEnd), .. flows.OrderBy(f => f.StartedAt).TakeLast(MaxFlowsOfEnd)];
 
     private static void Keep(ITest test, Topologies.Topology topology, Evidence evidence)
     {

@@ -119,6 +119,27 @@ public sealed class KernelsTests
         Works().ShouldBeEmpty();
     }
 
+    /// <summary>With the kernel that is installed, else Debian's newest, which then stays in the cache: it is 100 MB.</summary>
+    [Test]
+    public async Task A_stock_kernel_boots_under_qemu_and_proves_a_claim_with_nft()
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(5));
+        var result = await LabProgram.Command("run", "--kernel", "qemu", "--filter", "SNAT-2").WithWorkingDirectory(ProjectFolder.Root)
+            .ExecuteBufferedAsync(limit.Token);
+
+        if (NeedsQemu(result)) // and an ordinary user may not install it
+        {
+            ShouldBeRefused(result, "Packages are missing.", "sudo sh -c");
+            return;
+        }
+        result.ExitCode.ShouldBe(0, result.StandardError);
+        result.StandardOutput.ShouldContain("1 holds");
+        var run = Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "artifacts"), "2*").Order(StringComparer.Ordinal)
+            .Last(f => File.Exists(Path.Combine(f, "run.json")) && File.ReadAllText(Path.Combine(f, "run.json"))
+                .Contains("\"kind\": \"qemu\"", StringComparison.Ordinal));
+        File.Exists(Path.Combine(run, "claims", "SNAT-2.json")).ShouldBeTrue("records come through");
+    }
+
     [Test]
     public async Task A_matrix_runs_each_kernel_and_says_which_claims_differ()
     {

@@ -10,6 +10,7 @@ using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Traffic;
 using NUnit;
+using NUnit.Framework;
 using NUnit.Framework.Api;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
@@ -104,6 +105,8 @@ internal static class TestRunner
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
         Shard.PutLongestFirst(root);
+        if (isSlow)
+            ShareLanes(root);
         var shards = Environment.GetEnvironmentVariable(RunFolder.ShardVariable) is { Length: > 0 } text ? text.Split(' ') : [];
         var selected = shards.Select(Shard.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(),
             (tests, p) => p.Choose(tests, isSlow ? SlowProxyFactor : 1));
@@ -121,6 +124,18 @@ internal static class TestRunner
             result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, [])
         { Waits = Patience.Waits.Count, Starved = Patience.Waits.Starved });
         return (selected.Count, good);
+    }
+
+    /// <summary>
+    /// Tests that take turns on one cluster are one after another, so that they hold no worker. A slow proxy has several such clusters
+    /// and workers enough: there the cluster itself decides whose turn it is.
+    /// </summary>
+    private static void ShareLanes(ITest test)
+    {
+        if (test.Properties.Get(PropertyNames.ParallelScope) is ParallelScope.Self)
+            test.Properties.Set(PropertyNames.ParallelScope, ParallelScope.All);
+        foreach (var member in test.Tests)
+            ShareLanes(member);
     }
 
     internal static IEnumerable<ITest> Leaves(ITest test) => test.IsSuite ? test.Tests.SelectMany(Leaves) : [test];

@@ -28,6 +28,11 @@ internal static class BenchVerb
     {
         var kernel = KernelOption.CreateOption();
         var runs = new Option<int>("--runs") { Description = "Runs of each whole command.", DefaultValueFactory = _ => 3 };
+        var selftest = new Option<FileInfo>("--selftest")
+        {
+            Description = "Path of the kernel's own ipvs.sh (tools/testing/selftests/net/netfilter), to be measured beside the suite."
+        };
+        selftest.AcceptExistingOnly();
         var format = Output.CreateOption();
         var inside = new Option<bool>(InsideOption) { Hidden = true };
         var part = new Argument<string>("part")
@@ -37,7 +42,7 @@ internal static class BenchVerb
         };
         part.AcceptOnlyFromAmong(All, Sets, Generator);
         var verb = new System.CommandLine.Command("bench", "Measure boot, labs, connections, and the whole suite.") { part, kernel, runs,
-            format, inside };
+            selftest, format, inside };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
@@ -53,7 +58,8 @@ internal static class BenchVerb
             }
             var kernelName = parsed.GetValue(kernel)!;
             var chosen = await KernelOption.ChooseAsync(kernelName, interrupt.Token);
-            var figures = parsed.GetValue(part) == All ? await MeasureCommandsAsync(kernelName, parsed.GetValue(runs), interrupt.Token)
+            var figures = parsed.GetValue(part) == All ? await MeasureCommandsAsync(kernelName, parsed.GetValue(runs),
+                parsed.GetValue(selftest), interrupt.Token)
                 : [];
             figures.AddRange(await MeasureInsideAsync(chosen, parsed.GetValue(part)!, interrupt.Token));
             Print(figures, parsed.GetValue(format)!);
@@ -62,8 +68,10 @@ internal static class BenchVerb
         return verb;
     }
 
-    private static async Task<List<Figure>> MeasureCommandsAsync(string kernelName, int runs, CancellationToken cancellationToken) =>
+    private static async Task<List<Figure>> MeasureCommandsAsync(string kernelName, int runs, FileInfo? selftest,
+        CancellationToken cancellationToken) =>
     [
+        .. selftest is null ? [] : new[] { await SelftestAsync(kernelName, runs, selftest, cancellationToken) },
         await WholeAsync(runs, s_lab, ["kernel", "--", "true"], cancellationToken),
         await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName, "--filter", "VS-16"], cancellationToken),
         await WholeAsync(runs, Programs.Dotnet, ["test", "conformance", "--configuration", "Release", "--no-build",
@@ -75,6 +83,15 @@ internal static class BenchVerb
         await WholeAsync(runs, s_lab, ["run", "--kernel", kernelName], cancellationToken),
         await WholeAsync(runs, s_lab, ["report"], cancellationToken), // of that run, all claims
     ];
+
+    /// <summary>The three checks of the kernel's own test of IPVS, on the same kernel.</summary>
+    private static async Task<Figure> SelftestAsync(string kernelName, int runs, FileInfo selftest, CancellationToken cancellationToken)
+    {
+        string[] kernel = kernelName is "auto" or "host" ? [] : ["--kernel", kernelName];
+        var figure = await WholeAsync(runs, s_lab, ["kernel", .. kernel, "--", "sh", "-c",
+            $"cd {selftest.DirectoryName} && bash {selftest.Name}"], cancellationToken);
+        return figure with { Name = "ipvs.sh, the kernel's own selftest: 3 checks" };
+    }
 
     private static async Task<List<Figure>> MeasureInsideAsync(LabKernel kernel, string part, CancellationToken cancellationToken)
     {
