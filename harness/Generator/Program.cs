@@ -16,6 +16,7 @@ var root = new RootCommand("Turns Kubernetes Services, EndpointSlices and Nodes 
     WatchVerb.Create(),
     PlanVerb.CreateCheck(),
     ExplainVerb.Create(),
+    PreflightVerb.Create(),
     CleanupVerb.Create(),
     DoctorVerb.Create(),
 };

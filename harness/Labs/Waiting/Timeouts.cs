@@ -36,7 +36,7 @@ public static class Timeouts
 
     private static TimeSpan Scale(double seconds) => TimeSpan.FromSeconds(seconds * Slowness);
 
-    /// <summary>By the fastest of a few processes: what else the machine does shall not count.</summary>
+    /// <summary>By the fastest of a few processes: what else the machine does must not count.</summary>
     private static double Measure()
     {
         var best = TimeSpan.MaxValue;

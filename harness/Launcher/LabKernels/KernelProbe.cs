@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Conformance.Launcher.Runner;
 
 namespace Conformance.Launcher.LabKernels;
 
@@ -19,7 +18,6 @@ internal static class KernelProbe
         using var said = new MemoryStream();
         await kernel.RunAsync(new LabCommand(["perl", "-e", Work], folder)
         {
-            Variables = LabRun.RunVariables(kernel, folder),
             Output = said,
         }, cancellationToken);
         Runs.Forget(folder);

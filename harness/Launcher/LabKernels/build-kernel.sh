@@ -39,7 +39,7 @@ run() { make --directory "$tree" O="$work/build" ARCH=um "$@"; }
 mkdir build
 echo "Configuring" >&3
 KCONFIG_ALLCONFIG=$configuration run allnoconfig
-for option in $(grep -o '^CONFIG_[A-Z0-9_]*=y' "$configuration"); do
+grep -o '^CONFIG_[A-Z0-9_]*=y' "$configuration" | while read -r option; do
     grep -q "^$option\$" build/.config || echo "this tree does not have $option"
 done
 release=$(run --silent kernelrelease)

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The first process of a kernel under QEMU: loads the modules of the RAM disk, mounts this machine's files, and becomes guest-init.pl.
 #
 # The arguments of guest-init.pl, with its path, are behind " -- " in the kernel's command line. The kernel's own idea of a first

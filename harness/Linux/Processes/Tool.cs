@@ -24,7 +24,7 @@ public static class Tool
     /// <param name="argv">The program, looked up in PATH, and its arguments.</param>
     /// <param name="input">Its standard input; null for none.</param>
     /// <exception cref="KernelException">It cannot be started (ENOENT: there is no such program).</exception>
-    /// <exception cref="OperationCanceledException">It was told to stop, or ran longer than the limit, and was killed.</exception>
+    /// <exception cref="OperationCanceledException">It was to stop, or ran longer than the limit, and was killed.</exception>
     public static ToolResult Run(IReadOnlyList<string> argv, string? input, TimeSpan limit, CancellationToken stop)
     {
         using var pipes = new Pipes(input is not null);
