@@ -19,10 +19,11 @@ public sealed class RunMatrix
     /// <summary>The claims that differ, in the order of the first run.</summary>
     public IReadOnlyList<MatrixRow> Rows { get; }
 
-    /// <summary>A run's kernel in a few words, such as <c>uml 6.1.176</c>.</summary>
-    public static string NameOf(RunResults run) => run.Kernel is { } kernel ? $"{kernel.Kind} {kernel.Release}".Trim() : run.Run.Run;
+    /// <summary>The kernels of the runs, each in a few words: as the command line named it, with its release.</summary>
+    public IReadOnlyList<string> Names { get; private init; } = [];
 
-    public static RunMatrix Of(IReadOnlyList<RunResults> runs, Catalogue catalogue)
+    /// <param name="kernels">The names of the kernels on the command line, one for each run.</param>
+    public static RunMatrix Of(IReadOnlyList<RunResults> runs, IReadOnlyList<string> kernels, Catalogue catalogue)
     {
         var byRun = runs.Select(r => r.Claims.ToDictionary(c => c.Id, StringComparer.Ordinal)).ToList();
         var rows = new List<MatrixRow>();
@@ -36,7 +37,11 @@ public sealed class RunMatrix
                 : $"{r.Verdict.Word()}: {string.Join(", ", RunComparison.OutcomesOf(r))}")],
                 catalogue.Claims.TryGetValue(id, out var claim) ? claim.Kernels : []));
         }
-        return new RunMatrix(runs, rows);
+        return new RunMatrix(runs, rows)
+        {
+            Names = [.. runs.Zip(kernels, (r, k) => r.Kernel is { } kernel && !k.Contains(kernel.Release, StringComparison.Ordinal)
+                ? $"{k} ({kernel.Release})" : k)]
+        };
     }
 
     /// <summary>The verdicts of each kernel, and the claims that differ.</summary>
@@ -46,9 +51,9 @@ public sealed class RunMatrix
         foreach (var verdict in Enum.GetValues<Verdict>())
             text.Append(CultureInfo.InvariantCulture, $" {verdict.Word()} |");
         text.Append("\n|---|---|---|").Append(string.Concat(Enum.GetValues<Verdict>().Select(_ => "---|"))).Append('\n');
-        foreach (var run in Runs)
+        foreach (var (run, name) in Runs.Zip(Names))
         {
-            text.Append(CultureInfo.InvariantCulture, $"| {NameOf(run)} | {run.Run.Run} | {run.Run.DurationMs / 1000:0} |");
+            text.Append(CultureInfo.InvariantCulture, $"| {name} | {run.Run.Run} | {run.Run.DurationMs / 1000:0} |");
             foreach (var verdict in Enum.GetValues<Verdict>())
                 text.Append(CultureInfo.InvariantCulture, $" {run.Count(verdict)} |");
             text.Append('\n');
@@ -56,7 +61,7 @@ public sealed class RunMatrix
         if (Rows.Count == 0)
             return text.Append("\nNo claim differs.\n").ToString();
         text.Append(CultureInfo.InvariantCulture, $"\n## {Rows.Count} claims differ\n\n| claim | ");
-        text.Append(string.Join(" | ", Runs.Select(NameOf))).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
+        text.Append(string.Join(" | ", Names)).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
             .Append("---|\n");
         foreach (var row in Rows)
             text.Append(CultureInfo.InvariantCulture,

@@ -20,7 +20,7 @@ internal sealed record Evidence(
     string Topology, ImplementationRecord Implementation, IReadOnlyList<string> Observed, IReadOnlyList<StepRecord> Steps,
     IReadOnlyList<FlowRecord> Flows, IReadOnlyList<TableRecord> Tables, IReadOnlyList<AttachmentRecord> Attachments)
 {
-    private const int MaxFlowsOfEnd = 60;
+    private const int MaxFlowsOfPart = 50;
     private const int MaxEntries = 4;
 
     /// <summary>What sets a lab up where nothing else does.</summary>
@@ -44,7 +44,7 @@ internal sealed record Evidence(
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
-        var flows = FlowsOf(Ends([.. lab.Nodes.SelectMany(n => n.Flows)]));
+        var flows = FlowsOf(Telling([.. lab.Nodes.SelectMany(n => n.Flows)]));
         // Reading costs time: only where the test has done something, or wants explaining; and rules, only where it has set some.
         var worked = lab.Journal.ToLookup(e => e.Node, e => e.Text, StringComparer.Ordinal);
         var tables = lab.Nodes.Where(n => failed || n.Spec.Forwarding || worked.Contains(n.Name))
@@ -65,7 +65,7 @@ internal sealed record Evidence(
     internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
     {
         var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
-        var flows = Ends([.. cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id))]);
+        var flows = Telling([.. cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id))]);
         var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id)
             .Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
@@ -87,11 +87,19 @@ internal sealed record Evidence(
     }
 
     /// <summary>
-    /// The first and the last flows of a test that asked all the time: each story is searched for in all packets since, and those of
-    /// thousands of flows would take longer than the test.
+    /// The first and the last flows of a test that asked all the time, and between them those that ended otherwise than the one before:
+    /// each story is searched for in all packets since, and those of thousands of flows would take longer than the test.
     /// </summary>
-    private static IReadOnlyList<Flow> Ends(IReadOnlyList<Flow> flows) => flows.Count <= 2 * MaxFlowsOfEnd ? flows
-        : [.. flows.OrderBy(f => f.StartedAt).Take(MaxFlowsOfEnd), .. flows.OrderBy(f => f.StartedAt).TakeLast(MaxFlowsOfEnd)];
+    private static IReadOnlyList<Flow> Telling(IReadOnlyList<Flow> flows)
+    {
+        if (flows.Count <= 3 * MaxFlowsOfPart)
+            return flows;
+        var ordered = flows.OrderBy(f => f.StartedAt).ToList();
+        var changes = ordered.Zip(ordered.Skip(1)).Where(p => p.First.Outcome.Class != p.Second.Outcome.Class)
+            .SelectMany(p => new[] { p.First, p.Second }).Distinct().Take(MaxFlowsOfPart);
+        return [.. ordered.Take(MaxFlowsOfPart).Concat(changes).Concat(ordered.TakeLast(MaxFlowsOfPart)).Distinct()
+            .OrderBy(f => f.StartedAt)];
+    }
 
     private static void Keep(ITest test, Topologies.Topology topology, Evidence evidence)
     {

@@ -21,7 +21,7 @@ public sealed class Cluster : IAsyncDisposable
     private const int MaxFailures = 2;
 
     private const int ReactionFactor = 4;
-    private static readonly TimeSpan s_leastReaction = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan s_leastReaction = Timeouts.Command; // 30 s: as often as proxies look for drift
     private readonly List<IRunningProxy> _running = [];
     private readonly List<IRunningProxy> _stopped = [];
     private readonly Lock _lock = new();

@@ -4,6 +4,7 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs;
 using Conformance.Linux.Features;
+using Conformance.Reports;
 
 namespace Conformance.Tests;
 
@@ -100,7 +101,7 @@ public sealed class KernelsTests
     public async Task A_build_that_is_interrupted_or_killed_leaves_nothing()
     {
         if (!HasCompiler)
-            return; // said by the test above
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
         // A tree in which configuring never ends.
         var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
         Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
@@ -130,7 +131,7 @@ public sealed class KernelsTests
         if (NeedsQemu(result)) // and an ordinary user may not install it
         {
             ShouldBeRefused(result, "Packages are missing.", "sudo sh -c");
-            return;
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}QEMU is not installed");
         }
         result.ExitCode.ShouldBe(0, result.StandardError);
         result.StandardOutput.ShouldContain("1 holds");

@@ -85,6 +85,9 @@ public sealed record GeneratorOptions
     /// </summary>
     public bool RefuseNodeAddresses { get; init; }
 
+    /// <summary>Whether the objects of all Nodes are read from an API server, and not the node's own alone.</summary>
+    public bool FollowsAllNodes { get; init; }
+
     /// <summary>--conntrack-max-per-core; 0 keeps the kernel's.</summary>
     public int ConntrackMaxPerCore { get; init; } = 32768;
 

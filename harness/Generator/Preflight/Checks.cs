@@ -1,5 +1,4 @@
 using System.Net;
-using System.Net.Sockets;
 using Conformance.Generator.Model;
 
 namespace Conformance.Generator.Preflight;
@@ -21,7 +20,7 @@ public static class Checks
         return [.. cluster.Services.Values.Where(s => s.IsProxied).OrderBy(s => s.Name, ObjectName.Order).SelectMany(service =>
             Affinity(service).Concat(ExternalLocal(service, cluster, nodes)).Concat(InternalLocal(service, cluster, nodes))
                 .Concat(NodeAddresses(service, nodes)).Concat(Duplicates(service, owners)).Concat(SourceRanges(service))
-                .Concat(NodePorts(service, options)).Concat(SharedPodAddresses(service, cluster)).Concat(Distribution(service)))];
+                .Concat(NodePorts(service, options)).Concat(SharedPodAddresses(service, cluster)))];
     }
 
     private static IEnumerable<Finding> Affinity(Service service)
@@ -50,12 +49,13 @@ public static class Checks
 
     private static IEnumerable<Finding> InternalLocal(Service service, Cluster cluster, IReadOnlyList<NodeObject> nodes)
     {
-        if (service.InternalPolicyIsLocal && Without(service, cluster, nodes) is { } where)
+        if (service.InternalPolicyIsLocal && (service.Ports.Any(p => p.NodePort > 0) || service.IsLoadBalancer)
+            && Without(service, cluster, nodes) is { } where)
         {
             yield return new Finding("internal-policy-local", service.Name, ["POLICY-14", "POLICY-16"],
                 $"internalTrafficPolicy is Local, and {where}.",
-                "For a NodePort or LoadBalancer, kube-proxy's IPVS mode takes endpoints of other nodes there; other modes refuse pods " +
-                "and nodes.");
+                "kube-proxy's IPVS mode takes endpoints of other nodes there, because the Service has node ports; other modes " +
+                "refuse pods and nodes.");
         }
     }
 
@@ -65,7 +65,7 @@ public static class Checks
         where node.InternalIPs.Contains(address)
         select new Finding("node-address", service.Name, ["KP-15", "KP-29"], $"{address} is the InternalIP of Node {node.Name}.",
             "With IPVS the address is bound to every node, which then no longer reaches that Node by it; the other modes leave the Node " +
-            "reachable on other ports. What was cut off answers after the change.");
+            "reachable on other ports. After the change that Node is reachable again.");
 
     private static IEnumerable<Finding> Duplicates(Service service,
         ILookup<(IPAddress, Linux.TransportProtocol, ushort), Service> owners) =>
@@ -83,14 +83,6 @@ public static class Checks
         var ranges = service.LoadBalancerSourceRanges;
         if (ranges.Count == 0)
             yield break;
-        foreach (var family in service.LoadBalancerIPs.Select(a => a.AddressFamily).Distinct().Where(f => ranges
-            .All(r => r.BaseAddress.AddressFamily != f)))
-        {
-            var name = family == AddressFamily.InterNetwork ? "IPv4" : "IPv6";
-            yield return new Finding("source-ranges-of-one-family", service.Name, ["RANGE-8"],
-                $"loadBalancerSourceRanges has no range of {name}, and the Service has a load-balancer address of {name}.",
-                $"The address of {name} is open to everybody in every mode.");
-        }
         if (ranges.Any(r => r.PrefixLength == 0))
         {
             yield return new Finding("source-range-of-everybody", service.Name, ["RANGE-3"],
@@ -121,15 +113,6 @@ public static class Checks
                 $"{Names(twice.Select(a => a.ToString()))} is in its slices more than once, in different states.",
                 "In kube-proxy the entry that is read last counts, so that the endpoint may get no connections; here the better state " +
                 "counts.");
-        }
-    }
-
-    private static IEnumerable<Finding> Distribution(Service service)
-    {
-        if (service.PrefersCloseEndpoints)
-        {
-            yield return new Finding("traffic-distribution", service.Name, ["ENDPOINT-17"], "trafficDistribution is set.",
-                "kube-proxy follows it from v1.31 on in every mode; before, its clients are spread over all zones.");
         }
     }
 

@@ -24,6 +24,7 @@ public sealed class KernelPort : IDisposable
         Decisions.Sets.All.SelectMany(d => new[] { new SetKey(d, false), new SetKey(d, true) })
             .ToDictionary(k => k.Name, k => k, StringComparer.Ordinal);
 
+    private const int NoSuchFile = 2; // ENOENT of errno(3)
     private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
     private readonly NetworkNamespace _namespace;
     private readonly IReadOnlyList<string> _enter;
@@ -153,8 +154,10 @@ public sealed class KernelPort : IDisposable
         }
         catch (KernelException e)
         {
+            var isMissing = e.Errno == NoSuchFile;
             throw new GeneratorException($"{tool} cannot be started.", e.Message, "The rules are as they were.",
-                "apt-get install iptables", ExitCodes.CannotRunHere);
+                isMissing ? "apt-get install iptables" : "Raise the limit that the evidence names; the next sync tries again.",
+                isMissing ? ExitCodes.CannotRunHere : ExitCodes.Failed);
         }
         catch (OperationCanceledException) when (!Stop.IsCancellationRequested)
         {

@@ -15,8 +15,7 @@ internal static class PreflightVerb
         var flags = new Flags();
         var format = Session.FormatOption();
         var verb = new Command("preflight",
-            "List the Services that depend on a difference between kube-proxy's IPVS mode and other proxies; exit code 1 when there are " +
-                "any.")
+            "List the Services that depend on what only kube-proxy's IPVS mode does; exit code 1 when there are any.")
         { format };
         var input = new InputFlags(verb);
         flags.AddTo(verb);
@@ -24,7 +23,8 @@ internal static class PreflightVerb
         {
             var options = flags.Read(parsed);
             var problems = 0;
-            var cluster = await input.ReadAsync(parsed, options, problem =>
+            // Of every Node, which an API server tells only who asks for all of them.
+            var cluster = await input.ReadAsync(parsed, options with { FollowsAllNodes = true }, problem =>
             {
                 problems += problem.Effect == Sources.ProblemEffect.NotOurs ? 0 : 1;
                 Console.Error.WriteLine(problem);

@@ -23,7 +23,7 @@ internal static class AptPackage
     {
         var name = (await NamesAsync($@"^linux-image-{version.Replace(".", @"\.", StringComparison.Ordinal)}([-.+][-.+0-9a-z]*)?-amd64$",
                 cancellationToken)).LastOrDefault(n => !n.Contains("-cloud-", StringComparison.Ordinal)
-                    && !n.Contains("-rt-", StringComparison.Ordinal) && n.Any(c => c == '+' || c == '-') && IsImage(n))
+                    && !n.Contains("-rt-", StringComparison.Ordinal) && IsImage(n))
             ?? throw new CannotRunHereException($"There is no kernel {version} for QEMU.",
                 "It is not installed, not in the cache, and apt knows no such package of linux-image-*-amd64.", "Nothing ran.",
                 "./lab kernels lists what is there; apt-get update as root; or give the path of a vmlinuz.");
@@ -41,9 +41,7 @@ internal static class AptPackage
                     "See that this machine reaches its package sources, and that the disk is not full.");
             }
             var folder = KernelStore.FolderOf("qemu", kernel.Version);
-            if (Directory.Exists(folder))
-                Directory.Delete(folder, recursive: true);
-            Directory.Move(Path.Combine(work, "ready"), folder);
+            KernelStore.Replace(Path.Combine(work, "ready"), folder);
             return KernelStore.Unpacked(folder, "unpacked in the cache").First();
         }
         finally

@@ -15,7 +15,7 @@ public abstract class GuestKernel : LabKernel
     public override string Description => $"{Name}, {Image}";
 
     /// <summary>The console of the kernel below the folder of its files, for who reads why it failed.</summary>
-    private const string Console = "console.log";
+    private protected const string ConsoleLog = "console.log";
 
     public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
     {
@@ -50,7 +50,7 @@ public abstract class GuestKernel : LabKernel
 
     private LabKernelException Died(string folder, string? failure, bool beforeBoot)
     {
-        var log = Path.Combine(folder, Console);
+        var log = Path.Combine(folder, ConsoleLog);
         var said = File.Exists(log)
             ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log)
                 .LastOrDefault()

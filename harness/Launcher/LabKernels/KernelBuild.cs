@@ -27,9 +27,9 @@ internal static class KernelBuild
         var work = KernelStore.StartWork();
         using var guard = new Guard();
         await using var interrupt = cancellationToken.Register(guard.Dispose);
-        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
-        var result = await guard.Start(temporary: "", ["unshare", .. user, "--pid", "--fork", "--kill-child", "--",
-            "bash", Path.Combine(Guard.Scripts, "build-kernel.sh"), work, Configuration,
+        File.Delete(Log);
+        var result = await guard.Start(temporary: "", [.. await NamespaceAsync(cancellationToken), "bash",
+            Path.Combine(Guard.Scripts, "build-kernel.sh"), work, Configuration,
             Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), kind, place],
             process => process.WithStandardOutputPipe(PipeTarget.ToDelegate(say)).WithValidation(CommandResultValidation.None));
         try
@@ -46,13 +46,21 @@ internal static class KernelBuild
         }
     }
 
+    /// <summary>With a PID namespace the build ends as a whole when it is killed; some machines allow users none.</summary>
+    private static async Task<string[]> NamespaceAsync(CancellationToken cancellationToken)
+    {
+        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
+        string[] unshare = ["unshare", .. user, "--pid", "--fork", "--kill-child", "--"];
+        var result = await CliWrap.Cli.Wrap(unshare[0]).WithArguments([.. unshare[1..], "true"])
+            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
+        return result.IsSuccess ? unshare : [];
+    }
+
     private static KernelImage Keep(string work, string version)
     {
         var folder = KernelStore.FolderOf("uml", version);
-        if (Directory.Exists(folder))
-            Directory.Delete(folder, recursive: true);
-        Directory.Move(Path.Combine(work, "ready"), folder);
-        return KernelStore.All().First(k => k.Kind == "uml" && k.Path.StartsWith(folder + '/', StringComparison.Ordinal));
+        KernelStore.Replace(Path.Combine(work, "ready"), folder);
+        return KernelStore.UserMode().First(k => k.Kind == "uml" && k.Path.StartsWith(folder + '/', StringComparison.Ordinal));
     }
 
     private static async Task<(string Kind, string Place)> ResolveAsync(string? source, CancellationToken cancellationToken)

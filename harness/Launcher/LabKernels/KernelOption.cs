@@ -4,7 +4,7 @@ using Conformance.Linux.Features;
 
 namespace Conformance.Launcher.LabKernels;
 
-/// <summary>Finds the kernel for a run: the one room for a further kind.</summary>
+/// <summary>Finds the kernel for a run by its name.</summary>
 internal static class KernelOption
 {
     private const string Auto = "auto";
@@ -98,7 +98,12 @@ internal static class KernelOption
     internal static async Task<LabKernel> ChooseAsync(string name, CancellationToken cancellationToken)
     {
         var features = KernelFeatures.Current;
-        var (kind, which) = Split(name == Auto ? features.CanRunLabs ? "host" : KernelStore.Fastest()?.Option ?? "uml" : name);
+        if (name == Auto && !features.CanRunLabs && KernelStore.Fastest() is { } fastest)
+        {
+            await Need.EnsureAsync([.. Need.ForUml.Where(n => n.Program != "linux.uml"), .. Need.ForLabs], cancellationToken);
+            return fastest.ToLabKernel();
+        }
+        var (kind, which) = Split(name == Auto ? features.CanRunLabs ? "host" : "uml" : name);
         switch (kind)
         {
             case "host":

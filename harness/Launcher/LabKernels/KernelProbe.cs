@@ -16,11 +16,14 @@ internal static class KernelProbe
     {
         var folder = Runs.Start();
         using var said = new MemoryStream();
-        await kernel.RunAsync(new LabCommand(["perl", "-e", Work], folder)
+        var result = await kernel.RunAsync(new LabCommand(["perl", "-e", Work], folder)
         {
             Output = said,
         }, cancellationToken);
         Runs.Forget(folder);
-        return double.Parse(Encoding.ASCII.GetString(said.ToArray()), CultureInfo.InvariantCulture);
+        return result.ExitCode == ExitCodes.Ok ? double.Parse(Encoding.ASCII.GetString(said.ToArray()), CultureInfo.InvariantCulture)
+            : throw new LabKernelException($"The kernel {kernel.Description} could not be measured.",
+                $"perl ended with exit code {result.ExitCode} in it.", "It has no measured speed.",
+                "Try it with ./lab kernel --kernel …, and delete it if it does not work.", beforeBoot: false);
     }
 }

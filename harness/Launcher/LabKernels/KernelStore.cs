@@ -1,4 +1,5 @@
 using System.Globalization;
+using Conformance.Labs;
 using Conformance.Reports;
 
 namespace Conformance.Launcher.LabKernels;
@@ -12,10 +13,14 @@ internal static class KernelStore
     private const string UmlPrefix = "uml-";
     private const string QemuPrefix = "qemu-";
 
-    /// <summary>The cache folder (XDG Base Directory Specification).</summary>
+    /// <summary>
+    /// The cache folder (XDG Base Directory Specification). Without HOME it is the user's own by the password file: what is in it is
+    /// executed, and must not come from a folder that others write to.
+    /// </summary>
     internal static string Folder { get; } = Path.Combine(
         Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } cache && Path.IsPathRooted(cache) ? cache
-            : Path.Combine(Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } home ? home : "/tmp", ".cache"),
+            : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 0 } home ? home
+                : Path.Combine(ProjectFolder.Root, "artifacts"), ".cache"),
         "ipvs-conformance", "kernels");
 
     private static string Measurements => Path.Combine(Folder, "measured.tsv");
@@ -23,22 +28,27 @@ internal static class KernelStore
     /// <summary>User-mode kernels first, then those for QEMU; the newest of each first.</summary>
     internal static IReadOnlyList<KernelImage> All() =>
     [
-        .. Stored(UmlPrefix).Select(f => new KernelImage("uml", Release(f, UmlPrefix), Path.Combine(f, "linux"),
-            Path.Combine(f, "lib/modules"), "built by ./lab kernels build")).Where(k => File.Exists(k.Path))
-                .OrderByDescending(k => k.Version, Versions),
-        .. DebianUml(),
+        .. UserMode(),
         .. Installed().Concat(Stored(QemuPrefix).SelectMany(f => Unpacked(f, "unpacked in the cache")))
             .DistinctBy(k => k.Version, StringComparer.Ordinal).OrderByDescending(k => k.Version, Versions),
     ];
 
-    /// <summary>The newest kernel of a kind whose release begins with a version; null when there is none.</summary>
-    internal static KernelImage? Find(string kind, string version) => All().FirstOrDefault(k => k.Kind == kind
-        && (version.Length == 0 || k.Version == version || (k.Version.StartsWith(version, StringComparison.Ordinal)
-            && !char.IsAsciiDigit(k.Version[version.Length]))));
+    /// <summary>Those that were built here, and Debian's.</summary>
+    internal static IEnumerable<KernelImage> UserMode() => Stored(UmlPrefix)
+        .Select(f => new KernelImage("uml", Release(f, UmlPrefix), Path.Combine(f, "linux"), Path.Combine(f, "lib/modules"),
+            "built by ./lab kernels build"))
+        .Where(k => File.Exists(k.Path)).OrderByDescending(k => k.Version, Versions).Concat(DebianUml());
 
-    /// <summary>The fastest user-mode kernel of those that were measured; Debian's where none was.</summary>
-    internal static KernelImage? Fastest() => All().Where(k => k.Kind == "uml" && Milliseconds(k) is not null)
-        .MinBy(k => Milliseconds(k));
+    /// <summary>The kernel of a kind with this release, else the newest whose release begins with it; null when there is none.</summary>
+    internal static KernelImage? Find(string kind, string version)
+    {
+        var kernels = All().Where(k => k.Kind == kind).ToList();
+        return kernels.Find(k => k.Version == version) ?? kernels.Find(k => version.Length == 0
+            || (k.Version.StartsWith(version, StringComparison.Ordinal) && !char.IsAsciiDigit(k.Version[version.Length])));
+    }
+
+    /// <summary>The fastest user-mode kernel of those that were measured; null where none was.</summary>
+    internal static KernelImage? Fastest() => UserMode().Where(k => Milliseconds(k) is not null).MinBy(Milliseconds);
 
     /// <summary>The folder of a kernel that is built or fetched, below <see cref="Folder"/>.</summary>
     internal static string FolderOf(string kind, string version) => Path.Combine(Folder, $"{kind}-{version}");
@@ -48,9 +58,18 @@ internal static class KernelStore
     /// </summary>
     internal static string StartWork()
     {
-        Directory.CreateDirectory(Folder);
+        Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         foreach (var old in Directory.GetDirectories(Folder, ".work-*").Where(f => !Directory.Exists($"/proc/{f.Split('-')[^1]}")))
-            Directory.Delete(old, recursive: true);
+        {
+            try
+            {
+                Directory.Delete(old, recursive: true);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Another start clears it away as well.
+            }
+        }
         return Directory.CreateDirectory(Path.Combine(Folder,
             string.Create(CultureInfo.InvariantCulture, $".work-{Environment.ProcessId}"))).FullName;
     }
@@ -84,16 +103,55 @@ internal static class KernelStore
 
     private static IEnumerable<KernelImage> Installed() => Unpacked("/", "installed");
 
-    /// <summary>Kernels below a root that have their modules beside them; a cloud kernel has no 9p.</summary>
+    /// <summary>
+    /// Kernels below a root that this user may read, and that have their modules beside them: 9p too, which cloud kernels lack.
+    /// </summary>
     internal static IEnumerable<KernelImage> Unpacked(string root, string origin) =>
-        from image in Directory.Exists(Path.Combine(root, "boot"))
-            ? Directory.GetFiles(Path.Combine(root, "boot"), "vmlinuz-*") : []
+        from image in Entries(() => Directory.GetFiles(Path.Combine(root, "boot"), "vmlinuz-*"))
+        where CanRead(image)
         let version = Path.GetFileName(image)["vmlinuz-".Length..]
         from modules in new[] { Path.Combine(root, "lib/modules"), Path.Combine(root, "usr/lib/modules") }
-        where File.Exists(Path.Combine(modules, version, "modules.dep"))
+        where QemuKernel.Has9p(Path.Combine(modules, version))
         select new KernelImage("qemu", version, image, modules, origin);
 
-    private static string[] Stored(string prefix) => Directory.Exists(Folder) ? Directory.GetDirectories(Folder, $"{prefix}*") : [];
+    private static string[] Stored(string prefix) => Entries(() => Directory.GetDirectories(Folder, $"{prefix}*"));
+
+    /// <summary>What a folder has; nothing where it is not there, or not ours to read.</summary>
+    private static string[] Entries(Func<string[]> list)
+    {
+        try
+        {
+            return list();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    private static bool CanRead(string path)
+    {
+        try
+        {
+            using var file = File.OpenRead(path);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Puts a folder into the place of another, which stays until the new one is there.</summary>
+    internal static void Replace(string ready, string folder)
+    {
+        var aside = $"{ready}.old";
+        if (Directory.Exists(folder))
+            Directory.Move(folder, aside);
+        Directory.Move(ready, folder);
+        if (Directory.Exists(aside))
+            Directory.Delete(aside, recursive: true);
+    }
 
     private static string Release(string folder, string prefix) => Path.GetFileName(folder)[prefix.Length..];
 

@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Conformance.Launcher.LabKernels;
 
-/// <summary>Chooses the processor for a user-mode kernel, which uses exactly one.</summary>
+/// <summary>Chooses the processor for a lab kernel, which uses exactly one.</summary>
 internal static class Processors
 {
     private const string AllowedField = "Cpus_allowed_list:";
@@ -21,7 +21,7 @@ internal static class Processors
     }
 
     /// <summary>
-    /// The processor, of those that this process may use, to which the fewest user-mode kernels are bound: those that are seen, and those
+    /// The processor, of those that this process may use, to which the fewest lab kernels are bound: those that are seen, and those
     /// of this process, which may not be seen yet.
     /// </summary>
     internal static Taken Take()
@@ -39,7 +39,7 @@ internal static class Processors
         var mine = Expand(AllowedTo("self"));
         var taken = Directory.GetDirectories("/proc")
             .Select(Path.GetFileName)
-            .Where(pid => char.IsAsciiDigit(pid![0]) && CommandOf(pid).StartsWith("linux", StringComparison.Ordinal))
+            .Where(pid => char.IsAsciiDigit(pid![0]) && CommandOf(pid) is ['l', 'i', 'n', 'u', 'x', ..] or ['q', 'e', 'm', 'u', ..])
             .SelectMany(pid => Expand(AllowedTo(pid!)))
             .ToLookup(cpu => cpu);
         return mine.OrderBy(cpu => taken[cpu].Count() + s_taken.Count(t => t == cpu)).ThenByDescending(cpu => cpu).First();

@@ -30,11 +30,23 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
 
     protected override string Image => image;
 
-    /// <summary>Its time is when KVM last failed to boot a guest here.</summary>
+    /// <summary>Its time is when KVM last failed to boot a kernel here that then booted without it.</summary>
     private static string KvmMarker => Path.Combine(KernelStore.Folder, "kvm-refused");
 
     protected override async Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
     {
+        if (new[] { image, modules, KernelStore.Folder }.FirstOrDefault(p => p.AsSpan().ContainsAny(" ,\t")) is { } path)
+        {
+            throw new LabKernelException("A path of the kernel has a space or a comma in it.", path,
+                "Nothing ran: the command lines of QEMU and of the kernel are split there.", "Move it to another path.", beforeBoot: true);
+        }
+        if (!IsStatic(Need.PathOf("busybox")!))
+        {
+            throw new LabKernelException("The busybox of this machine cannot run alone.",
+                $"{Need.PathOf("busybox")} needs the C library, which the initial RAM disk does not have.", "Nothing ran.",
+                "apt-get install busybox-static", beforeBoot: true);
+        }
+        LabKernelException? refused = null;
         if (DateTime.UtcNow - File.GetLastWriteTimeUtc(KvmMarker) > s_kvmRetry && CanOpenKvm())
         {
             try
@@ -43,17 +55,38 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             }
             catch (LabKernelException e) when (e.BeforeBoot)
             {
-                Directory.CreateDirectory(KernelStore.Folder);
-                await File.WriteAllTextAsync(KvmMarker, e.Message, cancellationToken);
+                refused = e;
+                File.Delete(Path.Combine(folder, ConsoleLog)); // it is about another boot
             }
         }
-        return await BootAsync("tcg", command, folder, s_tcgLimit, cancellationToken);
+        var result = await BootAsync("tcg", command, folder, s_tcgLimit, cancellationToken);
+        if (refused is not null) // the kernel boots, so it was KVM
+            Remember(refused.Message);
+        return result;
+    }
+
+    private static void Remember(string why)
+    {
+        Console.Error.WriteLine($"KVM did not boot this kernel within {s_kvmLimit.TotalSeconds} s: it ran without, which is slower, and " +
+            $"KVM is tried again after a day (or delete {KvmMarker}).");
+        try
+        {
+            Directory.CreateDirectory(KernelStore.Folder);
+            File.WriteAllText(KvmMarker, why);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // without a cache KVM is tried again the next time
+        }
     }
 
     private async Task<LabResult> BootAsync(string accelerator, LabCommand command, string folder, TimeSpan limit,
         CancellationToken cancellationToken)
     {
-        var scratch = Directory.CreateDirectory(Path.Combine(folder, "qemu")).FullName;
+        var scratch = Path.Combine(folder, "qemu");
+        if (Directory.Exists(scratch))
+            Directory.Delete(scratch, recursive: true); // of a boot that failed
+        Directory.CreateDirectory(scratch);
         var initrd = Path.Combine(scratch, "initrd");
         await MakeInitrdAsync(initrd, cancellationToken);
         return await FollowAsync(command, folder, scratch,
@@ -64,14 +97,34 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             "-kernel", image, "-initrd", initrd,
             "-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check audit=0 -- "
                 + $"{Path.Combine(Guard.Scripts, "guest-init.pl")} /dev/hvc0 {modules}",
-            "-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console",
+            "-chardev", $"file,id=console,path={ConsoleLog},append=on", "-serial", "chardev:console",
             "-chardev", "stdio,id=line,signal=off", "-device", "virtio-serial", "-device", "virtconsole,chardev=line",
             "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=root,mount_tag=root",
-            "-fsdev", $"local,id=run,path={command.RunFolder},security_model=none,multidevs=remap",
+            // QEMU takes two commas for one in a value.
+            "-fsdev", $"local,id=run,path={command.RunFolder.Replace(",", ",,", StringComparison.Ordinal)},security_model=none," +
+                "multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=run,mount_tag=run",
             "-device", "virtio-rng-pci",
         ], limit, cancellationToken);
+    }
+
+    /// <summary>Whether a folder of modules has, loadable or built in, what the guest sees this machine's files by.</summary>
+    internal static bool Has9p(string modules) => new[] { "9p", "9pnet_virtio" }.All(name => new[] { "modules.dep", "modules.builtin" }
+        .Select(index => Path.Combine(modules, index)).Where(File.Exists)
+        .Any(index => File.ReadLines(index).Any(l => l.Contains($"/{name}.ko", StringComparison.Ordinal))));
+
+    /// <summary>Whether a program is for no dynamic linker: it has no PT_INTERP (elf(5)).</summary>
+    private static bool IsStatic(string program)
+    {
+        const int ProgramHeaders = 32, HeaderSize = 54, HeaderCount = 56, Interpreter = 3;
+        var bytes = new byte[4096];
+        using var file = File.OpenRead(program);
+        var length = file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        var (offset, size, count) = ((int)BitConverter.ToInt64(bytes, ProgramHeaders), BitConverter.ToUInt16(bytes, HeaderSize),
+            BitConverter.ToUInt16(bytes, HeaderCount));
+        return Enumerable.Range(0, count).Select(i => offset + (i * size)).Where(at => at + 4 <= length)
+            .All(at => BitConverter.ToUInt32(bytes, at) != Interpreter);
     }
 
     private static bool CanOpenKvm()
@@ -105,10 +158,10 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             if (Path.GetExtension(module) == ".ko")
                 File.Copy(module, target);
             else
-                await RunAsync($"{(module.EndsWith(".xz", StringComparison.Ordinal) ? "xz" : "zstd")} -dc {module} >{target}",
-                    root.FullName, cancellationToken);
+                await RunAsync($"{(module.EndsWith(".xz", StringComparison.Ordinal) ? "xz" : "zstd")} -dc \"$1\" >\"$2\"",
+                    root.FullName, cancellationToken, module, target);
         }
-        await RunAsync($"find . | cpio --quiet --create --format=newc >{path}", root.FullName, cancellationToken);
+        await RunAsync("find . | cpio --quiet --create --format=newc >\"$1\"", root.FullName, cancellationToken, path);
         root.Delete(recursive: true);
     }
 
@@ -152,14 +205,15 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
         return System.Text.Encoding.ASCII.GetString(text[..Math.Max(0, text.IndexOfAny((byte)' ', (byte)0))]);
     }
 
-    private static async Task RunAsync(string script, string folder, CancellationToken cancellationToken)
+    private static async Task RunAsync(string script, string folder, CancellationToken cancellationToken, params string[] arguments)
     {
-        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-euc", script]).WithWorkingDirectory(folder)
+        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-euo", "pipefail", "-c", script, "bash", .. arguments])
+            .WithWorkingDirectory(folder)
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
         if (!result.IsSuccess)
         {
             throw new LabKernelException("The initial RAM disk of the lab kernel could not be made.", result.StandardError.Trim(),
-                "Nothing ran.", "See what it says: the disk may be full.", beforeBoot: true);
+                "Nothing ran.", "Install the program that it names, or free space on the disk of artifacts/.", beforeBoot: true);
         }
     }
 }

@@ -87,9 +87,10 @@ internal static class BenchVerb
     /// <summary>The three checks of the kernel's own test of IPVS, on the same kernel.</summary>
     private static async Task<Figure> SelftestAsync(string kernelName, int runs, FileInfo selftest, CancellationToken cancellationToken)
     {
-        string[] kernel = kernelName is "auto" or "host" ? [] : ["--kernel", kernelName];
+        var image = kernelName == "auto" ? KernelStore.Fastest()?.Option ?? "uml" : kernelName;
+        string[] kernel = image == "host" ? [] : ["--kernel", image];
         var figure = await WholeAsync(runs, s_lab, ["kernel", .. kernel, "--", "sh", "-c",
-            $"cd {selftest.DirectoryName} && bash {selftest.Name}"], cancellationToken);
+            "cd \"$1\" && bash \"$2\"", "sh", selftest.DirectoryName!, selftest.Name], cancellationToken);
         return figure with { Name = "ipvs.sh, the kernel's own selftest: 3 checks" };
     }
 

@@ -34,7 +34,7 @@ internal static class KernelsVerb
         {
             using var interrupt = new Interrupt();
             var built = await KernelBuild.BuildAsync(parsed.GetValue(source), Console.Error.WriteLine, interrupt.Token);
-            await MeasureAsync([built, .. KernelStore.All().Where(k => k.Kind == "uml" && k != built)], interrupt.Token);
+            await MeasureAsync([built, .. KernelStore.UserMode().Where(k => k != built)], interrupt.Token);
             Console.WriteLine($"{built.Option} is built: {built.Path}");
             if (KernelStore.Fastest() is { } fastest)
                 Console.WriteLine($"--kernel auto takes {fastest.Option} now, the fastest.");
@@ -49,7 +49,7 @@ internal static class KernelsVerb
         verb.SetAction(async _ =>
         {
             using var interrupt = new Interrupt();
-            await MeasureAsync(KernelStore.All().Where(k => k.Kind == "uml"), interrupt.Token);
+            await MeasureAsync(KernelStore.UserMode(), interrupt.Token);
             List("text");
             return ExitCodes.Ok;
         });
@@ -62,8 +62,18 @@ internal static class KernelsVerb
         var best = kernels.ToDictionary(k => k, _ => double.MaxValue);
         for (var turn = 0; turn < 3; turn++)
         {
-            foreach (var kernel in best.Keys)
-                best[kernel] = Math.Min(best[kernel], await KernelProbe.MeasureAsync(kernel.ToLabKernel(), cancellationToken));
+            foreach (var kernel in best.Keys.ToList())
+            {
+                try
+                {
+                    best[kernel] = Math.Min(best[kernel], await KernelProbe.MeasureAsync(kernel.ToLabKernel(), cancellationToken));
+                }
+                catch (LabKernelException e)
+                {
+                    Console.Error.WriteLine(e.Message); // the others are measured all the same
+                    best.Remove(kernel);
+                }
+            }
         }
         foreach (var (kernel, milliseconds) in best)
             KernelStore.StoreMilliseconds(kernel, milliseconds);
@@ -75,8 +85,14 @@ internal static class KernelsVerb
         var features = KernelFeatures.Current;
         if (format == Output.Json)
         {
-            Console.WriteLine(JsonSerializer.Serialize(kernels.Select(k => new { option = k.Option, release = k.Version, origin = k.Origin,
-                path = k.Path, milliseconds = KernelStore.Milliseconds(k) }), Output.JsonOptions));
+            Console.WriteLine(JsonSerializer.Serialize(kernels.Select(k => new
+            {
+                option = k.Option,
+                release = k.Version,
+                origin = k.Origin,
+                path = k.Path,
+                milliseconds = KernelStore.Milliseconds(k)
+            }), Output.JsonOptions));
             return;
         }
         var table = new Table().Border(TableBorder.Minimal).AddColumns("--kernel", "release", "where it comes from", "ms of work");

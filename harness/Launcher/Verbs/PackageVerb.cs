@@ -10,8 +10,8 @@ using Conformance.Linux;
 namespace Conformance.Launcher.Verbs;
 
 /// <summary>
-/// <c>./lab package</c>: the generator for machines without .NET, as an archive and as a Debian package. The same sources give the same
-/// bytes: every file has the time of the commit.
+/// <c>./lab package</c>: the generator for machines without .NET, as an archive and as a Debian package. The same program gives the
+/// same bytes: every file has the time of the commit.
 /// </summary>
 internal static partial class PackageVerb
 {
@@ -136,7 +136,10 @@ internal static partial class PackageVerb
     /// <summary>Whatever the umask and the time are, everybody may enter the folders of a package, and its files have one time.</summary>
     private static void Normalize(string root, string time)
     {
-        var written = DateTimeOffset.FromUnixTimeSeconds(long.Parse(time, CultureInfo.InvariantCulture)).UtcDateTime;
+        if (!long.TryParse(time, CultureInfo.InvariantCulture, out var seconds) || seconds is < 0 or > 253_402_300_799)
+            throw new HarnessException("The time of the files is no number of seconds.", $"It is '{time}'.", "No package was made.",
+                $"Set {TimeVariable} to seconds since 1970.");
+        var written = DateTimeOffset.FromUnixTimeSeconds(seconds).UtcDateTime;
         foreach (var file in Directory.EnumerateFiles(root, "*", SearchOption.AllDirectories))
             File.SetLastWriteTimeUtc(file, written);
         foreach (var folder in Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).Append(root))

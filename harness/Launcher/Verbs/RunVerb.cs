@@ -75,30 +75,40 @@ internal static class RunVerb
         foreach (var kernel in kernels) // a kernel that cannot be had is known before the first one has run for minutes
             await KernelOption.ChooseAsync(kernel, cancellationToken);
         var runs = new List<RunResults>();
+        var ran = new List<string>();
         var exitCodes = new List<int>();
         foreach (var kernel in kernels)
         {
             Console.Error.WriteLine($"\nKernel {kernel}:");
             var (exitCode, results) = await RunAsync(wanted with { Kernel = kernel }, cancellationToken);
             exitCodes.Add(exitCode);
-            if (results is not null)
-                runs.Add(results);
+            if (results is null)
+            {
+                Console.Error.WriteLine($"Nothing ran on {kernel}.");
+                continue;
+            }
+            runs.Add(results);
+            ran.Add(kernel);
         }
+        var exit = exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated : exitCodes.Max();
         if (runs.Count == 0)
-            return exitCodes.Max();
-        var matrix = RunMatrix.Of(runs, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
+            return exit;
+        var matrix = RunMatrix.Of(runs, ran, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
         var page = Path.Combine(ProjectFolder.Root, "artifacts", "matrix.md");
         WholeFile.Write(page, matrix.ToMarkdown());
-        PrintMatrix(matrix);
+        if (wanted.Format == Output.Json)
+            Console.Error.WriteLine(matrix.ToMarkdown()); // standard output has one document for each kernel
+        else
+            PrintMatrix(matrix);
         Console.Error.WriteLine($"{matrix.Rows.Count} claims differ between {runs.Count} kernels: "
             + Path.GetRelativePath(Environment.CurrentDirectory, page));
-        return exitCodes.Max();
+        return exit;
     }
 
     private static void PrintMatrix(RunMatrix matrix)
     {
         var table = new Table().Border(TableBorder.Minimal).AddColumn("claim")
-            .AddColumns([.. matrix.Runs.Select(r => Markup.Escape(RunMatrix.NameOf(r)))]).AddColumn("why");
+            .AddColumns([.. matrix.Names.Select(Markup.Escape)]).AddColumn("why");
         foreach (var row in matrix.Rows)
             table.AddRow([row.Id, .. row.Results.Select(Markup.Escape),
                 Markup.Escape(row.Reasons.Count > 0 ? string.Join("; ", row.Reasons) : "not known")]);

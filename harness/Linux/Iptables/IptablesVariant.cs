@@ -20,11 +20,15 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this
         : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
 
-    /// <summary>Whether its rules are known to be those of the kernel's own tables, and not of nf_tables.</summary>
-    private bool IsLegacy { get; init; }
+    /// <summary>
+    /// Whether the rules of each family are known to be those of the kernel's own tables, and not of nf_tables. The two families are
+    /// alternatives of their own in Debian.
+    /// </summary>
+    private (bool IPv4, bool IPv6) IsLegacy { get; init; }
 
-    /// <summary>Whether a namespace may have rules; where it is known to have none, nobody need ask the program.</summary>
-    public bool MayHaveRules(NetworkNamespace ns, bool ipv6) => !IsLegacy || LegacyTables.AnyIn(ns, ipv6);
+    /// <summary>Whether a namespace may have rules; where it has none for sure, the program need not be started.</summary>
+    public bool MayHaveRules(NetworkNamespace ns, bool ipv6) =>
+        !(ipv6 ? IsLegacy.IPv6 : IsLegacy.IPv4) || LegacyTables.AnyIn(ns, ipv6);
 
     /// <summary>The program that prints the rules: <c>iptables-save</c> or <c>ip6tables-save</c> with the suffix.</summary>
     public string Save(bool ipv6) => $"{Base(ipv6)}-save";
@@ -44,7 +48,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
             {
                 return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}", path))
                 {
-                    IsLegacy = IsLegacyProgram($"iptables{suffix}", path)
+                    IsLegacy = (IsLegacyProgram($"iptables{suffix}-save", path), IsLegacyProgram($"ip6tables{suffix}-save", path))
                 };
             }
         }

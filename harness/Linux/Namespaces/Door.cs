@@ -30,7 +30,7 @@ internal static class Door
     }
 
     /// <summary>Whether this is the thread that enters namespaces.</summary>
-    internal static bool IsCurrent => Thread.CurrentThread.Name == ThreadName;
+    internal static bool IsCurrent => Thread.CurrentThread == s_thread;
 
     /// <summary>Runs work in the namespace of the descriptor; in the root namespace for -1, which the work may leave by itself.</summary>
     internal static T Run<T>(int namespaceFd, Func<T> work)

@@ -6,7 +6,7 @@ using Conformance.Linux.Interop;
 
 namespace Conformance.Linux.Processes;
 
-/// <summary>What a program came to.</summary>
+/// <summary>How a program ended, and what it printed.</summary>
 /// <param name="ExitCode">128 and the signal's number when a signal ended it, as in a shell.</param>
 public sealed record ToolResult(int ExitCode, string Output, string Error);
 
@@ -18,7 +18,7 @@ public static class Tool
 {
     private const int StepMs = 100; // between two looks whether it is to stop
     private const int BufferSize = 64 * 1024;
-    private const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    private const int EINTR = 4, ECHILD = 10, EAGAIN = 11, EPIPE = 32;
     private const int ActionsSize = 256; // posix_spawn_file_actions_t has 80 bytes in glibc
 
     /// <param name="argv">The program, looked up in PATH, and its arguments.</param>
@@ -35,7 +35,7 @@ public static class Tool
             var (output, error) = Exchange(pipes, Encoding.UTF8.GetBytes(input ?? ""), limit, stop);
             return new ToolResult(Wait(process), output, error);
         }
-        catch
+        catch (OperationCanceledException)
         {
             _ = Libc.kill(process, Libc.SIGKILL);
             Wait(process);
@@ -136,6 +136,8 @@ public static class Tool
         int status;
         while (Libc.waitpid(process, &status, 0) < 0)
         {
+            if (Marshal.GetLastPInvokeError() == ECHILD)
+                return 0; // whoever started us has SIGCHLD ignored: the kernel has reaped it, and its outputs are all that is known
             if (Marshal.GetLastPInvokeError() != EINTR)
                 throw KernelException.FromErrno("wait for a tool");
         }

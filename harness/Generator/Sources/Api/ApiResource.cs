@@ -20,12 +20,12 @@ internal sealed record ApiResource(ObjectKind Kind, string ApiVersion, string Pa
 {
     private const string NotOurs = "labelSelector=%21service.kubernetes.io%2Fheadless%2C%21service.kubernetes.io%2Fservice-proxy-name";
 
-    /// <summary>What is followed: of Nodes our own alone, as kube-proxy does, unless the addresses of the others matter.</summary>
+    /// <summary>What is followed: of Nodes our own alone, as kube-proxy does, unless the others matter.</summary>
     internal static IReadOnlyList<ApiResource> All(GeneratorOptions options) =>
     [
         new(ObjectKind.Service, "v1", "/api/v1/services", NotOurs),
         new(ObjectKind.EndpointSlice, "discovery.k8s.io/v1", "/apis/discovery.k8s.io/v1/endpointslices", NotOurs),
-        new(ObjectKind.Node, "v1", "/api/v1/nodes", options.RefuseNodeAddresses ? ""
+        new(ObjectKind.Node, "v1", "/api/v1/nodes", options.RefuseNodeAddresses || options.FollowsAllNodes ? ""
         : $"fieldSelector=metadata.name%3D{Uri.EscapeDataString(options.HostnameOverride)}"),
     ];
 
