@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace Conformance.Reports;
 
@@ -10,7 +11,7 @@ namespace Conformance.Reports;
 public sealed record MatrixRow(string Id, IReadOnlyList<string> Results, IReadOnlyList<string> Reasons);
 
 /// <summary>The same claims on several kernels: which differ, and why.</summary>
-public sealed class RunMatrix
+public sealed partial class RunMatrix
 {
     private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<MatrixRow> rows) => (Runs, Rows) = (runs, rows);
 
@@ -35,7 +36,7 @@ public sealed class RunMatrix
             var isVerdict = records.Select(r => r?.Verdict).Distinct().Count() > 1;
             rows.Add(new MatrixRow(id, [.. records.Select(r => r is null ? "not run" : isVerdict ? r.Verdict.Word()
                 : $"{r.Verdict.Word()}: {string.Join(", ", RunComparison.OutcomesOf(r))}")],
-                catalogue.Claims.TryGetValue(id, out var claim) ? claim.Kernels : []));
+                catalogue.Claims.TryGetValue(id, out var claim) ? [.. claim.Kernels.Where(k => Parts(k, runs))] : []));
         }
         return new RunMatrix(runs, rows)
         {
@@ -43,6 +44,25 @@ public sealed class RunMatrix
                 ? $"{k} ({kernel.Release})" : k)]
         };
     }
+
+    /// <summary>
+    /// Whether a reason such as <c>6.12+: …</c> has kernels of the matrix on both sides; one without such a beginning is for people to
+    /// judge.
+    /// </summary>
+    private static bool Parts(string reason, IReadOnlyList<RunResults> runs)
+    {
+        if (FirstRelease().Match(reason) is not { Success: true } match)
+            return true;
+        var first = Version.Parse(match.Groups["release"].ValueSpan);
+        return runs.Select(r => Release().Match(r.Kernel?.Release ?? "")).Where(m => m.Success)
+            .Select(m => Version.Parse(m.ValueSpan) >= first).Distinct().Count() == 2;
+    }
+
+    [GeneratedRegex(@"^(?<release>\d+\.\d+)\+:", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex FirstRelease();
+
+    [GeneratedRegex(@"^\d+\.\d+", RegexOptions.None, 1000)]
+    private static partial Regex Release();
 
     /// <summary>The verdicts of each kernel, and the claims that differ.</summary>
     public string ToMarkdown()

@@ -11,7 +11,7 @@ namespace Conformance.Launcher.LabKernels;
 /// <summary>Builds a user-mode kernel with the project's configuration into the cache folder, without root.</summary>
 internal static class KernelBuild
 {
-    /// <summary>Where everything that a build said is.</summary>
+    /// <summary>Where everything is that the last build said.</summary>
     internal static string Log => Path.Combine(KernelStore.Folder, "build.log");
 
     private static string Configuration => Path.Combine(Guard.Scripts, "lab-kernel.config");
@@ -27,7 +27,6 @@ internal static class KernelBuild
         var work = KernelStore.StartWork();
         using var guard = new Guard();
         await using var interrupt = cancellationToken.Register(guard.Dispose);
-        File.Delete(Log);
         var result = await guard.Start(temporary: "", [.. await NamespaceAsync(cancellationToken), "bash",
             Path.Combine(Guard.Scripts, "build-kernel.sh"), work, Configuration,
             Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), kind, place],
@@ -35,6 +34,7 @@ internal static class KernelBuild
         try
         {
             cancellationToken.ThrowIfCancellationRequested();
+            File.Move(Path.Combine(work, "build.log"), Log, overwrite: true);
             if (!result.IsSuccess)
                 throw Failed(place, result.ExitCode);
             var version = (await File.ReadAllTextAsync(Path.Combine(work, "release"), cancellationToken)).Trim();

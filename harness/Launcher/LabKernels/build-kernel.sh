@@ -4,11 +4,11 @@
 #   build-kernel.sh WORK CONFIGURATION JOBS package|deb|archive|folder SOURCE
 #
 # WORK is an empty folder, in which everything happens; the kernel is then WORK/ready/linux, and WORK/release says which. Standard
-# output says where it is, a line each; all else goes to WORK/../build.log.
+# output says where it is, a line each; all else goes to WORK/build.log.
 set -euo pipefail
 work=$1 configuration=$2 jobs=$3 kind=$4 source=$5
 cd "$work"
-exec 3>&1 >../build.log 2>&1
+exec 3>&1 >build.log 2>&1
 
 if [ "$kind" = package ]; then
     echo "Fetching $source" >&3

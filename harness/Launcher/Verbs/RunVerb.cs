@@ -94,7 +94,7 @@ internal static class RunVerb
         if (runs.Count == 0)
             return exit;
         var matrix = RunMatrix.Of(runs, ran, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
-        var page = Path.Combine(ProjectFolder.Root, "artifacts", "matrix.md");
+        var page = Path.Combine(ProjectFolder.Root, "artifacts", runs[^1].Run.Run, "matrix.md");
         WholeFile.Write(page, matrix.ToMarkdown());
         if (wanted.Format == Output.Json)
             Console.Error.WriteLine(matrix.ToMarkdown()); // standard output has one document for each kernel
