@@ -151,8 +151,6 @@ internal sealed partial class NftTrace : RuleTrace
                 var (about, mark) = packets.GetValueOrDefault(trace.Groups["id"].Value, (new Packet(), 0u));
                 var kind = trace.Groups["kind"].Value switch
                 {
-                    // Older kernels (6.1) report a rule that returns as a return, with the rule; the end of a chain has none.
-                    "return" when trace.Groups["rule"].Value.Trim().Length > 0 => TraceKind.Rule,
                     "rule" => TraceKind.Rule,
                     "policy" => TraceKind.Policy,
                     _ => TraceKind.Return
