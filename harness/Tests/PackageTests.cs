@@ -19,7 +19,7 @@ public sealed class PackageTests
         top=$(mktemp -d) && mount -t tmpfs tmpfs "$top"
         for folder in usr etc; do
             mkdir -p "$top/$folder/upper" "$top/$folder/work"
-            mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$top/$folder/upper,workdir=$top/$folder/work" "/$folder"
+            mount -t overlay overlay -o "nosuid,lowerdir=/$folder,upperdir=$top/$folder/upper,workdir=$top/$folder/work" "/$folder"
         done
         mkdir -p "$top/dpkg/info" "$top/dpkg/updates" "$top/dpkg/triggers"
         cp /var/lib/dpkg/status "$top/dpkg/"
