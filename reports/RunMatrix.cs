@@ -13,7 +13,8 @@ public sealed record MatrixRow(string Id, IReadOnlyList<string> Results, IReadOn
 /// <summary>The same claims on several kernels: which differ, and why.</summary>
 public sealed partial class RunMatrix
 {
-    private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<MatrixRow> rows) => (Runs, Rows) = (runs, rows);
+    private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<string> names, IReadOnlyList<MatrixRow> rows) =>
+        (Runs, Names, Rows) = (runs, names, rows);
 
     public IReadOnlyList<RunResults> Runs { get; }
 
@@ -21,7 +22,7 @@ public sealed partial class RunMatrix
     public IReadOnlyList<MatrixRow> Rows { get; }
 
     /// <summary>The kernels of the runs, each in a few words: as the command line named it, with its release.</summary>
-    public IReadOnlyList<string> Names { get; private init; } = [];
+    public IReadOnlyList<string> Names { get; }
 
     /// <param name="kernels">The names of the kernels on the command line, one for each run.</param>
     public static RunMatrix Of(IReadOnlyList<RunResults> runs, IReadOnlyList<string> kernels, Catalogue catalogue)
@@ -38,11 +39,8 @@ public sealed partial class RunMatrix
                 : $"{r.Verdict.Word()}: {string.Join(", ", RunComparison.OutcomesOf(r))}")],
                 catalogue.Claims.TryGetValue(id, out var claim) ? [.. claim.Kernels.Where(k => Parts(k, runs))] : []));
         }
-        return new RunMatrix(runs, rows)
-        {
-            Names = [.. runs.Zip(kernels, (r, k) => r.Kernel is { } kernel && !k.Contains(kernel.Release, StringComparison.Ordinal)
-                ? $"{k} ({kernel.Release})" : k)]
-        };
+        return new RunMatrix(runs, [.. runs.Zip(kernels, (r, k) => r.Kernel is { } kernel
+            && !k.Contains(kernel.Release, StringComparison.Ordinal) ? $"{k} ({kernel.Release})" : k)], rows);
     }
 
     /// <summary>

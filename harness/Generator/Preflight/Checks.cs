@@ -39,9 +39,15 @@ public static class Checks
     {
         if (!service.ExternalPolicyIsLocal || Without(service, cluster, nodes) is not { } where)
             yield break;
-        string[] claims = [.. new[] { (service.Ports.Any(p => p.NodePort > 0), "POLICY-9"),
-            (service.LoadBalancerIPs.Count > 0, "POLICY-10"),
-            (service.ExternalIPs.Count > 0, "POLICY-11") }.Where(c => c.Item1).Select(c => c.Item2).DefaultIfEmpty("POLICY-9")];
+        var claims = new List<string>();
+        if (HasNodePorts(service))
+            claims.Add("POLICY-9");
+        if (service.LoadBalancerIPs.Count > 0)
+            claims.Add("POLICY-10");
+        if (service.ExternalIPs.Count > 0)
+            claims.Add("POLICY-11");
+        if (claims.Count == 0)
+            claims.Add("POLICY-9"); // its node ports have not been allocated yet
         yield return new Finding("external-policy-local", service.Name, claims, $"externalTrafficPolicy is Local, and {where}.",
             "kube-proxy's IPVS mode answers the outside there with endpoints of other nodes; every other mode, and this generator, drops " +
             "new connections. Load balancers must look at the health-check node port.");
@@ -49,7 +55,7 @@ public static class Checks
 
     private static IEnumerable<Finding> InternalLocal(Service service, Cluster cluster, IReadOnlyList<NodeObject> nodes)
     {
-        if (service.InternalPolicyIsLocal && (service.Ports.Any(p => p.NodePort > 0) || service.IsLoadBalancer)
+        if (service.InternalPolicyIsLocal && (HasNodePorts(service) || service.IsLoadBalancer)
             && Without(service, cluster, nodes) is { } where)
         {
             yield return new Finding("internal-policy-local", service.Name, ["POLICY-14", "POLICY-16"],
@@ -93,7 +99,7 @@ public static class Checks
 
     private static IEnumerable<Finding> NodePorts(Service service, GeneratorOptions options)
     {
-        if (service.Ports.Any(p => p.NodePort > 0) && (options.NodePortAddresses.Count > 0 || options.NodePortsOnPrimaryAddress
+        if (HasNodePorts(service) && (options.NodePortAddresses.Count > 0 || options.NodePortsOnPrimaryAddress
             || options.IpvsExcludeCidrs.Count > 0))
         {
             yield return new Finding("node-port-addresses", service.Name, ["RESTART-8"],
@@ -115,6 +121,8 @@ public static class Checks
                 "counts.");
         }
     }
+
+    private static bool HasNodePorts(Service service) => service.Ports.Any(p => p.NodePort > 0);
 
     /// <summary>The nodes without a ready endpoint, in words; null when each has one.</summary>
     private static string? Without(Service service, Cluster cluster, IReadOnlyList<NodeObject> nodes)

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json;
 using Conformance.Generator.Preflight;
 
 namespace Conformance.Generator.Verbs;
@@ -43,31 +42,16 @@ internal static class PreflightVerb
         return verb;
     }
 
-    private static void PrintJson(IReadOnlyList<Finding> findings)
+    private static void PrintJson(IReadOnlyList<Finding> findings) => Session.PrintJson(findings, (writer, finding) =>
     {
-        using var output = Console.OpenStandardOutput();
-        using var writer = new Utf8JsonWriter(output, new JsonWriterOptions
-        {
-            Indented = true,
-            Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
-        });
-        writer.WriteStartArray();
-        foreach (var finding in findings)
-        {
-            writer.WriteStartObject();
-            writer.WriteString("kind", finding.Kind);
-            writer.WriteString("namespace", finding.Service.Namespace);
-            writer.WriteString("name", finding.Service.Name);
-            writer.WriteStartArray("claims");
-            foreach (var claim in finding.Claims)
-                writer.WriteStringValue(claim);
-            writer.WriteEndArray();
-            writer.WriteString("evidence", finding.Evidence);
-            writer.WriteString("effect", finding.Effect);
-            writer.WriteEndObject();
-        }
+        writer.WriteString("kind", finding.Kind);
+        writer.WriteString("namespace", finding.Service.Namespace);
+        writer.WriteString("name", finding.Service.Name);
+        writer.WriteStartArray("claims");
+        foreach (var claim in finding.Claims)
+            writer.WriteStringValue(claim);
         writer.WriteEndArray();
-        writer.Flush();
-        Console.WriteLine();
-    }
+        writer.WriteString("evidence", finding.Evidence);
+        writer.WriteString("effect", finding.Effect);
+    });
 }

@@ -77,30 +77,42 @@ internal sealed class Session : IDisposable
     {
         if (format == "json")
         {
-            using var output = Console.OpenStandardOutput();
-            using var writer = new Utf8JsonWriter(output, new JsonWriterOptions
+            PrintJson(changes, (writer, change) =>
             {
-                Indented = true,
-                Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
-            });
-            writer.WriteStartArray();
-            foreach (var change in changes)
-            {
-                writer.WriteStartObject();
                 writer.WriteString("kind", change.Kind);
                 writer.WriteString("verb", change.Verb);
                 writer.WriteString("what", change.What);
-                writer.WriteEndObject();
-            }
-            writer.WriteEndArray();
-            writer.Flush();
-            Console.WriteLine();
+            });
             return;
         }
         // One write for many lines: a hundred thousand by themselves take longer than making the changes.
         using var lines = new StreamWriter(Console.OpenStandardOutput());
         foreach (var change in changes)
             lines.Write($"{change}\n");
+    }
+
+    /// <summary>
+    /// A JSON array with an object for each item. Written by hand: a serializer would need reflection, or code for each type.
+    /// </summary>
+    /// <param name="write">Writes the members of an object.</param>
+    internal static void PrintJson<T>(IEnumerable<T> items, Action<Utf8JsonWriter, T> write)
+    {
+        using var output = Console.OpenStandardOutput();
+        using var writer = new Utf8JsonWriter(output, new JsonWriterOptions
+        {
+            Indented = true,
+            Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping
+        });
+        writer.WriteStartArray();
+        foreach (var item in items)
+        {
+            writer.WriteStartObject();
+            write(writer, item);
+            writer.WriteEndObject();
+        }
+        writer.WriteEndArray();
+        writer.Flush();
+        Console.WriteLine();
     }
 
     internal static int Report(SyncResult result)

@@ -1,5 +1,3 @@
-using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Linux;
 
 namespace Conformance.Launcher.LabKernels;
@@ -12,8 +10,8 @@ internal static class AptPackage
     {
         if (Need.PathOf("apt-cache") is null)
             return [];
-        var found = await RunAsync(["apt-cache search --names-only \"$1\" | cut -d' ' -f1 | sort --version-sort", pattern], null,
-            cancellationToken);
+        var found = await Bash.RunAsync("apt-cache search --names-only \"$1\" | cut -d' ' -f1 | sort --version-sort", "/",
+            cancellationToken, pattern);
         return found.StandardOutput.Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
@@ -31,8 +29,8 @@ internal static class AptPackage
         var work = KernelStore.StartWork();
         try
         {
-            var result = await RunAsync(["apt-get -q download \"$1\" && dpkg-deb -x ./*.deb ready && rm ./*.deb && "
-                + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", name], work, cancellationToken);
+            var result = await Bash.RunAsync("apt-get -q download \"$1\"; dpkg-deb -x ./*.deb ready; rm ./*.deb; "
+                + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", work, cancellationToken, name);
             var kernel = KernelStore.Unpacked(Path.Combine(work, "ready"), "").FirstOrDefault();
             if (!result.IsSuccess || kernel is null)
             {
@@ -54,8 +52,4 @@ internal static class AptPackage
     /// Whether a name is that of a kernel, and not of the package that depends on the newest: its release has a build number.
     /// </summary>
     private static bool IsImage(string name) => name["linux-image-".Length..^"-amd64".Length].Count(c => c == '.') >= 2;
-
-    private static async Task<BufferedCommandResult> RunAsync(string[] script, string? folder, CancellationToken cancellationToken) =>
-        await CliWrap.Cli.Wrap("bash").WithArguments(["-uc", script[0], "bash", .. script[1..]]).WithWorkingDirectory(folder ?? "/")
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
 }

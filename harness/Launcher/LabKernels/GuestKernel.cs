@@ -12,6 +12,9 @@ public abstract class GuestKernel : LabKernel
     /// <summary>The file that is booted.</summary>
     protected abstract string Image { get; }
 
+    /// <summary>The folder that has its modules, by release.</summary>
+    protected abstract string Modules { get; }
+
     public override string Description => $"{Name}, {Image}";
 
     /// <summary>The console of the kernel below the folder of its files, for who reads why it failed.</summary>
@@ -24,6 +27,12 @@ public abstract class GuestKernel : LabKernel
             throw new LabKernelException("The project's path has a space in it.", command.RunFolder,
                 "The lab kernel cannot be started: its command line is split at spaces.",
                 "Move the project to a path without spaces.", beforeBoot: true);
+        }
+        if (Modules.Any(char.IsWhiteSpace))
+        {
+            throw new LabKernelException("The path of the kernel's modules has a space in it.", Modules,
+                "The lab kernel cannot be started: its command line is split at spaces.", "Move the kernel to a path without spaces.",
+                beforeBoot: true);
         }
         var folder = Directory.CreateDirectory(Path.Combine(command.RunFolder, command.KernelFolder)).FullName;
         return await BootAsync(command, folder, cancellationToken);

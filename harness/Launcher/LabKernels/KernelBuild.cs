@@ -38,7 +38,8 @@ internal static class KernelBuild
             if (!result.IsSuccess)
                 throw Failed(place, result.ExitCode);
             var version = (await File.ReadAllTextAsync(Path.Combine(work, "release"), cancellationToken)).Trim();
-            return Keep(work, version);
+            KernelStore.Replace(Path.Combine(work, "ready"), KernelStore.FolderOf("uml", version));
+            return KernelStore.Find("uml", version)!;
         }
         finally
         {
@@ -54,13 +55,6 @@ internal static class KernelBuild
         var result = await CliWrap.Cli.Wrap(unshare[0]).WithArguments([.. unshare[1..], "true"])
             .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
         return result.IsSuccess ? unshare : [];
-    }
-
-    private static KernelImage Keep(string work, string version)
-    {
-        var folder = KernelStore.FolderOf("uml", version);
-        KernelStore.Replace(Path.Combine(work, "ready"), folder);
-        return KernelStore.UserMode().First(k => k.Kind == "uml" && k.Path.StartsWith(folder + '/', StringComparison.Ordinal));
     }
 
     private static async Task<(string Kind, string Place)> ResolveAsync(string? source, CancellationToken cancellationToken)

@@ -56,6 +56,10 @@ internal static class KernelOption
                 Topologies.Nearest.Hint(name, s_names);
     }
 
+    /// <summary>The kernel that a name stands for: for auto the host's own where labs can run on it, else the fastest.</summary>
+    internal static string Resolve(string name) => name != Auto ? name : KernelFeatures.Current.CanRunLabs ? "host"
+        : KernelStore.Fastest()?.Option ?? "uml";
+
     private static (string Kind, string? Which) Split(string name) => name.Split('=', 2) is [var kind, var which] ? (kind, which)
         : (name, null);
 
@@ -98,12 +102,7 @@ internal static class KernelOption
     internal static async Task<LabKernel> ChooseAsync(string name, CancellationToken cancellationToken)
     {
         var features = KernelFeatures.Current;
-        if (name == Auto && !features.CanRunLabs && KernelStore.Fastest() is { } fastest)
-        {
-            await Need.EnsureAsync([.. Need.ForUml.Where(n => n.Program != "linux.uml"), .. Need.ForLabs], cancellationToken);
-            return fastest.ToLabKernel();
-        }
-        var (kind, which) = Split(name == Auto ? features.CanRunLabs ? "host" : "uml" : name);
+        var (kind, which) = Split(Resolve(name));
         switch (kind)
         {
             case "host":
@@ -162,12 +161,10 @@ internal static class KernelOption
     private static QemuKernel QemuAt(string path)
     {
         var version = QemuKernel.VersionOf(path);
-        string[] places = [Path.Combine(Path.GetDirectoryName(path)!, "../lib/modules"),
-            Path.Combine(Path.GetDirectoryName(path)!, "../usr/lib/modules"), "/lib/modules"];
-        return places.FirstOrDefault(p => File.Exists(Path.Combine(p, version, "modules.dep"))) is { } modules
-            ? new QemuKernel(path, Path.GetFullPath(modules))
+        string[] roots = [Path.GetFullPath(Path.Combine(Path.GetDirectoryName(path)!, "..")), "/"];
+        return KernelStore.ModulesIn(roots, version) is { } modules ? new QemuKernel(path, modules)
             : throw new CannotRunHereException($"The modules of {path} are missing.",
-                $"None of {string.Join(", ", places.Select(Path.GetFullPath))} has {version}/modules.dep.", "Nothing ran.",
+                $"Below none of {string.Join(", ", roots)} is a lib/modules/{version} that lists 9p and 9pnet_virtio.", "Nothing ran.",
                 "Unpack the whole package (dpkg-deb -x), run depmod -b FOLDER VERSION, and give the vmlinuz in it.");
     }
 

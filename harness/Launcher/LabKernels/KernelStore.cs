@@ -29,7 +29,7 @@ internal static class KernelStore
     internal static IReadOnlyList<KernelImage> All() =>
     [
         .. UserMode(),
-        .. Installed().Concat(Stored(QemuPrefix).SelectMany(f => Unpacked(f, "unpacked in the cache")))
+        .. Unpacked("/", "installed").Concat(Stored(QemuPrefix).SelectMany(f => Unpacked(f, "unpacked in the cache")))
             .DistinctBy(k => k.Version, StringComparer.Ordinal).OrderByDescending(k => k.Version, Versions),
     ];
 
@@ -101,8 +101,6 @@ internal static class KernelStore
             "Debian's package user-mode-linux");
     }
 
-    private static IEnumerable<KernelImage> Installed() => Unpacked("/", "installed");
-
     /// <summary>
     /// Kernels below a root that this user may read, and that have their modules beside them: 9p too, which cloud kernels lack.
     /// </summary>
@@ -110,9 +108,14 @@ internal static class KernelStore
         from image in Entries(() => Directory.GetFiles(Path.Combine(root, "boot"), "vmlinuz-*"))
         where CanRead(image)
         let version = Path.GetFileName(image)["vmlinuz-".Length..]
-        from modules in new[] { Path.Combine(root, "lib/modules"), Path.Combine(root, "usr/lib/modules") }
-        where QemuKernel.Has9p(Path.Combine(modules, version))
+        let modules = ModulesIn([root], version)
+        where modules is not null
         select new KernelImage("qemu", version, image, modules, origin);
+
+    /// <summary>The first folder below some roots that has the modules of a release, 9p among them; null when there is none.</summary>
+    internal static string? ModulesIn(IEnumerable<string> roots, string version) => roots
+        .SelectMany(r => new[] { Path.Combine(r, "lib/modules"), Path.Combine(r, "usr/lib/modules") })
+        .FirstOrDefault(m => QemuKernel.Has9p(Path.Combine(m, version)));
 
     private static string[] Stored(string prefix) => Entries(() => Directory.GetDirectories(Folder, $"{prefix}*"));
 

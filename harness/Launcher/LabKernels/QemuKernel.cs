@@ -1,6 +1,4 @@
 using System.Globalization;
-using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Linux;
 
 namespace Conformance.Launcher.LabKernels;
@@ -30,16 +28,13 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
 
     protected override string Image => image;
 
+    protected override string Modules => modules;
+
     /// <summary>Its time is when KVM last failed to boot a kernel here that then booted without it.</summary>
     private static string KvmMarker => Path.Combine(KernelStore.Folder, "kvm-refused");
 
     protected override async Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
     {
-        if (new[] { image, modules, KernelStore.Folder }.FirstOrDefault(p => p.AsSpan().ContainsAny(" ,\t")) is { } path)
-        {
-            throw new LabKernelException("A path of the kernel has a space or a comma in it.", path,
-                "Nothing ran: the command lines of QEMU and of the kernel are split there.", "Move it to another path.", beforeBoot: true);
-        }
         if (!IsStatic(Need.PathOf("busybox")!))
         {
             throw new LabKernelException("The busybox of this machine cannot run alone.",
@@ -207,9 +202,7 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
 
     private static async Task RunAsync(string script, string folder, CancellationToken cancellationToken, params string[] arguments)
     {
-        var result = await CliWrap.Cli.Wrap("bash").WithArguments(["-euo", "pipefail", "-c", script, "bash", .. arguments])
-            .WithWorkingDirectory(folder)
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
+        var result = await Bash.RunAsync(script, folder, cancellationToken, arguments);
         if (!result.IsSuccess)
         {
             throw new LabKernelException("The initial RAM disk of the lab kernel could not be made.", result.StandardError.Trim(),

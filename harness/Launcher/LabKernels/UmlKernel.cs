@@ -15,6 +15,8 @@ public sealed class UmlKernel(string binary, string modules = UmlKernel.DebianMo
 
     protected override string Image => binary;
 
+    protected override string Modules => modules;
+
     protected override Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
     {
         var scratch = Directory.CreateDirectory(Path.Combine(folder, "uml")).FullName;

@@ -15,4 +15,4 @@ done
 }
 /bin/busybox umount /proc
 # shellcheck disable=SC2086
-exec /bin/busybox switch_root /root /usr/bin/perl $arguments # split at spaces; QemuKernel refuses a path with one
+exec /bin/busybox switch_root /root /usr/bin/perl $arguments # split at spaces; GuestKernel refuses a path with one

@@ -84,11 +84,13 @@ internal static class BenchVerb
         await WholeAsync(runs, s_lab, ["report"], cancellationToken), // of that run, all claims
     ];
 
-    /// <summary>The three checks of the kernel's own test of IPVS, on the same kernel.</summary>
+    /// <summary>
+    /// The three checks of the kernel's own test of IPVS, on the same kernel; where that is the host's, which a test may not change, on
+    /// Debian's user-mode one.
+    /// </summary>
     private static async Task<Figure> SelftestAsync(string kernelName, int runs, FileInfo selftest, CancellationToken cancellationToken)
     {
-        var image = kernelName == "auto" ? KernelStore.Fastest()?.Option ?? "uml" : kernelName;
-        string[] kernel = image == "host" ? [] : ["--kernel", image];
+        string[] kernel = KernelOption.Resolve(kernelName) is var name and not "host" ? ["--kernel", name] : [];
         var figure = await WholeAsync(runs, s_lab, ["kernel", .. kernel, "--", "sh", "-c",
             "cd \"$1\" && bash \"$2\"", "sh", selftest.DirectoryName!, selftest.Name], cancellationToken);
         return figure with { Name = "ipvs.sh, the kernel's own selftest: 3 checks" };

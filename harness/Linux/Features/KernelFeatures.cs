@@ -1,5 +1,6 @@
 using System.Text;
 using Conformance.Linux.Interop;
+using Conformance.Linux.Iptables;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Netlink;
@@ -65,7 +66,6 @@ public static class FeatureNames
 public sealed class KernelFeatures
 {
     private const int EEXIST = 17; // errno(3)
-    private const int SOL_IP = 0;
     private const int IPT_SO_GET_REVISION_MATCH = 66; // linux/netfilter_ipv4/ip_tables.h
     private const ushort IPSET_CMD_PROTOCOL = (6 << 8) | 1; // linux/netfilter/nfnetlink.h, ipset/ip_set.h
     private const ushort NFNL_MSG_COMPAT_GET = 11 << 8; // linux/netfilter/nf_tables_compat.h
@@ -199,32 +199,15 @@ public sealed class KernelFeatures
     /// Asks as iptables does: the legacy variant by getsockopt(2), the nft one over netlink. Whichever module answers
     /// must have been loaded, as any use of iptables does.
     /// </summary>
-    private static unsafe bool HasMatch(NetworkNamespace ns, string name, byte revision)
+    private static bool HasMatch(NetworkNamespace ns, string name, byte revision)
     {
-        var asked = stackalloc byte[30]; // struct xt_get_revision: the name, zero-terminated, and the revision
-        new Span<byte>(asked, 30).Clear();
-        Encoding.ASCII.GetBytes(name, new Span<byte>(asked, 29));
+        var asked = new byte[30]; // struct xt_get_revision: the name, zero-terminated, and the revision
+        Encoding.ASCII.GetBytes(name, asked);
         asked[29] = revision;
-        var length = 30u;
-        var found = IsSupported((nint)asked, (nint)(&length), ns);
-        return found || IsAccepted(ns, new NetlinkRequest(NFNL_MSG_COMPAT_GET).Fixed((uint)Libc.AF_INET)
-            .Attribute(1, name).Attribute(2, [0, 0, 0, revision]).Attribute(3, [0, 0, 0, 0]));
+        return LegacyTables.Answers(ns, ipv6: false, IPT_SO_GET_REVISION_MATCH, asked)
+            || IsAccepted(ns, new NetlinkRequest(NFNL_MSG_COMPAT_GET).Fixed((uint)Libc.AF_INET)
+                .Attribute(1, name).Attribute(2, [0, 0, 0, revision]).Attribute(3, [0, 0, 0, 0]));
     }
-
-    private static unsafe bool IsSupported(nint asked, nint length, NetworkNamespace ns) => ns.Run(() =>
-    {
-        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_RAW | Libc.SOCK_CLOEXEC, 255);
-        if (fd < 0)
-            return false;
-        try
-        {
-            return Libc.getsockopt(fd, SOL_IP, IPT_SO_GET_REVISION_MATCH, (void*)asked, (uint*)length) == 0;
-        }
-        finally
-        {
-            _ = Libc.close(fd);
-        }
-    });
 
     private static bool IsAccepted(NetworkNamespace ns, NetlinkRequest request)
     {

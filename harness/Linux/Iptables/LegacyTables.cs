@@ -17,18 +17,27 @@ internal static class LegacyTables
     /// Whether the kernel has the table nat, which it loads for that; false also where the module ip_tables is not loaded, which the
     /// program iptables would do.
     /// </summary>
-    internal static unsafe bool HasNat(NetworkNamespace ns, bool ipv6) => ns.Run(() =>
+    internal static bool HasNat(NetworkNamespace ns, bool ipv6)
+    {
+        var info = new byte[InfoLength];
+        Encoding.ASCII.GetBytes("nat", info);
+        return Answers(ns, ipv6, IPT_SO_GET_INFO, info);
+    }
+
+    /// <summary>Whether a question, as iptables-legacy asks it by getsockopt(2), has an answer.</summary>
+    /// <param name="asked">The structure of the question, in which the kernel answers.</param>
+    internal static unsafe bool Answers(NetworkNamespace ns, bool ipv6, int option, byte[] asked) => ns.Run(() =>
     {
         var socket = Libc.socket(ipv6 ? Libc.AF_INET6 : Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0);
         if (socket < 0)
             return false;
-        var info = stackalloc byte[InfoLength];
-        new Span<byte>(info, InfoLength).Clear();
-        Encoding.ASCII.GetBytes("nat", new Span<byte>(info, InfoLength));
-        var length = (uint)InfoLength;
-        var result = Libc.getsockopt(socket, ipv6 ? SOL_IPV6 : SOL_IP, IPT_SO_GET_INFO, info, &length);
-        _ = Libc.close(socket);
-        return result == 0;
+        var length = (uint)asked.Length;
+        fixed (byte* pointer = asked)
+        {
+            var result = Libc.getsockopt(socket, ipv6 ? SOL_IPV6 : SOL_IP, option, pointer, &length);
+            _ = Libc.close(socket);
+            return result == 0;
+        }
     });
 
     /// <summary>Whether a namespace has any table yet: where it has none, iptables-legacy-save prints nothing.</summary>

@@ -12,7 +12,6 @@ namespace Conformance.Linux.Namespaces;
 internal static class Door
 {
     private static readonly Queue<Action> s_queue = []; // BlockingCollection spins before it waits, which costs a single processor a lot
-    private const string ThreadName = "namespaces";
     private static readonly int s_root;
     private static readonly Thread s_thread;
     private static int s_current;
@@ -25,7 +24,7 @@ internal static class Door
         if (s_root < 0)
             throw KernelException.FromErrno("open /proc/self/ns/net");
         s_current = s_root;
-        s_thread = new Thread(Serve) { IsBackground = true, Name = ThreadName };
+        s_thread = new Thread(Serve) { IsBackground = true, Name = "namespaces" };
         s_thread.Start();
     }
 
@@ -35,7 +34,7 @@ internal static class Door
     /// <summary>Runs work in the namespace of the descriptor; in the root namespace for -1, which the work may leave by itself.</summary>
     internal static T Run<T>(int namespaceFd, Func<T> work)
     {
-        if (Thread.CurrentThread == s_thread)
+        if (IsCurrent)
             return Inside(namespaceFd, work);
 
         using var done = new ManualResetEventSlim(initialState: false, spinCount: 0);

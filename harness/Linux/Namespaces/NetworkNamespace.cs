@@ -67,7 +67,8 @@ public sealed class NetworkNamespace : IDisposable
     public T Run<T>(Func<T> work)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        // Every thread but the door's is in the namespace that the process was started in.
+        // Every thread but the door's is in the namespace that the process was started in: there is no thread to change to, which would
+        // cost the generator, with its sysctls, 8 ms of 150 on user-mode Linux.
         return Inode == RootInode && Inode != 0 && !Door.IsCurrent ? work() : Door.Run(_fd, work);
     }
 

@@ -18,7 +18,7 @@ public static class Tool
 {
     private const int StepMs = 100; // between two looks whether it is to stop
     private const int BufferSize = 64 * 1024;
-    private const int EINTR = 4, ECHILD = 10, EAGAIN = 11, EPIPE = 32;
+    private const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
     private const int ActionsSize = 256; // posix_spawn_file_actions_t has 80 bytes in glibc
 
     /// <param name="argv">The program, looked up in PATH, and its arguments.</param>
@@ -30,17 +30,18 @@ public static class Tool
         using var pipes = new Pipes(input is not null);
         var process = Spawn(argv, pipes);
         pipes.CloseFarEnds();
+        string output, error;
         try
         {
-            var (output, error) = Exchange(pipes, Encoding.UTF8.GetBytes(input ?? ""), limit, stop);
-            return new ToolResult(Wait(process), output, error);
+            (output, error) = Exchange(pipes, Encoding.UTF8.GetBytes(input ?? ""), limit, stop);
         }
-        catch (OperationCanceledException)
+        catch
         {
             _ = Libc.kill(process, Libc.SIGKILL);
             Wait(process);
             throw;
         }
+        return new ToolResult(Wait(process), output, error);
     }
 
     private static unsafe int Spawn(IReadOnlyList<string> argv, Pipes pipes)
@@ -136,8 +137,6 @@ public static class Tool
         int status;
         while (Libc.waitpid(process, &status, 0) < 0)
         {
-            if (Marshal.GetLastPInvokeError() == ECHILD)
-                return 0; // whoever started us has SIGCHLD ignored: the kernel has reaped it, and its outputs are all that is known
             if (Marshal.GetLastPInvokeError() != EINTR)
                 throw KernelException.FromErrno("wait for a tool");
         }
