@@ -11,7 +11,7 @@ namespace Conformance.Launcher.Verbs;
 
 /// <summary>
 /// <c>./lab package</c>: the generator for machines without .NET, as an archive and as a Debian package. The same program gives the
-/// same bytes: every file has the time of the commit.
+/// same bytes: every file has the time of the commit, or of the sources where they came as an archive.
 /// </summary>
 internal static partial class PackageVerb
 {
@@ -56,8 +56,7 @@ internal static partial class PackageVerb
         var work = Directory.CreateDirectory(Path.Combine(output, $".package-{Guid.NewGuid():N}"));
         try
         {
-            var time = Environment.GetEnvironmentVariable(TimeVariable)
-                ?? await RunAsync("git", ["-C", ProjectFolder.Root, "log", "-1", "--format=%ct"], cancellationToken);
+            var time = Environment.GetEnvironmentVariable(TimeVariable) ?? await TimeOfSourcesAsync(cancellationToken);
             return [await MakeArchiveAsync(work.FullName, output, time, cancellationToken),
                 await MakeDebianAsync(work.FullName, output, time, cancellationToken)];
         }
@@ -65,6 +64,14 @@ internal static partial class PackageVerb
         {
             work.Delete(recursive: true);
         }
+    }
+
+    private static async Task<string> TimeOfSourcesAsync(CancellationToken cancellationToken)
+    {
+        if (Path.Exists(Path.Combine(ProjectFolder.Root, ".git"))) // a folder, or a file in a work tree
+            return await RunAsync("git", ["-C", ProjectFolder.Root, "log", "-1", "--format=%ct"], cancellationToken);
+        var time = new DateTimeOffset(File.GetLastWriteTimeUtc(Path.Combine(ProjectFolder.Root, "LICENSE")));
+        return time.ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
     }
 
     private static async Task<string> MakeArchiveAsync(string work, string output, string time, CancellationToken cancellationToken)
@@ -161,6 +168,6 @@ internal static partial class PackageVerb
             : throw new HarnessException($"{program} failed.",
                 $"Exit code {result.ExitCode}: {(result.StandardError + result.StandardOutput).Trim()}",
                 "No package was made.",
-                $"See what it says: the disk may be full. Without a git repository, set {TimeVariable} to the time of the files.");
+                $"See what it says: the disk may be full. {TimeVariable}=$(date +%s) takes git's place.");
     }
 }

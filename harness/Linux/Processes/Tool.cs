@@ -18,7 +18,7 @@ public static class Tool
 {
     private const int StepMs = 100; // between two looks whether it is to stop
     private const int BufferSize = 64 * 1024;
-    private const int EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    private const int ENOENT = 2, EINTR = 4, EAGAIN = 11, EACCES = 13, EPIPE = 32;
     private const int ActionsSize = 256; // posix_spawn_file_actions_t has 80 bytes in glibc
 
     /// <param name="argv">The program, looked up in PATH, and its arguments.</param>
@@ -62,6 +62,8 @@ public static class Tool
             {
                 int process;
                 var errno = Libc.posix_spawnp(&process, argv[0], actions, null, argumentPointer, variablePointer);
+                if (errno == EACCES && !IsInPath(argv[0]))
+                    errno = ENOENT;
                 return errno == 0 ? process : throw new KernelException($"start {argv[0]}", errno);
             }
         }
@@ -72,6 +74,12 @@ public static class Tool
                 Marshal.FreeCoTaskMem(text);
         }
     }
+
+    /// <summary>
+    /// execvp(3) says EACCES for a program that is not there as soon as PATH has a folder that the user may not search.
+    /// </summary>
+    private static bool IsInPath(string program) => program.Contains('/', StringComparison.Ordinal)
+        || (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(folder => File.Exists(Path.Combine(folder, program)));
 
     /// <summary>As C has them: zero-terminated, with a null pointer at the end.</summary>
     private static nint[] Strings(IEnumerable<string> texts) => [.. texts.Select(Marshal.StringToCoTaskMemUTF8), 0];
