@@ -17,7 +17,9 @@ public sealed class Protocols : ArticleFixture
     private const string SecondAddress = "192.168.113.202";
     private const byte Heartbeat = 4; // RFC 9260, 3.2
 
-    /// <summary>An FTP server that has one file, and announces port 30000 for its transfer.</summary>
+    /// <summary>
+    /// An FTP server that has one file. It announces port 30000 for a passive transfer, and opens an active one from port 20.
+    /// </summary>
     private const string FtpServer = """
         use strict;
         use IO::Socket::INET;
@@ -27,15 +29,18 @@ public sealed class Protocols : ArticleFixture
         while (my $client = $control->accept) {
             my $say = sub { print $client "$_[0]\r\n" };
             $say->("220 ready");
+            my @active = ();
             while (my $line = <$client>) {
                 my ($verb) = $line =~ /^(\w+)/;
                 if ($verb eq "USER") { $say->("230 welcome") }
                 elsif ($verb eq "PWD") { $say->('257 "/"') }
                 elsif ($verb eq "TYPE") { $say->("200 type set") }
                 elsif ($verb eq "PASV") { $say->("227 Entering Passive Mode ($address,117,48)") }
+                elsif ($verb eq "PORT") { @active = $line =~ /(\d+)/g; $say->("200 port set") }
                 elsif ($verb eq "RETR") {
                     $say->("150 transfer begins");
-                    my $transfer = $data->accept;
+                    my $transfer = !@active ? $data->accept : IO::Socket::INET->new(LocalPort => 20, ReuseAddr => 1,
+                        PeerAddr => join(".", @active[0..3]), PeerPort => $active[4] * 256 + $active[5]) or die $!;
                     print $transfer "the file of an FTP server\n";
                     close $transfer;
                     $say->("226 done");
@@ -49,26 +54,42 @@ public sealed class Protocols : ArticleFixture
     [Test, Claim("VS-18"), Requires(Feature.IpvsConntrack)]
     public async Task The_ftp_helper_rewrites_the_address_of_the_data_connection()
     {
-        await Director.RunAsync("modprobe ip_vs_ftp"); // it looks at port 21
+        await SetUpFtpAsync();
+
+        (await TransferAsync(2121, "--disable-epsv", "--no-ftp-skip-pasv-ip")).Destination!.ToString().ShouldBe("172.16.0.99:30000");
+        (await TransferAsync(21, "--disable-epsv", "--no-ftp-skip-pasv-ip")).Destination!.ToString().ShouldBe($"{Vip}:30000");
+    }
+
+    [Test, Claim("VS-20"), Requires(Feature.IpvsConntrack)]
+    public async Task The_ftp_helper_translates_an_active_data_connection()
+    {
+        await SetUpFtpAsync();
+
+        (await TransferAsync(2121, "--disable-eprt", "--ftp-port", "-")).Source!.ToString().ShouldBe("172.16.0.99:20");
+        (await TransferAsync(21, "--disable-eprt", "--ftp-port", "-")).Source!.ToString().ShouldBe($"{Vip}:20");
+    }
+
+    /// <summary>One FTP server behind two virtual servers: the helper looks at port 21 only.</summary>
+    private async Task SetUpFtpAsync()
+    {
+        await Director.RunAsync("modprobe ip_vs_ftp");
         await Director.AddAddressAsync($"{Vip}/24");
         await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp($"{Vip}:21").Masquerading("rs1:21"),
             VirtualServerSpec.Tcp($"{Vip}:2121").Masquerading("rs1:21"));
         await Director.SetSysctlAsync("net.ipv4.vs.conntrack", "1");
         await Director.Iptables.AddAsync(("filter", "-A FORWARD -m conntrack --ctstate INVALID")); // switches connection tracking on
         await Rs1.StartAsync(21, "perl", "-e", FtpServer, Rs1.Address.ToString());
-
-        (await TransferAsync(2121)).ShouldBe("172.16.0.99:30000");
-        (await TransferAsync(21)).ShouldBe($"{Vip}:30000");
     }
 
     /// <summary>Transfers the file.</summary>
-    /// <returns>Where the client opened the data connection to.</returns>
-    private async Task<string> TransferAsync(int port)
+    /// <returns>The first packet of the data connection at the client.</returns>
+    private async Task<Packets.Packet> TransferAsync(int port, params string[] mode)
     {
-        (await Client.Command("curl", "--silent", "--show-error", "--max-time", "10", "--disable-epsv", "--no-ftp-skip-pasv-ip",
-            $"ftp://{Vip}:{port}/file").ExecuteAsync()).StandardOutput.ShouldBe("the file of an FTP server\n");
-        return Lab.Wire.Packets().Last(p => p is { Node: "client", IsLeaving: true, Packet.DestinationPort: 30000 }).Packet
-            .Destination!.ToString();
+        var before = Lab.Wire.Packets().Count;
+        (await Client.Command(["curl", "--silent", "--show-error", "--max-time", "10", .. mode, $"ftp://{Vip}:{port}/file"])
+            .ExecuteAsync()).StandardOutput.ShouldBe("the file of an FTP server\n");
+        return Lab.Wire.Packets().Skip(before).First(p => p is { Node: "client", Packet.Tcp.Flags: TcpFlags.Syn }
+            && p.Packet.DestinationPort != port).Packet;
     }
 
     [Test, Claim("VS-19"), Requires(Feature.Sctp)]

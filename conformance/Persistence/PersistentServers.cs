@@ -15,6 +15,12 @@ namespace Conformance.Suite.Persistence;
 [TestFixture(SetUpBy.Keepalived)]
 public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
 {
+    private const string Vip6 = "fd00:10::1";
+    private const string Service6 = "[fd00:10::1]:8080";
+
+    private static readonly string[] Four6 =
+        ["[fd00:16::99]:8080", "[fd00:16::100]:8080", "[fd00:16::101]:8080", "[fd00:16::102]:8080"];
+
     private static readonly VirtualServerSpec s_persistent = VirtualServerSpec.Tcp(Service) with { PersistenceSeconds = 300 };
 
     [Test, Claim("PERSIST-1")]
@@ -44,8 +50,7 @@ public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
     {
         await AddAsync((VirtualServerSpec.Tcp($"{Vip}:0") with { PersistenceSeconds = 300 })
             .Masquerading("rs1:0", "rs2:0", "rs3:0", "rs4:0"));
-        foreach (var node in new[] { Rs1, Rs2, Lab["rs3"], Lab["rs4"] })
-            node.Serve(TransportProtocol.Tcp, 8081);
+        ServeOn(8081);
 
         var sequence = await SequenceAsync(2, target: $"{Vip}:8080") + await SequenceAsync(2, target: $"{Vip}:8081");
 
@@ -55,8 +60,7 @@ public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
     [Test, Claim("PERSIST-4")]
     public async Task A_firewall_mark_takes_a_group_of_ports_to_one_server()
     {
-        foreach (var node in new[] { Rs1, Rs2, Lab["rs3"], Lab["rs4"] })
-            node.Serve(TransportProtocol.Tcp, 8081);
+        ServeOn(8081);
         await Director.RunAsync($"iptables -w -t mangle -A PREROUTING -d {Vip} -p tcp --dport 8080:8081 -j MARK --set-mark 7");
         await AddAsync((VirtualServerSpec.Mark(7) with { PersistenceSeconds = 300 }).Masquerading("rs1", "rs2", "rs3", "rs4"));
 
@@ -163,6 +167,79 @@ public sealed class PersistentServers(SetUpBy by) : SchedulerFixture(by)
         calls["first-call"].Distinct().ShouldHaveSingleItem();
         calls["second-call"].Distinct().ShouldHaveSingleItem();
         calls["first-call"][0].ShouldNotBe(calls["second-call"][0]);
+    }
+
+    [Test, Claim("PERSIST-11")]
+    public async Task With_ipv6_a_client_comes_back_and_a_network_shares_a_server()
+    {
+        await AddIPv6AddressAsync();
+        var server = VirtualServerSpec.Tcp(Service6) with { PersistenceSeconds = 300 };
+        await AddAsync(server.Masquerading(Four6),
+            (server with { EndPoint = $"[{Vip6}]:8081", PersistenceMask = "112" }).Masquerading(Four6));
+
+        var first = await SequenceAsync(3, target: Service6);
+        var second = await SequenceAsync(3, Client2, Service6);
+
+        first.Distinct().Count().ShouldBe(1, first);
+        second.ShouldBe(new string(second[0], 3));
+        second[0].ShouldNotBe(first[0], "the next client is the next one's in turn");
+        var together = await SequenceAsync(2, target: $"[{Vip6}]:8081") + await SequenceAsync(2, Client2, $"[{Vip6}]:8081");
+        together.Distinct().Count().ShouldBe(1, together);
+        Director.IpvsConnections().ShouldContain(c => c.Client.Port == 0 && c.Client.Address.ToString() == "fd00:113::");
+    }
+
+    [Test, Claim("PERSIST-12")]
+    public async Task With_ipv6_port_zero_takes_every_port_to_one_server()
+    {
+        await AddIPv6AddressAsync();
+        await AddAsync((VirtualServerSpec.Tcp($"[{Vip6}]:0") with { PersistenceSeconds = 300 })
+            .Masquerading([.. Four6.Select(e => e.Replace("8080", "0", StringComparison.Ordinal))]));
+        ServeOn(8081);
+
+        var sequence = await SequenceAsync(2, target: Service6) + await SequenceAsync(2, target: $"[{Vip6}]:8081");
+
+        sequence.Distinct().Count().ShouldBe(1, sequence);
+    }
+
+    [Test, Claim("PERSIST-13")]
+    public async Task A_firewall_mark_of_ipv6_takes_a_group_of_ports_to_one_server()
+    {
+        await AddIPv6AddressAsync();
+        ServeOn(8081);
+        await Director.RunAsync($"ip6tables -w -t mangle -A PREROUTING -d {Vip6} -p tcp --dport 8080:8081 -j MARK --set-mark 7");
+        await AddAsync((VirtualServerSpec.Mark(7, ipv6: true) with { PersistenceSeconds = 300 }).Masquerading(WithoutPort(Four6)));
+
+        var sequence = await SequenceAsync(2, target: Service6) + await SequenceAsync(2, target: $"[{Vip6}]:8081");
+
+        sequence.Distinct().Count().ShouldBe(1, sequence);
+        await (await Client.AskAsync($"[{Vip6}]:8082")).ShouldBeRefusedAsync(by: "director");
+    }
+
+    [Test, Claim("PERSIST-14")]
+    public async Task A_firewall_mark_has_a_virtual_server_for_each_family()
+    {
+        await AddIPv6AddressAsync();
+        await Director.RunAsync($"iptables -w -t mangle -A PREROUTING -d {Vip} -p tcp --dport 8080 -j MARK --set-mark 7");
+        await Director.RunAsync($"ip6tables -w -t mangle -A PREROUTING -d {Vip6} -p tcp --dport 8080 -j MARK --set-mark 7");
+        await AddAsync(VirtualServerSpec.Mark(7).Masquerading("rs1", "rs2"));
+
+        Sorted(await SequenceAsync(2, target: $"{Vip}:8080")).ShouldBe("12");
+        await (await Client.AskAsync(Service6)).ShouldBeRefusedAsync(by: "director");
+        await Director.Ipvs.AddAsync(VirtualServerSpec.Mark(7, ipv6: true).Masquerading([.. WithoutPort(Four6)[2..]]));
+
+        Sorted(await SequenceAsync(2, target: Service6)).ShouldBe("34");
+        Sorted(await SequenceAsync(2, target: $"{Vip}:8080")).ShouldBe("12");
+    }
+
+    /// <summary>Of real servers of a virtual server by mark: the port of the packet is kept.</summary>
+    private static string[] WithoutPort(IEnumerable<string> endPoints) => [.. endPoints.Select(e => e[..e.LastIndexOf(':')])];
+
+    private Task AddIPv6AddressAsync() => Director.RunAsync($"ip addr add {Vip6}/128 dev {Director.Device} preferred_lft 0");
+
+    private void ServeOn(int port)
+    {
+        foreach (var node in new[] { Rs1, Rs2, Lab["rs3"], Lab["rs4"] })
+            node.Serve(TransportProtocol.Tcp, port);
     }
 
     private Dictionary<string, int> PeersByNode() => new[] { Rs1, Rs2, Lab["rs3"], Lab["rs4"] }
