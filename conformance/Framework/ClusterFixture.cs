@@ -89,7 +89,7 @@ public abstract class ClusterFixture
         var proxy = SharedClusters.ProxyFor(needs);
         Evidence.Expect(test, new ImplementationRecord(proxy.Name, "")); // its version may be what fails
         Evidence.Expect(test, await SharedClusters.ImplementationAsync(proxy));
-        _hasIPv6 = (await Toolbox.Iptables).HasIPv6;
+        _hasIPv6 = Toolbox.Iptables.HasIPv6;
         foreach (var feature in needs)
             Demand(proxy, feature);
         _shared = await SharedClusters.TakeAsync(proxy, Use, Topology);

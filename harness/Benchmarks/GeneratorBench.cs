@@ -77,7 +77,7 @@ internal static class GeneratorBench
         var cluster = new Cluster();
         foreach (var item in ManifestReader.Read("bench", Encoding.UTF8.GetBytes(BenchNode.Manifest(services))).Objects)
             Source.Put(cluster, item);
-        var iptables = await IptablesVariant.ChooseAsync();
+        var iptables = IptablesVariant.Choose();
         var (written, replayed) = (new List<double>(), new List<double>());
         for (var i = 0; i < runs; i++)
         {

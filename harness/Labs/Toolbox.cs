@@ -16,7 +16,7 @@ public static class Toolbox
         ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
 
     // not our own PATH: in the shell of a lab it has the links already
-    private static readonly Lazy<Task<IptablesVariant>> s_iptables = new(() => IptablesVariant.ChooseAsync(SystemPath));
+    private static readonly Lazy<IptablesVariant> s_iptables = new(() => IptablesVariant.Choose(SystemPath));
 
     private static readonly Lazy<Task> s_bridges = new(LoadBridgeFilterAsync);
 
@@ -25,7 +25,7 @@ public static class Toolbox
         await LoadSchedulersAsync();
         return new(StringComparer.Ordinal)
         {
-            ["PATH"] = await s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}"
+            ["PATH"] = s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}"
                 : SystemPath,
             ["LC_ALL"] = "C.UTF-8",
         };
@@ -40,7 +40,7 @@ public static class Toolbox
     public static IReadOnlyDictionary<string, string?> Environment => s_environment.Value.Result;
 
     /// <summary>The variant of iptables that works here.</summary>
-    public static Task<IptablesVariant> Iptables => s_iptables.Value;
+    public static IptablesVariant Iptables => s_iptables.Value;
 
     /// <summary>Whether the iptables of nodes keeps its rules in nftables.</summary>
     internal static Task<bool> IsNftAsync() => s_isNft.Value;

@@ -75,6 +75,14 @@ public sealed class ArchitectureTests
 
     private sealed record Use(string To, string FromNamespace, string ToNamespace, string Text);
 
+    /// <summary>Where .NET has started one process, it may collect the children of <see cref="Linux.Processes.Tool"/> as well.</summary>
+    [Test]
+    public void The_generator_starts_programs_in_one_way()
+    {
+        foreach (var assembly in new[] { typeof(global::Conformance.Generator.Model.Service).Assembly, typeof(Linux.Processes.Tool).Assembly })
+            assembly.GetReferencedAssemblies().Select(a => a.Name).ShouldNotContain("CliWrap", assembly.GetName().Name);
+    }
+
     private static IEnumerable<Use> UsesOf(string project) =>
         from type in s_architecture.Types
         where ProjectOf(type) == project

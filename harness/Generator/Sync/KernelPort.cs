@@ -62,7 +62,7 @@ public sealed class KernelPort : IDisposable
         : null;
 
     /// <summary>Looks again whether ip6tables works, when it did not before.</summary>
-    public async Task ProbeIPv6Async() => _iptables = await _iptables.ProbeIPv6Async();
+    public void ProbeIPv6() => _iptables = _iptables.ProbeIPv6();
 
     /// <summary>Virtual and real servers.</summary>
     public IpvsSocket Ipvs { get; }

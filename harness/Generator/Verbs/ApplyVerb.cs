@@ -17,7 +17,7 @@ internal static class ApplyVerb
         {
             var stages = new Stages();
             using var instance = Instance.Take();
-            using var session = await stages.MeasureAsync("open", () => Session.OpenAsync(flags.Read(parsed)));
+            using var session = stages.Measure("open", () => Session.Open(flags.Read(parsed)));
             var cluster = await stages.MeasureAsync("read", () => input.ReadAsync(parsed, session.Options, session.Report));
             var world = stages.Measure("decide", () => session.Decide(cluster));
             var result = stages.Measure("write", () => new Synchronizer(session.Kernel).SyncAll(world.Desired, world.Node));

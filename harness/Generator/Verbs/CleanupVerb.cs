@@ -13,10 +13,10 @@ internal static class CleanupVerb
         var verb = new Command("cleanup",
             "Remove virtual servers, kube-ipvs0, rules and sets that are ours or kube-proxy's. Sysctls stay.") { format };
         flags.AddTo(verb);
-        verb.SetAction(async parsed =>
+        verb.SetAction(parsed =>
         {
             using var instance = Instance.Take();
-            using var session = await Session.OpenAsync(flags.Read(parsed));
+            using var session = Session.Open(flags.Read(parsed));
             var result = new Cleaner(session.Kernel, session.Options).Clean();
             Session.Print(result.Changes, parsed.GetValue(format)!);
             return Session.Report(result);

@@ -21,7 +21,7 @@ internal static class PlanVerb
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {
-            using var session = await Session.OpenAsync(flags.Read(parsed));
+            using var session = Session.Open(flags.Read(parsed));
             var world = session.Decide(await input.ReadAsync(parsed, session.Options, session.Report));
             var difference = Difference.Of(world.Desired, session.Kernel.Read(session.Options), world.Node);
             var changes = SyncPlan.Of(difference).Changes.ToList();

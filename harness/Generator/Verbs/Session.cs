@@ -30,12 +30,12 @@ internal sealed class Session : IDisposable
     internal int Problems { get; private set; }
 
     /// <exception cref="GeneratorException">We are not root, or the kernel has no IPVS.</exception>
-    internal static async Task<Session> OpenAsync(GeneratorOptions options)
+    internal static Session Open(GeneratorOptions options)
     {
         if (!KernelFeatures.Current.IsRoot)
             throw new GeneratorException("Root is needed.", "The effective user is another.", "Nothing was done.",
                 "sudo ipvs-generator ...; generate works without.", ExitCodes.CannotRunHere);
-        var kernel = new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), await IptablesVariant.ChooseAsync());
+        var kernel = new KernelPort(NetworkNamespace.Open("this namespace", "/proc/self/ns/net"), IptablesVariant.Choose());
         if (kernel.WhyNoIPv6 is { } why)
             Console.Error.WriteLine($"IPv4 alone is served: {why}.");
         return new Session(options, kernel);

@@ -17,7 +17,7 @@ internal static class WatchVerb
         verb.SetAction(async parsed =>
         {
             using var instance = Instance.Take();
-            using var session = await Session.OpenAsync(flags.Read(parsed));
+            using var session = Session.Open(flags.Read(parsed));
             using var stop = new CancellationTokenSource();
             session.Kernel.Stop = stop.Token;
             await using var log = new LogWriter(Console.OpenStandardError());

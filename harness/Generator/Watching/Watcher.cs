@@ -167,7 +167,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         {
             if (isFull)
             {
-                await LookAtIPv6Async();
+                LookAtIPv6();
                 // The node's addresses may have changed as well: they decide about node ports.
                 var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
                 if (_world is null || !NodeStates.IsSame(_world.Node, node))
@@ -229,9 +229,9 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     }
 
     /// <summary>What was not there at the start, or was switched off, may be there now, and the other way round.</summary>
-    private async Task LookAtIPv6Async()
+    private void LookAtIPv6()
     {
-        await kernel.ProbeIPv6Async();
+        kernel.ProbeIPv6();
         var why = kernel.WhyNoIPv6;
         if (why != _whyNoIPv6)
             log(why is null ? "IPv6 is served again" : $"IPv4 alone is served: {why}");

@@ -325,7 +325,7 @@ internal sealed class Machine : IAsyncDisposable
     {
         var lab = await Lab.StartAsync(Topology.Load("generator-node"), capture: false);
         GoldenTests.PrepareMachine(lab["node1"], scenario);
-        return new Machine(lab, await Toolbox.Iptables);
+        return new Machine(lab, Toolbox.Iptables);
     }
 
     internal Task<KernelState> StateAsync() => KernelState.ReadAsync(Node);

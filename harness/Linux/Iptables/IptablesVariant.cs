@@ -1,6 +1,5 @@
-using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Linux.Namespaces;
+using Conformance.Linux.Processes;
 
 namespace Conformance.Linux.Iptables;
 
@@ -17,8 +16,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     /// <summary>The same after another look whether its ip6tables works: what failed once (a lock, memory) may work now.</summary>
-    public async Task<IptablesVariant> ProbeIPv6Async() => HasIPv6 ? this
-        : this with { HasIPv6 = await WorksAsync($"ip6tables{Suffix}", path: null) };
+    public IptablesVariant ProbeIPv6() => HasIPv6 ? this : this with { HasIPv6 = Works($"ip6tables{Suffix}", path: null) };
 
     /// <summary>
     /// Whether the rules of each family are known to be those of the kernel's own tables, and not of nf_tables. The two families are
@@ -40,13 +38,13 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     /// The default where it works on this kernel, else legacy, else nft; the default where none does: its first use says why.
     /// </summary>
     /// <param name="path">The PATH in which the programs are looked up; null for this process's own.</param>
-    public static async Task<IptablesVariant> ChooseAsync(string? path = null)
+    public static IptablesVariant Choose(string? path = null)
     {
         foreach (var suffix in new[] { "", "-legacy", "-nft" })
         {
-            if (await WorksAsync($"iptables{suffix}", path))
+            if (Works($"iptables{suffix}", path))
             {
-                return new IptablesVariant(suffix, await WorksAsync($"ip6tables{suffix}", path))
+                return new IptablesVariant(suffix, Works($"ip6tables{suffix}", path))
                 {
                     IsLegacy = (IsLegacyProgram($"iptables{suffix}-save", path), IsLegacyProgram($"ip6tables{suffix}-save", path))
                 };
@@ -65,22 +63,17 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
     /// Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot
     /// add a rule.
     /// </summary>
-    private static async Task<bool> WorksAsync(string iptables, string? path)
+    private static bool Works(string iptables, string? path)
     {
         using var probe = NetworkNamespace.Create("iptables-probe");
         if (IsLegacyProgram(iptables, path) && LegacyTables.HasNat(probe, iptables.StartsWith("ip6", StringComparison.Ordinal)))
             return true;
         try
         {
-            using var limit = new CancellationTokenSource(s_limit);
-            var result = await CliWrap.Cli.Wrap(probe.Enter[0])
-                .WithArguments([.. probe.Enter.Skip(1), iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"])
-                .WithEnvironmentVariables(path is null ? new Dictionary<string, string?>(StringComparer.Ordinal)
-                    : new(StringComparer.Ordinal) { ["PATH"] = path })
-                .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
-            return result.IsSuccess;
+            return Tool.Run([.. probe.Enter, .. path is null ? [] : new[] { "env", $"PATH={path}" }, iptables, "-t", "nat", "-A",
+                "POSTROUTING", "-j", "RETURN"], input: null, s_limit, CancellationToken.None).ExitCode == 0;
         }
-        catch (Exception e) when (e is System.ComponentModel.Win32Exception or OperationCanceledException)
+        catch (Exception e) when (e is KernelException or OperationCanceledException)
         {
             return false;
         }

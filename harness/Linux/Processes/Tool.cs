@@ -12,7 +12,8 @@ public sealed record ToolResult(int ExitCode, string Output, string Error);
 
 /// <summary>
 /// Runs a small program to its end on the calling thread. .NET's own way starts up to six threads for the first process, each of which
-/// takes a tick of the clock on user-mode Linux: more than iptables-restore itself. Source: posix_spawn(3), poll(2).
+/// takes a tick of the clock on user-mode Linux: more than iptables-restore itself. Beside .NET's own way it would lose exit codes: as
+/// the first process of a PID namespace, such as in a container, .NET then collects every child that ends. Source: posix_spawn(3), poll(2).
 /// </summary>
 public static class Tool
 {
