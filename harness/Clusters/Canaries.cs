@@ -103,9 +103,11 @@ internal sealed class Canaries(Cluster cluster)
             var watch = Stopwatch.StartNew();
             foreach (var kind in kinds.Except(Unserved))
             {
+                // A kind that it has never served, while it serves another, is not worth the patience of a start.
+                using var shorter = _served.Count > 0 && !_served.Contains(kind) ? new Patience(cluster.Reaction) : null;
                 foreach (var running in cluster.Running)
                 {
-                    if (await AwaitAsync(running, kind, port, limit.Token))
+                    if (await AwaitAsync(running, kind, port, (shorter ?? limit).Token))
                     {
                         RecordTime(watch.Elapsed);
                         continue;

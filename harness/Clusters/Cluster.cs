@@ -102,11 +102,12 @@ public sealed class Cluster : IAsyncDisposable
         var cluster = new Cluster(lab, proxy, limit ?? proxy.Patience);
         try
         {
-            var hasIPv6 = proxy.Features.Contains(ProxyFeature.IPv6) && (await Toolbox.Iptables).HasIPv6;
+            var hasIPv6 = proxy.Features.Contains(ProxyFeature.IPv6) && Toolbox.Iptables.HasIPv6;
             cluster._kinds = [.. TrafficKind.All.Where(k => hasIPv6 || !k.IsIPv6)];
             cluster._canaries.Prepare();
             foreach (var node in cluster.Nodes)
                 cluster.PutNode(node);
+            cluster.ShowNamespacesAndPods();
             foreach (var node in cluster.Nodes)
                 await cluster.StartProxyAsync(node);
             await cluster.SettleAsync();
@@ -267,6 +268,34 @@ public sealed class Cluster : IAsyncDisposable
     /// </summary>
     public static Task<bool> AnswersAsync(Node node, string address, int port) =>
         Canaries.ConnectsAsync(node, address, port, Timeouts.Silence);
+
+    /// <summary>Agents of networks ask for these; a proxy's Services do not depend on them.</summary>
+    private void ShowNamespacesAndPods()
+    {
+        foreach (var name in new[] { "default", "kube-system" })
+            Objects.Show(new JsonObject
+            {
+                ["apiVersion"] = "v1",
+                ["kind"] = "Namespace",
+                ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/metadata.name"] = name } },
+                ["status"] = new JsonObject { ["phase"] = "Active" },
+            });
+        foreach (var pod in Lab.Nodes.Where(n => n.Spec.Interfaces[0].Network.Host is not null && !Nodes.Contains(n)))
+            Objects.Show(new JsonObject
+            {
+                ["apiVersion"] = "v1",
+                ["kind"] = "Pod",
+                ["metadata"] = new JsonObject { ["namespace"] = "default", ["name"] = pod.Name },
+                ["spec"] = new JsonObject { ["nodeName"] = pod.Spec.Interfaces[0].Network.Host, ["containers"] = new JsonArray() },
+                ["status"] = new JsonObject
+                {
+                    ["phase"] = "Running",
+                    ["podIP"] = pod.Address.ToString(),
+                    ["podIPs"] = new JsonArray(
+                        [.. pod.Spec.Interfaces[0].Addresses.Select(a => new JsonObject { ["ip"] = a.ToString() })]),
+                },
+            });
+    }
 
     private static string NodeManifest(Node node, bool isLeaving, string zone)
     {

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using Conformance.Clusters;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
@@ -98,6 +99,51 @@ public sealed class ProxyTests
     }
 
     [Test]
+    public async Task Any_program_that_watches_an_api_server_can_be_tested()
+    {
+        var proxy = Proxy.Parse($"api={s_generator} watch --kubeconfig {{kubeconfig}} --hostname-override={{node}}");
+
+        await using var cluster = await Cluster.StartAsync(proxy, Topology.Load("cluster"));
+
+        await ServingAsync(cluster, isIPv6: false);
+        proxy.Features.ShouldContain(ProxyFeature.ApiServer);
+        Proxy.Parse(proxy.Name).Name.ShouldBe(proxy.Name);
+        var server = cluster.Objects.Servers[0];
+        server.Requests.ShouldContain(r => r.StartsWith("GET /api/v1/services?", StringComparison.Ordinal));
+        using var http = new HttpClient(new SocketsHttpHandler
+        {
+            ConnectCallback = async (context, stop) =>
+            {
+                var socket = cluster.Lab["node1"].Namespace.Run(() => new Socket(SocketType.Stream, ProtocolType.Tcp));
+                await socket.ConnectAsync(context.DnsEndPoint, stop);
+                return new NetworkStream(socket, ownsSocket: true);
+            }
+        })
+        { BaseAddress = server.Address };
+        (await http.GetStringAsync(new Uri("api/v1/namespaces/default/endpoints/canary-tcp-4", UriKind.Relative)))
+            .ShouldContain("\"addresses\":[{\"ip\":\"10.244.0.12\"");
+        (await http.GetStringAsync(new Uri("api/v1/pods?limit=500", UriKind.Relative))).ShouldContain("\"podIP\":\"10.244.0.12\"");
+        (await http.GetStringAsync(new Uri("api/v1/namespaces", UriKind.Relative))).ShouldContain("kube-system");
+    }
+
+    [Test]
+    public async Task What_a_proxy_asked_the_api_server_in_vain_is_named()
+    {
+        var script = Script("seeker", "echo \"$@\"; curl --silent http://127.0.0.1:8080/apis/cilium.io/v2/ciliumnodes; exit 1");
+
+        var e = await Should.ThrowAsync<HarnessException>(
+            () => Cluster.StartAsync(Proxy.Parse($"api={script} {{node}} {{ip}} {{kubeconfig}}"),
+            Topology.Load("cluster")));
+
+        e.Message.ShouldContain("on node1 has ended");
+        e.Message.ShouldContain("node1 192.168.113.101 ");
+        e.Message.ShouldContain(".kubeconfig");
+        e.Message.ShouldContain("The API server has no place for (404):\n  GET /apis/cilium.io/v2/ciliumnodes");
+        var logs = Directory.GetFiles(Path.Combine(RunFolder.Current, "proxies"), "*.requests").Select(File.ReadAllText);
+        logs.ShouldContain(l => l.Contains("404 GET /apis/cilium.io/v2/ciliumnodes", StringComparison.Ordinal));
+    }
+
+    [Test]
     public async Task Late_proxy_does_not_break_later_tests()
     {
         var hold = Path.Combine(RunFolder.Current, $"hold-{Guid.NewGuid():N}");
@@ -130,6 +176,7 @@ public sealed class ProxyTests
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature",
             Case.Sensitive, "of a command");
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+ebpf=true")).Message.ShouldContain("'+ebpf' is no feature");
+        Should.Throw<HarnessException>(() => Proxy.Parse("api=true {nodes}")).Message.ShouldContain("'{nodes}' stands for nothing");
         Should.Throw<HarnessException>(() => Proxy.Parse("kube-proxy=/no/such/file")).Message.ShouldContain("There is no /no/such/file");
     }
 

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Text.Json;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Generator.Model;
@@ -76,7 +77,8 @@ public sealed class ApiServerTests
         (await GetAsync($"apis/discovery.k8s.io/v1/endpointslices?{Labels}&limit=500&resourceVersion=0")).GetProperty("items")
             .GetArrayLength().ShouldBe(0);
         (await http.PostAsync(new Uri("apis/events.k8s.io/v1/namespaces/default/events", UriKind.Relative),
-            new StringContent("{\"kind\":\"Event\"}"))).StatusCode.ShouldBe(HttpStatusCode.Created);
+            new StringContent("""{"kind":"Event","metadata":{"name":"node1.1"}}""", MediaTypeHeaderValue.Parse("application/json"))))
+            .StatusCode.ShouldBe(HttpStatusCode.Created);
 
         var version = services.GetProperty("metadata").GetProperty("resourceVersion").GetString();
         using var watching =
@@ -95,5 +97,88 @@ public sealed class ApiServerTests
             using var document = JsonDocument.Parse(await http.GetStringAsync(new Uri(path, UriKind.Relative)));
             return document.RootElement.Clone();
         }
+    }
+
+    /// <summary>
+    /// Client-go asks for other forms first, and takes JSON where it names it: protobuf (kube-proxy), tables (kubectl), aggregated
+    /// discovery (client-go's discovery), metadata only (controllers).
+    /// </summary>
+    [TestCase("application/vnd.kubernetes.protobuf,application/json", 200)]
+    [TestCase("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", 200)]
+    [TestCase("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", 200)]
+    [TestCase("*/*", 200)]
+    [TestCase("application/vnd.kubernetes.protobuf", 406)]
+    [TestCase("application/json;as=Table;v=v1;g=meta.k8s.io", 406)]
+    [TestCase("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", 406)]
+    [TestCase("text/html", 406)]
+    public async Task Forms_other_than_json_are_refused_where_json_is_not_named(string accept, int status)
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        using var http = new HttpClient { BaseAddress = server.Address };
+        using var request = new HttpRequestMessage(HttpMethod.Get, "api/v1/services");
+        request.Headers.TryAddWithoutValidation("Accept", accept);
+
+        using var response = await http.SendAsync(request);
+
+        ((int)response.StatusCode).ShouldBe(status);
+        using var body = JsonDocument.Parse(await response.Content.ReadAsStringAsync());
+        body.RootElement.GetProperty("kind").GetString().ShouldBe(status == 200 ? "ServiceList" : "Status");
+    }
+
+    [Test]
+    public async Task A_body_of_protobuf_is_refused_by_name()
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        using var http = new HttpClient { BaseAddress = server.Address };
+        using var content = new ByteArrayContent([0x6b, 0x38, 0x73, 0]);
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/vnd.kubernetes.protobuf");
+
+        using var response = await http.PostAsync(new Uri("api/v1/namespaces/default/events", UriKind.Relative), content);
+
+        response.StatusCode.ShouldBe(HttpStatusCode.UnsupportedMediaType);
+        (await response.Content.ReadAsStringAsync()).ShouldContain("application/vnd.kubernetes.protobuf");
+    }
+
+    [Test]
+    public async Task A_watch_list_sends_all_objects_and_says_when_it_has()
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n---\napiVersion: v1\nkind: Node\nmetadata: {name: node2}\n");
+        using var http = new HttpClient { BaseAddress = server.Address };
+        using var response = await http.GetAsync(new Uri("api/v1/nodes?allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&" +
+            "sendInitialEvents=true&timeoutSeconds=300&watch=true", UriKind.Relative), HttpCompletionOption.ResponseHeadersRead);
+        using var lines = new StreamReader(await response.Content.ReadAsStreamAsync());
+
+        (await NextAsync()).ShouldBe(("ADDED", "node1", false));
+        (await NextAsync()).ShouldBe(("ADDED", "node2", false));
+        (await NextAsync()).ShouldBe(("BOOKMARK", null, true));
+        server.Delete("Node", "", "node1");
+        (await NextAsync()).ShouldBe(("DELETED", "node1", false));
+        (await http.GetAsync(new Uri("api/v1/nodes?sendInitialEvents=true&watch=true", UriKind.Relative))).StatusCode
+            .ShouldBe(HttpStatusCode.UnprocessableEntity, "without resourceVersionMatch");
+
+        async Task<(string?, string?, bool)> NextAsync()
+        {
+            using var line = JsonDocument.Parse((await lines.ReadLineAsync())!);
+            var metadata = line.RootElement.GetProperty("object").GetProperty("metadata");
+            return (line.RootElement.GetProperty("type").GetString(),
+                metadata.TryGetProperty("name", out var name) ? name.GetString() : null,
+                metadata.TryGetProperty("annotations", out var notes) && notes.TryGetProperty("k8s.io/initial-events-end", out _));
+        }
+    }
+
+    [Test]
+    public async Task What_has_no_place_in_the_api_is_listed_and_a_missing_object_is_not()
+    {
+        await using var server = await ApiServer.StartAsync(null, new IPEndPoint(IPAddress.Loopback, 0));
+        using var http = new HttpClient { BaseAddress = server.Address };
+
+        foreach (var path in new[] { "apis/cilium.io/v2/ciliumnodes?limit=500", "apis/cilium.io/v2/ciliumnodes?limit=500",
+            "api/v1/namespaces/default/services/none", "api/v1/secrets", "api/v1/namespaces/default/services/none/scale" })
+            (await http.GetAsync(new Uri(path, UriKind.Relative))).StatusCode.ShouldBe(HttpStatusCode.NotFound, path);
+
+        server.Unknown.ShouldBe(["GET /apis/cilium.io/v2/ciliumnodes", "GET /api/v1/secrets",
+            "GET /api/v1/namespaces/default/services/none/scale"]);
+        server.Answers[2].ShouldBe("404 GET /api/v1/namespaces/default/services/none");
     }
 }

@@ -79,7 +79,8 @@ public sealed class ArchitectureTests
     [Test]
     public void The_generator_starts_programs_in_one_way()
     {
-        foreach (var assembly in new[] { typeof(global::Conformance.Generator.Model.Service).Assembly, typeof(Linux.Processes.Tool).Assembly })
+        foreach (var assembly in new[] { typeof(global::Conformance.Generator.Model.Service).Assembly,
+            typeof(Linux.Processes.Tool).Assembly })
             assembly.GetReferencedAssemblies().Select(a => a.Name).ShouldNotContain("CliWrap", assembly.GetName().Name);
     }
 

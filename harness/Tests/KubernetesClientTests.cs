@@ -89,6 +89,89 @@ public sealed class KubernetesClientTests : IAsyncDisposable
         KubernetesJson.Deserialize<V1Status>(missing.Response.Content).Reason.ShouldBe("NotFound");
     }
 
+    [Test]
+    public async Task What_the_server_has_is_discovered()
+    {
+        (await _client.Version.GetCodeAsync()).Major.ShouldBe("1");
+        (await _client.Core.GetAPIVersionsAsync()).Versions.ShouldBe(["v1"]);
+        (await _client.Apis.GetAPIVersionsAsync()).Groups.Select(g => g.Name)
+            .ShouldBe(["discovery.k8s.io", "networking.k8s.io", "events.k8s.io", "coordination.k8s.io"]);
+        var core = (await _client.CoreV1.GetAPIResourcesAsync()).Resources;
+        core.Select(r => r.Name).ShouldBe(["services", "services/status", "nodes", "nodes/status", "endpoints", "namespaces",
+            "namespaces/status", "pods", "pods/status", "configmaps", "events"]);
+        core[0].ShouldSatisfyAllConditions(r => r.Kind.ShouldBe("Service"), r => r.Namespaced.ShouldBeTrue(),
+            r => r.Verbs.ShouldBe(["create", "delete", "get", "list", "patch", "update", "watch"]));
+        (await _client.NetworkingV1.GetAPIResourcesAsync()).Resources.Select(r => r.Name).ShouldBe(["servicecidrs", "networkpolicies"]);
+        (await _client.NetworkingV1.ListNetworkPolicyForAllNamespacesAsync()).Items.ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_lease_is_created_and_renewed_unless_another_was_first()
+    {
+        var lease = await _client.CoordinationV1.CreateNamespacedLeaseAsync(new V1Lease
+        {
+            Metadata = new V1ObjectMeta { Name = "leader" },
+            Spec = new V1LeaseSpec { HolderIdentity = "node1", LeaseDurationSeconds = 15 },
+        }, "kube-system");
+        lease.Metadata.NamespaceProperty.ShouldBe("kube-system");
+
+        lease.Spec.HolderIdentity = "node2";
+        var renewed = await _client.CoordinationV1.ReplaceNamespacedLeaseAsync(lease, "leader", "kube-system");
+
+        renewed.Spec.HolderIdentity.ShouldBe("node2");
+        renewed.Uid().ShouldBe(lease.Uid());
+        (await RefusedAsync(() => _client.CoordinationV1.ReplaceNamespacedLeaseAsync(lease, "leader", "kube-system")))
+            .ShouldBe((HttpStatusCode.Conflict, "Conflict"));
+        (await RefusedAsync(() => _client.CoordinationV1.CreateNamespacedLeaseAsync(new V1Lease
+        {
+            Metadata = new V1ObjectMeta { Name = "leader" }
+        }, "kube-system"))).ShouldBe((HttpStatusCode.Conflict, "AlreadyExists"));
+        await _client.CoordinationV1.DeleteNamespacedLeaseAsync("leader", "kube-system");
+        (await RefusedAsync(() => _client.CoordinationV1.ReplaceNamespacedLeaseAsync(new V1Lease
+        {
+            Metadata = new V1ObjectMeta { Name = "leader" }
+        }, "leader", "kube-system"))).ShouldBe((HttpStatusCode.NotFound, "NotFound"));
+    }
+
+    [TestCase(V1Patch.PatchType.StrategicMergePatch,
+        """{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False"}]},"spec":{"unschedulable":true}}""", 2)]
+    [TestCase(V1Patch.PatchType.MergePatch, """{"status":{"conditions":[{"type":"NetworkUnavailable","status":"False"}]}}""", 1)]
+    [TestCase(V1Patch.PatchType.JsonPatch,
+        """[{"op":"test","path":"/metadata/name","value":"node1"},{"op":"add","path":"/status/conditions/-","value":{"type":"NetworkUnavailable","status":"False"}}]""", 2)]
+    public async Task A_status_is_patched_and_nothing_else(V1Patch.PatchType form, string patch, int conditions)
+    {
+        _server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\nstatus: {conditions: [{type: Ready, status: 'True'}]}\n");
+
+        var node = await _client.CoreV1.PatchNodeStatusAsync(new V1Patch(patch, form), "node1");
+
+        node.Status.Conditions.Count.ShouldBe(conditions);
+        node.Status.Conditions.ShouldContain(c => c.Type == "NetworkUnavailable" && c.Status == "False");
+        node.Spec?.Unschedulable.ShouldBeNull();
+        node = await _client.CoreV1.PatchNodeAsync(new V1Patch("""{"metadata":{"annotations":{"a":"b"}},"status":{"conditions":null}}""",
+            V1Patch.PatchType.MergePatch), "node1");
+        node.Annotations()["a"].ShouldBe("b");
+        node.Status.Conditions.Count.ShouldBe(conditions, "a request about the object leaves its status");
+    }
+
+    [Test]
+    public async Task A_patch_that_does_not_fit_is_refused()
+    {
+        _server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n");
+
+        (await RefusedAsync(() => _client.CoreV1.PatchNodeAsync(new V1Patch("""[{"op":"remove","path":"/spec/none"}]""",
+            V1Patch.PatchType.JsonPatch), "node1"))).ShouldBe((HttpStatusCode.UnprocessableEntity, "Invalid"));
+        (await RefusedAsync(() => _client.CoreV1.PatchNodeAsync(new V1Patch("{}", V1Patch.PatchType.ApplyPatch), "node1",
+            fieldManager: "test"))).ShouldBe((HttpStatusCode.UnsupportedMediaType, "UnsupportedMediaType"));
+        (await RefusedAsync(() => _client.CoreV1.PatchNodeAsync(new V1Patch("[]", V1Patch.PatchType.MergePatch), "node1")))
+            .ShouldBe((HttpStatusCode.BadRequest, "BadRequest"));
+    }
+
+    private static async Task<(HttpStatusCode, string)> RefusedAsync(Func<Task> request)
+    {
+        var refused = await Should.ThrowAsync<k8s.Autorest.HttpOperationException>(request);
+        return (refused.Response.StatusCode, KubernetesJson.Deserialize<V1Status>(refused.Response.Content).Reason);
+    }
+
     private static string Service(string name) =>
         $"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: 10.96.0.1, ports: [{{port: 80}}]}}\n";
 }

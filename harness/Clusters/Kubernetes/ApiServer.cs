@@ -36,9 +36,10 @@ public sealed record ApiServerOptions
 }
 
 /// <summary>
-/// A Kubernetes API server for service proxies: Services, EndpointSlices and Nodes by get, list (in pages) and watch
-/// (chunked, with bookmarks), and a place to send events to. Real HTTP by Kestrel, on a socket of a node's namespace, so
-/// that any proxy can be driven by it. Of the API it has no more: no writing, no discovery, no admission.
+/// A Kubernetes API server for service proxies: Services, EndpointSlices, Nodes and what else they ask for by get, list (in pages) and
+/// watch
+/// (chunked, with bookmarks, and with initial events), discovery, and the writing of what proxies write. Real HTTP by Kestrel, on a socket
+/// of a node's namespace, so that any proxy can be driven by it. It has neither admission nor access rules.
 /// </summary>
 public sealed class ApiServer : IAsyncDisposable
 {
@@ -46,18 +47,28 @@ public sealed class ApiServer : IAsyncDisposable
     private readonly WebApplication _application;
     private readonly Socket _listener;
     private readonly ObjectStore _store;
-    private readonly ConcurrentQueue<string> _requests = new();
-    private readonly ConcurrentDictionary<string, (IReadOnlyList<StoredObject> Objects, long Version)> _pages = new(StringComparer.Ordinal);
+    private readonly ApiReads _reads;
+    private readonly ApiWrites _writes;
+    private readonly ConcurrentQueue<ApiRequest> _requests = new();
     private CancellationTokenSource _cut = new();
 
     private ApiServer(ApiServerOptions options, ObjectStore store, WebApplication application, Socket listener, Uri address) =>
-        (_options, _store, _application, _listener, Address) = (options, store, application, listener, address);
+        (_options, _store, _reads, _writes, _application, _listener, Address) = (options, store,
+            new ApiReads(store, options.BookmarkPeriod), new ApiWrites(store), application, listener, address);
 
     /// <summary>The URL, with the port that it listens on.</summary>
     public Uri Address { get; }
 
     /// <summary>What was asked so far: method, path and query.</summary>
-    public IReadOnlyList<string> Requests => [.. _requests];
+    public IReadOnlyList<string> Requests => [.. _requests.Select(r => r.Text)];
+
+    /// <summary>The same with the answer's status before each; of a watch that goes on there is none yet.</summary>
+    public IReadOnlyList<string> Answers => [.. _requests.Select(r => r.ToString())];
+
+    /// <summary>What was asked and has no place in this API, each once. A proxy that gets a 404 may wait for ever.</summary>
+    public IReadOnlyList<string> Unknown =>
+        [.. _requests.Where(r => r.Status == 404 && ApiResourceType.Find(r.Path) is null).Select(r => r.Text.Split('?')[0])
+            .Distinct(StringComparer.Ordinal)];
 
     /// <summary>A status to answer a path with instead of what it asks for; null for none. For tests of failures.</summary>
     public Func<string, int?> Refuse { get; set; } = _ => null;
@@ -107,7 +118,7 @@ public sealed class ApiServer : IAsyncDisposable
     /// <summary>Forgets the history: watches from before now, and pages not yet asked for, are answered 410.</summary>
     public void Compact()
     {
-        _pages.Clear();
+        _reads.Forget();
         _store.Compact();
     }
 
@@ -172,27 +183,48 @@ public sealed class ApiServer : IAsyncDisposable
     private async Task AnswerAsync(HttpContext context)
     {
         var path = context.Request.Path.Value!;
-        _requests.Enqueue($"{context.Request.Method} {path}{context.Request.QueryString}");
+        var request = new ApiRequest($"{context.Request.Method} {path}{context.Request.QueryString}");
+        _requests.Enqueue(request);
         await using var cut = _cut.Token.Register(context.Abort); // for as long as the context is this request's
         try
         {
-            if (Refuse(path) is { } status)
-                await RefuseAsync(context, status, "ServiceUnavailable", "the test refuses this request");
-            else if (!IsLetIn(context))
-                await RefuseAsync(context, 401, "Unauthorized", "Unauthorized");
-            else if (context.Request.Method == "POST" && path.EndsWith("/events", StringComparison.Ordinal))
-                await EchoAsync(context);
-            else if (context.Request.Method != "GET" || ApiResourceType.Find(path) is not { } asked)
-                await RefuseAsync(context, 404, "NotFound", "the server could not find the requested resource");
-            else if (asked.Name is { } name)
-                await GetAsync(context, asked.Type, asked.Namespace ?? "", name);
-            else
-                await ListOrWatchAsync(context, asked.Type, asked.Namespace);
+            await AnswerAsync(context, path);
+        }
+        catch (ApiRefusal refusal)
+        {
+            await ApiAnswer.RefuseAsync(context, refusal);
         }
         catch (Exception e) when (e is OperationCanceledException or IOException)
         {
             // The client has gone, or was cut off.
         }
+        finally
+        {
+            request.Status = context.Response.StatusCode;
+        }
+    }
+
+    private async Task AnswerAsync(HttpContext context, string path)
+    {
+        if (Refuse(path) is { } status)
+            throw new ApiRefusal(status, "ServiceUnavailable", "the test refuses this request");
+        if (!IsLetIn(context))
+            throw new ApiRefusal(401, "Unauthorized", "Unauthorized");
+        if (path is "/healthz" or "/livez" or "/readyz")
+        {
+            await context.Response.WriteAsync("ok", context.RequestAborted);
+            return;
+        }
+        if (!ApiAnswer.IsJsonWelcome(context.Request.Headers.Accept.ToString()))
+            throw new ApiRefusal(406, "NotAcceptable", "only the following media types are accepted: application/json");
+        if (context.Request.Method == "GET" && Discovery.Find(path) is { } document)
+            await ApiAnswer.WriteAsync(context, document);
+        else if (ApiResourceType.Find(path) is not { } target)
+            throw new ApiRefusal(404, "NotFound", "the server could not find the requested resource");
+        else if (context.Request.Method == "GET")
+            await _reads.AnswerAsync(context, target);
+        else
+            await _writes.AnswerAsync(context, target);
     }
 
     private bool IsLetIn(HttpContext context)
@@ -203,155 +235,15 @@ public sealed class ApiServer : IAsyncDisposable
             || (_options.ClientAuthority is not null && context.Connection.ClientCertificate is not null);
     }
 
-    private async Task GetAsync(HttpContext context, ApiResourceType type, string ns, string name)
+    /// <summary>A request, and later its answer.</summary>
+    private sealed class ApiRequest(string text)
     {
-        if (_store.Find(type, ns, name) is { } found)
-            await WriteAsync(context, found.Json);
-        else
-            await RefuseAsync(context, 404, "NotFound", $"{type.Plural} \"{name}\" not found");
-    }
+        internal string Text => text;
 
-    private async Task ListOrWatchAsync(HttpContext context, ApiResourceType type, string? ns)
-    {
-        var query = context.Request.Query;
-        Selector selector;
-        try
-        {
-            selector = Selector.Parse(ns, query["labelSelector"].ToString(), query["fieldSelector"].ToString());
-        }
-        catch (FormatException e)
-        {
-            await RefuseAsync(context, 400, "BadRequest", e.Message);
-            return;
-        }
-        if (query["watch"].ToString() is not ("true" or "1"))
-            await ListAsync(context, type, selector);
-        else if (query.ContainsKey("sendInitialEvents"))
-            await RefuseAsync(context, 422, "Invalid",
-                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled");
-        else
-            await WatchAsync(context, type, selector);
-    }
+        internal string Path => text.Split(' ')[1].Split('?')[0];
 
-    /// <summary>In pages, as asked; of resource version 0 all at once, as a real server answers out of its cache.</summary>
-    private async Task ListAsync(HttpContext context, ApiResourceType type, Selector selector)
-    {
-        var query = context.Request.Query;
-        var (rest, version) = _store.List(type, selector);
-        if (query["continue"].ToString() is { Length: > 0 } token)
-        {
-            if (!_pages.TryRemove(token, out var page))
-            {
-                await RefuseAsync(context, 410, "Expired",
-                    "The provided continue parameter is too old to display a consistent list result.");
-                return;
-            }
-            (rest, version) = page;
-        }
-        var limit = query["resourceVersion"] == "0" || !int.TryParse(query["limit"], NumberStyles.None, CultureInfo.InvariantCulture,
-            out var asked) || asked == 0 ? int.MaxValue : asked;
-        var next = rest.Count > limit ? Guid.NewGuid().ToString("N") : "";
-        if (next.Length > 0)
-            _pages[next] = ([.. rest.Skip(limit)], version);
+        internal int? Status { get; set; }
 
-        var body = new MemoryStream();
-        body.Write(Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $$$"""{"kind":"{{{type.Kind}}}List","apiVersion":"{{{type.ApiVersion}}}","metadata":{"resourceVersion":"{{{version}}}","continue":"{{{next}}}"},"items":[""")));
-        foreach (var (item, index) in rest.Take(limit).Select((item, index) => (item, index)))
-        {
-            if (index > 0)
-                body.WriteByte((byte)',');
-            body.Write(item.ListItem);
-        }
-        body.Write("]}\n"u8);
-        await WriteAsync(context, body.GetBuffer().AsMemory(0, (int)body.Length));
-    }
-
-    private async Task WatchAsync(HttpContext context, ApiResourceType type, Selector selector)
-    {
-        var query = context.Request.Query;
-        using var end = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        if (int.TryParse(query["timeoutSeconds"], NumberStyles.None, CultureInfo.InvariantCulture, out var seconds))
-            end.CancelAfter(TimeSpan.FromSeconds(seconds));
-        context.Response.ContentType = "application/json";
-        await context.Response.StartAsync(end.Token);
-        var allowsBookmarks = query["allowWatchBookmarks"] == "true";
-        _ = long.TryParse(query["resourceVersion"], NumberStyles.None, CultureInfo.InvariantCulture, out var version);
-        if (version == 0)
-        {
-            (var objects, version) = _store.List(type, selector);
-            foreach (var item in objects)
-                await SendAsync(context, "ADDED", item.Json);
-        }
-        await context.Response.Body.FlushAsync(end.Token);
-        while (!end.IsCancellationRequested)
-        {
-            var (changes, now, changed) = _store.Since(version);
-            if (changes is null)
-            {
-                await SendAsync(context, "ERROR",
-                    Status(410, "Expired", string.Create(CultureInfo.InvariantCulture, $"too old resource version: {version} ({now})")));
-                return;
-            }
-            foreach (var change in changes.Where(c => c.Type == type))
-            {
-                switch ((Matches(change.Before), Matches(change.After)))
-                {
-                    case (false, true):
-                        await SendAsync(context, "ADDED", change.After!.Json);
-                        break;
-                    case (true, true):
-                        await SendAsync(context, "MODIFIED", change.After!.Json);
-                        break;
-                    case (true, false):
-                        await SendAsync(context, "DELETED", (change.After ?? change.Before)!.Json);
-                        break;
-                }
-            }
-            version = now;
-            await context.Response.Body.FlushAsync(end.Token);
-            if (await Task.WhenAny(changed, Task.Delay(_options.BookmarkPeriod, end.Token)) != changed && allowsBookmarks
-                && !end.IsCancellationRequested)
-                await SendAsync(context, "BOOKMARK", Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $$$"""{"kind":"{{{type.Kind}}}","apiVersion":"{{{type.ApiVersion}}}","metadata":{"resourceVersion":"{{{version}}}"}}""")));
-        }
-
-        bool Matches(StoredObject? item) => item is not null && selector.Matches(item);
-    }
-
-    private static async Task SendAsync(HttpContext context, string type, ReadOnlyMemory<byte> item)
-    {
-        await context.Response.Body.WriteAsync(Encoding.UTF8.GetBytes($"{{\"type\":\"{type}\",\"object\":"), context.RequestAborted);
-        await context.Response.Body.WriteAsync(item, context.RequestAborted);
-        await context.Response.Body.WriteAsync("}\n"u8.ToArray(), context.RequestAborted);
-    }
-
-    private static async Task EchoAsync(HttpContext context)
-    {
-        context.Response.StatusCode = 201;
-        context.Response.ContentType = "application/json";
-        await context.Request.Body.CopyToAsync(context.Response.Body, context.RequestAborted);
-    }
-
-    private static async Task RefuseAsync(HttpContext context, int status, string reason, string message)
-    {
-        context.Response.StatusCode = status;
-        await WriteAsync(context, Status(status, reason, message));
-    }
-
-    private static byte[] Status(int code, string reason, string message) => JsonSerializer.SerializeToUtf8Bytes(new JsonObject
-    {
-        ["kind"] = "Status",
-        ["apiVersion"] = "v1",
-        ["metadata"] = new JsonObject(),
-        ["status"] = "Failure",
-        ["message"] = message,
-        ["reason"] = reason,
-        ["code"] = code,
-    });
-
-    private static async Task WriteAsync(HttpContext context, ReadOnlyMemory<byte> json)
-    {
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = json.Length;
-        await context.Response.Body.WriteAsync(json, context.RequestAborted);
+        public override string ToString() => $"{Status?.ToString(CultureInfo.InvariantCulture) ?? "..."} {text}";
     }
 }

@@ -12,9 +12,10 @@ namespace Conformance.Clusters.Kubernetes;
 /// </summary>
 public sealed class ClusterObjects : IAsyncDisposable
 {
+    private static readonly IPEndPoint s_serverAddress = new(IPAddress.Loopback, 8080);
     private static int s_number;
     private readonly ObjectStore _store = new();
-    private readonly ConcurrentDictionary<(NetworkNamespace, IPEndPoint), Lazy<Task<ApiServer>>> _servers = new();
+    private readonly ConcurrentDictionary<NetworkNamespace, Lazy<Task<ApiServer>>> _servers = new();
     private readonly Lock _lock = new();
 
     /// <summary>Makes an empty cluster with a folder of its own.</summary>
@@ -40,14 +41,40 @@ public sealed class ClusterObjects : IAsyncDisposable
     {
         lock (_lock)
         {
-            _store.Delete(ApiResourceType.OfKind(kind), ns, name);
+            var type = ApiResourceType.OfKind(kind);
+            var service = _store.Find(type, ns, name)?.Labels.GetValueOrDefault(EndpointsObject.ServiceLabel);
+            _store.Delete(type, ns, name);
             File.Delete(FileOf(kind, name));
+            if (service is not null)
+                ShowEndpoints(ns, service);
         }
     }
 
-    /// <summary>Serves the objects in a namespace; when they are served there already, by that same server.</summary>
-    public Task<ApiServer> ServeAsync(NetworkNamespace ns, IPEndPoint endPoint) =>
-        _servers.GetOrAdd((ns, endPoint), _ => new(() => ApiServer.StartAsync(ns, endPoint, _store))).Value;
+    /// <summary>Creates or replaces an object that only API servers show: what the rest of a cluster makes, and no user writes.</summary>
+    internal void Show(JsonObject item) => _store.Put(item);
+
+    /// <summary>Serves the objects at 127.0.0.1:8080 of a namespace; when they are served there already, by that same server.</summary>
+    public Task<ApiServer> ServeAsync(NetworkNamespace ns) =>
+        _servers.GetOrAdd(ns, _ => new(() => ApiServer.StartAsync(ns, s_serverAddress, _store))).Value;
+
+    /// <summary>The path of a kubeconfig file for an API server; servers of all namespaces have the same address.</summary>
+    public string Kubeconfig(ApiServer server)
+    {
+        var path = $"{Folder}.kubeconfig";
+        lock (_lock)
+        {
+            File.WriteAllText(path, $$$"""
+                apiVersion: v1
+                kind: Config
+                clusters: [{name: conformance, cluster: {server: "{{{server.Address.AbsoluteUri.TrimEnd('/')}}}"}}]
+                users: [{name: conformance, user: {}}]
+                contexts: [{name: conformance, context: {cluster: conformance, user: conformance}}]
+                current-context: conformance
+
+                """);
+        }
+        return path;
+    }
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await Task.WhenAll(Servers.Select(s => s.DisposeAsync().AsTask()));
@@ -61,8 +88,28 @@ public sealed class ClusterObjects : IAsyncDisposable
             _store.Allocate(item);
             File.WriteAllText(hidden, item.ToJsonString());
             File.Move(hidden, file, overwrite: true);
+            var service = item["metadata"]!["labels"]?[EndpointsObject.ServiceLabel]?.ToString();
+            var ns = item["metadata"]!["namespace"]?.ToString();
             _store.Put(item);
+            if (service is not null)
+                ShowEndpoints(ns!, service);
         }
+    }
+
+    /// <summary>Makes the Endpoints of a Service whose slices have changed.</summary>
+    private void ShowEndpoints(string ns, string service)
+    {
+        var (found, _) = _store.List(ApiResourceType.OfKind("EndpointSlice"),
+            Selector.Parse(ns, $"{EndpointsObject.ServiceLabel}={service}", ""));
+        if (found.Count == 0)
+        {
+            _store.Delete(ApiResourceType.OfKind("Endpoints"), ns, service);
+            return;
+        }
+        var slices = found.Select(f => JsonNode.Parse(f.Json)!.AsObject()).ToList();
+        var owner = _store.Find(ApiResourceType.OfKind("Service"), ns, service) is { } known ? JsonNode.Parse(known.Json) : null;
+        Show(EndpointsObject.Of(ns, service, slices,
+            owner?["spec"]?["ipFamilies"]?[0]?.ToString() ?? slices[0]["addressType"]!.ToString()));
     }
 
     private string FileOf(string kind, string name) => Path.Combine(Folder, $"{kind}-{name}.json");

@@ -21,8 +21,8 @@ internal sealed class ObjectStore
     private const int HealthCheckNodePorts = 80;
 
     private readonly Lock _lock = new();
-    private readonly SortedDictionary<(string Plural, string Namespace, string Name), StoredObject> _objects =
-        new(Comparer<(string, string, string)>.Create(Compare));
+    private readonly SortedDictionary<(string ApiVersion, string Plural, string Namespace, string Name), StoredObject> _objects =
+        new(Comparer<(string, string, string, string)>.Create(Compare));
     private readonly List<StoredChange> _history = [];
     private readonly Dictionary<(string Namespace, string Name), int> _healthCheckNodePorts = [];
     private TaskCompletionSource _changed = NewSignal();
@@ -57,13 +57,23 @@ internal sealed class ObjectStore
     {
         var type = ApiResourceType.Of(item);
         var metadata = item["metadata"]!.AsObject();
-        var (ns, name) = (type.IsNamespaced ? metadata["namespace"]!.GetValue<string>() : "", metadata["name"]!.GetValue<string>());
+        Change(type, type.IsNamespaced ? metadata["namespace"]!.GetValue<string>() : "", metadata["name"]!.GetValue<string>(), _ => item);
+    }
+
+    /// <summary>Makes a new object out of what has the name now, while nobody else changes it.</summary>
+    /// <param name="change">Gets the object, null where there is none, and returns one which the store then owns.</param>
+    internal StoredObject Change(ApiResourceType type, string ns, string name, Func<JsonObject?, JsonObject> change)
+    {
         lock (_lock)
         {
-            var before = _objects.GetValueOrDefault((type.Plural, ns, name));
+            var key = (type.ApiVersion, type.Plural, ns, name);
+            var before = _objects.GetValueOrDefault(key);
+            var old = before is null ? null : JsonNode.Parse(before.Json)!.AsObject();
+            var uid = old?["metadata"]!["uid"]!.GetValue<string>() ?? Guid.NewGuid().ToString();
+            var item = change(old);
+            var metadata = item["metadata"]!.AsObject();
             _version++;
-            metadata["uid"] = before is null ? Guid.NewGuid().ToString()
-                : JsonNode.Parse(before.Json)!["metadata"]!["uid"]!.GetValue<string>();
+            metadata["uid"] = uid;
             metadata["resourceVersion"] = _version.ToString(CultureInfo.InvariantCulture);
             var labels = metadata["labels"]?.AsObject().ToDictionary(l => l.Key, l => l.Value!.GetValue<string>(), StringComparer.Ordinal)
                 ?? [];
@@ -71,8 +81,9 @@ internal sealed class ObjectStore
             item.Remove("kind");
             item.Remove("apiVersion");
             var after = new StoredObject(type, ns, name, labels, json, JsonSerializer.SerializeToUtf8Bytes(item));
-            _objects[(type.Plural, ns, name)] = after;
+            _objects[key] = after;
             Record(new StoredChange(_version, type, before, after));
+            return after;
         }
     }
 
@@ -81,7 +92,7 @@ internal sealed class ObjectStore
     {
         lock (_lock)
         {
-            if (!_objects.Remove((type.Plural, ns, name), out var before))
+            if (!_objects.Remove((type.ApiVersion, type.Plural, ns, name), out var before))
                 return false;
             if (type.Kind == "Service")
                 _healthCheckNodePorts.Remove((ns, name));
@@ -96,7 +107,7 @@ internal sealed class ObjectStore
     internal StoredObject? Find(ApiResourceType type, string ns, string name)
     {
         lock (_lock)
-            return _objects.GetValueOrDefault((type.Plural, ns, name));
+            return _objects.GetValueOrDefault((type.ApiVersion, type.Plural, ns, name));
     }
 
     internal (IReadOnlyList<StoredObject> Objects, long Version) List(ApiResourceType type, Selector selector)
@@ -138,8 +149,9 @@ internal sealed class ObjectStore
 
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private static int Compare((string, string, string) a, (string, string, string) b) =>
-        string.CompareOrdinal(a.Item1, b.Item1) is var plural and not 0 ? plural
-        : string.CompareOrdinal(a.Item2, b.Item2) is var ns and not 0 ? ns
-        : string.CompareOrdinal(a.Item3, b.Item3);
+    private static int Compare((string, string, string, string) a, (string, string, string, string) b) =>
+        string.CompareOrdinal(a.Item1, b.Item1) is var version and not 0 ? version
+        : string.CompareOrdinal(a.Item2, b.Item2) is var plural and not 0 ? plural
+        : string.CompareOrdinal(a.Item3, b.Item3) is var ns and not 0 ? ns
+        : string.CompareOrdinal(a.Item4, b.Item4);
 }

@@ -1,4 +1,3 @@
-using System.Net;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
 
@@ -34,10 +33,10 @@ public sealed class GeneratorProxy : Proxy
     /// <inheritdoc/>
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
-        var source = FollowsApiServer
-            ? new[] { "--master", (await objects.ServeAsync(node.Namespace, KubeProxy.ServerAddress)).Address.AbsoluteUri }
+        var server = FollowsApiServer ? await objects.ServeAsync(node.Namespace) : null;
+        var source = server is not null ? new[] { "--master", server.Address.AbsoluteUri }
             : ["-f", "."]; // the working folder: user-mode Linux's hostfs forgets a folder that nobody is in
         return new ProxyProcess(node, [s_program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. settings?.Flags() ?? [],
-            .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder);
+            .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder, server);
     }
 }

@@ -21,8 +21,6 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
 
     private const string ModeArgument = "--proxy-mode=";
 
-    internal static IPEndPoint ServerAddress { get; } = new(IPAddress.Loopback, 8080);
-
     /// <inheritdoc/>
     public override string Name => $"kube-proxy{change}{(arguments.Count == 0 ? "" : $"[{string.Join(' ', arguments)}]")}={program}";
 
@@ -55,13 +53,13 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// <inheritdoc/>
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
-        var server = await objects.ServeAsync(node.Namespace, ServerAddress);
+        var server = await objects.ServeAsync(node.Namespace);
         // A full sync without a reason every 30 s would take most of a slow kernel's time.
         return new ProxyProcess(node,
             [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json",
                 "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [],
                 .. arguments],
-            objects.Folder);
+            objects.Folder, server);
     }
 
     /// <inheritdoc/>

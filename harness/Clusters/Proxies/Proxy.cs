@@ -136,15 +136,18 @@ public abstract partial class Proxy
                 arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
             ("command", not "") when arguments.Length == 0 =>
             new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
+            ("api", not "") when arguments.Length == 0 =>
+            new ApiProxy(WithFullPath(value), FeatureChange.Parse(features, ApiProxy.Impossible)),
             _ => throw Unknown(text, kind),
         };
     }
 
     private static HarnessException Unknown(string text, string kind)
     {
-        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command"];
+        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command", "api"];
         return new HarnessException($"There is no proxy '{text}'.",
-            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND; the last two also with features " +
+            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND; the last three also " +
+                $"with features " +
                 $"(command:+FEATURE,-FEATURE=COMMAND), kube-proxy also with arguments " +
                 $"(kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
             "Nothing was started.", "Name one of them.");

@@ -1,5 +1,6 @@
 using System.Text;
 using CliWrap;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
 using Conformance.Linux;
 
@@ -16,14 +17,17 @@ public sealed class ProxyProcess : IRunningProxy
     private static int s_number;
     private readonly string _fileName;
     private readonly StringBuilder _log = new();
+    private readonly ApiServer? _server;
     private readonly CommandTask<CommandResult> _process;
 
     /// <param name="argv">The program and its arguments.</param>
     /// <param name="workingFolder">Where it is started.</param>
-    public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder)
+    /// <param name="server">The API server that it follows; null for none.</param>
+    public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder, ApiServer? server = null)
     {
         Node = node;
-        _fileName = $"{RunFolder.Numbered(Interlocked.Increment(ref s_number))}-{node.Name}.log";
+        _server = server;
+        _fileName = $"{RunFolder.Numbered(Interlocked.Increment(ref s_number))}-{node.Name}";
         Description = string.Join(' ', argv);
         // Both streams in one text, which may be read while they go on.
         var pipe = PipeTarget.ToDelegate(line =>
@@ -52,8 +56,11 @@ public sealed class ProxyProcess : IRunningProxy
     {
         get
         {
+            string log;
             lock (_log)
-                return _log.ToString();
+                log = _log.ToString();
+            return _server?.Unknown is { Count: > 0 } unknown
+                ? $"{log}The API server has no place for (404):\n  {string.Join("\n  ", unknown)}\n" : log;
         }
     }
 
@@ -65,7 +72,9 @@ public sealed class ProxyProcess : IRunningProxy
     {
         ProcessTree.Kill(_process.ProcessId);
         await _process;
-        await File.WriteAllTextAsync(Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName,
-            _fileName), $"{Description}\n{Log}");
+        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName, _fileName);
+        await File.WriteAllTextAsync($"{file}.log", $"{Description}\n{Log}");
+        if (_server is not null)
+            await File.WriteAllLinesAsync($"{file}.requests", _server.Answers);
     }
 }

@@ -31,7 +31,8 @@ internal static class DoctorVerb
         var features = KernelFeatures.Current;
         // What is installed as a module is loaded by its first use, which apply would be.
         if (features.IsRoot && File.Exists("/usr/sbin/modprobe"))
-            Tool.Run(["/usr/sbin/modprobe", "--all", "--quiet", "ip_vs", "nf_conntrack", "ip_set", "xt_set", "xt_ipvs"], input: null, s_limit,
+            Tool.Run(["/usr/sbin/modprobe", "--all", "--quiet", "ip_vs", "nf_conntrack", "ip_set", "xt_set", "xt_ipvs"], input: null,
+                s_limit,
                 CancellationToken.None);
         var checks = new List<(string, bool, string, string)> { ("root", features.IsRoot, features.IsRoot ? "yes" : "no",
             "sudo ipvs-generator ...") };

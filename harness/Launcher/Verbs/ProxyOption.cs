@@ -11,8 +11,8 @@ internal static class ProxyOption
     {
         var option = new Option<string?>(
             "--proxy")
-        { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND." };
-        option.CompletionSources.Add("generator", "generator-api", "generator-compat", "kube-proxy=", "command=");
+        { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND." };
+        option.CompletionSources.Add("generator", "generator-api", "generator-compat", "kube-proxy=", "command=", "api=");
         option.Validators.Add(result =>
         {
             try

@@ -1,0 +1,56 @@
+using System.Text.RegularExpressions;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Labs;
+using Conformance.Linux;
+
+namespace Conformance.Clusters.Proxies;
+
+/// <summary>
+/// Any program that watches an API server. It is started in each node's namespace, where an API server of the harness listens;
+/// <c>{kubeconfig}</c>, <c>{node}</c> and <c>{ip}</c> in its arguments become a file, the node's name, and the node's first address.
+/// </summary>
+/// <param name="commandLine">The program and its arguments, separated by spaces.</param>
+/// <param name="change">What it does more or less than <see cref="DefaultFeatures"/>.</param>
+public sealed partial class ApiProxy(string commandLine, FeatureChange change) : Proxy
+{
+    private static readonly string[] s_placeholders = ["{kubeconfig}", "{node}", "{ip}"];
+
+    private readonly string[] _argv = Checked(commandLine).Split(' ', StringSplitOptions.RemoveEmptyEntries);
+
+    /// <summary>What is expected of a program of which nothing is said.</summary>
+    public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } =
+        new HashSet<ProxyFeature>(CommandProxy.DefaultFeatures) { ProxyFeature.ApiServer };
+
+    /// <summary>
+    /// What nothing but the harness's own drivers can have: nobody knows how to give it settings, or to ask it to clean up.
+    /// </summary>
+    internal static ProxyFeature[] Impossible { get; } = [ProxyFeature.CleanUp, ProxyFeature.Settings];
+
+    /// <inheritdoc/>
+    public override string Name => $"api{change}={commandLine}";
+
+    /// <inheritdoc/>
+    public override IReadOnlySet<ProxyFeature> Features { get; } = change.Apply(DefaultFeatures);
+
+    /// <inheritdoc/>
+    public override Task<string> VersionAsync() => Task.FromResult("");
+
+    /// <inheritdoc/>
+    public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
+    {
+        var server = await objects.ServeAsync(node.Namespace);
+        string[] values = [objects.Kubeconfig(server), node.Name, node.Address.ToString()];
+        var argv = _argv.Select(word => s_placeholders.Zip(values)
+            .Aggregate(word, (text, pair) => text.Replace(pair.First, pair.Second, StringComparison.Ordinal)));
+        return new ProxyProcess(node, [.. argv], objects.Folder, server);
+    }
+
+    private static string Checked(string commandLine) =>
+        Placeholder().Matches(commandLine).Select(m => m.Value).Except(s_placeholders, StringComparer.Ordinal).FirstOrDefault() is { } word
+            ? throw new HarnessException($"'{word}' stands for nothing.", $"Known are {string.Join(", ", s_placeholders)}.",
+                "Nothing was started.", "Correct the command.")
+            : commandLine;
+
+    [GeneratedRegex(@"\{[a-z]+\}", RegexOptions.None, 1000)]
+    private static partial Regex Placeholder();
+}
