@@ -10,7 +10,7 @@ using Conformance.Traffic.Assertions;
 
 namespace Conformance.Suite.Changes;
 
-/// <summary>Settings that are switched on and off on a Service in use, and Services that share an address.</summary>
+/// <summary>Settings that are switched on and off on a Service in use.</summary>
 public sealed class LiveChanges : ClusterFixture
 {
     [Test, Claim("CHANGE-14")]
@@ -48,37 +48,6 @@ public sealed class LiveChanges : ClusterFixture
 
         await ApplyAsync(service with { SourceRanges = [] });
 
-        await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
-    }
-
-    [Test, Claim("CHANGE-17")]
-    public async Task Older_of_two_services_with_one_address_is_served()
-    {
-        var younger = await ApplyAsync(NewService("web-a") with { CreatedAt = "2026-01-02T00:00:00Z" });
-        await (await PodA.AskAsync(younger.Target())).ShouldBeAnsweredByAsync("web-a");
-
-        await ApplyAsync(NewService("web-b") with { ClusterIPs = younger.ClusterIPs, CreatedAt = "2026-01-01T00:00:00Z" });
-
-        (await PodA.AskManyAsync(younger.Target(), 10)).Keys.ShouldBe(["web-b"]);
-    }
-
-    [Test, Claim("CHANGE-18")]
-    public async Task Service_is_served_while_another_on_its_address_is_deleted()
-    {
-        var kept = NewService("web-a");
-        kept = await ApplyAsync(WithLoadBalancer(kept));
-        var other = WithNodePort(NewService("web-b") with { LoadBalancerIPs = kept.LoadBalancerIPs, Ports = [new PortSpec(81)] },
-            "LoadBalancer");
-        var address = await ReachableAsync(kept.LoadBalancerIPs[0], via: Node1);
-
-        var asked = await Load.WhileAsync(Cluster, () => Client.AskManyAsync($"{address}:80", 5), async () =>
-        {
-            await ApplyAsync(other);
-            await (await Client.AskAsync($"{address}:81")).ShouldBeAnsweredByAsync("web-b");
-            await DeleteAsync(other);
-        });
-
-        asked.SelectMany(a => a.Keys).Distinct(StringComparer.Ordinal).ShouldBe(["web-a"]);
         await (await Client.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
     }
 

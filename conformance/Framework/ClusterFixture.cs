@@ -125,6 +125,10 @@ public abstract class ClusterFixture
             DemandControls();
     }
 
+    /// <summary>The flow gets no answer; of a proxy that has the feature it is refused.</summary>
+    protected Task ShouldBeTurnedAwayAsync(Flow flow, ProxyFeature refusal) =>
+        Cluster.Proxy.Features.Contains(refusal) ? flow.ShouldBeRefusedAsync() : flow.ShouldNotBeAnsweredAsync();
+
     /// <summary>Runs a command in a node, and the opposite command when the test has ended.</summary>
     protected async Task ChangeAsync(Node node, string command, string undo)
     {

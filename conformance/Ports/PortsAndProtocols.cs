@@ -1,4 +1,5 @@
 using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Reports;
@@ -26,7 +27,7 @@ public sealed class PortsAndProtocols : ClusterFixture
         var service = await ApplyAsync(NewService("web-a") with { Ports = [new PortSpec(53, Protocol: TransportProtocol.Udp)] });
 
         await (await PodA.AskUdpAsync(service.Target(53))).ShouldBeAnsweredByAsync("web-a");
-        await (await PodA.AskAsync(service.Target(53))).ShouldBeRefusedAsync();
+        await ShouldBeTurnedAwayAsync(await PodA.AskAsync(service.Target(53)), ProxyFeature.RefusesOtherPorts);
     }
 
     [Test, Claim("PORT-3")]

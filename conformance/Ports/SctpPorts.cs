@@ -1,4 +1,5 @@
 using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Linux.Features;
@@ -34,7 +35,7 @@ public sealed class SctpPorts : ClusterFixture
         var service = await ApplyAsync(NewService("web-b"));
         await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
 
-        await (await PodA.AskSctpAsync(service.Target())).ShouldBeRefusedAsync();
+        await ShouldBeTurnedAwayAsync(await PodA.AskSctpAsync(service.Target()), ProxyFeature.RefusesOtherPorts);
     }
 
     private Task<ServiceSpec> ServiceAsync(int targetPort, ServiceSpec service)

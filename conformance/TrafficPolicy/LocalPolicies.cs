@@ -1,4 +1,5 @@
 using Conformance.Clusters.Kubernetes;
+using Conformance.Clusters.Proxies;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -112,20 +113,20 @@ public sealed class LocalPolicies : ClusterFixture
     }
 
     [Test, Claim("POLICY-13")]
-    public async Task Internal_policy_local_refuses_a_pod_without_a_local_endpoint()
+    public async Task Internal_policy_local_turns_a_pod_without_a_local_endpoint_away()
     {
         var service = await ApplyAsync(NewService("web-b") with { InternalTrafficPolicy = "Local" });
 
-        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
+        await ShouldBeTurnedAwayAsync(await PodA.AskAsync(service.Target()), ProxyFeature.RefusesWithoutLocalEndpoint);
         await (await PodC.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-b");
     }
 
     [Test, Claim("POLICY-14")]
-    public async Task Internal_policy_local_refuses_a_node_without_an_endpoint()
+    public async Task Internal_policy_local_turns_a_node_without_an_endpoint_away()
     {
         var service = await ApplyAsync(NewService("web-b") with { InternalTrafficPolicy = "Local" });
 
-        await (await Node1.AskAsync(service.Target())).ShouldBeRefusedAsync();
+        await ShouldBeTurnedAwayAsync(await Node1.AskAsync(service.Target()), ProxyFeature.RefusesWithoutLocalEndpoint);
     }
 
     [Test, Claim("POLICY-15")]
@@ -141,7 +142,7 @@ public sealed class LocalPolicies : ClusterFixture
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b") with { InternalTrafficPolicy = "Local" }));
 
-        await (await PodA.AskAsync(service.Target())).ShouldBeRefusedAsync();
+        await ShouldBeTurnedAwayAsync(await PodA.AskAsync(service.Target()), ProxyFeature.RefusesWithoutLocalEndpoint);
     }
 
     [Test, Claim("POLICY-17")]

@@ -170,7 +170,8 @@ public sealed class ProxyTests
     {
         Proxy.Parse("command=true").Features.ShouldBe(CommandProxy.DefaultFeatures, ignoreOrder: true);
         Proxy.Parse("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x").ShouldSatisfyAllConditions(
-            p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.Ipvs,
+            p => p.Features.ShouldBe([ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort, ProxyFeature.NodePortsOnAllAddresses,
+                ProxyFeature.Ipvs,
                 ProxyFeature.SchedulerPerService], ignoreOrder: true),
             p => p.Name.ShouldBe("command:-ipv6,+ipvs,+scheduler-per-service=true --flag=x"));
         Should.Throw<HarnessException>(() => Proxy.Parse("command:+api-server=true")).Message.ShouldContain("'+api-server' is no feature",

@@ -14,7 +14,8 @@ public sealed class CommandProxy(string commandLine, FeatureChange change) : Pro
 {
     /// <summary>What is expected of a command of which nothing is said.</summary>
     public static IReadOnlySet<ProxyFeature> DefaultFeatures { get; } =
-        new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort };
+        new HashSet<ProxyFeature> { ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort,
+            ProxyFeature.NodePortsOnAllAddresses };
 
     private readonly string[] _argv = commandLine.Split(' ', StringSplitOptions.RemoveEmptyEntries);
 

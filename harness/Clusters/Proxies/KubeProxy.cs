@@ -7,7 +7,10 @@ using Conformance.Linux;
 
 namespace Conformance.Clusters.Proxies;
 
-/// <summary>A real kube-proxy, in IPVS mode unless its arguments say otherwise, driven by an API server in each node's namespace.</summary>
+/// <summary>
+/// A real kube-proxy, in IPVS mode unless its arguments say otherwise (<c>--proxy-mode=iptables</c> or <c>nftables</c>), driven by an API
+/// server in each node's namespace.
+/// </summary>
 /// <param name="program">Path of the binary.</param>
 /// <param name="arguments">Arguments that come after the harness's own, and so win.</param>
 /// <param name="change">What it does more or less than its version and mode tell.</param>
@@ -35,8 +38,8 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// <inheritdoc/>
     public override bool IsSlow => true;
 
-    private bool IsIpvs => (arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..]
-        ?? "ipvs") == "ipvs";
+    private string Mode => arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..]
+        ?? "ipvs";
 
     /// <summary>What the binary reports; that of a new one until it was asked, and for a text that is no version.</summary>
     private Version Version { get; set; } = new(int.MaxValue, 0);
@@ -54,11 +57,13 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
         var server = await objects.ServeAsync(node.Namespace);
+        // Before v1.31 the mode nftables has to be asked for twice.
+        var gates = Mode == "nftables" && Version < new Version(1, 31) ? ["--feature-gates=NFTablesProxyMode=true"] : Array.Empty<string>();
         // A full sync without a reason every 30 s would take most of a slow kernel's time.
         return new ProxyProcess(node,
             [program, $"--master={server.Address.AbsoluteUri.TrimEnd('/')}", "--kube-api-content-type=application/json",
-                "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. settings?.Flags() ?? [],
-                .. arguments],
+                "--proxy-mode=ipvs", "--ipvs-sync-period=1h", "--iptables-sync-period=1h", .. NodeFlags(node), .. gates,
+                .. settings?.Flags() ?? [], .. arguments],
             objects.Folder, server);
     }
 
@@ -78,13 +83,18 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
         foreach (var feature in new[] { ProxyFeature.ApiServer, ProxyFeature.IPv6, ProxyFeature.Sctp, ProxyFeature.HealthCheckNodePort,
             ProxyFeature.Healthz, ProxyFeature.CleanUp, ProxyFeature.ConntrackTimeouts, ProxyFeature.Settings })
             yield return feature;
-        if (IsIpvs)
+        if (Mode != "nftables")
+            yield return ProxyFeature.NodePortsOnAllAddresses;
+        if (Mode != "iptables")
+            yield return ProxyFeature.RefusesOtherPorts;
+        if (Mode == "ipvs")
         {
+            yield return ProxyFeature.RefusesWithoutLocalEndpoint;
             yield return ProxyFeature.Ipvs;
             yield return ProxyFeature.KubeProxyLayout;
             yield return ProxyFeature.ExcludedNetworks;
         }
-        if (IsIpvs && version >= new Version(1, 28))
+        if (Mode == "ipvs" && version >= new Version(1, 28))
             yield return ProxyFeature.CurrentChains;
         if (version >= new Version(1, 30))
             yield return ProxyFeature.NodeEligibility;

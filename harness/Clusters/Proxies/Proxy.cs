@@ -30,6 +30,23 @@ public enum ProxyFeature
     /// <summary>It serves SCTP.</summary>
     Sctp,
 
+    /// <summary>
+    /// A ClusterIP refuses the ports that its Service does not have. kube-proxy's iptables mode leaves their packets to the node's routes.
+    /// </summary>
+    RefusesOtherPorts,
+
+    /// <summary>
+    /// With internalTrafficPolicy Local, a client on a node without an endpoint is refused. kube-proxy's iptables and nftables modes drop
+    /// its
+    /// packets.
+    /// </summary>
+    RefusesWithoutLocalEndpoint,
+
+    /// <summary>
+    /// Node ports are served at every address of a node. kube-proxy's nftables mode serves them at the node's own address (KEP-3866).
+    /// </summary>
+    NodePortsOnAllAddresses,
+
     /// <summary>It answers load balancers' health checks (healthCheckNodePort).</summary>
     HealthCheckNodePort,
 

@@ -98,9 +98,12 @@ internal sealed record Shard(int Number, int Count)
             .ToList()))];
     }
 
-    private static double SecondsOf(IGrouping<string, ITest> fixture, double proxyFactor) =>
-        fixture.Count() * (s_seconds.Value.TryGetValue(fixture.Key, out var seconds) ? seconds : SecondsOfUnknownTest)
-            * (HasProxy(fixture.First().TypeInfo?.Type) ? proxyFactor : 1);
+    private static double SecondsOf(IGrouping<string, ITest> fixture, double proxyFactor)
+    {
+        var seconds = s_seconds.Value.TryGetValue(fixture.Key, out var measured) ? measured : SecondsOfUnknownTest;
+        // Of a slow proxy every test waits for a sync or two, however little else it does.
+        return fixture.Count() * (proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type) ? proxyFactor * Math.Max(seconds, 1) : seconds);
+    }
 
     private static bool HasProxy(Type? fixture) => fixture is not null
         && (fixture.FullName == "Conformance.Suite.ClusterFixture" || HasProxy(fixture.BaseType));
