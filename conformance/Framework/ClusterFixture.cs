@@ -243,15 +243,28 @@ public abstract class ClusterFixture
     protected async Task<ServiceSpec> ApplyAsync(ServiceSpec service)
     {
         _services.Add(service); // every version: each may have slices that the others have not
-        await Cluster.ApplyAsync(service);
+        await ProgrammedByProxyAsync(Cluster.ApplyAsync(service));
         return service;
+    }
+
+    /// <summary>Where nobody else changes the cluster, a proxy that stalls over a change shows what it does with that change.</summary>
+    private async Task ProgrammedByProxyAsync(Task settled)
+    {
+        try
+        {
+            await settled;
+        }
+        catch (ProxyStalledException e) when (Use != ClusterUse.Shared)
+        {
+            throw new ShouldAssertException(e.Message, e);
+        }
     }
 
     /// <summary>Deletes a Service and waits until no node answers for it.</summary>
     protected async Task DeleteAsync(ServiceSpec service)
     {
         Cluster.Delete(service);
-        await Cluster.SettleAsync(service);
+        await ProgrammedByProxyAsync(Cluster.SettleAsync(service));
         foreach (var node in Cluster.Nodes)
             await ProgrammedAsync($"{node.Name} does not answer for {service.ClusterIPs[0]}",
                 () => Cluster.AnswersAsync(node, service.ClusterIPs[0], service.Ports[0].Port), answers => !answers);

@@ -167,7 +167,7 @@ internal sealed class Canaries(Cluster cluster)
     {
         if (_served.Contains(kind))
         {
-            throw new HarnessException($"The proxy {cluster.Proxy.Name} on {running.Node.Name} programs nothing any more, or not all.",
+            throw new ProxyStalledException($"The proxy {cluster.Proxy.Name} on {running.Node.Name} programs nothing any more, or not all.",
                 $"Its canary {new IPEndPoint(IPAddress.Parse(AddressOf(kind)), port)} ({kind}) did not answer within " +
                     $"{cluster.Limit.TotalSeconds} s. {running.Description} said:\n{running.Log}", "No claim can be tested on it.",
                     "See its log.");

@@ -102,7 +102,8 @@ internal sealed record Shard(int Number, int Count)
     {
         var seconds = s_seconds.Value.TryGetValue(fixture.Key, out var measured) ? measured : SecondsOfUnknownTest;
         // Of a slow proxy every test waits for a sync or two, however little else it does.
-        return fixture.Count() * (proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type) ? proxyFactor * Math.Max(seconds, 1) : seconds);
+        var isSlow = proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type);
+        return fixture.Count() * (isSlow ? proxyFactor * Math.Max(seconds, 1) : seconds);
     }
 
     private static bool HasProxy(Type? fixture) => fixture is not null
