@@ -33,7 +33,8 @@ public static class RunComparison
     internal static bool AreAlike(ClaimRecord a, ClaimRecord b) => a.Verdict == b.Verdict
         && OutcomesOf(a).SequenceEqual(OutcomesOf(b), StringComparer.Ordinal);
 
-    internal static IReadOnlyList<string> OutcomesOf(ClaimRecord claim) =>
+    /// <summary>The classes of outcomes that clients saw, without repetitions, in the order of the claim's tests.</summary>
+    public static IReadOnlyList<string> OutcomesOf(ClaimRecord claim) =>
         [.. claim.Tests.OrderBy(t => t.Name, StringComparer.Ordinal)
             .SelectMany(t => WithoutRepetitions(t.Flows.Select(f => f.OutcomeClass)))];
 

@@ -17,6 +17,7 @@ namespace Conformance.Launcher.Verbs;
 internal static class RunVerb
 {
     private const string WithoutSlow = "-slow";
+    private const string Silent = ""; // as a format: no results on standard output
 
     internal static Command Create()
     {
@@ -66,6 +67,17 @@ internal static class RunVerb
                 : (await RunAsync(wanted, interrupt.Token)).ExitCode;
         });
         return verb;
+    }
+
+    /// <summary>Proves claims on a proxy, and prints nothing but progress and where the records are; the run stays.</summary>
+    /// <exception cref="HarnessException">Nothing ran.</exception>
+    internal static async Task<RunResults> ProveAsync(string proxy, string kernel, string filter, CancellationToken cancellationToken)
+    {
+        Console.Error.WriteLine($"\nProxy {proxy}:");
+        var (_, results) = await RunAsync(new Wanted(kernel, "auto", filter, Slow: false, proxy, Shard.All, Keeps: true,
+            RecordsSeconds: false, Format: Silent), cancellationToken);
+        return results ?? throw new HarnessException($"No claim was tested on {proxy}.", "See the messages above.", "There is no report.",
+            "Correct --filter, or see ./lab doctor.");
     }
 
     /// <summary>The same claims on several kernels, one after another, and one comparison.</summary>
@@ -168,7 +180,7 @@ internal static class RunVerb
             Console.WriteLine(JsonSerializer.Serialize(
                 results.Claims.Select(c => new { claim = c.Id, verdict = c.Verdict.Word(), durationMs = c.DurationMs, reason = c.Reason }),
                 Output.JsonOptions));
-        else
+        else if (wanted.Format != Silent)
             Print(results);
 
         foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))

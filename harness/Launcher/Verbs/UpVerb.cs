@@ -6,6 +6,7 @@ using Conformance.Clusters;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
+using Conformance.Launcher.Imports;
 using Conformance.Launcher.LabKernels;
 using Conformance.Launcher.Labs;
 using Conformance.Linux;
@@ -19,6 +20,9 @@ internal static class UpVerb
 {
     /// <summary>Hidden: the process that a detached lab belongs to.</summary>
     private const string HoldOption = "--hold";
+
+    /// <summary>Hidden: the folder of an imported state.</summary>
+    private const string StateOption = "--state";
 
     internal static Command Create()
     {
@@ -35,8 +39,9 @@ internal static class UpVerb
         files.AcceptExistingOnly();
         var detach = new Option<bool>("--detach") { Description = "Leave the lab up and return; only on a kernel that lives on (host)." };
         var hold = new Option<bool>(HoldOption) { Hidden = true };
+        var state = new Option<string?>(StateOption) { Hidden = true };
         var verb = new Command("up", "Bring a lab up and open a shell on it; leaving the shell takes it down.") { topology, kernel, proxy,
-            files, detach, hold };
+            files, detach, hold, state };
         verb.Validators.Add(result =>
         {
             if (result.GetResult(files) is { Implicit: false } && result.GetResult(proxy) is null)
@@ -45,7 +50,7 @@ internal static class UpVerb
         verb.SetAction(async parsed =>
         {
             var wanted = new Wanted(Topology.Load(parsed.GetValue(topology)!), parsed.GetValue(topology)!, parsed.GetValue(proxy)
-                is { } text ? Proxy.Parse(text) : null, [.. parsed.GetValue(files)!.Select(f => f.FullName)]);
+                is { } text ? Proxy.Parse(text) : null, [.. parsed.GetValue(files)!.Select(f => f.FullName)], parsed.GetValue(state));
             if (wanted.Proxy is not null && !wanted.Topology.Networks.Any(n => n.Host is not null))
                 throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.",
                     "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
@@ -66,17 +71,41 @@ internal static class UpVerb
 
     /// <summary>What is to be brought up. Wrong documents and arguments are reported before anything is booted.</summary>
     /// <param name="Source">The topology as it was given.</param>
-    private sealed record Wanted(Topology Topology, string Source, Proxy? Proxy, IReadOnlyList<string> Files)
+    /// <param name="State">The folder of an imported state; null for none.</param>
+    private sealed record Wanted(Topology Topology, string Source, Proxy? Proxy, IReadOnlyList<string> Files, string? State)
     {
         /// <summary>The same for another call of this verb.</summary>
         internal IEnumerable<string> Arguments => [Source, .. Proxy is null ? Array.Empty<string>() : ["--proxy", Proxy.Name],
-            .. Files.SelectMany(f => new[] { "--filename", f })];
+            .. Files.SelectMany(f => new[] { "--filename", f }), .. State is null ? Array.Empty<string>() : [StateOption, State]];
+    }
+
+    /// <summary>A lab with an imported state, and a shell on it.</summary>
+    internal static async Task<int> OpenAsync(LabKernel kernel, string topology, string state)
+    {
+        var wanted = new Wanted(Topology.Load(topology), topology, null, [], state);
+        if (kernel is HostKernel)
+            return await ShellAsync(wanted);
+        using var interrupt = new Interrupt();
+        return await KernelVerb.RunAsync(kernel, [Programs.Dotnet, Programs.Cli, "up", .. wanted.Arguments, "--kernel", "host"],
+            interrupt.Token);
     }
 
     /// <summary>A lab that is up, with what works in it; disposing of it takes everything down.</summary>
     private static async Task<(Lab Lab, IAsyncDisposable Owner)> StartAsync(Wanted wanted)
     {
         var lab = await Lab.StartAsync(wanted.Topology, capture: false, answersHttp: true);
+        if (wanted.State is { } state)
+        {
+            try
+            {
+                ImportVerb.Report(await ImportedLab.LoadAsync(lab, state));
+            }
+            catch
+            {
+                await lab.DisposeAsync();
+                throw;
+            }
+        }
         if (wanted.Proxy is null)
             return (lab, lab);
         _ = await wanted.Proxy.VersionAsync(); // by which its features are known
