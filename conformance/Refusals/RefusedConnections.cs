@@ -89,4 +89,16 @@ public sealed class RefusedConnections : ClusterFixture
 
         await (await Client.AskAsync($"{OutsideAddress(service)}:7048")).ShouldNotBeAnsweredAsync();
     }
+
+    [Test, Claim("REFUSE-10")]
+    public async Task Ping_of_a_cluster_ip_reaches_no_endpoint()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        await (await PodA.AskAsync(service.Target())).ShouldBeAnsweredByAsync("web-a");
+
+        var flow = await PodA.PingAsync(service.ClusterIPs[0]);
+
+        await flow.ShouldBeSeenAsAsync(On("pod-a").Leaving.Icmp(8, 0));
+        await flow.ShouldNotBeSeenAsync(On("web-a").Icmp(8, 0));
+    }
 }

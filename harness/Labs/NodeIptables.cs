@@ -22,17 +22,20 @@ public sealed class NodeIptables
     }
 
     /// <summary>Loads a document of iptables-restore(8) without flushing, and waits for others who hold the lock.</summary>
-    internal Task RestoreAsync(string document) => _node.Command("iptables-restore", "--wait", "30", "--noflush").WithInput(document)
-        .ExecuteAsync();
+    /// <param name="ipv6">Whether the rules are ip6tables'.</param>
+    internal Task RestoreAsync(string document, bool ipv6 = false) =>
+        _node.Command(ipv6 ? "ip6tables-restore" : "iptables-restore", "--wait", "30", "--noflush").WithInput(document).ExecuteAsync();
 
     /// <summary>The rules of all loaded tables. Reading loads no table.</summary>
-    public async Task<SavedRules> ReadAsync() =>
-        SavedRules.Parse((await _node.Command("iptables-save", "-c").ExecuteAsync()).StandardOutput);
+    /// <param name="ipv6">Whether ip6tables' rules are meant.</param>
+    public async Task<SavedRules> ReadAsync(bool ipv6 = false) =>
+        SavedRules.Parse((await _node.Command(ipv6 ? "ip6tables-save" : "iptables-save", "-c").ExecuteAsync()).StandardOutput);
 
     /// <summary>
     /// All rules with their counters, in order. The rules of a trace (target TRACE) are left out: they exist only while a flow is followed.
     /// </summary>
-    public async Task<IReadOnlyList<Rule>> CountersAsync() => [.. (await ReadAsync()).All.Where(r => r.Target != "TRACE")];
+    public async Task<IReadOnlyList<Rule>> CountersAsync(bool ipv6 = false) =>
+        [.. (await ReadAsync(ipv6)).All.Where(r => r.Target != "TRACE")];
 
     /// <summary>All rules with their counters as text, for people; where they cannot be read, why.</summary>
     public async Task<string> DescribeAsync()

@@ -46,6 +46,13 @@ public sealed class PassageTests
     }
 
     [Test]
+    public void Where_there_is_no_rule_a_trace_need_not_report_any()
+    {
+        Passed().Missing([]).ShouldNotBeNull();
+        (Passed() with { Rules = SavedRules.Parse("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n") }).Missing([]).ShouldBeNull();
+    }
+
+    [Test]
     public void A_whole_trace_lacks_nothing() => Passed().Missing(s_whole).ShouldBeNull();
 
     [Test]

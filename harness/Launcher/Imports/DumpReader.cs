@@ -240,18 +240,36 @@ internal sealed partial class DumpReader
             _device = link.Groups["device"].Value;
             return true;
         }
+        if (OneLineAddress().Match(line) is { Success: true } one)
+        {
+            AddAddress(one.Groups["device"].Value, one.Groups["address"].Value);
+            return true;
+        }
+        if (BriefAddress().Match(line) is { Success: true } brief)
+        {
+            foreach (var address in brief.Groups["address"].Captures)
+                AddAddress(brief.Groups["device"].Value, address.ToString()!);
+            return true;
+        }
         if (_device.Length == 0 || !isIndented)
             return false;
         if (Inet().Match(line) is { Success: true } inet)
         {
-            var address = inet.Groups["address"].Value;
-            if (!address.StartsWith("127.", StringComparison.Ordinal) && !address.StartsWith("fe80:", StringComparison.OrdinalIgnoreCase)
-                && !address.StartsWith("::1/", StringComparison.Ordinal))
-                _dump.Addresses.Add(new DumpAddress(_device, address.Contains('/', StringComparison.Ordinal) ? address
-                    : $"{address}/{(address.Contains(':', StringComparison.Ordinal) ? 128 : 32)}"));
+            AddAddress(_device, inet.Groups["address"].Value);
             return true;
         }
         return LinkDetail().IsMatch(line);
+    }
+
+    /// <summary>Addresses that every node has by itself are left out.</summary>
+    private void AddAddress(string device, string address)
+    {
+        if (address.StartsWith("127.", StringComparison.Ordinal) || address.StartsWith("fe80:", StringComparison.OrdinalIgnoreCase)
+            || address.StartsWith("::1/", StringComparison.Ordinal) || !IPAddress.TryParse(address.Split('/')[0], out var parsed))
+            return;
+        var isHost = parsed.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? 128 : 32;
+        _dump.Addresses.Add(new DumpAddress(device, address.Contains('/', StringComparison.Ordinal) ? address
+            : string.Create(CultureInfo.InvariantCulture, $"{address}/{isHost}")));
     }
 
     private bool ReadRoute(string line)
@@ -280,7 +298,8 @@ internal sealed partial class DumpReader
     [GeneratedRegex(@"^(\[?\S+@\S+.*[#$]|[$#>])\s*(\S.*)?$|^\+ ", Options, 1000)]
     private static partial Regex Prompt();
 
-    [GeneratedRegex(@"^(IP Virtual Server version|Prot\s+LocalAddress|->\s+RemoteAddress|Revision:|Size in memory:|References:|Number of entries:)", Options, 1000)]
+    [GeneratedRegex(@"^(IP Virtual Server version|Prot\s+LocalAddress|->\s+RemoteAddress|Revision:|Size in memory:|References:|" +
+        "Number of entries:)", Options, 1000)]
     private static partial Regex Heading();
 
     [GeneratedRegex(@"^\*(raw|mangle|nat|filter|security)$", Options, 1000)]
@@ -311,18 +330,29 @@ internal sealed partial class DumpReader
     [GeneratedRegex(@"^\d+:\s+(?<device>[^\s:@]+)(@\S+)?:\s+<", Options, 1000)]
     private static partial Regex Link();
 
+    [GeneratedRegex(@"^\d+:\s+(?<device>[^\s:@]+)(@\S+)?\s+inet6?\s+(?<address>[0-9a-fA-F.:]+(/\d+)?)(\s|$)", Options, 1000)]
+    private static partial Regex OneLineAddress();
+
+    [GeneratedRegex(@"^(?<device>[^\s:@]+)(@\S+)?\s+(UP|DOWN|UNKNOWN)(\s+(?<address>[0-9a-fA-F.:]+/\d+)(\s+(metric|peer) \S+)*)*\s*$",
+        Options, 1000)]
+    private static partial Regex BriefAddress();
+
     [GeneratedRegex(@"^inet6?\s+(?<address>[0-9a-fA-F.:]+(/\d+)?)(\s|$)", Options, 1000)]
     private static partial Regex Inet();
 
     [GeneratedRegex(@"^(link/|valid_lft|altname|vxlan|bridge|veth|dummy|tun|promiscuity|inet)", Options, 1000)]
     private static partial Regex LinkDetail();
 
-    [GeneratedRegex(@"^((?<kind>local|broadcast|multicast|anycast|unreachable|blackhole|prohibit|throw|unicast)\s+)?(?<to>default|[0-9a-fA-F.:]+(/\d+)?)(\s+via\s+(inet6\s+)?\S+)?(\s+dev\s+(?<device>\S+))?(\s+(proto|scope|metric|src|table|onlink|linkdown|mtu|pref|advmss|initcwnd|error|expires|nhid|rto_min|window|hoplimit|dead|weight|realm)\b.*)?$", Options, 1000)]
+    [GeneratedRegex(@"^((?<kind>local|broadcast|multicast|anycast|unreachable|blackhole|prohibit|throw|unicast)\s+)?" +
+        @"(?<to>default|[0-9a-fA-F.:]+(/\d+)?)(\s+via\s+(inet6\s+)?\S+)?(\s+dev\s+(?<device>\S+))?" +
+        @"(\s+(proto|scope|metric|src|table|onlink|linkdown|mtu|pref|error|expires|nhid)\b.*)?$", Options, 1000)]
     private static partial Regex Route();
 
     [GeneratedRegex(@"^(?<name>[a-z0-9_]+(\.[A-Za-z0-9_/*-]+)+)\s*=\s*(?<value>.*)$", Options, 1000)]
     private static partial Regex SysctlLine();
 
-    [GeneratedRegex(@"^net\.(ipv4\.(ip_forward$|vs\.|conf\..+\.(rp_filter|accept_local|route_localnet|arp_ignore|arp_announce|forwarding)$)|ipv6\.conf\..+\.forwarding$|netfilter\.nf_conntrack_(tcp_timeout|udp_timeout|tcp_be_liberal|tcp_loose)|bridge\.bridge-nf-call)", Options, 1000)]
+    [GeneratedRegex(@"^net\.(ipv4\.(ip_forward$|vs\.|conf\..+\.(rp_filter|accept_local|route_localnet|arp_ignore|arp_announce|" +
+        @"forwarding)$)|ipv6\.conf\..+\.forwarding$|netfilter\.nf_conntrack_(tcp_timeout|udp_timeout|tcp_be_liberal|tcp_loose)|" +
+        @"bridge\.bridge-nf-call)", Options, 1000)]
     private static partial Regex RelevantSysctl();
 }

@@ -130,7 +130,8 @@ internal static partial class ImportedLab
             .Select(a => new DumpAddress("kube-ipvs0", $"{a}/{(IsIPv6(a) ? 128 : 32)}"));
         var all = dump.Addresses.Concat(missing).Where(a => !director.Owns(IPAddress.Parse(a.Address.Split('/')[0]))).ToList();
         await BatchAsync(director, all.Select(a => a.Device).Where(d => d != "lo" && d != director.Device).Distinct(StringComparer.Ordinal)
-            .SelectMany(d => new[] { $"link add {d} type dummy", $"link set {d} {(d == "kube-ipvs0" ? "down" : "up")}" }));
+            // addresses of IPv6 do nothing on a device that is down
+            .SelectMany(d => new[] { $"link add {d} type dummy", $"link set {d} up" }));
         await BatchAsync(director, all.Select(a => $"address add {a.Address} dev {a.Device}{(IsIPv6(a.Address) ? " nodad" : "")}"));
     }
 
@@ -224,7 +225,8 @@ internal static partial class ImportedLab
             "Nothing was imported.", "Leave the address list of the node out.");
     }
 
-    [GeneratedRegex(@"^(docker|br-|cni|flannel|cali|veth|tunl|vxlan|dummy|nodelocaldns|lxc|cilium|weave|kube-)", RegexOptions.ExplicitCapture, 1000)]
+    [GeneratedRegex(@"^(docker|br-|cni|flannel|cali|veth|tunl|vxlan|dummy|nodelocaldns|lxc|cilium|weave|kube-)",
+        RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Virtual();
 
     [GeneratedRegex(@"(occurred at line:? ?|[Ee]rror in line |: line |line )(?<line>\d+)", RegexOptions.ExplicitCapture, 1000)]

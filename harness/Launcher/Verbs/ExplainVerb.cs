@@ -39,10 +39,11 @@ internal static class ExplainVerb
         using var interrupt = new Interrupt(); // a flow takes seconds at most: it is printed completely, and its tracing rule is removed
         await using var lab = await Lab.AttachAsync(Topology.Load(record.Topology), record.Nodes);
         var client = lab[from];
-        _ = lab.Resolve(target); // a mistyped one is reported before anything is sent
+        // A mistyped target is reported before anything is sent.
+        var isIPv6 = lab.Resolve(target).AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6;
         var nodes = lab.Nodes.Where(n => n.Spec.Forwarding).ToList();
         var sourcePort = Random.Shared.Next(s_sourcePorts.Start.Value, s_sourcePorts.End.Value);
-        var walks = nodes.Count == 0 ? [] : await RuleWalk.FollowAsync(nodes, sourcePort, AskAsync);
+        var walks = nodes.Count == 0 ? [] : await RuleWalk.FollowAsync(nodes, sourcePort, AskAsync, isIPv6);
         var flow = walks.Count > 0 ? walks[0].Flow : await AskAsync(sourcePort);
         Console.WriteLine(flow);
         foreach (var walk in walks)

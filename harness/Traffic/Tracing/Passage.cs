@@ -15,13 +15,16 @@ internal sealed record Passage(bool IsFollowed, bool HasLeft, bool IsTracked, Sa
     private static readonly string[] s_final = ["ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP", "TPROXY",
         "SYNPROXY", "QUEUE", "NFQUEUE"];
 
+    private static readonly string[] s_tables = ["raw", "mangle", "nat", "filter"];
+    private static readonly string[] s_chains = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
     /// <summary>What a trace lacks, in words; null when nothing is missing.</summary>
     internal string? Missing(IReadOnlyList<WalkStep> steps)
     {
         if (!IsFollowed)
             return null;
         if (steps.Count == 0)
-            return "no rule was reported";
+            return s_tables.Any(t => s_chains.Any(c => HasRules(t, c))) ? "no rule was reported" : null;
         var last = steps[^1];
         if (last.Kind == TraceKind.Return || (last.Kind == TraceKind.Rule && !s_final.Contains(last.Target, StringComparer.Ordinal)))
             return $"it ends in {last.Table} {last.Chain} without a decision";

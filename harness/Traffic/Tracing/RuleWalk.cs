@@ -33,8 +33,9 @@ public sealed record WalkStep(string Table, string Chain, TraceKind Kind, string
 /// flow and the entries that IPVS and connection tracking have of it. The rule that asks for the trace exists only while
 /// the flow is asked, and is not among the steps.
 /// </summary>
+/// <param name="IsTraced">Whether the kernel's trace could be read; the steps are empty where it could not.</param>
 public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Steps, IReadOnlyList<IpvsConnection> Connections,
-    IReadOnlyList<ConntrackEntry> Conntrack)
+    IReadOnlyList<ConntrackEntry> Conntrack, bool IsTraced = true)
 {
     private const string Table = "raw";
     private const int Attempts = 9; // on a cluster that others use
@@ -43,14 +44,14 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// <summary>Whether the caller is itself the flow that is followed: explaining its failure must not follow another one.</summary>
     private static readonly AsyncLocal<bool> s_isFollowing = new();
     private static readonly Lazy<Task> s_modules =
-        new(() => Toolbox.ModprobeAsync("nfnetlink_log", "xt_TRACE", "iptable_raw"));
+        new(() => Toolbox.ModprobeAsync("nfnetlink_log", "xt_TRACE", "iptable_raw", "ip6table_raw"));
 
     /// <summary>The steps as <c>table CHAIN -> TARGET</c>, policies and returns left out.</summary>
     public IEnumerable<string> Path => Steps.Where(s => s.Kind == TraceKind.Rule).Select(s => $"{s.Table} {s.Chain} -> {s.Target}");
 
-    /// <inheritdoc cref="FollowAsync(IReadOnlyList{Node}, int, Func{int, Task{Flow}})"/>
-    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask) =>
-        (await FollowAsync([node], sourcePort, ask))[0];
+    /// <inheritdoc cref="FollowAsync(IReadOnlyList{Node}, int, Func{int, Task{Flow}}, bool)"/>
+    public static async Task<RuleWalk> FollowAsync(Node node, int sourcePort, Func<int, Task<Flow>> ask, bool ipv6 = false) =>
+        (await FollowAsync([node], sourcePort, ask, ipv6))[0];
 
     /// <summary>
     /// Asks from a port of its own, and follows the SYN (or datagram) through nodes. The kernel tells rules by their
@@ -58,9 +59,11 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// </summary>
     /// <param name="nodes">Where the rules are.</param>
     /// <param name="ask">Asks from the source port that it is given.</param>
+    /// <param name="ipv6">Whether the flow is of IPv6: its rules are others.</param>
     /// <returns>A walk for each node, of the same flow.</returns>
     /// <exception cref="KernelException">The kernel cannot trace, or somebody else traces in such a node.</exception>
-    public static async Task<IReadOnlyList<RuleWalk>> FollowAsync(IReadOnlyList<Node> nodes, int sourcePort, Func<int, Task<Flow>> ask)
+    public static async Task<IReadOnlyList<RuleWalk>> FollowAsync(IReadOnlyList<Node> nodes, int sourcePort, Func<int, Task<Flow>> ask,
+        bool ipv6 = false)
     {
         await s_modules.Value;
         var locked = new List<Node>();
@@ -72,13 +75,14 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 await node.TraceLock.WaitAsync();
                 locked.Add(node);
             }
-            var before = await SaveAsync(nodes);
+            var isTraced = await RuleTrace.CanFollowAsync(ipv6);
+            var before = await SaveAsync(nodes, ipv6);
             for (var attempt = 0; ; attempt++)
             {
                 var port = sourcePort + attempt;
-                var traced = TraceAsync(nodes, port, ask, before);
+                var traced = TraceAsync(nodes, port, ask, before, ipv6);
                 await ((Task)traced).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // rules that change may be why it failed
-                var after = await SaveAsync(nodes);
+                var after = await SaveAsync(nodes, ipv6);
                 if (!AreSame(before, after) && attempt < Attempts)
                 {
                     before = after;
@@ -91,7 +95,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                         "Let nothing else change Services meanwhile.");
                 List<RuleWalk> walks = [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
                     [.. node.IpvsConnections().Where(c => c.Client.Port == port)],
-                        [.. node.Conntrack().Where(c => c.Original.SourcePort == port)]))];
+                        [.. node.Conntrack().Where(c => c.Original.SourcePort == port)], isTraced))];
                 flow.Passed = [.. walks.SelectMany(w => w.Steps.Select(s => (w.Node.Name, s.ToString())))];
                 return walks;
             }
@@ -111,18 +115,18 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     /// <returns>In words; empty for what cannot be traced.</returns>
     internal static async Task<string> RepeatAsync(Flow flow)
     {
-        if (s_isFollowing.Value || flow.Protocol is not (TransportProtocol.Tcp or TransportProtocol.Udp)
-            || flow.Target.AddressFamily != System.Net.Sockets.AddressFamily.InterNetwork)
+        if (s_isFollowing.Value || flow.Protocol is not (TransportProtocol.Tcp or TransportProtocol.Udp))
             return "";
+        var ipv6 = flow.Target.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6;
         var seen = flow.ReadStory().Steps.Select(s => s.Captured.Node).Append(flow.From.Name).ToHashSet(StringComparer.Ordinal);
         var nodes = flow.From.Lab.Nodes.Where(n => n.Spec.Forwarding && seen.Contains(n.Name)).ToList();
         if (nodes.Count == 0)
             return "";
         try
         {
-            var before = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
-            var walks = await FollowAsync(nodes, Interlocked.Add(ref s_repeatPort, Attempts + 1), port => flow.AgainAsync(port));
-            var after = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync()));
+            var before = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync(ipv6)));
+            var walks = await FollowAsync(nodes, Interlocked.Add(ref s_repeatPort, Attempts + 1), port => flow.AgainAsync(port), ipv6);
+            var after = await Task.WhenAll(nodes.Select(n => n.Iptables.CountersAsync(ipv6)));
             return $"A REPEAT of the flow, traced: " +
                 $"{walks[0].Flow}\n{string.Concat(walks.Select(w => w.Describe()))}" +
                 string.Concat(nodes.Select(
@@ -142,7 +146,8 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             .Select(r => string.Create(CultureInfo.InvariantCulture, $"  {r.Key.Table}: +{r.More} -A {r.Key.Chain} {r.Key.Text}\n"));
     }
 
-    private static Task<SavedRules[]> SaveAsync(IReadOnlyList<Node> nodes) => Task.WhenAll(nodes.Select(n => n.Iptables.ReadAsync()));
+    private static Task<SavedRules[]> SaveAsync(IReadOnlyList<Node> nodes, bool ipv6) =>
+        Task.WhenAll(nodes.Select(n => n.Iptables.ReadAsync(ipv6)));
 
     /// <summary>
     /// Whether both reads show the same rules. The table of the tracing rule does not count: it may have been loaded only since then.
@@ -155,7 +160,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             .Prepend($"{c.Table} {c.Chain}"));
 
     private static async Task<(Flow Flow, IReadOnlyList<WalkStep>[] Steps)> TraceAsync(IReadOnlyList<Node> nodes, int sourcePort,
-        Func<int, Task<Flow>> ask, SavedRules[] rulesBefore)
+        Func<int, Task<Flow>> ask, SavedRules[] rulesBefore, bool ipv6)
     {
         string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }
             .Select(c => string.Create(CultureInfo.InvariantCulture,
@@ -166,7 +171,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         {
             foreach (var node in nodes)
             {
-                traces.Add(await RuleTrace.StartAsync(node));
+                traces.Add(await RuleTrace.StartAsync(node, ipv6));
                 await RestoreAsync(node, "-A");
                 traced.Add(node);
             }
@@ -187,7 +192,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         }
 
         Task RestoreAsync(Node node, string verb) =>
-            node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n");
+            node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n", ipv6);
     }
 
     private static Passage PassageOf(Flow flow, Node node, SavedRules rules)
@@ -206,6 +211,8 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     public string Describe()
     {
         var text = new StringBuilder();
+        if (!IsTraced)
+            text.Append(CultureInfo.InvariantCulture, $"rules of {Node.Name}: not traced, xtables-monitor cannot read those of IPv6\n");
         if (Steps.Count > 0)
             text.Append(CultureInfo.InvariantCulture, $"rules of {Node.Name} that its first packet passed:\n");
         foreach (var step in Steps)
