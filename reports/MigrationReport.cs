@@ -101,7 +101,8 @@ public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyLi
         }
         if (entry.Topic is { Check.Count: > 0 })
             text.Append(CultureInfo.InvariantCulture,
-                $"\nDoes somebody depend on it?\n\n{string.Concat(entry.Topic.Check.Select(c => $"    {c}\n"))}");
+                $"{(entry.Claims.Count > 0 ? "\n" : "")}Does somebody depend on " +
+                    $"it?\n\n{string.Concat(entry.Topic.Check.Select(c => $"    {c}\n"))}");
     }
 
     /// <summary>The classes of outcomes in both runs, where they differ; a claim that was not tested has none.</summary>

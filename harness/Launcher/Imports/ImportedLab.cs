@@ -15,6 +15,7 @@ internal static partial class ImportedLab
 {
     private const string TopologyName = "imported";
     private const string StubPort = "8080";
+    private const int LeastForNetwork = 8;
     private const int MaxRefusals = 100; // of one tool; after so many the dump is of another kind of kernel
     private static readonly DumpAddress[] s_unknownNode = [new("eth0", "192.0.2.1/24"), new("eth0", "2001:db8:2::1/64")];
 
@@ -38,8 +39,8 @@ internal static partial class ImportedLab
         var problems = dump.Problems;
         await AnswerForAllAsync(lab["servers"], dump);
         await AddAddressesAsync(director, dump);
-        await BatchAsync(director, dump.RealAddresses.Where(a => !dump.Owns(IPAddress.Parse(a)))
-            .Select(a => $"route replace {a} via {Link(a, ".2")}"));
+        await BatchAsync(director, NetworksOf(dump.RealAddresses.Where(a => !dump.Owns(IPAddress.Parse(a))), lab, dump)
+            .Select(n => $"route replace {n} via {Link(n, ".2")}"));
         foreach (var route in dump.Routes)
             await TryAsync(director, route, problems, ["ip", .. Family(route.Text), "route", "replace", .. route.Text.Split(' ')]);
         if (dump.Sysctls.Count == 0 && dump.Rules.Exists(r => r.Text.Contains("KUBE-", StringComparison.Ordinal)))
@@ -103,8 +104,8 @@ internal static partial class ImportedLab
     private static async Task AnswerForAllAsync(Node servers, NodeDump dump)
     {
         var addresses = dump.RealAddresses.Concat(dump.SharesVirtualAddresses ? dump.VirtualAddresses : []);
-        await BatchAsync(servers, addresses.Distinct(StringComparer.Ordinal)
-            .Select(a => $"route replace local {a}/{(IsIPv6(a) ? 128 : 32)} dev lo"));
+        await BatchAsync(servers, NetworksOf(addresses.Distinct(StringComparer.Ordinal), servers.Lab, dump)
+            .Select(n => $"route replace local {n} dev lo"));
         foreach (var iptables in new[] { "iptables", "ip6tables" })
         {
             foreach (var protocol in new[] { "tcp", "udp" })
@@ -133,6 +134,28 @@ internal static partial class ImportedLab
             // addresses of IPv6 do nothing on a device that is down
             .SelectMany(d => new[] { $"link add {d} type dummy", $"link set {d} up" }));
         await BatchAsync(director, all.Select(a => $"address add {a.Address} dev {a.Device}{(IsIPv6(a.Address) ? " nodad" : "")}"));
+    }
+
+    /// <summary>
+    /// Few routes for many addresses: halves of a /24 or /112, which win over the routes that the node's devices have by themselves, where
+    /// nobody else has an address in them.
+    /// </summary>
+    private static IEnumerable<string> NetworksOf(IEnumerable<string> addresses, Lab lab, NodeDump dump)
+    {
+        var taken = lab.Nodes.SelectMany(n => n.Addresses).Concat(dump.Addresses.Select(a => IPAddress.Parse(a.Address.Split('/')[0])))
+            .ToList();
+        foreach (var group in addresses.GroupBy(a => NetworkOf(a, IsIPv6(a) ? 113 : 25)))
+        {
+            if (group.Count() < LeastForNetwork || taken.Exists(group.Key.Contains))
+            {
+                foreach (var address in group)
+                    yield return $"{address}/{(IsIPv6(address) ? 128 : 32)}";
+            }
+            else
+            {
+                yield return group.Key.ToString();
+            }
+        }
     }
 
     private static Task BatchAsync(Node node, IEnumerable<string> lines)

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Conformance.Labs;
 using Conformance.Launcher.Imports;
 using Conformance.Launcher.LabKernels;
@@ -39,12 +40,14 @@ internal static class ImportVerb
     }
 
     /// <summary>Says what was not imported: the first lines, and how many there are.</summary>
-    internal static void Report(IReadOnlyList<DumpProblem> problems)
+    internal static void Report(IReadOnlyList<DumpProblem> problems, TimeSpan time)
     {
         const int most = 20;
         foreach (var problem in problems.Take(most))
             Console.Error.WriteLine($"Not imported: {$"{problem.Place} {problem.Text}".Trim()}\n  {problem.Reason}");
         if (problems.Count > most)
             Console.Error.WriteLine($"... and {problems.Count - most} more lines.");
+        Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"The kernel has the node's state after {time.TotalSeconds:0.0} s."));
     }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Globalization;
 using CliWrap;
 using CliWrap.Buffered;
@@ -98,7 +99,8 @@ internal static class UpVerb
         {
             try
             {
-                ImportVerb.Report(await ImportedLab.LoadAsync(lab, state));
+                var watch = Stopwatch.StartNew();
+                ImportVerb.Report(await ImportedLab.LoadAsync(lab, state), watch.Elapsed);
             }
             catch
             {
