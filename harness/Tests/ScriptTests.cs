@@ -6,7 +6,7 @@ using Conformance.Linux.Features;
 
 namespace Conformance.Tests;
 
-/// <summary>What is not C#, judged by Debian's own tools.</summary>
+/// <summary>The form of the sources, and what is not C#, judged by others' tools.</summary>
 [NonParallelizable]
 public sealed class ScriptTests
 {
@@ -23,6 +23,16 @@ public sealed class ScriptTests
             .. Directory.GetFiles(Path.Combine(s_root, "harness", "Launcher", "LabKernels"), "*.sh")];
 
         var result = await RunAsync("shellcheck", scripts);
+
+        result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
+    }
+
+    /// <summary>Style and naming are warnings of the build, and so errors.</summary>
+    [Test]
+    public async Task Sources_have_the_white_space_that_the_formatter_gives_them()
+    {
+        var result = await RunAsync("dotnet", "format", "whitespace", s_root, "--folder", "--verify-no-changes", "--exclude",
+            Path.Combine(s_root, "artifacts"));
 
         result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
     }

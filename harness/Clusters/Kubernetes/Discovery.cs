@@ -27,8 +27,12 @@ internal static class Discovery
             ["compiler"] = "",
             ["platform"] = "linux/amd64",
         },
-        ["api"] => new JsonObject { ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1"),
-        ["serverAddressByClientCIDRs"] = new JsonArray() },
+        ["api"] => new JsonObject
+        {
+            ["kind"] = "APIVersions",
+            ["versions"] = new JsonArray("v1"),
+            ["serverAddressByClientCIDRs"] = new JsonArray()
+        },
         ["apis"] => new JsonObject { ["kind"] = "APIGroupList", ["apiVersion"] = "v1", ["groups"] = new JsonArray([.. Groups()]) },
         ["apis", var name] => Groups().FirstOrDefault(g => g["name"]!.GetValue<string>() == name) is { } group ? Whole(group, "APIGroup")
             : null,

@@ -52,8 +52,11 @@ internal static class MigrateVerb
 
     private static Option<string> Side(string name, string description)
     {
-        var option = new Option<string>(name) { Description = $"{description}: as for --proxy, or the folder of a stored run.",
-            Required = true };
+        var option = new Option<string>(name)
+        {
+            Description = $"{description}: as for --proxy, or the folder of a stored run.",
+            Required = true
+        };
         option.CompletionSources.Add("generator", "generator-compat", "kube-proxy=", "command=", "api=");
         return option;
     }
