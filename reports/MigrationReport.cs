@@ -75,7 +75,10 @@ public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyLi
             text.Append(CultureInfo.InvariantCulture, $"| {verdict.Word()} | {From.Count(verdict)} | {To.Count(verdict)} |\n");
         foreach (var fault in From.Faults.Concat(To.Faults))
             text.Append(CultureInfo.InvariantCulture, $"\nFault in the records: {fault}\n");
-        if (Entries.Count == 0)
+        var alone = RunComparison.CountInOneOnly(From, To);
+        if (alone > 0)
+            text.Append(CultureInfo.InvariantCulture, $"\n{alone} claims are in one run only and were not compared.\n");
+        if (Entries.Count == 0 && From.Claims.Count + To.Claims.Count > alone)
             text.Append("\nNo claim differs, in verdict or in what clients saw.\n");
         foreach (var entry in Entries)
             Append(text, entry);

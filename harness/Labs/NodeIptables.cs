@@ -7,6 +7,12 @@ namespace Conformance.Labs;
 /// <summary>The iptables rules of a node, by the variant of iptables that works on this kernel.</summary>
 public sealed class NodeIptables
 {
+    /// <summary>
+    /// The name, without the port, of chains that exist while a flow is followed. Their rules return every packet: the trace tells by which
+    /// rule, or not.
+    /// </summary>
+    internal const string TraceProbe = "CONFORMANCE-RETURN-";
+
     private readonly Node _node;
 
     internal NodeIptables(Node node) => _node = node;
@@ -32,10 +38,11 @@ public sealed class NodeIptables
         SavedRules.Parse((await _node.Command(ipv6 ? "ip6tables-save" : "iptables-save", "-c").ExecuteAsync()).StandardOutput);
 
     /// <summary>
-    /// All rules with their counters, in order. The rules of a trace (target TRACE) are left out: they exist only while a flow is followed.
+    /// All rules with their counters, in order. The rules of a trace are left out: they exist only while a flow is followed.
     /// </summary>
     public async Task<IReadOnlyList<Rule>> CountersAsync(bool ipv6 = false) =>
-        [.. (await ReadAsync(ipv6)).All.Where(r => r.Target != "TRACE")];
+        [.. (await ReadAsync(ipv6)).All.Where(r => r.Target != "TRACE"
+            && !r.Target.StartsWith(TraceProbe, StringComparison.Ordinal) && !r.Chain.StartsWith(TraceProbe, StringComparison.Ordinal))];
 
     /// <summary>All rules with their counters as text, for people; where they cannot be read, why.</summary>
     public async Task<string> DescribeAsync()

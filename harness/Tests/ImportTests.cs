@@ -92,6 +92,39 @@ public sealed class ImportTests
             "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535", "add KUBE-NODE-PORT-TCP 30080"]);
     }
 
+    [Test]
+    public void The_last_list_of_ipset_ends_where_another_dump_begins()
+    {
+        var dump = Read("root@n:~# ipset list\nName: A\nType: hash:ip\nHeader: family inet\nMembers:\n10.0.0.1\nroot@n:~# ipvsadm -Ln\n" +
+            "TCP  10.0.0.1:80 rr\n  -> 10.1.0.1:80  Masq  1  0  0\nName: B\nType: hash:ip\nHeader: family inet\nMembers:\n10.0.0.2\n" +
+            "*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n");
+
+        dump.Problems.ShouldBeEmpty();
+        (dump.Sets.Count, dump.Ipvs.Count, dump.Rules.Count).ShouldBe((4, 2, 3));
+    }
+
+    [Test]
+    public void A_firewall_mark_of_each_family_is_a_virtual_server()
+    {
+        var saved = Read("-A -f 7 -s rr\n-a -f 7 -r 10.1.0.1:0 -m -w 1\n-A -f 7 -6 -s rr\n-a -f 7 -6 -r [fd00::5]:0 -m -w 1\n");
+        var listed = Read("FWM  7 rr\n  -> 10.1.0.1:0  Masq  1  0  0\nFWM  7 IPv6 rr\n  -> [fd00::5]:0  Masq  1  0  0\n");
+
+        saved.Problems.ShouldBeEmpty();
+        saved.Ipvs.Select(l => l.Text).ShouldBe(["-A -f 7 -s rr", "-a -f 7 -r 10.1.0.1:0 -m -w 1", "-A -f 7 -6 -s rr",
+            "-a -f 7 -6 -r [fd00::5]:0 -m -w 1"]);
+        listed.Ipvs.Select(l => l.Text).ShouldBe(saved.Ipvs.Select(l => l.Text));
+    }
+
+    [Test]
+    public void Real_servers_of_an_unknown_virtual_server_are_nobodys()
+    {
+        var dump = Read("TCP  10.0.0.1:80 rr\n  -> 10.1.0.1:80  Masq  1  0  0\nTCP  10.0.0.2:80 rr from-the-future\n" +
+            "  -> 10.1.0.2:80  Masq  1  0  0\n");
+
+        dump.Problems.Count.ShouldBe(2);
+        dump.Ipvs.Count.ShouldBe(2);
+    }
+
     [TestCase("2: eth0: <BROADCAST,UP> mtu 1500 state UP\n    link/ether 00:50:56:00:00:01 brd ff:ff:ff:ff:ff:ff\n" +
         "    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0\n       valid_lft forever preferred_lft forever\n" +
         "    inet 192.168.1.11/24 scope global secondary eth0:1\n    inet6 fe80::1/64 scope link\n")]
@@ -206,7 +239,7 @@ public sealed class ImportTests
         shell.StandardOutput.ShouldContain("--match-set KUBE-CLUSTER-IP dst,dst -j KUBE-MARK-MASQ");
         shell.StandardOutput.ShouldContain("-> 10.96.0.10:53 -> 10.244.1.7:53");
         shell.StandardOutput.ShouldContain("asked tcp [fd00:96::10]:53: answered by servers, servers saw [fd6c:6162:6c61:6265::1]:");
-        shell.StandardOutput.ShouldMatch("-d fd00:244::7/128 -j MASQUERADE|xtables-monitor cannot read those of IPv6");
+        shell.StandardOutput.ShouldMatch("-d fd00:244::7/128 -j MASQUERADE|no trace of IPv6 that can be read");
     }
 
     private NodeDump Read(string text)

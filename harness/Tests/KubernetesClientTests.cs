@@ -154,6 +154,25 @@ public sealed class KubernetesClientTests : IAsyncDisposable
     }
 
     [Test]
+    public async Task A_strategic_patch_replaces_what_the_api_holds_for_one_value()
+    {
+        _server.Apply(Service("a"));
+        foreach (var ip in new[] { "192.0.2.1", "192.0.2.2" })
+            await _client.CoreV1.PatchNamespacedServiceStatusAsync(new V1Patch(
+                $"{{\"status\":{{\"loadBalancer\":{{\"ingress\":[{{\"ip\":\"{ip}\"}}]}}}}}}", V1Patch.PatchType.StrategicMergePatch), "a",
+                    "default");
+        await _client.CoreV1.PatchNamespacedServiceAsync(new V1Patch(
+            """{"metadata":{"finalizers":["x/a","x/b"],"$setElementOrder/finalizers":["x/a","x/b"]}}""",
+            V1Patch.PatchType.StrategicMergePatch), "a", "default");
+
+        var service = await _client.CoreV1.PatchNamespacedServiceAsync(new V1Patch(
+            """{"metadata":{"$deleteFromPrimitiveList/finalizers":["x/a"]}}""", V1Patch.PatchType.StrategicMergePatch), "a", "default");
+
+        service.Status.LoadBalancer.Ingress.ShouldHaveSingleItem().Ip.ShouldBe("192.0.2.2");
+        service.Metadata.Finalizers.ShouldBe(["x/b"]);
+    }
+
+    [Test]
     public async Task A_patch_that_does_not_fit_is_refused()
     {
         _server.Apply("apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n");

@@ -88,11 +88,14 @@ public sealed class ClusterObjects : IAsyncDisposable
             _store.Allocate(item);
             File.WriteAllText(hidden, item.ToJsonString());
             File.Move(hidden, file, overwrite: true);
-            var service = item["metadata"]!["labels"]?[EndpointsObject.ServiceLabel]?.ToString();
-            var ns = item["metadata"]!["namespace"]?.ToString();
+            var type = ApiResourceType.Of(item);
+            var (ns, name) = (item["metadata"]!["namespace"]?.ToString() ?? "", item["metadata"]!["name"]!.ToString());
+            // A slice may be another Service's from now on, and a Service decides of which family its Endpoints are.
+            var services = new[] { _store.Find(type, ns, name)?.Labels.GetValueOrDefault(EndpointsObject.ServiceLabel),
+                item["metadata"]!["labels"]?[EndpointsObject.ServiceLabel]?.ToString(), type.Kind == "Service" ? name : null };
             _store.Put(item);
-            if (service is not null)
-                ShowEndpoints(ns!, service);
+            foreach (var service in services.OfType<string>().Distinct(StringComparer.Ordinal))
+                ShowEndpoints(ns, service);
         }
     }
 

@@ -6,6 +6,21 @@ namespace Conformance.Clusters.Kubernetes;
 /// <summary>Changes of objects in the forms in which the API takes them.</summary>
 internal static class JsonPatching
 {
+    private const string DeleteFrom = "$deleteFromPrimitiveList/";
+
+    /// <summary>
+    /// The lists that a strategic merge patch merges, with what tells their objects apart: patchMergeKey in the types of k8s.io/api.
+    /// </summary>
+    private static readonly Dictionary<string, string> s_keys = new(StringComparer.Ordinal)
+    {
+        ["conditions"] = "type",
+        ["addresses"] = "type",
+        ["podIPs"] = "ip",
+        ["ownerReferences"] = "uid",
+        ["containerStatuses"] = "name",
+        ["initContainerStatuses"] = "name",
+    };
+
     /// <summary>
     /// Merge patches (RFC 7386): an object is merged by its names, null deletes, everything else replaces. In a strategic merge patch a
     /// list of objects is merged by the objects' keys.
@@ -22,10 +37,21 @@ internal static class JsonPatching
                 case (JsonObject inner, var old):
                     item[name] = Merge(old is JsonObject there ? there.DeepClone().AsObject() : [], inner, areListsMerged);
                     break;
-                case (JsonArray list, JsonArray old) when areListsMerged && list.Concat(old)
-                    .All(e => e is JsonObject o && KeyOf(o) is not null):
-                    item[name] = MergeLists(old, list);
+                case (JsonArray list, JsonArray old) when areListsMerged && s_keys.TryGetValue(name, out var key):
+                    item[name] = MergeLists(old, list, key);
                     break;
+                case (JsonArray list, JsonArray old) when areListsMerged && name == "finalizers":
+                    item[name] = new JsonArray([.. old.Concat(list).Select(f => f!.ToString()).Distinct(StringComparer.Ordinal)
+                        .Select(f => JsonValue.Create(f))]);
+                    break;
+                case (JsonArray list, _) when areListsMerged && name.StartsWith(DeleteFrom, StringComparison.Ordinal):
+                    if (item[name[DeleteFrom.Length..]] is JsonArray rest)
+                        item[name[DeleteFrom.Length..]] = new JsonArray([.. rest.Where(r => !list.Any(l => JsonNode.DeepEquals(l, r)))
+                            .Select(r => r?.DeepClone())]);
+                    break;
+                case (_, _) when areListsMerged && (name == "$retainKeys"
+                    || name.StartsWith("$setElementOrder/", StringComparison.Ordinal)):
+                    break; // the order of lists is not kept
                 default:
                     item[name] = value.DeepClone();
                     break;
@@ -85,14 +111,14 @@ internal static class JsonPatching
     private static ApiRefusal Unfit(JsonObject operation) =>
         new(422, "Invalid", $"the operation {operation.ToJsonString()} does not fit the object");
 
-    private static JsonArray MergeLists(JsonArray old, JsonArray changes)
+    private static JsonArray MergeLists(JsonArray old, JsonArray changes, string key)
     {
         var merged = old.OfType<JsonObject>().Select(o => o.DeepClone().AsObject()).ToList();
         foreach (var change in changes.OfType<JsonObject>())
         {
-            var at = merged.FindIndex(o => KeyOf(o) == KeyOf(change));
+            var at = merged.FindIndex(o => JsonNode.DeepEquals(o[key], change[key]));
             if (change["$patch"]?.ToString() == "delete")
-                merged.RemoveAll(o => KeyOf(o) == KeyOf(change));
+                merged.RemoveAll(o => JsonNode.DeepEquals(o[key], change[key]));
             else if (at < 0)
                 merged.Add(change.DeepClone().AsObject());
             else
@@ -100,8 +126,4 @@ internal static class JsonPatching
         }
         return new JsonArray([.. merged]);
     }
-
-    /// <summary>What tells the objects of a list apart: the patchMergeKeys of k8s.io/api/core/v1/types.go that statuses have.</summary>
-    private static string? KeyOf(JsonObject item) => new[] { "type", "ip", "name", "uid" }.Where(item.ContainsKey)
-        .Select(k => $"{k} {item[k]}").FirstOrDefault();
 }

@@ -51,6 +51,6 @@ public sealed partial class ApiProxy(string commandLine, FeatureChange change) :
                 "Nothing was started.", "Correct the command.")
             : commandLine;
 
-    [GeneratedRegex(@"\{[a-z]+\}", RegexOptions.None, 1000)]
+    [GeneratedRegex(@"\{[A-Za-z_-]+\}", RegexOptions.None, 1000)]
     private static partial Regex Placeholder();
 }

@@ -22,7 +22,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// <summary>The network of others' virtual servers.</summary>
     public const string ExcludedNetwork = "198.18.0.0/15";
 
-    private const string ModeArgument = "--proxy-mode=";
+    private static readonly string[] s_modes = ["ipvs", "iptables", "nftables"];
 
     /// <inheritdoc/>
     public override string Name => $"kube-proxy{change}{(arguments.Count == 0 ? "" : $"[{string.Join(' ', arguments)}]")}={program}";
@@ -38,8 +38,7 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
     /// <inheritdoc/>
     public override bool IsSlow => true;
 
-    private string Mode => arguments.LastOrDefault(a => a.StartsWith(ModeArgument, StringComparison.Ordinal))?[ModeArgument.Length..]
-        ?? "ipvs";
+    private string Mode { get; } = ModeOf(arguments);
 
     /// <summary>What the binary reports; that of a new one until it was asked, and for a text that is no version.</summary>
     private Version Version { get; set; } = new(int.MaxValue, 0);
@@ -102,6 +101,25 @@ public sealed partial class KubeProxy(string program, IReadOnlyList<string> argu
             yield return ProxyFeature.TrafficDistribution;
         if (version >= new Version(1, 34))
             yield return ProxyFeature.NodeHints;
+    }
+
+    /// <exception cref="HarnessException">The arguments ask for a mode that is none, or hide it in a file.</exception>
+    private static string ModeOf(IReadOnlyList<string> arguments)
+    {
+        var mode = "ipvs";
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            if (arguments[i] == "--config" || arguments[i].StartsWith("--config=", StringComparison.Ordinal))
+                throw Wrong("--config hides the mode, by which claims are chosen.", "Give kube-proxy its settings as flags.");
+            if (arguments[i] == "--proxy-mode" && i + 1 < arguments.Count)
+                mode = arguments[i + 1];
+            else if (arguments[i].StartsWith("--proxy-mode=", StringComparison.Ordinal))
+                mode = arguments[i]["--proxy-mode=".Length..];
+        }
+        return s_modes.Contains(mode, StringComparer.Ordinal) ? mode
+            : throw Wrong($"kube-proxy has no mode '{mode}'.", $"Take one of {string.Join(", ", s_modes)}.");
+
+        HarnessException Wrong(string what, string fix) => new(what, string.Join(' ', arguments), "Nothing was started.", fix);
     }
 
     [GeneratedRegex(@"v(?<version>\d+\.\d+)", RegexOptions.ExplicitCapture, 1000)]

@@ -45,8 +45,12 @@ internal static partial class ImportedLab
             await TryAsync(director, route, problems, ["ip", .. Family(route.Text), "route", "replace", .. route.Text.Split(' ')]);
         if (dump.Sysctls.Count == 0 && dump.Rules.Exists(r => r.Text.Contains("KUBE-", StringComparison.Ordinal)))
             await director.SetSysctlAsync("net.ipv4.vs.conntrack", "1"); // what kube-proxy sets, and its rules depend on
-        foreach (var setting in dump.Sysctls)
-            await TryAsync(director, setting, problems, ["sysctl", "-q", "-w", setting.Text]);
+        var devices = dump.Addresses.Select(a => a.Device).Append(director.Device).Concat(["all", "default", "lo"])
+            .ToHashSet(StringComparer.Ordinal);
+        var settings = dump.Sysctls
+            .Where(s => DeviceOf().Match(s.Text) is not { Success: true } match || devices.Contains(match.Groups["device"].Value));
+        // Not every kernel has each: those that it lacks are passed over.
+        await director.Command("sysctl", "-q", "-e", "-p", "-").WithInput(string.Concat(settings.Select(s => $"{s.Text}\n"))).TryAsync();
         await LoadAsync(director, ["ipset", "restore", "-exist"], dump.Sets, problems);
         await LoadAsync(director, ["iptables-restore"], dump.Rules, problems);
         await LoadAsync(director, ["ip6tables-restore"], dump.Rules6, problems);
@@ -103,7 +107,8 @@ internal static partial class ImportedLab
     /// </summary>
     private static async Task AnswerForAllAsync(Node servers, NodeDump dump)
     {
-        var addresses = dump.RealAddresses.Concat(dump.SharesVirtualAddresses ? dump.VirtualAddresses : []);
+        var addresses = dump.RealAddresses.Where(a => !dump.Owns(IPAddress.Parse(a)))
+            .Concat(dump.SharesVirtualAddresses ? dump.VirtualAddresses : []);
         await BatchAsync(servers, NetworksOf(addresses.Distinct(StringComparer.Ordinal), servers.Lab, dump)
             .Select(n => $"route replace local {n} dev lo"));
         foreach (var iptables in new[] { "iptables", "ip6tables" })
@@ -251,6 +256,9 @@ internal static partial class ImportedLab
     [GeneratedRegex(@"^(docker|br-|cni|flannel|cali|veth|tunl|vxlan|dummy|nodelocaldns|lxc|cilium|weave|kube-)",
         RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex Virtual();
+
+    [GeneratedRegex(@"^net\.ipv[46]\.conf\.(?<device>.+)\.[a-z_]+=", RegexOptions.ExplicitCapture, 1000)]
+    private static partial Regex DeviceOf();
 
     [GeneratedRegex(@"(occurred at line:? ?|[Ee]rror in line |: line |line )(?<line>\d+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex FailedLine();

@@ -61,7 +61,7 @@ internal sealed record NodeDump
         (Ipvs.Count(l => l.Text.StartsWith("-A", StringComparison.Ordinal)), "virtual servers"),
         (Ipvs.Count(l => l.Text.StartsWith("-a", StringComparison.Ordinal)), "real servers"),
         (Sets.Count(l => l.Text.StartsWith("create", StringComparison.Ordinal)), "sets"),
-        (Rules.Concat(Rules6).Count(l => l.Text.StartsWith("-A", StringComparison.Ordinal)), "rules"),
+        (Rules.Concat(Rules6).Count(l => l.Text[0] is '-' or '['), "rules"),
         (Addresses.Count, "addresses"), (Sysctls.Count, "settings"),
     }.Select(p => $"{p.Item1} {p.Item2}"));
 }

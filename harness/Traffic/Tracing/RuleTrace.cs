@@ -18,17 +18,18 @@ internal abstract class RuleTrace : IAsyncDisposable
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Listens from now on. What is traced is asked for by rules with the target TRACE.</summary>
-    internal static async Task<RuleTrace> StartAsync(Node node, bool ipv6) => !await CanFollowAsync(ipv6) ? new NoTrace()
-        : await Toolbox.IsNftAsync() ? await NftTrace.StartAsync(node) : new LegacyTrace(node);
+    internal static async Task<RuleTrace> StartAsync(Node node) => await Toolbox.IsNftAsync() ? await NftTrace.StartNftAsync(node)
+        : new LegacyTrace(node);
 
     /// <summary>
     /// Whether rules of a family are traced: xtables-monitor v1.8.9 ends at the first rule of IPv6 that names a protocol.
     /// </summary>
-    internal static async Task<bool> CanFollowAsync(bool ipv6) => !ipv6 || !await Toolbox.IsNftAsync();
+    internal static async Task<bool> CanFollowAsync(bool ipv6) =>
+        !ipv6 || (Toolbox.Iptables.HasIPv6 && !await Toolbox.IsNftAsync());
 
     /// <summary>What a packet met, in order, when all of it has been reported.</summary>
     /// <exception cref="HarnessException">Messages are missing: nothing can be said of the packet's way.</exception>
-    internal virtual async Task<IReadOnlyList<WalkStep>> TakeAsync(Node node, Passage passage)
+    internal async Task<IReadOnlyList<WalkStep>> TakeAsync(Node node, Passage passage)
     {
         using var limit = new Patience(s_limit);
         while (true)
@@ -51,17 +52,6 @@ internal abstract class RuleTrace : IAsyncDisposable
     protected abstract IReadOnlyList<WalkStep> Take(SavedRules rules);
 
     public abstract ValueTask DisposeAsync();
-}
-
-/// <summary>No trace: nothing is known of the rules that a packet met.</summary>
-internal sealed class NoTrace : RuleTrace
-{
-    internal override Task<IReadOnlyList<WalkStep>> TakeAsync(Node node, Passage passage) =>
-        Task.FromResult<IReadOnlyList<WalkStep>>([]);
-
-    protected override IReadOnlyList<WalkStep> Take(SavedRules rules) => [];
-
-    public override ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }
 
 /// <summary>iptables-legacy: messages of nfnetlink_log.</summary>
@@ -103,7 +93,7 @@ internal sealed partial class NftTrace : RuleTrace
                 _said.Append(line).Append('\n');
         })).ExecuteAsync(_end.Token);
 
-    internal static async Task<NftTrace> StartAsync(Node node)
+    internal static async Task<NftTrace> StartNftAsync(Node node)
     {
         var trace = new NftTrace(node);
         try

@@ -34,8 +34,12 @@ public sealed record WalkStep(string Table, string Chain, TraceKind Kind, string
 /// the flow is asked, and is not among the steps.
 /// </summary>
 /// <param name="IsTraced">Whether the kernel's trace could be read; the steps are empty where it could not.</param>
+/// <param name="TellsReturns">
+/// Whether the trace tells which rule a packet returned by. Linux 6.1's trace of iptables-nft tells only that it returned.
+/// </param>
 public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Steps, IReadOnlyList<IpvsConnection> Connections,
-    IReadOnlyList<ConntrackEntry> Conntrack, bool IsTraced = true)
+    IReadOnlyList<ConntrackEntry> Conntrack, bool IsTraced = true,
+    bool TellsReturns = true)
 {
     private const string Table = "raw";
     private const int Attempts = 9; // on a cluster that others use
@@ -75,7 +79,11 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                 await node.TraceLock.WaitAsync();
                 locked.Add(node);
             }
-            var isTraced = await RuleTrace.CanFollowAsync(ipv6);
+            if (!await RuleTrace.CanFollowAsync(ipv6))
+            {
+                var untraced = await ask(sourcePort);
+                return [.. nodes.Select(node => Walk(node, untraced, [], sourcePort) with { IsTraced = false })];
+            }
             var before = await SaveAsync(nodes, ipv6);
             for (var attempt = 0; ; attempt++)
             {
@@ -93,9 +101,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
                     throw new HarnessException($"The rules of {string.Join(" or ", nodes)} change all the time.",
                         $"They were not the same before and after any of {Attempts + 1} flows.", "The path of a flow is unknown.",
                         "Let nothing else change Services meanwhile.");
-                List<RuleWalk> walks = [.. nodes.Select((node, i) => new RuleWalk(node, flow, [.. steps[i].Where(s => s.Table != Table)],
-                    [.. node.IpvsConnections().Where(c => c.Client.Port == port)],
-                        [.. node.Conntrack().Where(c => c.Original.SourcePort == port)], isTraced))];
+                List<RuleWalk> walks = [.. nodes.Select((node, i) => Walk(node, flow, steps[i], port))];
                 flow.Passed = [.. walks.SelectMany(w => w.Steps.Select(s => (w.Node.Name, s.ToString())))];
                 return walks;
             }
@@ -106,6 +112,14 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             foreach (var node in locked)
                 node.TraceLock.Release();
         }
+    }
+
+    private static RuleWalk Walk(Node node, Flow flow, IReadOnlyList<WalkStep> steps, int port)
+    {
+        var probes = steps.Where(s => s.Chain.StartsWith(NodeIptables.TraceProbe, StringComparison.Ordinal)).ToList();
+        return new RuleWalk(node, flow, [.. steps.Where(s => s.Table != Table)],
+            [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)],
+            TellsReturns: probes.Count == 0 || probes.Exists(s => s.Kind == TraceKind.Rule));
     }
 
     /// <summary>
@@ -164,14 +178,14 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         string[] rules = [.. new[] { "tcp", "udp" }.SelectMany(p => new[] { "PREROUTING", "OUTPUT" }
             .Select(c => string.Create(CultureInfo.InvariantCulture,
-                $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j TRACE")))];
+                $"{c} -p {p} --sport {sourcePort} {(p == "tcp" ? "--syn " : "")}-j")))];
         var traces = new List<RuleTrace>();
         var traced = new List<Node>();
         try
         {
             foreach (var node in nodes)
             {
-                traces.Add(await RuleTrace.StartAsync(node, ipv6));
+                traces.Add(await RuleTrace.StartAsync(node));
                 await RestoreAsync(node, "-A");
                 traced.Add(node);
             }
@@ -191,8 +205,16 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
             }
         }
 
-        Task RestoreAsync(Node node, string verb) =>
-            node.Iptables.RestoreAsync($"*{Table}\n{string.Concat(rules.Select(r => $"{verb} {r}\n"))}COMMIT\n", ipv6);
+        Task RestoreAsync(Node node, string verb)
+        {
+            // A chain of its own for each port: one that a killed process has left is not in the way.
+            var probe = string.Create(CultureInfo.InvariantCulture, $"{NodeIptables.TraceProbe}{sourcePort}");
+            var (first, last) = verb == "-A"
+                ? ($":{probe} - [0:0]\n-A {probe} -p tcp -j RETURN\n-A {probe} -p udp -j RETURN\n", "")
+                : ("", $"-F {probe}\n-X {probe}\n");
+            return node.Iptables.RestoreAsync($"*{Table}\n{first}" +
+                $"{string.Concat(rules.Select(r => $"{verb} {r} TRACE\n{verb} {r} {probe}\n"))}{last}COMMIT\n", ipv6);
+        }
     }
 
     private static Passage PassageOf(Flow flow, Node node, SavedRules rules)
@@ -212,7 +234,8 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         var text = new StringBuilder();
         if (!IsTraced)
-            text.Append(CultureInfo.InvariantCulture, $"rules of {Node.Name}: not traced, xtables-monitor cannot read those of IPv6\n");
+            text.Append(CultureInfo.InvariantCulture,
+                $"rules of {Node.Name}: not traced, there is no trace of IPv6 that can be read here\n");
         if (Steps.Count > 0)
             text.Append(CultureInfo.InvariantCulture, $"rules of {Node.Name} that its first packet passed:\n");
         foreach (var step in Steps)
