@@ -170,13 +170,16 @@ public sealed class KernelsTests
     private async Task EndWhenConfiguringAsync(string tree, CancellationTokenSource end, CancellationToken forceful,
         CancellationToken graceful)
     {
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+        using var killed = CancellationTokenSource.CreateLinkedTokenSource(forceful, limit.Token);
         var running = Command("kernels", "build", "--source", tree).WithStandardErrorPipe(PipeTarget.ToDelegate(line =>
         {
             if (line == "Configuring")
                 end.Cancel();
-        })).ExecuteAsync(forceful, graceful);
+        })).ExecuteAsync(killed.Token, graceful);
         await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         end.IsCancellationRequested.ShouldBeTrue("it came to configuring");
+        limit.IsCancellationRequested.ShouldBeFalse("it ended when it was interrupted or killed");
     }
 
     private static bool HasCompiler => new[] { "make", "gcc", "flex", "bison", "bc", "xz" }.All(p => Launcher.Need.PathOf(p) is not null)
