@@ -166,14 +166,20 @@ public sealed record Packet
         };
     }
 
-    /// <summary>A packet of which only its end points are known.</summary>
-    public static Packet Of(IPEndPoint source, IPEndPoint destination) =>
+    /// <summary>The first packet of a TCP connection, or a UDP datagram, of which only this is known.</summary>
+    /// <param name="isSyn">Whether it is the SYN of TCP; of UDP otherwise.</param>
+    /// <param name="length">In bytes, the IPv4 header's 20 included.</param>
+    public static Packet OfIPv4(IPEndPoint source, IPEndPoint destination, bool isSyn, int length) =>
         new()
         {
             SourceAddress = source.Address,
             SourcePort = source.Port,
             DestinationAddress = destination.Address,
-            DestinationPort = destination.Port
+            DestinationPort = destination.Port,
+            Length = length,
+            Protocol = isSyn ? ProtocolTcp : ProtocolUdp,
+            Tcp = isSyn ? new TcpSegment(0, 0, TcpFlags.Syn, 0) : null,
+            Payload = isSyn ? default : new byte[Math.Max(0, length - 28)],
         };
 
     /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>

@@ -14,9 +14,12 @@ internal static class LabProgram
                 "Conformance.Launcher.dll")
         };
 
+    /// <summary>
+    /// The launcher. Where the tests themselves are a job in the background, SIGINT is ignored, and what they start would ignore it too.
+    /// </summary>
     internal static Command Command(params string[] arguments) =>
-        CliWrap.Cli.Wrap(Path.Combine(ProjectFolder.Root, "lab"))
-            .WithArguments(arguments)
+        CliWrap.Cli.Wrap("env")
+            .WithArguments(["--default-signal=INT,QUIT", Path.Combine(ProjectFolder.Root, "lab"), .. arguments])
             .WithEnvironmentVariables(Variables)
             .WithValidation(CommandResultValidation.None);
 }

@@ -390,7 +390,7 @@ public sealed partial class LauncherTests
     private static string? KernelOf(string launcher)
     {
         var run = RunOf(launcher);
-        return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? KernelsIn(run).FirstOrDefault() : null;
+        return run is not null && File.Exists(Path.Combine(run, "claims", "VS-16.json")) ? MainKernelIn(run) : null;
     }
 
     private static string? RunOf(string launcher) => Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "artifacts"),
@@ -484,8 +484,7 @@ public sealed partial class LauncherTests
             return [];
         var run = Path.GetDirectoryName(guard.Line.Split('\0')
             .First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
-        // The kernel's main process is the one that unshare started.
-        var kernel = KernelsIn(run).FirstOrDefault();
+        var kernel = MainKernelIn(run);
         return kernel is null ? [] : new(StringComparer.Ordinal)
         {
             ["launcher"] = launcher.Pid,
@@ -495,9 +494,31 @@ public sealed partial class LauncherTests
         };
     }
 
+    /// <summary>The user-mode kernels of a run: Debian's <c>linux.uml</c>, or the <c>linux</c> that was built here.</summary>
     private static List<string> KernelsIn(string run) =>
-        [.. CommandLines().Where(p => p.Line.StartsWith(UmlKernel.DebianBinary, StringComparison.Ordinal)
+        [.. CommandLines().Where(p => Path.GetFileName(p.Line.Split('\0')[0]).StartsWith("linux", StringComparison.Ordinal)
             && p.Line.Contains($"umid={Path.GetFileName(run)}-", StringComparison.Ordinal)).Select(p => p.Pid!)];
+
+    /// <summary>
+    /// The process that is the kernel, and not one of the guest's, which are its children. They have its name, and may have lower numbers.
+    /// </summary>
+    private static string? MainKernelIn(string run)
+    {
+        var kernels = KernelsIn(run);
+        return kernels.Find(pid => !kernels.Contains(ParentOf(pid)));
+
+        static string ParentOf(string pid)
+        {
+            try
+            {
+                return File.ReadAllText($"/proc/{pid}/stat").Split(") ")[^1].Split(' ')[1]; // proc_pid_stat(5)
+            }
+            catch (IOException)
+            {
+                return pid; // ended meanwhile
+            }
+        }
+    }
 
     private static List<(string? Pid, string Line)> CommandLines()
     {

@@ -150,7 +150,18 @@ public sealed class ParserTests
                 ("nat", "KUBE-NODE-PORT", TraceKind.Return, "RETURN", 0x4000u),
                 ("nat", "PREROUTING", TraceKind.Policy, "policy", 0x4000u)]);
         steps[0].Rule.ShouldBe("-m comment --comment \"for masquerade\" -j KUBE-MARK-MASQ");
-        steps[0].Packet.Destination!.ToString().ShouldBe("10.96.0.1:80");
+        steps[0].Packet.ToString().ShouldBe("192.168.113.50:41000 > 10.96.0.1:80 SYN");
+    }
+
+    [Test]
+    public void A_traced_datagram_is_no_packet_of_TCP()
+    {
+        var steps = NftTrace.Parse("""
+            PACKET: 2 b9cc9d59 IN=eth0 SRC=192.168.113.50 DST=10.96.0.1 LEN=47 TOS=0x0 TTL=64 ID=18086 SPORT=44013 DPORT=53 
+             TRACE: 2 b9cc9d59 raw:PREROUTING:policy:ACCEPT 
+            """);
+
+        steps[0].Packet.ToString().ShouldBe("192.168.113.50:44013 > 10.96.0.1:53 UDP 19 bytes");
     }
 
     [TestCase("10.96.0.1", "10.96.0.1:80")]

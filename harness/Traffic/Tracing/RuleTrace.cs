@@ -148,8 +148,10 @@ internal sealed partial class NftTrace : RuleTrace
             if (PacketLine().Match(line) is { Success: true } packet)
             {
                 packets[packet.Groups["id"].Value] = (
-                    Packet.Of(new IPEndPoint(IPAddress.Parse(Field("SRC")), int.Parse(Field("SPORT"), CultureInfo.InvariantCulture)),
-                        new IPEndPoint(IPAddress.Parse(Field("DST")), int.Parse(Field("DPORT"), CultureInfo.InvariantCulture))),
+                    // What is traced is a SYN or a datagram (RuleWalk), and only TCP's line has flags.
+                    Packet.OfIPv4(new IPEndPoint(IPAddress.Parse(Field("SRC")), Number("SPORT")),
+                        new IPEndPoint(IPAddress.Parse(Field("DST")), Number("DPORT")),
+                        isSyn: line.Contains(" SYN ", StringComparison.Ordinal), Number("LEN")),
                     uint.Parse(Field("MARK") is ['0', 'x', .. var hex] ? hex : "0", NumberStyles.HexNumber, CultureInfo.InvariantCulture));
             }
             else if (TraceLine().Match(line) is { Success: true } trace)
@@ -164,6 +166,8 @@ internal sealed partial class NftTrace : RuleTrace
                 steps.Add(new WalkStep(trace.Groups["table"].Value, trace.Groups["chain"].Value, kind, trace.Groups["rule"].Value.Trim(),
                     mark, about));
             }
+
+            int Number(string name) => int.Parse(Field(name), CultureInfo.InvariantCulture);
 
             string Field(string name) => Regex.Match(line, $" {name}=(?<value>\\S+)", RegexOptions.ExplicitCapture,
                 TimeSpan.FromSeconds(1)) is { Success: true } found ? found.Groups["value"].Value : name is "SRC" or "DST" ? "0.0.0.0"
