@@ -40,7 +40,10 @@ public sealed class ConntrackEntries : ArticleFixture
 
         var listening = Director.Command("timeout", "2", "conntrack", "-E").TryAsync();
         for (var port = 40000; !listening.IsCompleted; port++)
+        {
             await (await Client.AskAsync(Service, sourcePort: port)).ShouldBeAnsweredByAsync("rs1");
+            await Task.Delay(TimeSpan.FromMilliseconds(100)); // nobody knows when it listens; a few connections show it
+        }
         (await listening).ExitCode.ShouldBe(124);
         (await listening).StandardOutput.ShouldContain("[NEW]", Case.Sensitive, "what happens is an event, and says so");
         (await listening).StandardOutput.ShouldContain("dst=10.10.0.1");

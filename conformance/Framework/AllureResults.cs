@@ -21,7 +21,7 @@ internal static class AllureResults
             return;
         var config = Path.Combine(RunFolder.Current, "allureConfig.json");
         var content = new { allure = new { directory = Path.Combine(RunFolder.Current, "allure-results") } };
-        File.WriteAllText(config, JsonSerializer.Serialize(content));
+        WholeFile.Write(config, JsonSerializer.Serialize(content)); // the runner on another kernel of this run may read it
         Environment.SetEnvironmentVariable(ConfigVariable, config);
     }
 

@@ -82,7 +82,7 @@ internal static class GeneratorBench
         for (var i = 0; i < runs; i++)
         {
             using (var ns = BenchNode.NewNamespace())
-            using (var kernel = new KernelPort(ns, iptables, ns.Enter))
+            using (var kernel = new KernelPort(ns, iptables))
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var watch = Stopwatch.StartNew();
@@ -92,7 +92,7 @@ internal static class GeneratorBench
                     throw new HarnessException("The sync failed.", string.Join('\n', result.Errors), "No figures.", "See the evidence.");
             }
             using (var ns = BenchNode.NewNamespace())
-            using (var kernel = new KernelPort(ns, iptables, ns.Enter))
+            using (var kernel = new KernelPort(ns, iptables))
             {
                 var world = new World(options, NodeStates.Of(options, cluster, kernel.NodeAddresses()), cluster);
                 var difference = Difference.Of(world.Desired, kernel.Read(options), world.Node);

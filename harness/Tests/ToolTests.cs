@@ -63,6 +63,46 @@ public sealed class ToolTests
     }
 
     [Test]
+    public void What_it_has_started_is_killed_with_it()
+    {
+        var marker = Guid.NewGuid().ToString("N");
+
+        Should.Throw<OperationCanceledException>(() => Tool.Run(["sh", "-c", $"(sleep 60; : {marker}) & sleep 60"], null,
+            TimeSpan.FromMilliseconds(300), CancellationToken.None));
+
+        Processes().ShouldNotContain(p => p.Contains(marker, StringComparison.Ordinal));
+
+        static IEnumerable<string> Processes() => Directory.GetDirectories("/proc").Select(d => Path.Combine(d, "cmdline"))
+            .Where(File.Exists).Select(f =>
+            {
+                try
+                {
+                    return File.ReadAllText(f);
+                }
+                catch (IOException)
+                {
+                    return ""; // ended meanwhile
+                }
+            });
+    }
+
+    [Test]
+    public void Variables_are_its_own_and_programs_are_looked_up_in_its_path() =>
+        Tool.Run(["env"], null, s_limit, CancellationToken.None, variables: new Dictionary<string, string?>(StringComparer.Ordinal)
+        {
+            ["PATH"] = "/no/such/folder:/usr/bin",
+            ["NEW"] = "new",
+            ["HOME"] = null,
+        }).Output.Split('\n').ShouldSatisfyAllConditions(lines => lines.ShouldContain("PATH=/no/such/folder:/usr/bin"),
+            lines => lines.ShouldContain("NEW=new"),
+            lines => lines.ShouldNotContain(l => l.StartsWith("HOME=", StringComparison.Ordinal)));
+
+    [Test]
+    public void A_closed_pipe_ends_it_as_in_a_shell() =>
+        Tool.Run(["bash", "-c", "yes | head -n 1; echo ${PIPESTATUS[0]}"], null, s_limit, CancellationToken.None).Output
+            .ShouldBe("y\n141\n", "128 + SIGPIPE");
+
+    [Test]
     public void No_descriptor_is_left_open()
     {
         Tool.Run(["true"], "x", s_limit, CancellationToken.None);

@@ -16,7 +16,7 @@ internal static class JsonTrees
     /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
     internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
     {
-        var lines = new LineCounter();
+        var memory = new Memory();
         // The depth is ours to judge, object by object; the reader's own limit would end the whole text.
         var reader = new Utf8JsonReader(utf8, isFinalBlock: true,
             new JsonReaderState(new JsonReaderOptions { MaxDepth = int.MaxValue / 2, AllowMultipleValues = true }));
@@ -26,8 +26,8 @@ internal static class JsonTrees
             {
                 var start = reader.TokenStartIndex;
                 var tree = reader.TokenType == JsonTokenType.StartObject
-                    ? ReadTop(ref reader, utf8, ref lines, handle, handleList)
-                    : ReadItem(ref reader, utf8, ref lines);
+                    ? ReadTop(ref reader, utf8, ref memory, handle, handleList)
+                    : ReadItem(ref reader, utf8, ref memory);
                 if (tree is not null)
                     handle(tree, reader.BytesConsumed - start);
             }
@@ -43,14 +43,14 @@ internal static class JsonTrees
     }
 
     /// <summary>Reads a top-level object; null when it is a list, whose items have been handled.</summary>
-    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, Action<Tree, long> handle,
+    private static Tree? ReadTop(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref Memory memory, Action<Tree, long> handle,
         Action<Tree>? handleList)
     {
-        var tree = new Tree(TreeKind.Mapping, lines.At(utf8, reader.TokenStartIndex));
+        var tree = new Tree(TreeKind.Mapping, memory.LineAt(utf8, reader.TokenStartIndex));
         var (isList, values) = (false, 0);
         while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
         {
-            var key = Intern(ref reader);
+            var key = KeyOf(ref reader, ref memory);
             reader.Read();
             if (key == "items" && reader.TokenType == JsonTokenType.Null && handleList is not null)
             {
@@ -59,14 +59,14 @@ internal static class JsonTrees
             }
             if (key != "items" || reader.TokenType != JsonTokenType.StartArray)
             {
-                Add(tree, key, ReadValue(ref reader, utf8, ref lines, 1, ref values), values);
+                Add(tree, key, ReadValue(ref reader, utf8, ref memory, 1, ref values), values);
                 continue;
             }
             isList = true;
             while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
             {
                 var start = reader.TokenStartIndex;
-                var item = ReadItem(ref reader, utf8, ref lines);
+                var item = ReadItem(ref reader, utf8, ref memory);
                 handle(item, reader.BytesConsumed - start);
             }
         }
@@ -76,16 +76,16 @@ internal static class JsonTrees
         return null;
     }
 
-    private static Tree ReadItem(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines)
+    private static Tree ReadItem(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref Memory memory)
     {
         var values = 0;
-        return ReadValue(ref reader, utf8, ref lines, 0, ref values);
+        return ReadValue(ref reader, utf8, ref memory, 0, ref values);
     }
 
     /// <param name="values">How many values the object has so far; after too many, what follows is passed over.</param>
-    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref LineCounter lines, int depth, ref int values)
+    private static Tree ReadValue(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref Memory memory, int depth, ref int values)
     {
-        var line = lines.At(utf8, reader.TokenStartIndex);
+        var line = memory.LineAt(utf8, reader.TokenStartIndex);
         if (++values > Limits.Values)
         {
             reader.Skip();
@@ -100,22 +100,27 @@ internal static class JsonTrees
                 var mapping = new Tree(TreeKind.Mapping, line);
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
                 {
-                    var key = Intern(ref reader);
+                    var key = KeyOf(ref reader, ref memory);
                     reader.Read();
-                    Add(mapping, key, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
+                    Add(mapping, key, ReadValue(ref reader, utf8, ref memory, depth + 1, ref values), values);
                 }
                 return mapping;
             case JsonTokenType.StartArray:
                 var sequence = new Tree(TreeKind.Sequence, line);
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
-                    Add(sequence, null, ReadValue(ref reader, utf8, ref lines, depth + 1, ref values), values);
+                    Add(sequence, null, ReadValue(ref reader, utf8, ref memory, depth + 1, ref values), values);
                 return sequence;
             case JsonTokenType.String:
-                return TextOf(ref reader, line);
+                return TextOf(ref reader, ref memory, line);
             case JsonTokenType.Null:
                 return new Tree(TreeKind.Null, line);
             default:
-                return new Tree(TreeKind.Plain, line, Encoding.UTF8.GetString(reader.ValueSpan));
+                return new Tree(TreeKind.Plain, line, reader.TokenType switch
+                {
+                    JsonTokenType.True => "true",
+                    JsonTokenType.False => "false",
+                    _ => Encoding.UTF8.GetString(reader.ValueSpan),
+                });
         }
     }
 
@@ -130,11 +135,11 @@ internal static class JsonTrees
             parent.Add(key, value);
     }
 
-    private static Tree TextOf(ref Utf8JsonReader reader, int line)
+    private static Tree TextOf(ref Utf8JsonReader reader, ref Memory memory, int line)
     {
         try
         {
-            return new Tree(TreeKind.Text, line, reader.GetString()!);
+            return new Tree(TreeKind.Text, line, memory.TextOf(ref reader));
         }
         catch (InvalidOperationException) // half a surrogate pair, or bytes that are no UTF-8
         {
@@ -142,17 +147,11 @@ internal static class JsonTrees
         }
     }
 
-    /// <summary>The few keys that every object has are not allocated for each.</summary>
-    private static string Intern(ref Utf8JsonReader reader)
+    private static string KeyOf(ref Utf8JsonReader reader, ref Memory memory)
     {
         try
         {
-            foreach (var known in s_keys)
-            {
-                if (reader.ValueTextEquals(known.Utf8))
-                    return known.Text;
-            }
-            return reader.GetString()!;
+            return memory.TextOf(ref reader);
         }
         catch (InvalidOperationException)
         {
@@ -160,22 +159,33 @@ internal static class JsonTrees
         }
     }
 
-    private static readonly (byte[] Utf8, string Text)[] s_keys =
-        [.. new[] { "addresses", "conditions", "ready", "serving", "terminating", "nodeName", "name", "port", "protocol" }
-            .Select(k => (Encoding.UTF8.GetBytes(k), k))];
-
-    /// <summary>Line numbers of ascending positions, each byte looked at once.</summary>
+    /// <summary>What is remembered while a text is read.</summary>
     [StructLayout(LayoutKind.Auto)]
-    private struct LineCounter()
+    private struct Memory()
     {
+        private const int MaxLength = 64;
+
+        private readonly string?[] _texts = new string?[1024];
         private int _line = 1;
         private long _position;
 
-        internal int At(ReadOnlySpan<byte> utf8, long position)
+        /// <summary>The line numbers of ascending positions, each byte looked at once.</summary>
+        internal int LineAt(ReadOnlySpan<byte> utf8, long position)
         {
             _line += utf8[(int)_position..(int)position].Count((byte)'\n');
             _position = position;
             return _line;
+        }
+
+        /// <summary>The text of a key or value. What comes again and again, such as keys and nodes' names, is one string.</summary>
+        internal readonly string TextOf(ref Utf8JsonReader reader)
+        {
+            if (reader.ValueSpan.Length > MaxLength)
+                return reader.GetString()!;
+            var hash = new HashCode();
+            hash.AddBytes(reader.ValueSpan);
+            ref var known = ref _texts[hash.ToHashCode() & (_texts.Length - 1)];
+            return known is not null && reader.ValueTextEquals(known) ? known : known = reader.GetString()!;
         }
     }
 }

@@ -100,7 +100,8 @@ public static class Source
     {
         using (input)
         {
-            using var copy = new MemoryStream();
+            // What says its length is not copied again and again as it grows.
+            using var copy = new MemoryStream(input.CanSeek ? (int)Math.Min(input.Length, MaxBytes) : 0);
             var buffer = new byte[128 * 1024];
             int count;
             while ((count = input.Read(buffer)) > 0)
@@ -109,7 +110,7 @@ public static class Source
                 if (copy.Length > MaxBytes)
                     throw new IOException($"It is larger than {MaxBytes >> 20} MiB.");
             }
-            return copy.ToArray();
+            return copy.Length == copy.Capacity ? copy.GetBuffer() : copy.ToArray();
         }
     }
 

@@ -17,14 +17,14 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     /// <summary>Sets whose packets pass the filter that protects the host's own sockets.</summary>
     private static readonly SetDefinition[] s_passing = [Sets.ClusterIp, Sets.ExternalIp, Sets.ExternalIpLocal, Sets.LoadBalancer];
 
-    private readonly List<Change> _done = [];
+    private readonly ChangesMade _done = new();
     private readonly List<string> _errors = [];
 
     /// <summary>Whether everything before the virtual servers is there.</summary>
     private bool _mayServe = true;
 
     /// <summary>The changes that were made, in order.</summary>
-    internal IReadOnlyList<Change> Done => _done;
+    internal IReadOnlyCollection<Change> Done => _done;
 
     internal IReadOnlyList<string> Errors => _errors;
 
@@ -45,15 +45,12 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     }
 
     /// <summary>Deletes real servers at once.</summary>
-    /// <param name="note">Appended to each change.</param>
-    internal void Delete(IReadOnlyList<(VirtualServerKey Key, RealServerKey Real)> reals, string note = "") =>
-        Send(reals.Select(r => (kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), RemoveReals.ChangeOf(r.Key, r.Real) is var change
-            ? change with { What = change.What + note } : default, (Action)(() =>
-        {
-            drains.Remove(r.Key, r.Real);
-            if (live.Servers.TryGetValue(r.Key, out var server))
-                server.RealServers.Remove(r.Real);
-        }))));
+    internal void Delete(DeleteReals step) => Send(step, r => kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), r =>
+    {
+        drains.Remove(r.Key, r.Real);
+        if (live.Servers.TryGetValue(r.Key, out var server))
+            server.RealServers.Remove(r.Real);
+    });
 
     /// <summary>
     /// Deletes the conntrack entries of UDP clients that keep one source port: such an entry leads to a removed endpoint, or to nowhere.
@@ -63,7 +60,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         if (!_mayServe)
             return;
         foreach (var ipv6 in stale.Families)
-            Try([], () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
+            Try(null, () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
                 (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
     }
 
@@ -72,61 +69,57 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         switch (step)
         {
             case SetSysctl { Setting: var setting }:
-                Try(step.Changes, () => kernel.WriteSysctl(setting), () => live.Sysctls[setting.Name] = setting.Value,
+                Try(step, () => kernel.WriteSysctl(setting), () => live.Sysctls[setting.Name] = setting.Value,
                     isVital: setting.IsVital);
                 break;
             case SetTimeouts { Timeouts: var timeouts }:
-                Try(step.Changes, () => kernel.Ipvs.SetTimeouts(timeouts), () => live.Timeouts = timeouts, isVital: false);
+                Try(step, () => kernel.Ipvs.SetTimeouts(timeouts), () => live.Timeouts = timeouts, isVital: false);
                 break;
             case AddDevice:
-                Try(step.Changes, () => kernel.Route.AddDummy(DocumentSet.Device), () => live.Bound = []);
+                Try(step, () => kernel.Route.AddDummy(DocumentSet.Device), () => live.Bound = []);
                 break;
             case CreateSet { Set: var set }:
-                Try(step.Changes, () => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6,
+                Try(step, () => kernel.Ipset.Create(set.Name, set.Definition.Type, set.IsIPv6,
                     SetDefinition.MaxElements(desired.Entries(set).Count)), () => live.Sets[set.Name] = []);
                 break;
             case DestroySet { Name: var name }:
                 // a foreign rule may refer to it
-                Try(step.Changes, () => kernel.Ipset.Destroy(name), () => live.Sets.Remove(name), isVital: false);
+                Try(step, () => kernel.Ipset.Destroy(name), () => live.Sets.Remove(name), isVital: false);
                 break;
-            case AddEntries { Set: var set, Entries: var entries }:
-                Try(step.Changes, () => Add(set, entries), () => live.Sets[set.Name].UnionWith(entries), counts: false);
+            case AddEntries { Set: var set, Items: var entries }:
+                Try(step, () => Add(set, entries), () => live.Sets[set.Name].UnionWith(entries), counts: false);
                 break;
-            case DeleteEntries { Set: var set, Entries: var entries }:
-                Try(step.Changes, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries),
+            case DeleteEntries { Set: var set, Items: var entries }:
+                Try(step, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries),
                     () => live.Sets[set.Name].ExceptWith(entries), counts: false);
                 break;
             case RestoreRules rules:
                 Restore(rules);
                 break;
-            case DeleteServers { Keys: var keys }:
-                Send(keys.Zip(step.Changes, (k, change) => (kernel.Ipvs.Delete(k), change, (Action)(() => Forget(k)))));
+            case DeleteServers servers:
+                Send(servers, kernel.Ipvs.Delete, Forget);
                 break;
-            case AddServers { Servers: var servers }:
-                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Add(s), change,
-                    (Action)(() => live.Servers[s.Key!.Value] = new LiveServer(s)))));
+            case AddServers servers:
+                Send(servers, kernel.Ipvs.Add, s => live.Servers[s.Key!.Value] = new LiveServer(s));
                 break;
-            case EditServers { Servers: var servers }:
-                Send(servers.Zip(step.Changes, (s, change) => (kernel.Ipvs.Edit(s), change,
-                    (Action)(() => live.Servers[s.Key!.Value].Service = s))));
+            case EditServers servers:
+                Send(servers, kernel.Ipvs.Edit, s => live.Servers[s.Key!.Value].Service = s);
                 break;
-            case AddReals { Reals: var reals }:
-                Send(reals.Zip(step.Changes).Where(r => live.Servers.ContainsKey(r.First.Key))
-                    .Select(r => (kernel.Ipvs.Add(r.First.Key, r.First.Real), r.Second,
-                        (Action)(() => Remember(r.First.Key, r.First.Real)))));
+            case AddReals reals:
+                Send(reals with { Items = [.. reals.Items.Where(r => live.Servers.ContainsKey(r.Key))] },
+                    r => kernel.Ipvs.Add(r.Key, r.Real), Remember);
                 break;
-            case EditReals { Reals: var reals }:
-                Send(reals.Zip(step.Changes, (r, change) => (kernel.Ipvs.Edit(r.Key, r.Real), change,
-                    (Action)(() => Remember(r.Key, r.Real)))));
+            case EditReals reals:
+                Send(reals, r => kernel.Ipvs.Edit(r.Key, r.Real), Remember);
                 break;
-            case RemoveReals { Reals: var reals }:
+            case RemoveReals { Items: var reals }:
                 Remove(reals);
                 break;
             case Bind bind:
                 Execute(bind);
                 break;
-            case Unbind { Addresses: var addresses }:
-                Send(addresses, [.. step.Changes], a => kernel.Route.DeleteAddresses(DocumentSet.Device, a), gone =>
+            case Unbind addresses:
+                Send(addresses, a => kernel.Route.DeleteAddresses(DocumentSet.Device, a), gone =>
                 {
                     if (live.Bound!.TryGetValue(gone.Address, out var forms)
                         && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
@@ -167,7 +160,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         {
             kernel.Restore(step.IsIPv6, step.Document);
             live.Rules(step.IsIPv6).Become(step.Rules, removesLeftovers: !desired.Options.CompatKubeProxy);
-            _done.AddRange(step.Changes);
+            _done.Add(step);
         }
         catch (GeneratorException e)
         {
@@ -181,9 +174,9 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         var unserved = bind.Awaited.Where(k => !live.Servers.ContainsKey(k)).ToList();
         Withhold(unserved);
         var served = unserved.Count == 0 ? [] : live.Servers.Keys.Select(k => k.Address).ToHashSet();
-        var bound = unserved.Count == 0 ? bind.Addresses : [.. bind.Addresses.Where(served.Contains)];
+        var bound = unserved.Count == 0 ? bind : bind with { Items = [.. bind.Items.Where(served.Contains)] };
         var isSource = desired.Options.CompatKubeProxy;
-        Send(bound, [.. new Bind(bound, []).Changes], addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource),
+        Send(bound, addresses => kernel.Route.AddHostAddresses(DocumentSet.Device, addresses, isSource),
             address => live.Bound![address] = [BoundAddress.Of(address, isSource)]);
     }
 
@@ -201,11 +194,10 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                 .Where(there.Contains).ToList();
             if (entries.Count == 0)
                 continue;
-            Try([], () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () =>
+            Try(null, () => kernel.Messages += kernel.Ipset.Delete(set.Name, set.Definition.Type, entries), () =>
             {
                 there.ExceptWith(entries);
-                var withheld = new AddEntries(Phase.Prepare, set, entries).Changes.ToHashSet();
-                _done.RemoveAll(withheld.Contains); // added a moment ago
+                _done.Withdraw(set, entries);
             }, counts: false);
         }
     }
@@ -213,7 +205,7 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
     private void Remove(IReadOnlyList<(VirtualServerKey Key, RealServer Real)> reals)
     {
         var gone = new List<(VirtualServerKey, RealServerKey)>();
-        var draining = new List<((FormattableString, NetlinkRequest), Change, Action)>();
+        var draining = new List<(VirtualServerKey, RealServer)>();
         foreach (var group in reals.GroupBy(r => r.Key))
         {
             // The counts in the live state may be old.
@@ -226,48 +218,39 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                     continue;
                 }
                 drains.Add(key, real.Key);
-                if (found.Weight == 0)
-                    continue;
-                var drained = found with { Weight = 0 };
-                draining.Add((kernel.Ipvs.Edit(key, drained), EditReals.ChangeOf(key, drained), () => Remember(key, drained)));
+                if (found.Weight != 0)
+                    draining.Add((key, found with { Weight = 0 }));
             }
         }
-        Send(draining);
-        Delete(gone);
+        Execute(new EditReals(draining));
+        Delete(new DeleteReals(gone));
     }
 
-    private void Send(IEnumerable<((FormattableString Operation, NetlinkRequest Request) Request, Change Change, Action Done)> requests)
-    {
-        var all = requests.ToList();
-        Note(all, [.. all.Select(r => r.Change)], all.Count == 0 ? [] : kernel.Ipvs.Execute(all.Select(r => r.Request)),
-            request => request.Done());
-    }
-
-    private void Send<T>(IReadOnlyList<T> addresses, IReadOnlyList<Change> changes,
-        Func<IEnumerable<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done) =>
-        Note(addresses, changes, addresses.Count == 0 ? [] : change(addresses), done);
+    /// <summary>Each request is made when it is sent: of a hundred thousand, a hundred are in memory at once.</summary>
+    private void Send<T>(Batch<T> step, Func<T, (FormattableString Operation, NetlinkRequest Request)> request, Action<T> done) =>
+        Send(step, items => kernel.Ipvs.Execute(items.Select(request)), done);
 
     /// <summary>Of a batch, each failure is an error and the rest is done.</summary>
-    private void Note<T>(IReadOnlyList<T> sent, IReadOnlyList<Change> changes, IReadOnlyList<(int Index, KernelException Error)> failures,
-        Action<T> done)
+    private void Send<T>(Batch<T> step, Func<IReadOnlyList<T>, IReadOnlyList<(int Index, KernelException Error)>> change, Action<T> done)
     {
-        kernel.Messages += sent.Count;
-        var errors = failures.ToDictionary(f => f.Index, f => f.Error);
-        for (var i = 0; i < sent.Count; i++)
+        if (step.Count == 0)
+            return;
+        kernel.Messages += step.Count;
+        var failures = change(step.Items);
+        if (failures.Count > 0)
         {
-            if (errors.TryGetValue(i, out var error))
-            {
-                _errors.Add(error.Message);
-                continue;
-            }
-            done(sent[i]);
-            _done.Add(changes[i]);
+            _errors.AddRange(failures.Select(f => f.Error.Message));
+            var failed = failures.Select(f => f.Index).ToHashSet();
+            step = step with { Items = [.. step.Items.Where((_, i) => !failed.Contains(i))] };
         }
+        foreach (var item in step.Items)
+            done(item);
+        _done.Add(step);
     }
 
     /// <param name="isVital">Whether nothing may be served without it. Any other failure is an error, and is tried again by the next
     /// sync.</param>
-    private void Try(IEnumerable<Change> changes, Action action, Action done, bool counts = true, bool isVital = true)
+    private void Try(Step? step, Action action, Action done, bool counts = true, bool isVital = true)
     {
         try
         {
@@ -275,7 +258,8 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                 kernel.Messages++;
             action();
             done();
-            _done.AddRange(changes);
+            if (step is not null)
+                _done.Add(step);
         }
         catch (KernelException e)
         {
@@ -284,11 +268,11 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         }
     }
 
-    private void Remember(VirtualServerKey key, RealServer real)
+    private void Remember((VirtualServerKey Key, RealServer Real) added)
     {
-        live.Servers[key].RealServers[real.Key] = real;
-        if (real.Weight > 0)
-            drains.Remove(key, real.Key);
+        live.Servers[added.Key].RealServers[added.Real.Key] = added.Real;
+        if (added.Real.Weight > 0)
+            drains.Remove(added.Key, added.Real.Key);
     }
 
     private void Forget(VirtualServerKey key)

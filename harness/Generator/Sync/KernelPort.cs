@@ -27,16 +27,16 @@ public sealed class KernelPort : IDisposable
     private const int NoSuchFile = 2; // ENOENT of errno(3)
     private static readonly TimeSpan s_toolLimit = TimeSpan.FromSeconds(60);
     private readonly NetworkNamespace _namespace;
-    private readonly IReadOnlyList<string> _enter;
+    private readonly IReadOnlyList<string> _before;
     private IptablesVariant _iptables;
 
     /// <param name="ns">The namespace to work in.</param>
-    /// <param name="enter">The command that starts a tool in that namespace; empty when this process is in it.</param>
+    /// <param name="before">A command that is put before each tool.</param>
     /// <exception cref="GeneratorException">The kernel has no IPVS, or we may not use it.</exception>
-    public KernelPort(NetworkNamespace ns, IptablesVariant iptables, IReadOnlyList<string>? enter = null)
+    public KernelPort(NetworkNamespace ns, IptablesVariant iptables, IReadOnlyList<string>? before = null)
     {
         _namespace = ns;
-        _enter = enter ?? [];
+        _before = before ?? [];
         _iptables = iptables;
         try
         {
@@ -147,7 +147,7 @@ public sealed class KernelPort : IDisposable
     {
         try
         {
-            var result = Tool.Run([.. _enter, tool, .. arguments], input, s_toolLimit, Stop);
+            var result = Tool.Run([.. _before, tool, .. arguments], input, s_toolLimit, Stop, _namespace);
             return result.ExitCode == 0 ? result.Output
                 : throw new GeneratorException($"{tool} failed.", result.Error.Trim(), "The rules are as they were.",
                     "See what it says; the next sync tries again.");

@@ -6,7 +6,7 @@ namespace Conformance.Generator.Sync;
 /// Whether more failed than single virtual servers, real servers or addresses: what a Service asks for and the kernel
 /// refuses (a scheduler that it lacks) is logged and retried, but is no fault of this node's.
 /// </param>
-public sealed record SyncResult(int Messages, IReadOnlyList<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
+public sealed record SyncResult(int Messages, IReadOnlyCollection<Change> Changes, IReadOnlyList<string> Errors, bool IsBroken)
 {
     /// <summary>Whether nothing failed.</summary>
     public bool IsGood => Errors.Count == 0 && !IsBroken;

@@ -67,7 +67,7 @@ public sealed class Synchronizer(KernelPort kernel)
             return new SyncResult(0, [], [], IsBroken: false);
         var before = kernel.Messages;
         var executor = new Executor(kernel, _live ?? LiveState.Empty, _desired, _drains);
-        executor.Delete(_drains.Ended(), note: ", drained");
+        executor.Delete(new DeleteReals(_drains.Ended(), Note: ", drained"));
         return new SyncResult(kernel.Messages - before, executor.Done, executor.Errors, executor.IsBroken);
     }
 

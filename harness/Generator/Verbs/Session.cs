@@ -73,7 +73,7 @@ internal sealed class Session : IDisposable
     }
 
     /// <summary>Changes as lines, or as a JSON array of kind, verb, what.</summary>
-    internal static void Print(IReadOnlyList<Change> changes, string format)
+    internal static void Print(IEnumerable<Change> changes, string format)
     {
         if (format == "json")
         {

@@ -42,7 +42,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     public async Task StartDirector()
     {
         _lab = await Lab.StartAsync(Topology.Load("routed-nat"));
-        _kernel = new KernelPort(Director.Namespace, Toolbox.Iptables, Director.Namespace.Enter);
+        _kernel = new KernelPort(Director.Namespace, Toolbox.Iptables);
         _synchronizer = new Synchronizer(_kernel);
         _cluster.Put(s_service);
     }
@@ -133,7 +133,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     public async Task Without_its_rules_no_virtual_server_answers_and_the_next_sync_completes_it()
     {
         var failing = new KernelPort(Director.Namespace, Toolbox.Iptables,
-            ["sh", "-c", "case $3 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
+            ["sh", "-c", "case $0 in *-restore) echo 'no lock' >&2; exit 4;; esac; exec \"$0\" \"$@\""]);
         using (failing)
         {
             Put("rs1");
@@ -212,7 +212,7 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
     public async Task Where_ip6tables_does_not_work_ipv4_is_served_all_the_same()
     {
         using var kernel = new KernelPort(Director.Namespace, Toolbox.Iptables with { HasIPv6 = false },
-            ["sh", "-c", "case $3 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\"", .. Director.Namespace.Enter]);
+            ["sh", "-c", "case $0 in ip6*) echo 'no ip6tables' >&2; exit 3;; esac; exec \"$0\" \"$@\""]);
         _cluster.Put(s_service with { ClusterIPs = [IPAddress.Parse(Vip), IPAddress.Parse("fd00:10::1")] });
         Put("rs1");
         var world = new World(s_options, NodeStates.Of(s_options, _cluster, [Director.Address], kernel.HasIPv6), _cluster);

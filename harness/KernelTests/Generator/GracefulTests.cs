@@ -28,7 +28,7 @@ public sealed class GracefulTests
         lab["pod-a"].Serve(TransportProtocol.Tcp, 8080);
         foreach (var pod in new[] { "pod-a", "web-a" })
             lab[pod].Serve(TransportProtocol.Udp, 5000);
-        using var kernel = new KernelPort(node.Namespace, Toolbox.Iptables, node.Namespace.Enter);
+        using var kernel = new KernelPort(node.Namespace, Toolbox.Iptables);
         var synchronizer = new Synchronizer(kernel);
         var (options, cluster) = (scenario.Options(), scenario.ReadCluster());
         Sync();

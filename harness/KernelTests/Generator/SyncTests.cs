@@ -311,7 +311,7 @@ internal sealed class Machine : IAsyncDisposable
     private Machine(Lab lab, IptablesVariant iptables)
     {
         _lab = lab;
-        Kernel = new KernelPort(Node.Namespace, iptables, Node.Namespace.Enter);
+        Kernel = new KernelPort(Node.Namespace, iptables);
         _synchronizer = new Synchronizer(Kernel);
     }
 

@@ -25,6 +25,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly Lock _lock = new();
     private int _waits;
     private int _starved;
+    private readonly List<TimeSpan> _processor = [];
 
     /// <summary>The proxy under test; null for the suite's own choice.</summary>
     internal string? Proxy { get; init; }
@@ -67,7 +68,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             return "";
         var tests = _results.Select(r => Seconds(r.Times.Command - RunnerStart));
         return $"{(Kernels > 1 ? $"{Kernels} kernels: boot" : "Boot")} {Seconds(_results.Max(r => r.Times.Boot))} s, " +
-            $"runner start {Seconds(RunnerStart)} s, tests {string.Join(" and ", tests)} s, " +
+            $"runner start {Seconds(RunnerStart)} s, tests {string.Join(" and ", tests)} s " +
+            $"(processor busy {string.Join(" and ", _processor.Select(Seconds))} s), " +
             $"halt {Seconds(_results.Max(r => r.Times.Halt))} s. {_starved} of {_waits} waits were starved of the processor.";
 
         static string Seconds(TimeSpan time) => Math.Max(0, time.TotalSeconds).ToString("0.0", CultureInfo.InvariantCulture);
@@ -142,6 +144,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             case "end":
                 _waits += reported.Waits;
                 _starved += reported.Starved;
+                _processor.Add(TimeSpan.FromMilliseconds(reported.ProcessorMs));
                 break;
             case "unmatched":
                 _unmatchedWords.Add(reported.Name);

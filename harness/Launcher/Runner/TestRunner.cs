@@ -29,6 +29,9 @@ namespace Conformance.Launcher.Runner;
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
     IReadOnlyList<string> Claims, string? ShortName = null, string? Fixture = null)
 {
+    /// <summary>Of an end: the processor time of the kernel since its start.</summary>
+    public double ProcessorMs { get; init; }
+
     /// <summary>Of an end: how many waits there were.</summary>
     public int Waits { get; init; }
 
@@ -122,7 +125,7 @@ internal static class TestRunner
         var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
         Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
             result.ResultState.Site is FailureSite.SetUp or FailureSite.TearDown ? result.Message : null, selected.Count, [])
-        { Waits = Patience.Waits.Count, Starved = Patience.Waits.Starved });
+        { Waits = Patience.Waits.Count, Starved = Patience.Waits.Starved, ProcessorMs = ProcessorMs() });
         return (selected.Count, good);
     }
 
@@ -149,6 +152,13 @@ internal static class TestRunner
         lock (output)
             output.WriteLine(JsonSerializer.Serialize(line, RunnerJson.Default.RunnerEvent));
     }
+
+    /// <summary>
+    /// What all processors have worked since the kernel's start: user, nice and system of proc_stat(5), in ticks of 10 ms.
+    /// </summary>
+    private static double ProcessorMs() => 10 * File.ReadLines("/proc/stat").First()
+        .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..4]
+        .Sum(t => double.Parse(t, System.Globalization.CultureInfo.InvariantCulture));
 
     private sealed class Listener(StreamWriter output) : ITestListener
     {

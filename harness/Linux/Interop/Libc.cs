@@ -129,9 +129,21 @@ internal static partial class Libc
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
     internal static unsafe partial int posix_spawn_file_actions_addopen(byte* file_actions, int fildes, string path, int oflag, uint mode);
 
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawnattr_init(byte* attr);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawnattr_destroy(byte* attr);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawnattr_setflags(byte* attr, short flags);
+
+    [LibraryImport("libc")]
+    internal static unsafe partial int posix_spawnattr_setsigdefault(byte* attr, ulong* sigdefault);
+
     /// <returns>An errno, not -1.</returns>
     [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)]
-    internal static unsafe partial int posix_spawnp(int* pid, string file, byte* file_actions, byte* attrp, nint* argv, nint* envp);
+    internal static unsafe partial int posix_spawn(int* pid, string path, byte* file_actions, byte* attrp, nint* argv, nint* envp);
 
     [StructLayout(LayoutKind.Sequential)]
     internal unsafe struct iovec

@@ -70,8 +70,9 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
             return true;
         try
         {
-            return Tool.Run([.. probe.Enter, .. path is null ? [] : new[] { "env", $"PATH={path}" }, iptables, "-t", "nat", "-A",
-                "POSTROUTING", "-j", "RETURN"], input: null, s_limit, CancellationToken.None).ExitCode == 0;
+            return Tool.Run([iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"], input: null, s_limit, CancellationToken.None,
+                probe,
+                path is null ? null : new Dictionary<string, string?>(StringComparer.Ordinal) { ["PATH"] = path }).ExitCode == 0;
         }
         catch (Exception e) when (e is KernelException or OperationCanceledException)
         {

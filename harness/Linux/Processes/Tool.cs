@@ -3,6 +3,7 @@ using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
 using Conformance.Linux.Interop;
+using Conformance.Linux.Namespaces;
 
 namespace Conformance.Linux.Processes;
 
@@ -19,17 +20,31 @@ public static class Tool
 {
     private const int StepMs = 100; // between two looks whether it is to stop
     private const int BufferSize = 64 * 1024;
-    private const int ENOENT = 2, EINTR = 4, EAGAIN = 11, EACCES = 13, EPIPE = 32;
+    private const int ENOENT = 2, EINTR = 4, EAGAIN = 11, EPIPE = 32;
+    private const int SIGPIPE = 13;
+    private const short POSIX_SPAWN_SETPGROUP = 2, POSIX_SPAWN_SETSIGDEF = 4; // spawn.h
     private const int ActionsSize = 256; // posix_spawn_file_actions_t has 80 bytes in glibc
+    private const int AttributesSize = 512; // posix_spawnattr_t has 336
+    private const int SignalSetSize = 128; // sigset_t
 
     /// <param name="argv">The program, looked up in PATH, and its arguments.</param>
     /// <param name="input">Its standard input; null for none.</param>
+    /// <param name="ns">The network namespace that it is started in; null for this process's own.</param>
+    /// <param name="variables">Environment variables that it has beside or instead of this process's.</param>
     /// <exception cref="KernelException">It cannot be started (ENOENT: there is no such program).</exception>
-    /// <exception cref="OperationCanceledException">It was to stop, or ran longer than the limit, and was killed.</exception>
-    public static ToolResult Run(IReadOnlyList<string> argv, string? input, TimeSpan limit, CancellationToken stop)
+    /// <exception cref="OperationCanceledException">
+    /// It was to stop, or ran longer than the limit, and was killed with all that it had started.
+    /// </exception>
+    public static ToolResult Run(IReadOnlyList<string> argv, string? input, TimeSpan limit, CancellationToken stop,
+        NetworkNamespace? ns = null, IReadOnlyDictionary<string, string?>? variables = null)
     {
+        var environment = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
+            .ToDictionary(v => (string)v.Key, v => (string?)v.Value, StringComparer.Ordinal);
+        foreach (var (name, value) in variables ?? new Dictionary<string, string?>(StringComparer.Ordinal))
+            environment[name] = value;
+        var program = PathOf(argv[0], environment.GetValueOrDefault("PATH") ?? "");
         using var pipes = new Pipes(input is not null);
-        var process = Spawn(argv, pipes);
+        var process = ns is null ? Spawn(program, argv, environment, pipes) : ns.Run(() => Spawn(program, argv, environment, pipes));
         pipes.CloseFarEnds();
         string output, error;
         try
@@ -38,19 +53,28 @@ public static class Tool
         }
         catch
         {
-            _ = Libc.kill(process, Libc.SIGKILL);
+            _ = Libc.kill(-process, Libc.SIGKILL); // its process group
             Wait(process);
             throw;
         }
         return new ToolResult(Wait(process), output, error);
     }
 
-    private static unsafe int Spawn(IReadOnlyList<string> argv, Pipes pipes)
+    /// <summary>
+    /// execvp(3) would look it up in this process's PATH, and say EACCES when PATH has a folder that may not be searched.
+    /// </summary>
+    private static string PathOf(string program, string path) => program.Contains('/', StringComparison.Ordinal) ? program
+        : path.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists)
+            ?? throw new KernelException($"start {program}", ENOENT);
+
+    private static unsafe int Spawn(string program, IReadOnlyList<string> argv, Dictionary<string, string?> environment, Pipes pipes)
     {
         var actions = stackalloc byte[ActionsSize];
+        var attributes = stackalloc byte[AttributesSize];
         _ = Libc.posix_spawn_file_actions_init(actions);
+        _ = Libc.posix_spawnattr_init(attributes);
         var arguments = Strings(argv);
-        var variables = Strings(Environment.GetEnvironmentVariables().Cast<DictionaryEntry>().Select(v => $"{v.Key}={v.Value}"));
+        var variables = Strings(environment.Where(v => v.Value is not null).Select(v => $"{v.Key}={v.Value}"));
         try
         {
             if (pipes.Input.Far >= 0)
@@ -59,28 +83,27 @@ public static class Tool
                 _ = Libc.posix_spawn_file_actions_addopen(actions, 0, "/dev/null", Libc.O_RDONLY, 0);
             _ = Libc.posix_spawn_file_actions_adddup2(actions, pipes.Output.Far, 1);
             _ = Libc.posix_spawn_file_actions_adddup2(actions, pipes.Error.Far, 2);
+            // A process group of its own, which can be killed as a whole; and SIGPIPE, which .NET ignores, ends it again.
+            var signals = stackalloc ulong[SignalSetSize / sizeof(ulong)];
+            new Span<ulong>(signals, SignalSetSize / sizeof(ulong)).Clear();
+            signals[0] = 1UL << (SIGPIPE - 1);
+            _ = Libc.posix_spawnattr_setsigdefault(attributes, signals);
+            _ = Libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
             fixed (nint* argumentPointer = arguments, variablePointer = variables)
             {
                 int process;
-                var errno = Libc.posix_spawnp(&process, argv[0], actions, null, argumentPointer, variablePointer);
-                if (errno == EACCES && !IsInPath(argv[0]))
-                    errno = ENOENT;
+                var errno = Libc.posix_spawn(&process, program, actions, attributes, argumentPointer, variablePointer);
                 return errno == 0 ? process : throw new KernelException($"start {argv[0]}", errno);
             }
         }
         finally
         {
             _ = Libc.posix_spawn_file_actions_destroy(actions);
+            _ = Libc.posix_spawnattr_destroy(attributes);
             foreach (var text in arguments.Concat(variables))
                 Marshal.FreeCoTaskMem(text);
         }
     }
-
-    /// <summary>
-    /// execvp(3) says EACCES for a program that is not there as soon as PATH has a folder that the user may not search.
-    /// </summary>
-    private static bool IsInPath(string program) => program.Contains('/', StringComparison.Ordinal)
-        || (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Any(folder => File.Exists(Path.Combine(folder, program)));
 
     /// <summary>As C has them: zero-terminated, with a null pointer at the end.</summary>
     private static nint[] Strings(IEnumerable<string> texts) => [.. texts.Select(Marshal.StringToCoTaskMemUTF8), 0];
