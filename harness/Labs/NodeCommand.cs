@@ -2,21 +2,18 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
-using Conformance.Linux.Processes;
 
 namespace Conformance.Labs;
 
 /// <summary>
-/// A command to be run in a node: an immutable value. One that goes on beside others enters the node's namespace by nsenter(1): .NET's
-/// own way to start a process may start threads, which must not be inside.
+/// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
+/// thread of this process has to be inside while a process is started.
 /// </summary>
 public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "",
     TimeSpan? limit = null)
 {
     /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
     public const string ScratchFolder = "/mnt";
-
-    internal const int NotFound = 127;
 
     // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
     private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
@@ -60,7 +57,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         using var end = new Patience(time);
         try
         {
-            var result = await Task.Run(() => Run(end.Token));
+            var result = await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
             if (input is null && (result.StandardOutput.Length > 0 || result.ExitCode != 0))
                 Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput
                     : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
@@ -72,22 +69,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         }
     }
 
-    /// <summary>A process that is born in the namespace costs half as much as nsenter(1) and the program after it.</summary>
-    private BufferedCommandResult Run(CancellationToken end)
-    {
-        var start = DateTimeOffset.Now;
-        try
-        {
-            var result = Tool.Run([.. Wrapped()], input, TimeSpan.MaxValue, end, Node.Namespace, Toolbox.Environment);
-            return new BufferedCommandResult(result.ExitCode, start, DateTimeOffset.Now, result.Output, result.Error);
-        }
-        catch (KernelException e) // as a shell says it
-        {
-            return new BufferedCommandResult(NotFound, start, DateTimeOffset.Now, "", e.Message);
-        }
-    }
-
-    /// <summary>The command line that enters the namespace, ready to start, for what goes on beside others.</summary>
+    /// <summary>The command line that enters the namespace, ready to start.</summary>
     public Command ToCliWrap()
     {
         var command = Cli.Wrap(Node.Namespace.Enter[0])
@@ -106,7 +88,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
 /// <summary>A command in a node failed; the message has node, argv, exit code, what it said, and one hint.</summary>
 public sealed class CommandFailedException(NodeCommand command, int? exitCode, string stderr)
     : Exception($"On {command.Node.Name}: '{command}' {(exitCode is { } code ? $"ended with exit code {code}" : "did not end")}: " +
-        $"{stderr.Trim()}{Hint(exitCode, stderr)}")
+        $"{stderr.Trim()}{Hint(stderr)}")
 {
     /// <summary>The failed command.</summary>
     public NodeCommand Command { get; } = command;
@@ -117,9 +99,9 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
     /// <summary>What it wrote to stderr.</summary>
     public string StandardError { get; } = stderr;
 
-    private static string Hint(int? exitCode, string stderr) => stderr switch
+    private static string Hint(string stderr) => stderr switch
     {
-        _ when exitCode == NodeCommand.NotFound =>
+        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) =>
             "\n  hint: the program is not installed; ./lab doctor names its package",
         _ when stderr.Contains("Permission denied", StringComparison.Ordinal)
             || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",

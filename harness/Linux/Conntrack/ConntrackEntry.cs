@@ -28,35 +28,13 @@ public sealed record ConntrackEntry(
     bool IsAssured,
     bool IsUnreplied)
 {
-    private const int PageSize = 4096 - 256; // a page that is not full to the last line
-    private const int ReadTries = 10;
     private const string File = "/proc/thread-self/net/nf_conntrack";
 
     private static readonly string[] s_identifying = ["src=", "dst=", "sport=", "dport=", "type=", "code=", "id=", "zone"];
 
-    /// <summary>
-    /// Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on. The kernel gives it
-    /// page by page, and finds its place by a count over all namespaces (ct_get_idx): an entry that ends in any of them meanwhile makes it
-    /// leave out another. So it is read until it says the same twice.
-    /// </summary>
-    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns)
-    {
-        var text = ReadText(ns);
-        for (var tries = 0; text.Length > PageSize && tries < ReadTries; tries++)
-        {
-            var again = ReadText(ns);
-            if (Identities(text).SetEquals(Identities(again)))
-                break;
-            text = again;
-        }
-        return Parse(text);
-    }
-
-    private static string ReadText(NetworkNamespace ns) => ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File)
-        : "");
-
-    private static HashSet<string> Identities(string text) =>
-        text.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(Identity).ToHashSet(StringComparer.Ordinal);
+    /// <summary>Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.</summary>
+    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns) =>
+        Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
 
     /// <summary>
     /// The entries of the file's text, each once: the kernel walks the chains of a hash table that all namespaces share,

@@ -17,10 +17,9 @@ namespace Conformance.Linux.Namespaces;
 /// </para>
 /// <para>
 /// Inside there is nothing asynchronous, no pool work, no logging, no name resolution: whatever starts a thread
-/// there leaves that thread in the namespace. Commands are started by <see cref="Processes.Tool"/>, which starts no thread, or by a
-/// program that enters by itself (<see cref="Path"/> and nsenter(1)). All work runs on a single thread of our own (<see cref="Door"/>),
-/// which is
-/// in the root namespace whenever it is idle.
+/// there leaves that thread in the namespace. Commands are started by a program that enters by itself
+/// (<see cref="Path"/> and nsenter(1)), or by <see cref="Processes.Tool"/>, which starts no thread. All work runs on a
+/// single thread of our own (<see cref="Door"/>), which is in the root namespace whenever it is idle.
 /// </para>
 /// <para>Sources: network_namespaces(7), setns(2).</para>
 /// </remarks>
