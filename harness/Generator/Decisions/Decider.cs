@@ -23,17 +23,19 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         var claims = new List<PortClaim>();
         var members = new List<SetMember>();
         var readyHere = 0;
-        foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
+        foreach (var family in _families)
         {
-            var ready = new HashSet<IPAddress>();
+            if (!service.ClusterIPs.Any(a => a.AddressFamily == family))
+                continue;
+            var ready = service.HealthCheckNodePort == 0 ? null : new HashSet<IPAddress>();
             foreach (var port in service.Ports)
             {
                 var choice = EndpointChoice.Of(service, port, family == AddressFamily.InterNetworkV6, slices, node,
                     options.CompatKubeProxy);
                 new PortDecision(this, service, port, family, choice).Decide(claims, members);
-                ready.UnionWith(choice.All.Where(e => e.IsLocal && e.Endpoint.IsReady).Select(e => e.Server.Address));
+                ready?.UnionWith(choice.All.Where(e => e.IsLocal && e.Endpoint.IsReady).Select(e => e.Server.Address));
             }
-            readyHere = Math.Max(readyHere, ready.Count); // a pod of both families is one pod
+            readyHere = Math.Max(readyHere, ready?.Count ?? 0); // a pod of both families is one pod
         }
         claims = Merge(claims);
         var healthCheck = service.HealthCheckNodePort == 0 ? null : new HealthCheck(service.HealthCheckNodePort, service.Name, readyHere);
@@ -49,7 +51,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
     /// <summary>An address that is, say, external and a load balancer's at once is claimed once, with all that belongs to either.</summary>
     private static List<PortClaim> Merge(List<PortClaim> claims)
     {
-        if (claims.Select(c => c.Key).Distinct().Count() == claims.Count)
+        if (claims.Count < 2 || claims.Select(c => c.Key).Distinct().Count() == claims.Count)
             return claims;
         return [.. claims.GroupBy(c => c.Key).Select(g => g.Aggregate((a, b) => new PortClaim(
             b.Server, [.. a.Members.Union(b.Members)], a.Binds || b.Binds, a.IsClosedToNode || b.IsClosedToNode)))];

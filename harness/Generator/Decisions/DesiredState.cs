@@ -112,7 +112,7 @@ public sealed class DesiredState(GeneratorOptions options)
         foreach (var claim in decision.Claims)
         {
             if (!_claims.TryGetValue(claim.Key, out var rivals))
-                _claims[claim.Key] = rivals = [];
+                _claims[claim.Key] = rivals = new(1);
             var holder = rivals.Count > 0 ? rivals[0].Claim : null;
             rivals.Add((decision, claim));
             if (rivals.Count > 1)
@@ -165,10 +165,10 @@ public sealed class DesiredState(GeneratorOptions options)
         if (ReferenceEquals(before, after))
             return;
         touched.Servers.Add(key);
-        foreach (var member in after?.Members ?? [])
-            Add(member, touched);
-        foreach (var member in before?.Members ?? [])
-            Remove(member, touched);
+        for (var i = 0; i < after?.Members.Count; i++)
+            Add(after.Members[i], touched);
+        for (var i = 0; i < before?.Members.Count; i++)
+            Remove(before.Members[i], touched);
         if (after is { Binds: true })
             Count(_bound, key.Address, 1);
         if (before is { Binds: true })

@@ -16,6 +16,9 @@ internal sealed record PortEndpoint(RealServerKey Server, Endpoint Endpoint, boo
 internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnlyList<RealServerKey> Cluster,
     IReadOnlyList<RealServerKey> Local)
 {
+    /// <summary>So many are compared one by one faster than they are hashed.</summary>
+    private const int MaxCompared = 16;
+
     internal static EndpointChoice Of(Service service, ServicePort port, bool ipv6, IEnumerable<EndpointSlice> slices, NodeState node,
         bool isCompatible)
     {
@@ -31,7 +34,7 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
         bool isCompatible)
     {
         var endpoints = new List<PortEndpoint>();
-        Dictionary<RealServerKey, int>? seen = null;
+        Dictionary<RealServerKey, int>? seen = null; // where there are many
         foreach (var slice in slices)
         {
             if (slice.IsIPv6 != ipv6)
@@ -44,17 +47,32 @@ internal sealed record EndpointChoice(IReadOnlyList<PortEndpoint> All, IReadOnly
                 {
                     var server = new RealServerKey(endpoint.Address, slicePort.Port);
                     var found = new PortEndpoint(server, endpoint, endpoint.NodeName is not null && endpoint.NodeName == nodeName);
-                    seen ??= [];
+                    if (seen is null && endpoints.Count > MaxCompared)
+                        seen = endpoints.Select((e, i) => (e.Server, i)).ToDictionary(e => e.Server, e => e.i);
+                    var at = seen is null ? IndexOf(endpoints, server) : seen.GetValueOrDefault(server, -1);
                     // While a slice is split or merged an endpoint stands in two; and the address of a pod that has ended may already be
                     // another's.
-                    if (seen.TryAdd(server, endpoints.Count))
-                        endpoints.Add(found);
-                    else
-                        endpoints[seen[server]] = isCompatible ? found : Merge(endpoints[seen[server]], found);
+                    if (at >= 0)
+                    {
+                        endpoints[at] = isCompatible ? found : Merge(endpoints[at], found);
+                        continue;
+                    }
+                    seen?.Add(server, endpoints.Count);
+                    endpoints.Add(found);
                 }
             }
         }
         return endpoints;
+    }
+
+    private static int IndexOf(List<PortEndpoint> endpoints, RealServerKey server)
+    {
+        for (var i = 0; i < endpoints.Count; i++)
+        {
+            if (endpoints[i].Server == server)
+                return i;
+        }
+        return -1;
     }
 
     /// <summary>

@@ -5,12 +5,18 @@ using Conformance.Linux.Ipset;
 namespace Conformance.Generator.Decisions;
 
 /// <summary>A set that exists once for each family, with the comment of the rule that kube-proxy gives it.</summary>
-public sealed record SetDefinition(string Name, IpsetType Type)
+public sealed class SetDefinition(string name, IpsetType type)
 {
     private const int MaxNameLength = 31; // IPSET_MAXNAMELEN in linux/netfilter/ipset/ip_set.h, without the zero
 
-    private readonly string _ipv6Name = "KUBE-6-" + Name["KUBE-".Length..] is { Length: > MaxNameLength } longName
-        ? longName[..MaxNameLength] : "KUBE-6-" + Name["KUBE-".Length..];
+    private readonly string _ipv6Name = "KUBE-6-" + name["KUBE-".Length..] is { Length: > MaxNameLength } longName
+        ? longName[..MaxNameLength] : "KUBE-6-" + name["KUBE-".Length..];
+
+    /// <summary>The name of IPv4's set.</summary>
+    public string Name { get; } = name;
+
+    /// <summary>What its entries are.</summary>
+    public IpsetType Type { get; } = type;
 
     /// <summary>
     /// How many entries a set is made for that begins with so many: the kernel's own number, unless there are, or will soon be, more.

@@ -7,7 +7,9 @@ public sealed class Cluster
 {
     private readonly Dictionary<ObjectName, Service> _services = [];
     private readonly Dictionary<ObjectName, EndpointSlice> _slices = [];
-    private readonly Dictionary<ObjectName, SortedDictionary<ObjectName, EndpointSlice>> _slicesOfService = [];
+
+    /// <summary>The slices of each Service, by name. Nearly every one has one or two.</summary>
+    private readonly Dictionary<ObjectName, List<EndpointSlice>> _slicesOfService = [];
     private readonly Dictionary<string, NodeObject> _nodes = new(StringComparer.Ordinal);
 
     /// <summary>The Services by name.</summary>
@@ -60,8 +62,9 @@ public sealed class Cluster
         var before = RemoveSlice(slice.Name);
         _slices[slice.Name] = slice;
         if (!_slicesOfService.TryGetValue(slice.Service, out var slices))
-            _slicesOfService[slice.Service] = slices = new(ObjectName.Order);
-        slices[slice.Name] = slice;
+            _slicesOfService[slice.Service] = slices = new(1);
+        var place = slices.FindIndex(s => ObjectName.Order.Compare(s.Name, slice.Name) > 0);
+        slices.Insert(place < 0 ? slices.Count : place, slice);
         return before is { } old && old != slice.Service ? [old, slice.Service] : [slice.Service];
     }
 
@@ -71,7 +74,7 @@ public sealed class Cluster
         if (!_slices.Remove(name, out var slice))
             return null;
         var slices = _slicesOfService[slice.Service];
-        slices.Remove(name);
+        slices.Remove(slice);
         if (slices.Count == 0)
             _slicesOfService.Remove(slice.Service);
         return slice.Service;
@@ -82,5 +85,5 @@ public sealed class Cluster
 
     /// <summary>The slices of a Service, by name.</summary>
     public IEnumerable<EndpointSlice> SlicesOf(ObjectName service) => _slicesOfService.TryGetValue(service, out var slices)
-        ? slices.Values : [];
+        ? slices : [];
 }

@@ -31,10 +31,14 @@ internal readonly struct Field(Tree? tree, FieldPath? parent, string? key, int i
     {
     }
 
+    /// <summary>That of an object or a list is made once, for all that is in it; that of a value when a message names it.</summary>
+    private readonly FieldPath? _path = tree?.Kind is TreeKind.Mapping or TreeKind.Sequence && (key is not null || index >= 0)
+        ? new FieldPath(parent, key, index) : null;
+
     internal bool IsThere => tree is not null && tree.Kind != TreeKind.Null;
 
     /// <summary>Null for the object itself.</summary>
-    private FieldPath? Path => key is null && index < 0 ? null : new FieldPath(parent, key, index);
+    private FieldPath? Path => key is null && index < 0 ? null : _path ?? new FieldPath(parent, key, index);
 
     internal Field this[string name]
     {
@@ -188,25 +192,43 @@ internal static class Addresses
 
     private static IPAddress? ParseIPv4(string text)
     {
-        var bytes = new byte[4];
-        var parts = text.Split('.');
-        if (parts.Length != bytes.Length)
-            return null;
-        for (var i = 0; i < bytes.Length; i++)
+        const int MaxDigits = 16; // of one number, zeros before it included
+        Span<byte> bytes = stackalloc byte[4];
+        var (number, digits, at) = (0, 0, 0);
+        foreach (var character in text)
         {
-            if (parts[i].Length is 0 or > 16 || !parts[i].All(char.IsAsciiDigit)
-                || !byte.TryParse(parts[i].TrimStart('0') is { Length: > 0 } digits ? digits : "0", NumberStyles.None,
-                    CultureInfo.InvariantCulture, out bytes[i]))
+            if (char.IsAsciiDigit(character) && digits < MaxDigits && number < 256)
+            {
+                number = (number * 10) + (character - '0');
+                digits++;
+            }
+            else if (character == '.' && digits > 0 && number < 256 && at < 3)
+            {
+                bytes[at++] = (byte)number;
+                (number, digits) = (0, 0);
+            }
+            else
+            {
                 return null;
+            }
         }
+        if (at < 3 || digits == 0 || number > 255)
+            return null;
+        bytes[at] = (byte)number;
         return new IPAddress(bytes);
     }
 
     /// <summary>Whether a Service or an endpoint can have the address (API validation: ValidateNonSpecialIP).</summary>
     internal static bool CanBeServed(IPAddress address) =>
         !IPAddress.IsLoopback(address) && !address.IsIPv6LinkLocal && !address.IsIPv6Multicast && !address.Equals(IPAddress.IPv6Any)
-        && !(address.AddressFamily == AddressFamily.InterNetwork
-            && address.GetAddressBytes() is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255]);
+        && !(address.AddressFamily == AddressFamily.InterNetwork && IsSpecialIPv4(address));
+
+    private static bool IsSpecialIPv4(IPAddress address)
+    {
+        Span<byte> bytes = stackalloc byte[4];
+        address.TryWriteBytes(bytes, out _);
+        return bytes is [0, ..] or [169, 254, ..] or [>= 224 and < 240, ..] or [255, 255, 255, 255];
+    }
 
     /// <summary>A network; bits beyond its prefix are dropped, as the API server does.</summary>
     internal static IPNetwork? ParseNetwork(string text)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
@@ -20,6 +21,9 @@ internal static class ObjectReader
 
     /// <summary>What the cluster's autoscaler puts on a node before it deletes it.</summary>
     private const string LeavingTaint = "ToBeDeletedByClusterAutoscaler";
+
+    /// <summary>The characters of a label (RFC 1123).</summary>
+    private static readonly SearchValues<char> s_ofLabels = SearchValues.Create("abcdefghijklmnopqrstuvwxyz0123456789-");
 
     /// <summary>RFC 3339, as metav1.Time has it.</summary>
     private static readonly string[] s_times = ["yyyy-MM-dd'T'HH:mm:ss'Z'", "yyyy-MM-dd'T'HH:mm:ss.FFFFFFF'Z'",
@@ -107,7 +111,7 @@ internal static class ObjectReader
     private static string NameIn(Field field)
     {
         var name = field.RequiredText;
-        return name.Length <= 253 && name.Split('.').All(IsLabel) ? name
+        return name.Length <= 253 && AreLabels(name) ? name
             : throw field.Invalid(
             "must be of lower-case letters, digits, '-' and single '.', at most 253 characters, with a letter or digit at each end");
     }
@@ -121,8 +125,18 @@ internal static class ObjectReader
             "must be of lower-case letters, digits and '-', at most 63 characters, with a letter or digit at each end");
     }
 
-    private static bool IsLabel(string name) => name.Length > 0
-        && name.All(c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c) || c == '-') && name[0] != '-' && name[^1] != '-';
+    private static bool AreLabels(ReadOnlySpan<char> name)
+    {
+        foreach (var part in name.Split('.'))
+        {
+            if (!IsLabel(name[part]))
+                return false;
+        }
+        return true;
+    }
+
+    private static bool IsLabel(ReadOnlySpan<char> name) => name.Length > 0 && name[0] != '-' && name[^1] != '-'
+        && !name.ContainsAnyExcept(s_ofLabels);
 
     private static string PortName(Field field) => field.Text is { Length: > 0 } ? Label(field) : "";
 
@@ -285,10 +299,11 @@ internal static class ObjectReader
             name, name with { Name = serviceName }, family == "IPv6",
             [.. root["ports"].Each(p => p["port"].IsThere ? new SlicePort(PortName(p["name"]), ProtocolOf(p["protocol"]), (ushort)p["port"]
             .Integer(1, 65535)!) : null, problems).OfType<SlicePort>()],
-            [.. root["endpoints"].Each(e => Endpoints(e, addressFamily).ToList(), problems).SelectMany(e => e)]);
+            [.. root["endpoints"].Each(e => EndpointOf(e, addressFamily), problems).OfType<Endpoint>()]);
     }
 
-    private static IEnumerable<Endpoint> Endpoints(Field item, AddressFamily family)
+    /// <returns>Null where there is no address.</returns>
+    private static Endpoint? EndpointOf(Field item, AddressFamily family)
     {
         var conditions = item["conditions"];
         var ready = conditions["ready"].Bool ?? true;
@@ -296,9 +311,14 @@ internal static class ObjectReader
         var terminating = conditions["terminating"].Bool ?? false;
         var nodeName = item["nodeName"].Text;
         var (zones, nodes) = (Names(item["hints"]["forZones"]), Names(item["hints"]["forNodes"]));
-        // The addresses of one endpoint are interchangeable; like kube-proxy we take the first.
-        foreach (var address in item["addresses"].Items.Select(a => a.Address(family)).ToList().Take(1))
-            yield return new Endpoint(address, ready, serving, terminating, nodeName, zones) { HintedNodes = nodes };
+        // The addresses of one endpoint are interchangeable; like kube-proxy we take the first. All are to be valid.
+        IPAddress? first = null;
+        foreach (var address in item["addresses"].Items)
+        {
+            var parsed = address.Address(family);
+            first ??= parsed;
+        }
+        return first is null ? null : new Endpoint(first, ready, serving, terminating, nodeName, zones) { HintedNodes = nodes };
 
         static List<string>? Names(Field hints) => hints.IsThere ? [.. hints.Items.Select(h => h["name"].RequiredText)] : null;
     }

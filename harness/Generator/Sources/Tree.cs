@@ -22,10 +22,17 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     /// <summary>As many keys are compared one by one faster than by a set of them.</summary>
     private const int MaxCompared = 16;
 
-    private List<Tree>? _items;
-    private List<(string Key, Tree Value)>? _members;
-    private HashSet<string>? _keys;
-    private Tree? _refused;
+    /// <summary>Only what a sequence or a mapping has: of a million values most are neither.</summary>
+    private Inside? _inside;
+
+    private sealed class Inside
+    {
+        internal List<Tree>? Items;
+        internal List<(string Key, Tree Value)>? Members;
+        internal HashSet<string>? Keys;
+        internal Tree? Refused;
+        internal int Height;
+    }
 
     internal TreeKind Kind { get; } = kind;
 
@@ -33,54 +40,56 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
 
     internal string Text { get; } = text;
 
-    internal IReadOnlyList<Tree> Items => _items ?? [];
+    internal IReadOnlyList<Tree> Items => _inside?.Items ?? [];
 
-    internal IReadOnlyList<(string Key, Tree Value)> Members => _members ?? [];
+    internal IReadOnlyList<(string Key, Tree Value)> Members => _inside?.Members ?? [];
 
     /// <summary>How many levels stand below.</summary>
-    internal int Height { get; private set; }
+    internal int Height => _inside?.Height ?? 0;
 
     /// <summary>What was refused here or below, the first: the whole object is.</summary>
-    internal Tree? Refused => Kind == TreeKind.Refused ? this : _refused;
+    internal Tree? Refused => Kind == TreeKind.Refused ? this : _inside?.Refused;
 
     /// <param name="item">A value that has all its own values already.</param>
     internal void Add(Tree item)
     {
-        (_items ??= []).Add(item);
-        Count(item);
+        var inside = _inside ??= new Inside();
+        (inside.Items ??= []).Add(item);
+        Count(inside, item);
     }
 
     /// <summary>A key that is there already is refused: of what would be read, one half would be lost without a word.</summary>
     /// <inheritdoc cref="Add(Tree)"/>
     internal void Add(string key, Tree value)
     {
-        if (IsKnown(key))
-            _refused ??= new Tree(TreeKind.Refused, value.Line, $"has the key {key} twice");
-        (_members ??= []).Add((key, value));
-        Count(value);
+        var inside = _inside ??= new Inside();
+        if (IsKnown(inside, key))
+            inside.Refused ??= new Tree(TreeKind.Refused, value.Line, $"has the key {key} twice");
+        (inside.Members ??= []).Add((key, value));
+        Count(inside, value);
     }
 
-    private void Count(Tree value)
+    private static void Count(Inside inside, Tree value)
     {
-        Height = Math.Max(Height, value.Height + 1);
-        _refused ??= value.Refused;
+        inside.Height = Math.Max(inside.Height, value.Height + 1);
+        inside.Refused ??= value.Refused;
     }
 
-    private bool IsKnown(string key)
+    private bool IsKnown(Inside inside, string key)
     {
-        if (_keys is null && (_members?.Count ?? 0) < MaxCompared)
+        if (inside.Keys is null && (inside.Members?.Count ?? 0) < MaxCompared)
             return this[key] is not null;
-        _keys ??= Members.Select(m => m.Key).ToHashSet(StringComparer.Ordinal);
-        return !_keys.Add(key);
+        inside.Keys ??= Members.Select(m => m.Key).ToHashSet(StringComparer.Ordinal);
+        return !inside.Keys.Add(key);
     }
 
     internal Tree? this[string key]
     {
         get
         {
-            if (_members is null)
+            if (_inside?.Members is not { } members)
                 return null;
-            foreach (var (name, value) in _members) // the list itself: an enumerator of an interface is an object
+            foreach (var (name, value) in members) // the list itself: an enumerator of an interface is an object
             {
                 if (name == key)
                     return value;

@@ -112,6 +112,14 @@ public sealed class KernelPort : IDisposable
     /// </summary>
     public byte[] ReadImage() => [.. IpvsTable.Image(_namespace).Span, .. Ipset.Image(s_sets.ContainsKey).Span];
 
+    /// <summary>Whether these are all virtual servers by address, with all that netlink tells of them but their real servers.</summary>
+    internal bool HasVirtualServers(Dictionary<VirtualServerKey, LiveServer> servers)
+    {
+        var there = Ipvs.Services().Where(s => s.Key is not null).ToList();
+        return there.Count == servers.Count && there.TrueForAll(s => servers.TryGetValue(s.Key!.Value, out var known)
+            && known.Service == s);
+    }
+
     /// <summary>The addresses of the node by its interfaces.</summary>
     public IReadOnlyList<IPAddress> NodeAddresses()
     {

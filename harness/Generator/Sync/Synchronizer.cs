@@ -10,7 +10,9 @@ namespace Conformance.Generator.Sync;
 /// </summary>
 public sealed class Synchronizer(KernelPort kernel)
 {
-    /// <summary>After so many checks by image everything is compared: the image does not show a virtual server's scheduler flags.</summary>
+    /// <summary>
+    /// After so many checks by image the virtual servers are asked for as well: the image does not show a virtual server's scheduler flags.
+    /// </summary>
     private const int MaxShortChecks = 9;
 
     private readonly Drains _drains = new(kernel.Ipvs);
@@ -38,10 +40,10 @@ public sealed class Synchronizer(KernelPort kernel)
         _live = null; // until the rules are known to be there, no change alone may be written
         _staleUdp ??= new StaleUdp(desired.ServerKeys);
         var image = known is null ? null : kernel.ReadImage();
-        var areTablesKnown = _shortChecks < MaxShortChecks && image is not null && _image is { } good
-            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && image.AsSpan()
-                .SequenceEqual(good.Bytes);
-        _shortChecks = areTablesKnown ? _shortChecks + 1 : 0;
+        var areTablesKnown = image is not null && _image is { } good
+            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages)
+            && image.AsSpan().SequenceEqual(good.Bytes) && (_shortChecks < MaxShortChecks || kernel.HasVirtualServers(known!.Servers));
+        _shortChecks = areTablesKnown && _shortChecks < MaxShortChecks ? _shortChecks + 1 : 0;
         var live = kernel.Read(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
         _live = live;

@@ -68,6 +68,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             log(why);
         await SyncAsync("start", isFull: true);
         _telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
+        // Reading and writing everything took several times the memory that following it takes: the machine gets it back.
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
         _ = TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken);
         _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
