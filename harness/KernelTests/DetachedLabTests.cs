@@ -129,22 +129,11 @@ public sealed class DetachedLabTests
     /// <summary>The command lines of the processes that have a launcher's run in their environment.</summary>
     private static List<string> ProcessesOf(string launcher)
     {
-        var found = new List<string>();
-        foreach (var process in Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0])))
-        {
-            try
-            {
-                if (File.ReadAllText($"{process}/environ").Split('\0')
-                    .Any(v => v.StartsWith($"{RunFolder.Variable}=", StringComparison.Ordinal)
-                    && v.EndsWith($"-{launcher}", StringComparison.Ordinal)))
-                    found.Add(File.ReadAllText($"{process}/cmdline"));
-            }
-            catch (IOException)
-            {
-                // ended meanwhile
-            }
-        }
-        return found;
+        var theirs = ProcessTable.Read("environ").Where(p => p.Text.Split('\0')
+            .Any(v => v.StartsWith($"{RunFolder.Variable}=", StringComparison.Ordinal)
+                && v.EndsWith($"-{launcher}", StringComparison.Ordinal)))
+            .Select(p => p.Pid).ToHashSet(StringComparer.Ordinal);
+        return [.. ProcessTable.Read("cmdline").Where(p => theirs.Contains(p.Pid)).Select(p => p.Text)];
     }
 
     private async Task<string> UpAsync()

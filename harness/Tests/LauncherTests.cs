@@ -472,17 +472,17 @@ public sealed partial class LauncherTests
     /// <summary>The three processes of a run whose command has the marker, and the run's folder; empty until all are there.</summary>
     private static Dictionary<string, string> ProcessesOf(string marker)
     {
-        var all = CommandLines();
-        var launcher = all.FirstOrDefault(p => p.Line.Contains(marker, StringComparison.Ordinal)
-            && p.Line.Contains("Conformance.Launcher.dll", StringComparison.Ordinal));
+        var all = ProcessTable.Read("cmdline");
+        var launcher = all.FirstOrDefault(p => p.Text.Contains(marker, StringComparison.Ordinal)
+            && p.Text.Contains("Conformance.Launcher.dll", StringComparison.Ordinal));
         if (launcher.Pid is null)
             return [];
-        var guard = all.FirstOrDefault(p => p.Line.StartsWith("bash", StringComparison.Ordinal)
-            && p.Line.Contains("guard.sh", StringComparison.Ordinal)
-            && p.Line.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
+        var guard = all.FirstOrDefault(p => p.Text.StartsWith("bash", StringComparison.Ordinal)
+            && p.Text.Contains("guard.sh", StringComparison.Ordinal)
+            && p.Text.Contains($"-{launcher.Pid}/kernel", StringComparison.Ordinal));
         if (guard.Pid is null)
             return [];
-        var run = Path.GetDirectoryName(guard.Line.Split('\0')
+        var run = Path.GetDirectoryName(guard.Text.Split('\0')
             .First(w => w.EndsWith($"-{launcher.Pid}/kernel", StringComparison.Ordinal)))!;
         var kernel = MainKernelIn(run);
         return kernel is null ? [] : new(StringComparer.Ordinal)
@@ -496,8 +496,8 @@ public sealed partial class LauncherTests
 
     /// <summary>The user-mode kernels of a run: Debian's <c>linux.uml</c>, or the <c>linux</c> that was built here.</summary>
     private static List<string> KernelsIn(string run) =>
-        [.. CommandLines().Where(p => Path.GetFileName(p.Line.Split('\0')[0]).StartsWith("linux", StringComparison.Ordinal)
-            && p.Line.Contains($"umid={Path.GetFileName(run)}-", StringComparison.Ordinal)).Select(p => p.Pid!)];
+        [.. ProcessTable.Read("cmdline").Where(p => Path.GetFileName(p.Text.Split('\0')[0]).StartsWith("linux", StringComparison.Ordinal)
+            && p.Text.Contains($"umid={Path.GetFileName(run)}-", StringComparison.Ordinal)).Select(p => p.Pid)];
 
     /// <summary>
     /// The process that is the kernel, and not one of the guest's, which are its children. They have its name, and may have lower numbers.
@@ -505,35 +505,8 @@ public sealed partial class LauncherTests
     private static string? MainKernelIn(string run)
     {
         var kernels = KernelsIn(run);
-        return kernels.Find(pid => !kernels.Contains(ParentOf(pid)));
+        return ProcessTable.Read("stat").Find(p => kernels.Contains(p.Pid) && !kernels.Contains(ParentIn(p.Text))).Pid;
 
-        static string ParentOf(string pid)
-        {
-            try
-            {
-                return File.ReadAllText($"/proc/{pid}/stat").Split(") ")[^1].Split(' ')[1]; // proc_pid_stat(5)
-            }
-            catch (IOException)
-            {
-                return pid; // ended meanwhile
-            }
-        }
-    }
-
-    private static List<(string? Pid, string Line)> CommandLines()
-    {
-        var lines = new List<(string?, string)>();
-        foreach (var process in Directory.GetDirectories("/proc").Where(d => char.IsAsciiDigit(Path.GetFileName(d)[0])))
-        {
-            try
-            {
-                lines.Add((Path.GetFileName(process), File.ReadAllText($"{process}/cmdline")));
-            }
-            catch (IOException)
-            {
-                // ended meanwhile
-            }
-        }
-        return lines;
+        static string ParentIn(string stat) => stat.Split(") ")[^1].Split(' ')[1]; // proc_pid_stat(5)
     }
 }

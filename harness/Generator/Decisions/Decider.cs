@@ -23,10 +23,9 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         var claims = new List<PortClaim>();
         var members = new List<SetMember>();
         var readyHere = 0;
-        foreach (var family in _families)
+        var families = Array.FindAll(_families, f => service.ClusterIPs.Any(a => a.AddressFamily == f));
+        foreach (var family in families)
         {
-            if (!service.ClusterIPs.Any(a => a.AddressFamily == family))
-                continue;
             var ready = service.HealthCheckNodePort == 0 ? null : new HashSet<IPAddress>();
             foreach (var port in service.Ports)
             {
@@ -41,7 +40,7 @@ public sealed class Decider(GeneratorOptions options, NodeState node)
         var healthCheck = service.HealthCheckNodePort == 0 ? null : new HealthCheck(service.HealthCheckNodePort, service.Name, readyHere);
         if (healthCheck is not null)
         {
-            foreach (var family in _families.Where(f => service.ClusterIPs.Any(a => a.AddressFamily == f)))
+            foreach (var family in families)
                 members.Add(new SetMember(new SetKey(Sets.HealthCheckNodePort, family == AddressFamily.InterNetworkV6),
                     IpsetEntry.OfPort(healthCheck.Port)));
         }
