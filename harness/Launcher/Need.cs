@@ -23,6 +23,8 @@ internal sealed record Need(string Program, string Package, string Why)
 
     internal static IReadOnlyList<Need> ForKernels => Read("kernels");
 
+    internal static IReadOnlyList<Need> ForContainers => Read("containers");
+
     internal static IReadOnlyList<Need> ForTests => Read("tests");
 
     internal bool IsMet => PathOf(Program) is not null;

@@ -39,13 +39,17 @@ public sealed partial class ApiProxy(string commandLine, FeatureChange change) :
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
     {
         var server = await objects.ServeAsync(node.Namespace);
-        string[] values = [objects.Kubeconfig(server), node.Name, node.Address.ToString()];
-        var argv = _argv.Select(word => s_placeholders.Zip(values)
-            .Aggregate(word, (text, pair) => text.Replace(pair.First, pair.Second, StringComparison.Ordinal)));
-        return new ProxyProcess(node, [.. argv], objects.Folder, server);
+        var kubeconfig = objects.Kubeconfig(server);
+        return new ProxyProcess(node, [.. _argv.Select(word => Replace(word, kubeconfig, node))], objects.Folder, server);
     }
 
-    private static string Checked(string commandLine) =>
+    /// <summary>A word of the command with what the placeholders stand for.</summary>
+    internal static string Replace(string word, string kubeconfig, Node node) =>
+        s_placeholders.Zip([kubeconfig, node.Name, node.Address.ToString()])
+            .Aggregate(word, (text, pair) => text.Replace(pair.First, pair.Second, StringComparison.Ordinal));
+
+    /// <exception cref="HarnessException">A placeholder is none of ours.</exception>
+    internal static string Checked(string commandLine) =>
         Placeholder().Matches(commandLine).Select(m => m.Value).Except(s_placeholders, StringComparer.Ordinal).FirstOrDefault() is { } word
             ? throw new HarnessException($"'{word}' stands for nothing.", $"Known are {string.Join(", ", s_placeholders)}.",
                 "Nothing was started.", "Correct the command.")

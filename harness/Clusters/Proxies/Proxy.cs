@@ -122,6 +122,13 @@ public abstract partial class Proxy
     /// <summary>Until a change must have been programmed. What does not come by then does not come.</summary>
     public virtual TimeSpan Patience => Timeouts.Start;
 
+    /// <summary>Whether it runs in containers, and so needs a container engine.</summary>
+    public virtual bool NeedsEngine => false;
+
+    /// <summary>Does what has to be done on this machine before a lab kernel boots, which sees this machine's files alone.</summary>
+    /// <exception cref="HarnessException">What is to be tested is not there.</exception>
+    public virtual Task PrepareAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
     /// <summary>What the program says of itself.</summary>
     /// <exception cref="HarnessException">The program cannot be started.</exception>
     public abstract Task<string> VersionAsync();
@@ -155,18 +162,20 @@ public abstract partial class Proxy
             new CommandProxy(WithFullPath(value), FeatureChange.Parse(features, CommandProxy.Impossible)),
             ("api", not "") when arguments.Length == 0 =>
             new ApiProxy(WithFullPath(value), FeatureChange.Parse(features, ApiProxy.Impossible)),
+            ("image", not "") => new ImageProxy(File.Exists(value) ? Path.GetFullPath(value) : value,
+                arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries),
+                FeatureChange.Parse(features, ApiProxy.Impossible)),
             _ => throw Unknown(text, kind),
         };
     }
 
     private static HarnessException Unknown(string text, string kind)
     {
-        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command", "api"];
+        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command", "api", "image"];
         return new HarnessException($"There is no proxy '{text}'.",
-            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND; the last three also " +
-                $"with features " +
-                $"(command:+FEATURE,-FEATURE=COMMAND), kube-proxy also with arguments " +
-                $"(kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
+            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
+                $"image=NAME|ARCHIVE; the last four also with features (command:+FEATURE,-FEATURE=COMMAND), kube-proxy and image also " +
+                $"with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
             "Nothing was started.", "Name one of them.");
     }
 

@@ -1,4 +1,3 @@
-using System.Text;
 using CliWrap;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
@@ -12,12 +11,8 @@ namespace Conformance.Clusters.Proxies;
 /// </summary>
 public sealed class ProxyProcess : IRunningProxy
 {
-    private const int MaxLog = 1 << 20;
     private static readonly string[] s_confined = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"];
-    private static int s_number;
-    private readonly string _fileName;
-    private readonly StringBuilder _log = new();
-    private readonly ApiServer? _server;
+    private readonly ProxyLog _log;
     private readonly CommandTask<CommandResult> _process;
 
     /// <param name="argv">The program and its arguments.</param>
@@ -26,19 +21,9 @@ public sealed class ProxyProcess : IRunningProxy
     public ProxyProcess(Node node, IReadOnlyList<string> argv, string workingFolder, ApiServer? server = null)
     {
         Node = node;
-        _server = server;
-        _fileName = $"{RunFolder.Numbered(Interlocked.Increment(ref s_number))}-{node.Name}";
         Description = string.Join(' ', argv);
-        // Both streams in one text, which may be read while they go on.
-        var pipe = PipeTarget.ToDelegate(line =>
-        {
-            lock (_log)
-            {
-                _log.Append(line).Append('\n');
-                if (_log.Length > MaxLog)
-                    _log.Remove(0, MaxLog / 2);
-            }
-        });
+        _log = new ProxyLog(node, server);
+        var pipe = PipeTarget.ToDelegate(line => _log.Append($"{line}\n"));
         _process = node.Command([.. s_confined, .. argv]).ToCliWrap().WithWorkingDirectory(workingFolder)
             .WithValidation(CommandResultValidation.None)
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).ExecuteAsync();
@@ -52,17 +37,7 @@ public sealed class ProxyProcess : IRunningProxy
     public string Description { get; }
 
     /// <inheritdoc/>
-    public string Log
-    {
-        get
-        {
-            string log;
-            lock (_log)
-                log = _log.ToString();
-            return _server?.Unknown is { Count: > 0 } unknown
-                ? $"{log}The API server has no place for (404):\n  {string.Join("\n  ", unknown)}\n" : log;
-        }
-    }
+    public string Log => _log.ToString();
 
     /// <inheritdoc/>
     public bool HasEnded => _process.Task.IsCompleted;
@@ -72,9 +47,6 @@ public sealed class ProxyProcess : IRunningProxy
     {
         ProcessTree.Kill(_process.ProcessId);
         await _process;
-        var file = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "proxies")).FullName, _fileName);
-        await File.WriteAllTextAsync($"{file}.log", $"{Description}\n{Log}");
-        if (_server is not null)
-            await File.WriteAllLinesAsync($"{file}.requests", _server.Answers);
+        await _log.SaveAsync(Description);
     }
 }

@@ -134,6 +134,10 @@ public sealed class KernelPort : IDisposable
         Run(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
     }
 
+    /// <summary>The settings whose sysctl is ours to write here, and has another value.</summary>
+    internal IEnumerable<SysctlSetting> UnmetSysctls(GeneratorOptions options) => Sysctls.Of(options, servesIPv6: HasIPv6)
+        .Where(s => Sysctl.IsWritable(_namespace, s.Name) && !s.IsMetBy(Sysctl.TryRead(_namespace, s.Name) ?? ""));
+
     /// <summary>Sets a sysctl.</summary>
     /// <exception cref="KernelException">The kernel refused the value.</exception>
     public void WriteSysctl(SysctlSetting setting) => Sysctl.Write(_namespace, setting.Name, setting.Value);

@@ -1,5 +1,6 @@
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Model;
+using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 
 namespace Conformance.Generator.Sync;
@@ -55,6 +56,26 @@ public sealed class Synchronizer(KernelPort kernel)
             .SequenceEqual(image))
             _image = (image, desired, desired.Version, kernel.Messages);
         return result;
+    }
+
+    /// <summary>Sets the kernel parameters that have another value, and nothing else.</summary>
+    public SyncResult SetSysctls(GeneratorOptions options)
+    {
+        var errors = new List<string>();
+        var changes = new List<Change>();
+        foreach (var setting in kernel.UnmetSysctls(options))
+        {
+            try
+            {
+                kernel.WriteSysctl(setting);
+                changes.AddRange(new SetSysctl(setting).Changes);
+            }
+            catch (KernelException e)
+            {
+                errors.Add(e.Message);
+            }
+        }
+        return new SyncResult(changes.Count, changes, errors, IsBroken: false);
     }
 
     /// <summary>Makes what was touched what is desired, without reading the kernel's state again.</summary>

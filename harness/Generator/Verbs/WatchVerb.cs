@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Conformance.Generator.Serving;
+using Conformance.Generator.Sync;
 using Conformance.Generator.Watching;
 
 namespace Conformance.Generator.Verbs;
@@ -13,11 +14,18 @@ internal static class WatchVerb
         var flags = new Flags();
         var verb = new Command("watch", "Make the kernel what the objects ask for, and keep it so until SIGTERM.");
         var input = new InputFlags(verb);
+        var initOnly = new Option<bool>("--init-only")
+        {
+            Description = "Set the kernel parameters alone, and end: what a container must be privileged for.",
+        };
+        verb.Options.Add(initOnly);
         flags.AddTo(verb);
         verb.SetAction(async parsed =>
         {
             using var instance = Instance.Take();
             using var session = Session.Open(flags.Read(parsed));
+            if (parsed.GetValue(initOnly))
+                return Session.Report(new Synchronizer(session.Kernel).SetSysctls(session.Options));
             using var stop = new CancellationTokenSource();
             session.Kernel.Stop = stop.Token;
             await using var log = new LogWriter(Console.OpenStandardError());

@@ -80,12 +80,24 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     internal async Task<int> RunAsync(string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress, Stream error,
         CancellationToken cancellationToken)
     {
+        await PrepareAsync(Proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable), cancellationToken);
         var exitCodes = await Task.WhenAll(Enumerable.Range(1, Kernels)
             .Select(number => RunShardAsync(number, filter, assemblies, progress, error, cancellationToken)));
         return exitCodes.Contains(ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
             : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
             : IsEmpty ? ExitCodes.NothingRan
             : ExitCodes.Ok;
+    }
+
+    /// <summary>Gets what a proxy needs of this machine before a kernel boots for it.</summary>
+    internal static async Task PrepareAsync(string? proxy, CancellationToken cancellationToken)
+    {
+        if (string.IsNullOrEmpty(proxy))
+            return;
+        var parsed = Clusters.Proxies.Proxy.Parse(proxy);
+        await parsed.PrepareAsync(cancellationToken);
+        if (parsed.NeedsEngine)
+            await Need.EnsureAsync(Need.ForContainers, cancellationToken);
     }
 
     private async Task<int> RunShardAsync(int number, string filter, IReadOnlyList<string> assemblies, Action<RunnerEvent> progress,

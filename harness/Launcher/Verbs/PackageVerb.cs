@@ -29,19 +29,24 @@ internal static partial class PackageVerb
             Description = "Folder of the packages.",
             DefaultValueFactory = _ => Path.Combine(ProjectFolder.Root, "artifacts", "packages"),
         };
-        var verb = new System.CommandLine.Command("package", "Make an archive and a Debian package of the generator.") { output };
+        var image = new Option<bool>("--image")
+        {
+            Description = "Make a container image and the manifest of a DaemonSet instead.",
+        };
+        var verb = new System.CommandLine.Command("package", "Make an archive and a Debian package of the generator, or its image.")
+            { output, image };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            foreach (var path in await MakeAsync(Path.GetFullPath(parsed.GetValue(output)!), interrupt.Token))
+            foreach (var path in await MakeAsync(Path.GetFullPath(parsed.GetValue(output)!), parsed.GetValue(image), interrupt.Token))
                 Console.WriteLine(Path.GetRelativePath(Environment.CurrentDirectory, path));
             return ExitCodes.Ok;
         });
         return verb;
     }
 
-    /// <returns>The paths of the archive and, where there is a dpkg-deb, of the Debian package.</returns>
-    private static async Task<IReadOnlyList<string>> MakeAsync(string output, CancellationToken cancellationToken)
+    /// <returns>The paths of what was made.</returns>
+    private static async Task<IReadOnlyList<string>> MakeAsync(string output, bool isImage, CancellationToken cancellationToken)
     {
         if (!File.Exists(Programs.NativeGenerator))
         {
@@ -53,6 +58,12 @@ internal static partial class PackageVerb
             throw new CannotRunHereException("dpkg-deb is missing.", "It is in no folder of programs.", "No package was made.",
                 "Install the package dpkg of your distribution.");
         Directory.CreateDirectory(output);
+        if (isImage)
+        {
+            await Need.EnsureAsync(Need.ForLabs, cancellationToken); // the userland of iptables and ipset comes from this machine
+            return await GeneratorImage.MakeAsync(output, Version,
+                Environment.GetEnvironmentVariable(TimeVariable) ?? await TimeOfSourcesAsync(cancellationToken));
+        }
         var work = Directory.CreateDirectory(Path.Combine(output, $".package-{Guid.NewGuid():N}"));
         try
         {
@@ -143,10 +154,7 @@ internal static partial class PackageVerb
     /// <summary>Whatever the umask and the time are, everybody may enter the folders of a package, and its files have one time.</summary>
     private static void Normalize(string root, string time)
     {
-        if (!long.TryParse(time, CultureInfo.InvariantCulture, out var seconds) || seconds is < 0 or > 253_402_300_799)
-            throw new HarnessException("The time of the files is no number of seconds.", $"It is '{time}'.", "No package was made.",
-                $"Set {TimeVariable} to seconds since 1970.");
-        var written = DateTimeOffset.FromUnixTimeSeconds(seconds).UtcDateTime;
+        var written = TimeOf(time).UtcDateTime;
         foreach (var file in Directory.EnumerateFiles(root, "*", SearchOption.AllDirectories))
             File.SetLastWriteTimeUtc(file, written);
         foreach (var folder in Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).Append(root))
@@ -155,6 +163,13 @@ internal static partial class PackageVerb
             Directory.SetLastWriteTimeUtc(folder, written);
         }
     }
+
+    /// <exception cref="HarnessException">It is no time of this era.</exception>
+    internal static DateTimeOffset TimeOf(string seconds) =>
+        long.TryParse(seconds, CultureInfo.InvariantCulture, out var number) && number is >= 0 and <= 253_402_300_799
+            ? DateTimeOffset.FromUnixTimeSeconds(number)
+            : throw new HarnessException("The time of the files is no number of seconds.", $"It is '{seconds}'.", "No package was made.",
+                $"Set {TimeVariable} to seconds since 1970.");
 
     /// <returns>What it printed, without the space around.</returns>
     /// <exception cref="HarnessException">It failed.</exception>

@@ -9,6 +9,7 @@ using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Launcher.Imports;
 using Conformance.Launcher.LabKernels;
+using Conformance.Launcher.Runner;
 using Conformance.Launcher.Labs;
 using Conformance.Linux;
 using Conformance.Topologies;
@@ -55,6 +56,7 @@ internal static class UpVerb
             if (wanted.Proxy is not null && !wanted.Topology.Networks.Any(n => n.Host is not null))
                 throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.",
                     "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
+            await LabRun.PrepareAsync(wanted.Proxy?.Name, CancellationToken.None);
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
             // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))

@@ -13,6 +13,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 {
     private const string LegacyProgram = "xtables-legacy-multi"; // all of iptables-legacy's names are links to it
 
+    private const int NotPermitted = 1; // EPERM of errno(3)
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
     /// <summary>The same after another look whether its ip6tables works: what failed once (a lock, memory) may work now.</summary>
@@ -61,17 +62,31 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 
     /// <summary>
     /// Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot
-    /// add a rule.
+    /// add a rule. Who may make no namespace, as a container with few capabilities, has the rule tried in the one that it is in, without
+    /// adding it.
     /// </summary>
     private static bool Works(string iptables, string? path)
     {
-        using var probe = NetworkNamespace.Create("iptables-probe");
-        if (IsLegacyProgram(iptables, path) && LegacyTables.HasNat(probe, iptables.StartsWith("ip6", StringComparison.Ordinal)))
-            return true;
+        NetworkNamespace made;
         try
         {
-            return Tool.Run([iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"], input: null, s_limit, CancellationToken.None,
-                probe,
+            made = NetworkNamespace.Create("iptables-probe");
+        }
+        catch (KernelException e) when (e.Errno == NotPermitted)
+        {
+            return Succeeds([$"{iptables}-restore", "--test", "--noflush"], "*nat\n-A POSTROUTING -j RETURN\nCOMMIT\n", null, path);
+        }
+        using var probe = made;
+        if (IsLegacyProgram(iptables, path) && LegacyTables.HasNat(probe, iptables.StartsWith("ip6", StringComparison.Ordinal)))
+            return true;
+        return Succeeds([iptables, "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN"], null, probe, path);
+    }
+
+    private static bool Succeeds(string[] command, string? input, NetworkNamespace? ns, string? path)
+    {
+        try
+        {
+            return Tool.Run(command, input, s_limit, CancellationToken.None, ns,
                 path is null ? null : new Dictionary<string, string?>(StringComparer.Ordinal) { ["PATH"] = path }).ExitCode == 0;
         }
         catch (Exception e) when (e is KernelException or OperationCanceledException)

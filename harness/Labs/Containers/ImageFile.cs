@@ -1,0 +1,145 @@
+using System.Formats.Tar;
+using System.IO.Compression;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Conformance.Labs.Containers;
+
+/// <summary>
+/// A container image in a file: what <c>docker save</c> writes, or an OCI image layout as a tar archive (image-spec,
+/// image-layout.md); either may be compressed with gzip.
+/// </summary>
+/// <param name="Path">The file.</param>
+/// <param name="Id">The digest of its configuration, by which an engine knows it: <c>sha256:</c> and 64 digits.</param>
+/// <param name="Reference">Its name; null when the file has none.</param>
+/// <param name="Command">What a container runs that is given no command: entry point and arguments.</param>
+public sealed record ImageFile(string Path, string Id, string? Reference, IReadOnlyList<string> Command)
+{
+    private const string DockerManifest = "manifest.json";
+    private const string OciIndex = "index.json";
+    private const int MaxJson = 4 << 20;
+    private const int GzipMagic = 0x8b1f; // RFC 1952
+
+    /// <summary>The manifest that an engine needs beside an OCI layout, which it does not know; null when the file has one.</summary>
+    private byte[]? AddedManifest { get; init; }
+
+    private static string ThisArchitecture => RuntimeInformation.OSArchitecture == Architecture.Arm64 ? "arm64" : "amd64";
+
+    /// <exception cref="HarnessException">It is no image, or one for another machine.</exception>
+    public static ImageFile Read(string path)
+    {
+        try
+        {
+            var entries = SmallEntries(path);
+            if (entries.TryGetValue(DockerManifest, out var manifest))
+                return Of(path, entries, Json(manifest)[0]!.AsObject(), addsManifest: false);
+            if (entries.TryGetValue(OciIndex, out var index))
+                return Of(path, entries, DockerManifestOf(entries, Json(index)), addsManifest: true);
+            throw NoImage(path, $"It has neither {DockerManifest} nor {OciIndex}.");
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or JsonException or KeyNotFoundException
+            or NullReferenceException or InvalidOperationException or FormatException or UnauthorizedAccessException)
+        {
+            throw NoImage(path, e is KeyNotFoundException or NullReferenceException or ArgumentOutOfRangeException
+                ? "A part that its manifest names is missing." : e.Message);
+        }
+    }
+
+    /// <summary>Opens it as an engine loads it.</summary>
+    internal async Task<Stream> OpenAsync()
+    {
+        if (AddedManifest is null)
+            return File.OpenRead(Path);
+        var whole = new FileStream(System.IO.Path.Combine(RunFolder.Current, $"{Guid.NewGuid():N}.tar"), FileMode.CreateNew,
+            FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose);
+        await using (var reader = new TarReader(Open(Path)))
+        await using (var writer = new TarWriter(whole, leaveOpen: true))
+        {
+            while (await reader.GetNextEntryAsync() is { } entry)
+                await writer.WriteEntryAsync(entry);
+            await writer.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, DockerManifest)
+            {
+                DataStream = new MemoryStream(AddedManifest)
+            });
+        }
+        whole.Position = 0;
+        return whole;
+    }
+
+    private static ImageFile Of(string path, Dictionary<string, byte[]> entries, JsonObject manifest, bool addsManifest)
+    {
+        var bytes = entries[manifest["Config"]!.GetValue<string>()];
+        var configuration = Json(bytes);
+        if (configuration["architecture"]?.GetValue<string>() is { } architecture && architecture != ThisArchitecture)
+        {
+            throw new HarnessException($"The image {path} is for another machine.",
+                $"It is for {architecture}, and this machine is {ThisArchitecture}.", "No container was started.",
+                $"Give an image that was built for linux/{ThisArchitecture}.");
+        }
+        var config = configuration["config"];
+        return new ImageFile(path, $"sha256:{Convert.ToHexStringLower(SHA256.HashData(bytes))}",
+            manifest["RepoTags"]?.AsArray().FirstOrDefault()?.GetValue<string>(),
+            [.. Words(config?["Entrypoint"]), .. Words(config?["Cmd"])])
+        {
+            AddedManifest = addsManifest ? JsonSerializer.SerializeToUtf8Bytes(new JsonArray(manifest)) : null
+        };
+    }
+
+    /// <summary>
+    /// The image of an OCI layout for this architecture, as a manifest of Docker's: both name the configuration and the layers, which lie
+    /// at <c>blobs/ALGORITHM/DIGEST</c>.
+    /// </summary>
+    private static JsonObject DockerManifestOf(Dictionary<string, byte[]> entries, JsonNode index)
+    {
+        var choices = index["manifests"]!.AsArray();
+        var chosen = choices.FirstOrDefault(m => m!["platform"]?["architecture"]?.GetValue<string>() == ThisArchitecture)
+            ?? choices.FirstOrDefault(m => m!["platform"] is null)
+            ?? throw new InvalidDataException($"It has no image for linux/{ThisArchitecture}.");
+        var manifest = Json(entries[Blob(chosen)]);
+        if (manifest["manifests"] is not null)
+            return DockerManifestOf(entries, manifest); // an index in the index: one image for several architectures
+        return new JsonObject
+        {
+            ["Config"] = Blob(manifest["config"]!),
+            ["RepoTags"] = new JsonArray(chosen["annotations"]?["org.opencontainers.image.ref.name"]?.GetValue<string>() is { } name
+                && name.Contains(':', StringComparison.Ordinal) ? [JsonValue.Create(name)] : []),
+            ["Layers"] = new JsonArray([.. manifest["layers"]!.AsArray().Select(l => JsonValue.Create(Blob(l!)))]),
+        };
+    }
+
+    private static string Blob(JsonNode descriptor) => $"blobs/{descriptor["digest"]!.GetValue<string>().Replace(':', '/')}";
+
+    /// <summary>The entries that may be JSON, by name without a leading "./".</summary>
+    private static Dictionary<string, byte[]> SmallEntries(string path)
+    {
+        var entries = new Dictionary<string, byte[]>(StringComparer.Ordinal);
+        using var file = Open(path);
+        using var reader = new TarReader(file);
+        while (reader.GetNextEntry() is { } entry)
+        {
+            if (entry.DataStream is not { } data || entry.Length > MaxJson)
+                continue;
+            using var bytes = new MemoryStream();
+            data.CopyTo(bytes);
+            entries[entry.Name.StartsWith("./", StringComparison.Ordinal) ? entry.Name[2..] : entry.Name] = bytes.ToArray();
+        }
+        return entries;
+    }
+
+    private static Stream Open(string path)
+    {
+        var file = File.OpenRead(path);
+        var magic = file.ReadByte() | (file.ReadByte() << 8);
+        file.Position = 0;
+        return magic == GzipMagic ? new GZipStream(file, CompressionMode.Decompress) : file;
+    }
+
+    private static JsonNode Json(byte[] bytes) => JsonNode.Parse(bytes)!;
+
+    private static IEnumerable<string> Words(JsonNode? list) => (list as JsonArray)?.Select(w => w!.GetValue<string>()) ?? [];
+
+    private static HarnessException NoImage(string path, string evidence) => new($"{path} is no container image.", evidence,
+        "No container was started.", "Give an archive that docker save, or skopeo copy … oci-archive:FILE, has written.");
+}
