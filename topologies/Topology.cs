@@ -76,7 +76,17 @@ public sealed record NodeSpec(
 
     /// <summary>Networks behind other nodes, with the address of the next node.</summary>
     public IReadOnlyList<(IPNetwork Destination, IPAddress Gateway)> Routes { get; init; } = [];
+
+    /// <summary>What runs in the node as a container; null where the harness serves.</summary>
+    public ImageSpec? Image { get; init; }
 }
+
+/// <summary>What a node's container is made of.</summary>
+/// <param name="Source">An image: the path of an archive, or a name in this machine's engine. Of a program its name.</param>
+/// <param name="IsProgram">Whether the image is made of a program of this machine and the libraries that it needs.</param>
+/// <param name="Command">What it runs; empty for the image's own command.</param>
+/// <param name="Files">Files that the container sees: path and text.</param>
+public sealed record ImageSpec(string Source, bool IsProgram, IReadOnlyList<string> Command, IReadOnlyDictionary<string, string> Files);
 
 /// <summary>The description of a lab; see <c>topology.schema.json</c> for its YAML form.</summary>
 public sealed record Topology(string Name, IReadOnlyList<Network> Networks, IReadOnlyList<NodeSpec> Nodes)

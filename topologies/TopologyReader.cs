@@ -14,10 +14,11 @@ internal sealed partial class TopologyReader
     private const int MaxDeviceLength = 15; // IFNAMSIZ - 1
     internal const int MaxLength = 256 * 1024;
     private const int MaxDepth = 16;
-    private static readonly string[] s_topKeys = ["name", "networks", "overlays", "nodes"];
+    private static readonly string[] s_topKeys = ["name", "networks", "overlays", "images", "nodes"];
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
     private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins", "masquerade"];
-    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves", "loopback", "routes"];
+    private static readonly string[] s_imageKeys = ["program", "from", "command", "files"];
+    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves", "loopback", "routes", "image"];
     private const string Unnumbered = "unnumbered";
 
     private readonly string _file;
@@ -25,6 +26,7 @@ internal sealed partial class TopologyReader
     private readonly Dictionary<string, Mark> _hosts = new(StringComparer.Ordinal);
     private readonly Dictionary<string, Mark> _gateways = new(StringComparer.Ordinal);
     private readonly List<(string Node, IPAddress Gateway, Mark Mark)> _routes = [];
+    private readonly Dictionary<string, ImageSpec> _images = new(StringComparer.Ordinal);
 
     private TopologyReader(string file) => _file = file;
 
@@ -137,6 +139,11 @@ internal sealed partial class TopologyReader
         var networks = new List<Network>();
         foreach (var (key, value) in Mapping(Required(keys, root, "networks"), "networks", known: null))
             networks.Add(ReadNetwork(key, value));
+        if (keys.TryGetValue("images", out var images))
+        {
+            foreach (var (key, value) in Mapping(images, "images", known: null))
+                _images.Add(key, ReadImage(key, value));
+        }
         var nodes = new List<NodeSpec>();
         foreach (var (key, value) in Mapping(Required(keys, root, "nodes"), "nodes", known: null))
             nodes.Add(ReadNode(key, value, networks));
@@ -293,9 +300,49 @@ internal sealed partial class TopologyReader
         return new NodeSpec(name, interfaces, ReadFlag(keys, "forwarding", name), gateway, ReadServes(name, keys))
         {
             Loopback = loopback,
-            Routes = ReadRoutes(name, keys, interfaces)
+            Routes = ReadRoutes(name, keys, interfaces),
+            Image = !keys.TryGetValue("image", out var image) ? null : _images.TryGetValue(Scalar(image), out var named) ? named
+            : new ImageSpec(PathOf(Scalar(image)), IsProgram: false, [], new Dictionary<string, string>(StringComparer.Ordinal))
         };
     }
+
+    private ImageSpec ReadImage(string name, YamlNode node)
+    {
+        var keys = Mapping(node, $"the image {name}", s_imageKeys);
+        var isProgram = keys.TryGetValue("program", out var program);
+        if (isProgram == keys.ContainsKey("from"))
+            throw Wrong(node.Start, $"The image {name} has {(isProgram ? "two sources" : "no source")}.",
+                $"Its keys are {string.Join(", ", keys.Keys)}.",
+                "Write program: NAME for a program of this machine, or from: NAME|ARCHIVE for an image.");
+        var command = new List<string>();
+        if (keys.TryGetValue("command", out var words))
+        {
+            if (words is not YamlSequenceNode list)
+                throw Wrong(words.Start, $"command of {name} is not a list.", $"'{words}'", "Write [nginx, -c, /etc/nginx.conf].");
+            command.AddRange(list.Children.Select(Scalar));
+        }
+        var files = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (keys.TryGetValue("files", out var given))
+        {
+            if (given is not YamlMappingNode mapping)
+                throw Wrong(given.Start, $"files of {name} is not a mapping.", $"'{given}'", "Write PATH: TEXT pairs.");
+            foreach (var (path, text) in mapping.Children)
+            {
+                if (!Scalar(path).StartsWith('/') || Scalar(path).EndsWith('/'))
+                    throw Wrong(path.Start, $"'{Scalar(path)}' cannot be a file of {name}.", "It is no absolute path of a file.",
+                        "Write for instance /etc/nginx.conf.");
+                files.Add(Scalar(path), Scalar(text));
+            }
+        }
+        if (isProgram && command.Count == 0)
+            throw Wrong(node.Start, $"The image {name} has no command.", "An image of a program knows none.",
+                $"Add command: [{Scalar(program!)}, ...].");
+        return new ImageSpec(isProgram ? Scalar(program!) : PathOf(Scalar(keys["from"])), isProgram, command, files);
+    }
+
+    /// <summary>A path in a topology is meant from the file's folder; what is no path there is an image's name.</summary>
+    private string PathOf(string source) =>
+        Path.Combine(Path.GetDirectoryName(Path.GetFullPath(_file))!, source) is var path && File.Exists(path) ? path : source;
 
     private static bool IsUnnumbered(YamlNode node) => node is YamlScalarNode { Value: Unnumbered };
 

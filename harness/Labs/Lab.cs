@@ -86,6 +86,8 @@ public sealed class Lab : IAsyncDisposable
             lab.Build(capture);
             foreach (var overlay in topology.Overlays)
                 await lab.MasqueradeAsync(overlay);
+            await Task.WhenAll(lab._nodes.Values.Where(n => n.Spec.Image is not null)
+                .Select(n => n.StartContainerAsync(n.Spec.Image!)));
             return lab;
         }
         catch

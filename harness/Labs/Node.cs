@@ -1,4 +1,5 @@
 using System.Net;
+using Conformance.Labs.Containers;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;
@@ -75,6 +76,9 @@ public sealed class Node : IAsyncDisposable
                 return [.. _servers];
         }
     }
+
+    /// <summary>What runs in the node as a container; null where nothing does.</summary>
+    public Container? Container { get; private set; }
 
     /// <summary>One at a time can follow the rules of a node: the kernel has one logger for each namespace.</summary>
     internal SemaphoreSlim TraceLock { get; } = new(1);
@@ -246,9 +250,39 @@ public sealed class Node : IAsyncDisposable
         foreach (var (destination, gateway) in Spec.Routes)
             Route.AddRoute(destination, gateway, Spec.Interfaces.First(i => i.Network.Subnet.Contains(gateway)
                 || i.Network.Subnet6?.Contains(gateway) == true).Device);
-        foreach (var served in Spec.Serves)
+        foreach (var served in Spec.Image is null ? Spec.Serves : [])
             Serve(served.Protocol, served.Port);
     }
+
+    /// <summary>Starts the node's container, and waits until it listens on the ports that it is to serve.</summary>
+    /// <exception cref="HarnessException">It cannot be started, has ended, or does not listen.</exception>
+    internal async Task StartContainerAsync(ImageSpec image)
+    {
+        var said = new System.Text.StringBuilder();
+        Container = Own(await NodeImage.StartAsync(this, image, text =>
+        {
+            lock (said)
+                said.Append(text);
+        }));
+        using var limit = new Patience(Timeouts.Start);
+        while (Spec.Serves.FirstOrDefault(s => !Listens(s)) is { } missing)
+        {
+            if (Container.HasEnded || limit.Token.IsCancellationRequested)
+            {
+                throw new HarnessException($"The container of {Name} does not serve {missing}.",
+                    $"It {(Container.HasEnded ? "has ended" : "runs")}, and said: {said}", "The lab was not built.",
+                    "See that its command stays in the foreground and listens there, or correct 'serves'.");
+            }
+            await Task.Delay(TimeSpan.FromMilliseconds(50));
+        }
+    }
+
+    private bool Listens(ServedPort served) => served.Protocol switch
+    {
+        TransportProtocol.Tcp => ListeningSockets.Tcp(Namespace).Contains(served.Port),
+        TransportProtocol.Udp => ListeningSockets.Udp(Namespace).Contains(served.Port),
+        _ => true, // the kernel lists no sockets of SCTP by namespace
+    };
 
     /// <summary>
     /// A link without addresses: the network is behind it, and neighbours that ask for the borrowed addresses are answered.

@@ -1,6 +1,7 @@
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
 using Conformance.Labs.Containers;
+using Conformance.Linux.Features;
 
 namespace Conformance.Clusters.Proxies;
 
@@ -54,12 +55,19 @@ public sealed class ImageProxy(string image, IReadOnlyList<string> arguments, Fe
             Variables = [$"NODE_NAME={node.Name}", $"NODE_IP={node.Address}", $"KUBECONFIG={Kubeconfig}"],
             Mounts =
             [
-                $"{objects.Kubeconfig(server)}:{Kubeconfig}:ro", $"{Lock}:{Lock}",
-                .. Directory.Exists(Modules) ? new[] { $"{Modules}:{Modules}:ro" } : [],
+                $"{objects.Kubeconfig(server)}:{Kubeconfig}:ro", $"{Lock}:{Lock}", .. ModulesOfKernel(),
             ],
         }, log.Append);
         node.Lab.Note(node, $"start a container of {image}");
         return new RunningImage(node, $"container of {string.Join(' ', [image, .. words])}", container, log);
+    }
+
+    /// <summary>The folder of the running kernel's modules, which may be a link to elsewhere: a container would not find its end.</summary>
+    private static IEnumerable<string> ModulesOfKernel()
+    {
+        var folder = Path.Combine(Modules, KernelFeatures.Current.Release);
+        if (Directory.Exists(folder))
+            yield return $"{Directory.ResolveLinkTarget(folder, returnFinalTarget: true)?.FullName ?? folder}:{folder}:ro";
     }
 
     private ImageFile Read() => _file ??= ImageFile.Read(ImageStore.PathOf(image));

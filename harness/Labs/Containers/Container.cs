@@ -37,13 +37,17 @@ public sealed class Container : IAsyncDisposable
     private readonly Task _log;
     private int _disposed;
 
+    /// <param name="processId">The number of its first process.</param>
     /// <param name="said">Gets what it writes, in pieces, of both streams.</param>
-    internal Container(IDockerClient client, string id, MultiplexedStream output, Action<string> said)
+    internal Container(IDockerClient client, string id, int processId, MultiplexedStream output, Action<string> said)
     {
-        (_client, _id, _said) = (client, id, said);
+        (_client, _id, ProcessId, _said) = (client, id, processId, said);
         _exit = WaitAsync();
         _log = FollowAsync(output);
     }
+
+    /// <summary>The number of its first process, of which /proc/PID/ns has the container's namespaces; 0 when it has ended at once.</summary>
+    public int ProcessId { get; }
 
     /// <summary>Whether it has ended by itself.</summary>
     public bool HasEnded => _exit.IsCompleted;

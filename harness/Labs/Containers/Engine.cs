@@ -49,7 +49,8 @@ public sealed class Engine
             var output = await _client.Containers.AttachContainerAsync(id, tty: false,
                 new ContainerAttachParameters { Stream = true, Stdout = true, Stderr = true }, limit.Token);
             await _client.Containers.StartContainerAsync(id, new ContainerStartParameters(), limit.Token);
-            return new Container(_client, id, output, said);
+            var started = await _client.Containers.InspectContainerAsync(id, limit.Token);
+            return new Container(_client, id, (int)started.State.Pid, output, said);
         }
         catch (Exception e) when (e is DockerApiException or OperationCanceledException or IOException or HttpRequestException)
         {
@@ -67,11 +68,12 @@ public sealed class Engine
         Cmd = spec.Arguments.Count == 0 ? null : [.. spec.Arguments],
         Env = [.. spec.Variables, $"{NamespaceVariable}={node.Namespace.Path}"],
         Hostname = node.Name,
+        NetworkDisabled = true, // the engine's own work on a network would take longer than all the rest
         AttachStdout = true,
         AttachStderr = true,
         HostConfig = new HostConfig
         {
-            NetworkMode = "host",
+            NetworkMode = "none",
             Runtime = Runtime,
             Privileged = spec.IsPrivileged,
             ReadonlyRootfs = spec.IsReadOnly,

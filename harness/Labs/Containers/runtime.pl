@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# The runtime of an engine's containers: crun, or runc where there is no crun. A container whose environment names a network namespace
-# gets that one: engines have no such option. The engine believes it to be in the host's, and so leaves the namespace as it is.
+# The runtime of an engine's containers: crun, or runc where there is no crun, or cgroups are not those of version 2, which crun wants. A
+# container whose environment names a network namespace gets that one: engines have no such option.
 use strict;
 use warnings;
 
@@ -18,5 +18,6 @@ for my $i (0 .. $#ARGV - 1) {
     }
     close $file or die "$path: $!\n";
 }
-my ($runtime) = grep { -x } qw(/usr/bin/crun /usr/sbin/runc /usr/bin/runc);
+my @crun = -e '/sys/fs/cgroup/cgroup.controllers' ? '/usr/bin/crun' : ();
+my ($runtime) = grep { -x } @crun, '/usr/sbin/runc', '/usr/bin/runc';
 exec {$runtime} $runtime, @ARGV or die "$runtime: $!\n";

@@ -21,6 +21,10 @@ public sealed class LabNotFoundException(string what, string evidence, string fi
 internal sealed record LabRecord(string Id, string Topology, int ProcessId, string StartTime, string Path,
     IReadOnlyDictionary<string, string> Nodes)
 {
+    /// <summary>The first process of each node that is a container.</summary>
+    public IReadOnlyDictionary<string, int> Containers { get; init; } = new Dictionary<string, int>(StringComparer.Ordinal);
+
+
     /// <summary>Names the lab's record in the shell that <c>./lab up</c> opens.</summary>
     internal const string Variable = "CONFORMANCE_LAB";
 
@@ -38,7 +42,11 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         var record = new LabRecord(
             $"{lab.Topology.Name}-{Environment.ProcessId}", source.EndsWith(".yaml", StringComparison.Ordinal)
                 ? System.IO.Path.GetFullPath(source) : source, Environment.ProcessId, StartTimeOf(Environment.ProcessId),
-            Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal));
+            Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal))
+        {
+            Containers = lab.Nodes.Where(n => n.Container is not null)
+                .ToDictionary(n => n.Name, n => n.Container!.ProcessId, StringComparer.Ordinal),
+        };
         System.IO.File.WriteAllLines(record.HostsFile, ["127.0.0.1 localhost", "::1 localhost",
             .. lab.Nodes.SelectMany(n => n.Spec.Interfaces.SelectMany(i => i.Addresses).Select(a => $"{a} {n.Name}"))]);
         System.IO.File.WriteAllText(record.File + ".new", JsonSerializer.Serialize(record, Output.JsonOptions));
@@ -55,9 +63,15 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         System.IO.File.Delete(HostsFile);
     }
 
-    /// <summary>The command line that runs a command in a node, where the nodes' names resolve and the host has the node's name.</summary>
+    /// <summary>
+    /// The command line that runs a command in a node, where the nodes' names resolve and the host has the node's name. A node that is a
+    /// container has its own files and processes.
+    /// </summary>
     /// <exception cref="LabNotFoundException">The lab has no such node.</exception>
-    internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) =>
+    internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) => Containers.TryGetValue(node, out var process)
+        ? ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={process}"), "--mount", "--uts", "--ipc", "--net", "--pid", "--",
+            .. argv]
+        :
     [
         "nsenter", $"--net={NamespaceOf(node)}", "--", "unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c",
         "mount --bind \"$0\" /etc/hosts && echo \"$1\" >/proc/sys/kernel/hostname && shift && exec \"$@\"", HostsFile, node, .. argv,

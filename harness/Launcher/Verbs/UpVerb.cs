@@ -6,6 +6,7 @@ using CliWrap.Buffered;
 using Conformance.Clusters;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
+using Conformance.Labs.Containers;
 using Conformance.Labs.Waiting;
 using Conformance.Launcher.Imports;
 using Conformance.Launcher.LabKernels;
@@ -57,6 +58,10 @@ internal static class UpVerb
                 throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.",
                     "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
             await LabRun.PrepareAsync(wanted.Proxy?.Name, CancellationToken.None);
+            foreach (var image in wanted.Topology.Nodes.Select(n => n.Image).OfType<ImageSpec>().Where(i => !i.IsProgram).Distinct())
+                await ImageStore.PrepareAsync(image.Source, CancellationToken.None);
+            if (wanted.Topology.Nodes.Any(n => n.Image is not null))
+                await Need.EnsureAsync(Need.ForContainers, CancellationToken.None);
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
             // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))

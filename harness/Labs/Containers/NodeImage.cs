@@ -1,0 +1,56 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using Conformance.Topologies;
+
+namespace Conformance.Labs.Containers;
+
+/// <summary>The container that a topology gives to a node.</summary>
+internal static class NodeImage
+{
+    private static readonly ConcurrentDictionary<string, Lazy<Task<ImageFile>>> s_programs = new(StringComparer.Ordinal);
+    private static readonly string[] s_folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
+
+    /// <summary>What a program that asks for users finds: root, and nobody, as whom servers run their workers.</summary>
+    private static readonly (string Path, string Text)[] s_users =
+    [
+        ("/etc/passwd", "root:x:0:0:root:/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+        ("/etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ];
+
+    /// <exception cref="HarnessException">There is no such image or program, or it cannot be started.</exception>
+    internal static async Task<Container> StartAsync(Node node, ImageSpec spec, Action<string> said)
+    {
+        var image = spec.IsProgram
+            ? await s_programs.GetOrAdd(spec.Source, name => new(() => OfProgramAsync(name))).Value
+            : ImageFile.Read(ImageStore.PathOf(spec.Source));
+        var folder = Path.Combine(RunFolder.Current, "containers", $"{node.Lab.Topology.Name}-{node.Name}-{Guid.NewGuid():N}");
+        var mounts = new List<string>();
+        foreach (var (path, text) in spec.Files)
+        {
+            var file = Path.Combine(Directory.CreateDirectory(folder).FullName, mounts.Count.ToString(CultureInfo.InvariantCulture));
+            await File.WriteAllTextAsync(file, text);
+            mounts.Add($"{file}:{path}:ro");
+        }
+        node.Lab.Note(node, $"start a container of {spec.Source}");
+        return await (await Engine.CurrentAsync()).StartAsync(node, new ContainerSpec(image, spec.Command) { Mounts = mounts }, said);
+    }
+
+    /// <summary>An image of a program of this machine, with the libraries that it needs and nothing else.</summary>
+    private static async Task<ImageFile> OfProgramAsync(string program)
+    {
+        var path = s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists)
+            ?? throw new HarnessException($"The program {program} is missing.", $"It is in none of {string.Join(", ", s_folders)}.",
+                "The lab was not built.", "Install its Debian package, or give the node another image.");
+        var image = new ImageArchive();
+        await image.AddProgramAsync(path);
+        foreach (var (file, text) in s_users)
+            image.AddText(file, text);
+        foreach (var folder in new[] { "/dev", "/proc", "/run", "/sys", "/var/log", "/var/lib" })
+            image.AddFolder(folder);
+        image.AddFolder("/tmp", isForAll: true);
+        var archive = Path.Combine(Directory.CreateDirectory(Path.Combine(RunFolder.Current, "containers")).FullName,
+            $"{RunFolder.Numbered(0)}-{program}.tar");
+        await image.WriteAsync(archive, $"{program}:host");
+        return ImageFile.Read(archive);
+    }
+}
