@@ -1,5 +1,4 @@
 using System.Net;
-using Conformance.Labs.Containers;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Conntrack;

@@ -1,7 +1,6 @@
 using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs;
-using Conformance.Labs.Containers;
 
 namespace Conformance.Launcher;
 
@@ -19,14 +18,14 @@ internal static class GeneratorImage
     /// <summary>.NET loads these when it first speaks TLS; ldd does not show them.</summary>
     private static readonly string[] s_tls = ["libssl.so.3", "libcrypto.so.3"];
 
-    /// <param name="time">Seconds since 1970 that its files have.</param>
+    /// <param name="time">What its files have.</param>
     /// <returns>The paths of the image, as <c>docker load</c> takes it, and of the manifest of a DaemonSet.</returns>
     /// <exception cref="HarnessException">A program is missing.</exception>
-    internal static async Task<IReadOnlyList<string>> MakeAsync(string output, string version, string time)
+    internal static async Task<IReadOnlyList<string>> MakeAsync(string output, string version, DateTimeOffset time)
     {
         var image = new ImageArchive
         {
-            Time = Verbs.PackageVerb.TimeOf(time),
+            Time = time,
             EntryPoint = [$"/usr/bin/{Name}"],
             Arguments = ["watch"],
         };

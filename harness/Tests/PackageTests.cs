@@ -131,6 +131,71 @@ public sealed class PackageTests
         Digests(_folder).Count.ShouldBe(2);
     }
 
+    /// <summary>The DaemonSet's two containers, with the rights that its manifest gives them: read-only roots, and few capabilities.</summary>
+    [Test]
+    public async Task The_image_serves_with_the_rights_of_its_daemonset()
+    {
+        RequirePackages();
+        if (!File.Exists("/usr/sbin/dockerd"))
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}docker.io is not installed");
+        var (image, manifest) = await ImageAsync();
+        var capabilities = System.Text.RegularExpressions.Regex.Match(await File.ReadAllTextAsync(manifest), @"add: \[(?<names>[^\]]*)\]",
+            System.Text.RegularExpressions.RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1)).Groups["names"].Value;
+        capabilities.ShouldBe("NET_ADMIN, NET_RAW");
+        var said = await InsideAsync($$"""
+            cd {{ProjectFolder.Root}}
+            unshare --mount --propagation private -- harness/Labs/Containers/engine.sh $PWD/harness/Labs/Containers/runtime.pl &
+            engine=$!
+            docker() { /usr/bin/docker --host unix:///proc/$engine/root/mnt/docker.sock "$@"; }
+            until docker version >/dev/null 2>&1; do kill -0 $engine; sleep 0.1; done
+            docker load --quiet --input {{image}}
+            image=$(docker images --quiet)
+            ip link set lo up
+            run() { docker run --runtime node --network none --env CONFORMANCE_NETNS=/proc/$$/ns/net --read-only \
+                --volume /run/xtables.lock:/run/xtables.lock --tmpfs /tmp --volume "$top/objects.yaml:/objects.yaml:ro" "$@"; }
+            run --privileged "$image" watch --init-only -f /objects.yaml
+            run --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_RAW --security-opt no-new-privileges --detach "$image" \
+                watch -f /objects.yaml --conntrack-max-per-core 0 --conntrack-min 0
+            for i in $(seq 100); do ipvsadm -Ln | grep -q 10.244.0.5:8080 && break; sleep 0.1; done
+            docker logs $(docker ps --latest --quiet) 2>&1
+            curl --silent --max-time 5 --output /dev/null --write-out 'healthz %{http_code}\n' http://127.0.0.1:10256/healthz
+            ipvsadm -Ln
+            iptables-save -t nat || iptables-legacy-save -t nat
+            kill $engine
+            """);
+
+        said.ShouldContain("-> 10.244.0.5:8080");
+        said.ShouldContain("healthz 200");
+        said.ShouldContain("KUBE-SERVICES");
+        said.ShouldNotContain("error:");
+        new FileInfo(image).Length.ShouldBeLessThan(40_000_000);
+    }
+
+    [Test]
+    public async Task The_image_is_a_proxy_under_test_that_holds()
+    {
+        RequirePackages();
+        var (image, _) = await ImageAsync();
+        var result = await LabProgram.Command("run", "--filter", "K-6,F-1,ADDR-1,REFUSE-1", "--proxy",
+            "image:+ipvs,+refuses-other-ports[watch --kubeconfig {kubeconfig} --hostname-override {node} " +
+            "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --conntrack-max-per-core=0 --conntrack-min=0]=" + image)
+            .ExecuteBufferedAsync();
+        if (result.ExitCode == 3 && !File.Exists("/usr/sbin/dockerd")) // and an ordinary user may not install it
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}docker.io is not installed");
+
+        result.ExitCode.ShouldBe(0, result.StandardOutput + result.StandardError);
+        result.StandardOutput.ShouldContain("4 holds");
+    }
+
+    private async Task<(string Image, string Manifest)> ImageAsync()
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(_folder, "image")).FullName;
+        var made = await LabProgram.Command("package", "--image", "--output", folder).ExecuteBufferedAsync();
+        made.ExitCode.ShouldBe(0, made.StandardError);
+        return (Directory.GetFiles(folder, "*-image.tar").ShouldHaveSingleItem(),
+            Directory.GetFiles(folder, "*.yaml").ShouldHaveSingleItem());
+    }
+
     private static bool IsThere => File.Exists(Programs.NativeGenerator);
 
     private static void RequirePackages()

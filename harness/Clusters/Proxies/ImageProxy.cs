@@ -1,6 +1,5 @@
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
-using Conformance.Labs.Containers;
 using Conformance.Linux.Features;
 
 namespace Conformance.Clusters.Proxies;

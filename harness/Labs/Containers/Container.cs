@@ -4,7 +4,7 @@ using Conformance.Labs.Waiting;
 using Docker.DotNet;
 using Docker.DotNet.Models;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>What a container is started with.</summary>
 /// <param name="Image">Its image.</param>

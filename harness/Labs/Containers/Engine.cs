@@ -6,7 +6,7 @@ using Conformance.Labs.Waiting;
 using Docker.DotNet;
 using Docker.DotNet.Models;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>
 /// A container engine on this kernel for this process alone: Debian's dockerd, with all its files in memory, without networks of its own.

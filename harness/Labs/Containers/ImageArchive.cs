@@ -7,7 +7,7 @@ using System.Text.Json.Nodes;
 using CliWrap;
 using CliWrap.Buffered;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>
 /// A container image made of files, programs and links of this machine, in one layer, without an engine and without a registry. The same

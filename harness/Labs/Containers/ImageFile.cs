@@ -5,7 +5,7 @@ using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>
 /// A container image in a file: what <c>docker save</c> writes, or an OCI image layout as a tar archive (image-spec,
@@ -40,7 +40,8 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
             throw NoImage(path, $"It has neither {DockerManifest} nor {OciIndex}.");
         }
         catch (Exception e) when (e is IOException or InvalidDataException or JsonException or KeyNotFoundException
-            or NullReferenceException or InvalidOperationException or FormatException or UnauthorizedAccessException)
+            or NullReferenceException or ArgumentOutOfRangeException or InvalidOperationException or FormatException
+            or UnauthorizedAccessException)
         {
             throw NoImage(path, e is KeyNotFoundException or NullReferenceException or ArgumentOutOfRangeException
                 ? "A part that its manifest names is missing." : e.Message);

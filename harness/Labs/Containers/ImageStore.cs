@@ -4,7 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Docker.DotNet;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>
 /// Where images come from: archives that a user names, and images of this machine's engine, of which the launcher keeps an archive below
@@ -36,7 +36,6 @@ public static class ImageStore
             return;
         }
         var archive = Archive(image);
-        Directory.CreateDirectory(Path.GetDirectoryName(archive)!);
         var aside = string.Create(CultureInfo.InvariantCulture, $"{archive}.{Environment.ProcessId}.new");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(s_limit);
@@ -47,6 +46,7 @@ public static class ImageStore
             if (File.Exists(archive) && ImageFile.Read(archive).Id == found.ID)
                 return;
             await using var saved = await client.Images.SaveImageAsync(image, limit.Token);
+            Directory.CreateDirectory(Path.GetDirectoryName(archive)!);
             await using (var file = File.Create(aside))
                 await saved.CopyToAsync(file, limit.Token);
             _ = ImageFile.Read(aside);
@@ -63,12 +63,15 @@ public static class ImageStore
             if (File.Exists(archive)) // as it was when an engine last answered
                 return;
             throw new HarnessException($"There is no image '{image}'.",
-                $"It is no file, and no engine answers at {s_engine}: {(e.InnerException ?? e).Message}", "Nothing was started.",
+                $"It is no file, and no engine answers at {s_engine}" +
+                    (s_engine.Scheme == "unix" && !File.Exists(s_engine.LocalPath) ? ", which is not there."
+                    : $": {(e.InnerException ?? e).Message}"), "Nothing was started.",
                 "Give the path of an archive: docker save IMAGE -o FILE, where there is an engine.");
         }
         finally
         {
-            File.Delete(aside);
+            if (File.Exists(aside))
+                File.Delete(aside);
         }
     }
 

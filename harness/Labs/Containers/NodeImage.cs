@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using Conformance.Topologies;
 
-namespace Conformance.Labs.Containers;
+namespace Conformance.Labs;
 
 /// <summary>The container that a topology gives to a node.</summary>
 internal static class NodeImage

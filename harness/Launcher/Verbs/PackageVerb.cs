@@ -62,7 +62,7 @@ internal static partial class PackageVerb
         {
             await Need.EnsureAsync(Need.ForLabs, cancellationToken); // the userland of iptables and ipset comes from this machine
             return await GeneratorImage.MakeAsync(output, Version,
-                Environment.GetEnvironmentVariable(TimeVariable) ?? await TimeOfSourcesAsync(cancellationToken));
+                TimeOf(Environment.GetEnvironmentVariable(TimeVariable) ?? await TimeOfSourcesAsync(cancellationToken)));
         }
         var work = Directory.CreateDirectory(Path.Combine(output, $".package-{Guid.NewGuid():N}"));
         try
@@ -165,7 +165,7 @@ internal static partial class PackageVerb
     }
 
     /// <exception cref="HarnessException">It is no time of this era.</exception>
-    internal static DateTimeOffset TimeOf(string seconds) =>
+    private static DateTimeOffset TimeOf(string seconds) =>
         long.TryParse(seconds, CultureInfo.InvariantCulture, out var number) && number is >= 0 and <= 253_402_300_799
             ? DateTimeOffset.FromUnixTimeSeconds(number)
             : throw new HarnessException("The time of the files is no number of seconds.", $"It is '{seconds}'.", "No package was made.",

@@ -6,7 +6,6 @@ using CliWrap.Buffered;
 using Conformance.Clusters;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
-using Conformance.Labs.Containers;
 using Conformance.Labs.Waiting;
 using Conformance.Launcher.Imports;
 using Conformance.Launcher.LabKernels;
