@@ -35,6 +35,10 @@ internal static class GeneratorImage
             await image.AddProgramAsync(libraries.GetValueOrDefault(library, library));
         await AddIptablesAsync(image);
         await image.AddProgramAsync(Need.PathOf("ipset") ?? "/usr/sbin/ipset", "/usr/sbin/ipset");
+        // iptables-legacy has its kernel modules loaded by the program that /proc/sys/kernel/modprobe names.
+        await image.AddProgramAsync(Need.PathOf("kmod") ?? "/usr/bin/kmod", "/usr/bin/kmod");
+        foreach (var path in new[] { "/sbin/modprobe", "/usr/sbin/modprobe" })
+            image.AddLink(path, "/usr/bin/kmod");
         foreach (var folder in new[] { "/dev", "/etc", "/proc", "/run", "/sys", "/lib/modules" })
             image.AddFolder(folder);
         image.AddFolder("/tmp", isForAll: true);
@@ -70,7 +74,9 @@ internal static class GeneratorImage
             await image.AddProgramAsync(module);
     }
 
-    /// <summary>The libraries of this machine by their names; two of a name are two architectures, and the first is this machine's.</summary>
+    /// <summary>
+    /// The libraries of this machine by their names; two of a name are two architectures, and the first is this machine's.
+    /// </summary>
     private static async Task<Dictionary<string, string>> LibrariesAsync()
     {
         var cache = await CliWrap.Cli.Wrap("/sbin/ldconfig").WithArguments("-p").WithValidation(CommandResultValidation.None)

@@ -131,7 +131,9 @@ public sealed class PackageTests
         Digests(_folder).Count.ShouldBe(2);
     }
 
-    /// <summary>The DaemonSet's two containers, with the rights that its manifest gives them: read-only roots, and few capabilities.</summary>
+    /// <summary>
+    /// The DaemonSet's two containers, with the rights that its manifest gives them: read-only roots, and few capabilities.
+    /// </summary>
     [Test]
     public async Task The_image_serves_with_the_rights_of_its_daemonset()
     {
@@ -153,14 +155,16 @@ public sealed class PackageTests
             ip link set lo up
             run() { docker run --runtime node --network none --env CONFORMANCE_NETNS=/proc/$$/ns/net --read-only \
                 --volume /run/xtables.lock:/run/xtables.lock --tmpfs /tmp --volume "$top/objects.yaml:/objects.yaml:ro" "$@"; }
-            run --privileged "$image" watch --init-only -f /objects.yaml
+            modules=/lib/modules/$(uname -r)
+            run --privileged --volume "$(readlink -f $modules):$modules:ro" "$image" watch --init-only -f /objects.yaml
             run --cap-drop ALL --cap-add NET_ADMIN --cap-add NET_RAW --security-opt no-new-privileges --detach "$image" \
                 watch -f /objects.yaml --conntrack-max-per-core 0 --conntrack-min 0
             for i in $(seq 100); do ipvsadm -Ln | grep -q 10.244.0.5:8080 && break; sleep 0.1; done
             docker logs $(docker ps --latest --quiet) 2>&1
             curl --silent --max-time 5 --output /dev/null --write-out 'healthz %{http_code}\n' http://127.0.0.1:10256/healthz
             ipvsadm -Ln
-            iptables-save -t nat || iptables-legacy-save -t nat
+            iptables-legacy-save -t nat
+            iptables-nft-save -t nat
             kill $engine
             """);
 
@@ -176,7 +180,7 @@ public sealed class PackageTests
     {
         RequirePackages();
         var (image, _) = await ImageAsync();
-        var result = await LabProgram.Command("run", "--filter", "K-6,F-1,ADDR-1,REFUSE-1", "--proxy",
+        var result = await LabProgram.Command("run", "--filter", "K-6,K-1,ADDR-1,REFUSE-1", "--proxy",
             "image:+ipvs,+refuses-other-ports[watch --kubeconfig {kubeconfig} --hostname-override {node} " +
             "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48 --conntrack-max-per-core=0 --conntrack-min=0]=" + image)
             .ExecuteBufferedAsync();

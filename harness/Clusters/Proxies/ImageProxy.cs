@@ -5,7 +5,8 @@ using Conformance.Linux.Features;
 namespace Conformance.Clusters.Proxies;
 
 /// <summary>
-/// A container image, of which a container runs on each node as the pod of a proxy's DaemonSet does: privileged, in the node's network, with
+/// A container image, of which a container runs on each node as the pod of a proxy's DaemonSet does: privileged, in the node's network,
+/// with
 /// the kernel's modules, iptables' lock and a kubeconfig. <c>{kubeconfig}</c>, <c>{node}</c> and <c>{ip}</c> in its arguments are replaced
 /// as for <see cref="ApiProxy"/>.
 /// </summary>

@@ -175,7 +175,8 @@ public abstract partial class Proxy
         return new HarnessException($"There is no proxy '{text}'.",
             $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
                 $"image=NAME|ARCHIVE; the last four also with features (command:+FEATURE,-FEATURE=COMMAND), kube-proxy and image also " +
-                $"with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? "" : Topologies.Nearest.Hint(kind, kinds))}",
+                $"with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? ""
+                    : Topologies.Nearest.Hint(kind, kinds))}",
             "Nothing was started.", "Name one of them.");
     }
 

@@ -46,7 +46,9 @@ public sealed class Container : IAsyncDisposable
         _log = FollowAsync(output);
     }
 
-    /// <summary>The number of its first process, of which /proc/PID/ns has the container's namespaces; 0 when it has ended at once.</summary>
+    /// <summary>
+    /// The number of its first process, of which /proc/PID/ns has the container's namespaces; 0 when it has ended at once.
+    /// </summary>
     public int ProcessId { get; }
 
     /// <summary>Whether it has ended by itself.</summary>

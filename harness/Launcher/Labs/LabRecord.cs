@@ -69,7 +69,8 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     /// </summary>
     /// <exception cref="LabNotFoundException">The lab has no such node.</exception>
     internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) => Containers.TryGetValue(node, out var process)
-        ? ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={process}"), "--mount", "--uts", "--ipc", "--net", "--pid", "--",
+        ? ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={process}"), "--mount", "--uts", "--ipc", "--net", "--pid",
+            "--",
             .. argv]
         :
     [

@@ -17,16 +17,19 @@ internal static class DoctorVerb
     /// <summary>Hidden: the part that needs root and IPVS, run on the lab kernel where this one lacks them.</summary>
     private const string ProbeOption = "--probe";
 
+    private const string OneLab = "a lab";
+    private const string Containers = "containers";
+
     internal static Command Create()
     {
         var format = Output.CreateOption();
-        var probe = new Option<bool>(ProbeOption) { Hidden = true };
+        var probe = new Option<string?>(ProbeOption) { Hidden = true };
         var verb = new Command("doctor", "Check each requirement by using it, and print how to fix each missing one.") { format, probe };
         verb.SetAction(async parsed =>
         {
             using var interrupt = new Interrupt();
-            if (parsed.GetValue(probe))
-                return await ProbeAsync();
+            if (parsed.GetValue(probe) is { } part)
+                return part == Containers ? await ProbeContainersAsync() : await ProbeAsync();
             var checks = await CheckAsync(interrupt.Token);
             if (parsed.GetValue(format) == Output.Json)
                 Console.WriteLine(JsonSerializer.Serialize(checks, Output.JsonOptions));
@@ -57,8 +60,14 @@ internal static class DoctorVerb
         checks.Add(GeneratorCheck());
         checks.AddRange(needs.Select(n => new Check(n.Program, n.IsMet, true, Need.PathOf(n.Program) ?? $"missing; it {n.Why}",
             $"sudo apt-get install {n.Package}")));
+        checks.AddRange(Need.ForContainers.Select(n => new Check(n.Program, n.IsMet, false, Need.PathOf(n.Program)
+            ?? $"missing; it {n.Why}, for --proxy image= and nodes with an image", $"sudo apt-get install {n.Package}")));
         if (needs.All(n => n.IsMet))
-            checks.Add(await ProveAsync(cancellationToken));
+        {
+            checks.Add(await ProveAsync(OneLab, isRequired: true, cancellationToken));
+            if (Need.ForContainers.All(n => n.IsMet))
+                checks.Add(await ProveAsync(Containers, isRequired: false, cancellationToken));
+        }
         return checks;
     }
 
@@ -67,7 +76,7 @@ internal static class DoctorVerb
             : "needs .NET, and starts in a second on the lab kernel: no C linker was found, or the native build failed",
         "sudo apt-get install gcc libc6-dev, then touch harness/Generator/Program.cs; artifacts/build.log has what a failed build said");
 
-    private static async Task<Check> ProveAsync(CancellationToken cancellationToken)
+    private static async Task<Check> ProveAsync(string part, bool isRequired, CancellationToken cancellationToken)
     {
         var kernel = await KernelOption.ChooseAsync("auto", cancellationToken);
         var folder = Runs.Start();
@@ -75,17 +84,17 @@ internal static class DoctorVerb
         try
         {
             var result = await kernel.RunAsync(
-                new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption],
+                new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption, part],
                     folder)
                 { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
                 cancellationToken);
             var text = Encoding.UTF8.GetString(said.ToArray()).Trim();
-            return new Check($"a lab on {kernel.Name}", result.ExitCode == ExitCodes.Ok, true, text,
+            return new Check($"{part} on {kernel.Name}", result.ExitCode == ExitCodes.Ok, isRequired, text,
                 "read what it says; ./lab shell lets you try by hand");
         }
         catch (LabKernelException e)
         {
-            return new Check($"a lab on {kernel.Name}", false, true, e.Message, "see the console named above");
+            return new Check($"{part} on {kernel.Name}", false, isRequired, e.Message, "see the console named above");
         }
     }
 
@@ -103,5 +112,14 @@ internal static class DoctorVerb
         if (missing.Count > 0)
             Console.WriteLine($"claims that need one of these are not testable on it: {string.Join(", ", missing)}");
         return flow.Answer is null ? ExitCodes.Violated : ExitCodes.Ok;
+    }
+
+    /// <summary>A container engine, and two containers of which one answers.</summary>
+    private static async Task<int> ProbeContainersAsync()
+    {
+        await using var lab = await Lab.StartAsync(Topology.Load("containers"), capture: false);
+        var answer = await lab["client"].RunAsync($"curl --silent --show-error --max-time 10 http://{lab["rs1"].Address}:8080/");
+        Console.WriteLine($"Docker {(await Engine.CurrentAsync()).Version}: a container answered '{answer.Trim()}'");
+        return ExitCodes.Ok;
     }
 }

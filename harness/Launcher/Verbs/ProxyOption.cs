@@ -11,8 +11,10 @@ internal static class ProxyOption
     {
         var option = new Option<string?>(
             "--proxy")
-        { Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
-                "image=NAME|ARCHIVE." };
+        {
+            Description = $"{description}: generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
+                "image=NAME|ARCHIVE."
+        };
         option.CompletionSources.Add("generator", "generator-api", "generator-compat", "kube-proxy=", "command=", "api=", "image=");
         option.Validators.Add(result =>
         {

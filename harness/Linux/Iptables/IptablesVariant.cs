@@ -13,6 +13,9 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 {
     private const string LegacyProgram = "xtables-legacy-multi"; // all of iptables-legacy's names are links to it
 
+    private const string ProbeHere = "*nat\n:IPVS-GENERATOR-PROBE - [0:0]\n-A IPVS-GENERATOR-PROBE -j RETURN\n" +
+        "-F IPVS-GENERATOR-PROBE\n-X IPVS-GENERATOR-PROBE\nCOMMIT\n";
+
     private const int NotPermitted = 1; // EPERM of errno(3)
     private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(30);
 
@@ -62,8 +65,8 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
 
     /// <summary>
     /// Adds a rule in a namespace made for it. Listing would prove nothing: iptables-nft lists an empty table on kernels where it cannot
-    /// add a rule. Who may make no namespace, as a container with few capabilities, has the rule tried in the one that it is in, without
-    /// adding it.
+    /// add a rule. Who may make no namespace, as a container with few capabilities, adds it in the one that it is in, to a chain that no
+    /// packet passes, and deletes both in the same step.
     /// </summary>
     private static bool Works(string iptables, string? path)
     {
@@ -74,7 +77,7 @@ public sealed record IptablesVariant(string Suffix, bool HasIPv6)
         }
         catch (KernelException e) when (e.Errno == NotPermitted)
         {
-            return Succeeds([$"{iptables}-restore", "--test", "--noflush"], "*nat\n-A POSTROUTING -j RETURN\nCOMMIT\n", null, path);
+            return Succeeds([$"{iptables}-restore", "--wait", "5", "--noflush"], ProbeHere, null, path);
         }
         using var probe = made;
         if (IsLegacyProgram(iptables, path) && LegacyTables.HasNat(probe, iptables.StartsWith("ip6", StringComparison.Ordinal)))
