@@ -35,6 +35,11 @@ public static partial class MarkdownSummary
                 $"| {claim.Id} | {claim.Verdict.Word()}{(claim.Provisional ? " (provisional)" : "")} | {claim.Article.Verdict.Word()} " +
                 $"| {Cell(claim.Proved)} |\n");
 
+        if (run.Facts.Count > 0)
+            text.Append("\n## Facts of the proxy\n\n| observed | |\n|---|---|\n");
+        foreach (var fact in run.Facts)
+            text.Append(CultureInfo.InvariantCulture, $"| {Cell(fact.Title)} | {Cell(fact.Value)} |\n");
+
         text.Append("\n## Errata: where the article is not right\n\n");
         foreach (var claim in results.Claims.Where(c => c.Article.Verdict is ArticleVerdict.Imprecise or ArticleVerdict.Wrong))
         {

@@ -14,6 +14,9 @@ public sealed class MigrationTopic
     /// <summary>The claims that show it.</summary>
     public List<string> Claims { get; set; } = [];
 
+    /// <summary>The facts of runs that show it.</summary>
+    public List<string> Facts { get; set; } = [];
+
     /// <summary>The features of proxies that it is about.</summary>
     public List<string> Features { get; set; } = [];
 
@@ -39,8 +42,12 @@ public sealed class MigrationTopic
 /// <param name="Claims">The claims that differ.</param>
 /// <param name="Lost">Features that the old proxy declares, and the new one does not.</param>
 /// <param name="Gained">Features of the new proxy alone.</param>
+/// <param name="Facts">The facts that differ.</param>
 public sealed record MigrationEntry(MigrationTopic? Topic, IReadOnlyList<ClaimDifference> Claims, IReadOnlyList<string> Lost,
-    IReadOnlyList<string> Gained);
+    IReadOnlyList<string> Gained, IReadOnlyList<FactDifference> Facts)
+{
+    internal bool IsEmpty => Claims.Count + Lost.Count + Gained.Count + Facts.Count == 0;
+}
 
 /// <summary>What changes for users when one proxy takes the place of another: two runs of the suite, compared by topic.</summary>
 public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyList<MigrationEntry> Entries)
@@ -51,16 +58,16 @@ public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyLi
         var differences = RunComparison.Of(from, to);
         var lost = from.Run.SupportedFeatures.Except(to.Run.SupportedFeatures, StringComparer.Ordinal).ToList();
         var gained = to.Run.SupportedFeatures.Except(from.Run.SupportedFeatures, StringComparer.Ordinal).ToList();
+        var facts = FactDifference.Of(from.Run, to.Run).Where(f => f.Differs).ToList();
         var entries = MigrationTopic.All.Select(topic => new MigrationEntry(topic,
             [.. differences.Where(d => topic.Claims.Contains(d.Id, StringComparer.Ordinal))],
-            [.. lost.Intersect(topic.Features, StringComparer.Ordinal)], [.. gained.Intersect(topic.Features, StringComparer.Ordinal)]))
-            .Where(e => e.Claims.Count + e.Lost.Count + e.Gained.Count > 0).ToList();
-        var unexplained = differences.Where(d => !entries.Any(e => e.Claims.Contains(d))).ToList();
-        var other = new MigrationEntry(null, unexplained,
+            [.. lost.Intersect(topic.Features, StringComparer.Ordinal)], [.. gained.Intersect(topic.Features, StringComparer.Ordinal)],
+            [.. facts.Where(f => topic.Facts.Contains(f.Id, StringComparer.Ordinal))])).Where(e => !e.IsEmpty).ToList();
+        var other = new MigrationEntry(null, [.. differences.Where(d => !entries.Any(e => e.Claims.Contains(d)))],
             [.. lost.Where(f => !entries.Any(e => e.Lost.Contains(f, StringComparer.Ordinal)))],
-            [.. gained.Where(f => !entries.Any(e => e.Gained.Contains(f, StringComparer.Ordinal)))]);
-        return new MigrationReport(from, to,
-            other.Claims.Count + other.Lost.Count + other.Gained.Count > 0 ? [.. entries, other] : entries);
+            [.. gained.Where(f => !entries.Any(e => e.Gained.Contains(f, StringComparer.Ordinal)))],
+            [.. facts.Where(f => !entries.Any(e => e.Facts.Contains(f)))]);
+        return new MigrationReport(from, to, other.IsEmpty ? entries : [.. entries, other]);
     }
 
     /// <summary>The report as a document in Markdown.</summary>
@@ -79,9 +86,15 @@ public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyLi
         if (alone > 0)
             text.Append(CultureInfo.InvariantCulture, $"\n{alone} claims are in one run only and were not compared.\n");
         if (Entries.Count == 0 && From.Claims.Count + To.Claims.Count > alone)
-            text.Append("\nNo claim differs, in verdict or in what clients saw.\n");
+            text.Append("\nNo claim differs, in verdict or in what clients saw, and no fact.\n");
         foreach (var entry in Entries)
             Append(text, entry);
+        var facts = FactDifference.Of(From.Run, To.Run);
+        if (facts.Count > 0)
+            text.Append("\n## All facts of both runs\n\n| observed | before | after | differs |\n|---|---|---|---|\n");
+        foreach (var fact in facts)
+            text.Append(CultureInfo.InvariantCulture, $"| {Cell(fact.Title)} | {Cell(fact.Before?.Value ?? "not observed")} " +
+                $"| {Cell(fact.After?.Value ?? "not observed")} | {(fact.Differs ? "yes" : "")} |\n");
         return text.ToString();
     }
 
@@ -102,9 +115,15 @@ public sealed record MigrationReport(RunResults From, RunResults To, IReadOnlyLi
             text.Append(CultureInfo.InvariantCulture, $"| {claim.Id} | {claim.Before.Verdict.Word()} | {claim.After.Verdict.Word()} " +
                 $"| {Cell(Seen(claim))} | {Cell(claim.After.Proved)} |\n");
         }
+        if (entry.Facts.Count > 0)
+            text.Append(CultureInfo.InvariantCulture,
+                $"{(entry.Claims.Count > 0 ? "\n" : "")}| observed | before | after |\n|---|---|---|\n");
+        foreach (var fact in entry.Facts)
+            text.Append(CultureInfo.InvariantCulture,
+                $"| {Cell(fact.Title)} | {Cell(fact.Before!.Value)} | {Cell(fact.After!.Value)} |\n");
         if (entry.Topic is { Check.Count: > 0 })
             text.Append(CultureInfo.InvariantCulture,
-                $"{(entry.Claims.Count > 0 ? "\n" : "")}Does somebody depend on " +
+                $"{(entry.Claims.Count + entry.Facts.Count > 0 ? "\n" : "")}Does somebody depend on " +
                     $"it?\n\n{string.Concat(entry.Topic.Check.Select(c => $"    {c}\n"))}");
     }
 

@@ -46,6 +46,8 @@ public static class RunMerge
             Command = null,
             Shard = null,
             Claims = [.. claims.Select(c => c.Key)],
+            Facts = [.. shards.SelectMany(s => s.Run.Facts).DistinctBy(f => f.Id, StringComparer.Ordinal)
+                .OrderBy(f => f.Id, StringComparer.Ordinal)],
             Faults = [.. shards.SelectMany(s => s.Faults.Select(f => $"{s.Run.Run}: {f}")), .. Missing(shards)],
         }).Write(folder);
         foreach (var (shard, name) in shards.SelectMany(s => s_folders.Select(n => (s.Folder, n))))

@@ -37,6 +37,9 @@ public sealed record RunRecord(
     int CatalogueSize,
     IReadOnlyList<string> Faults)
 {
+    /// <summary>What was observed of the proxy beside its claims, by id.</summary>
+    public IReadOnlyList<FactRecord> Facts { get; init; } = [];
+
     /// <summary>The schema's version. It grows by one with a change that an old reader would misread.</summary>
     public const int CurrentSchema = 1;
 
@@ -68,6 +71,8 @@ public sealed record RunRecord(
             UnsupportedFeatures = suite.UnsupportedFeatures,
             Kernel = suite.Kernel,
             Tools = suite.Tools,
+            Facts = [.. suites.SelectMany(s => s.Facts).DistinctBy(f => f.Id, StringComparer.Ordinal)
+                .OrderBy(f => f.Id, StringComparer.Ordinal)],
         };
 
     public string ToJson() => RecordJson.Write(this);

@@ -69,6 +69,7 @@ public sealed class SuiteSetUp
             UnsupportedFeatures = unsupported,
             Kernel = Kernel,
             Tools = ToolVersions.All,
+            Facts = Facts.All,
         }).Write(RunFolder.Current, $"suite-{RunFolder.Numbered(1)}.json");
 
         static IReadOnlyList<string> Words(Func<ProxyFeature, bool> isSo) =>

@@ -57,7 +57,7 @@ internal static class MigrateVerb
             Description = $"{description}: as for --proxy, or the folder of a stored run.",
             Required = true
         };
-        option.CompletionSources.Add("generator", "generator-compat", "kube-proxy=", "command=", "api=");
+        option.CompletionSources.Add("generator", "generator-compat", "kube-proxy=", "command=", "api=", "image=");
         return option;
     }
 
@@ -85,6 +85,7 @@ internal static class MigrateVerb
         check = e.Topic?.Check ?? [],
         lost = e.Lost,
         gained = e.Gained,
+        facts = e.Facts.Select(f => new { fact = f.Id, observed = f.Title, before = f.Before!.Value, after = f.After!.Value }),
         claims = e.Claims.Select(c => new
         {
             claim = c.Id,

@@ -1,5 +1,6 @@
 using CliWrap.Buffered;
 using Conformance.Clusters.Proxies;
+using Conformance.Labs;
 using Conformance.Reports;
 
 namespace Conformance.Tests.Reports;
@@ -14,6 +15,7 @@ public sealed class MigrationTests
         {
             topic.Claims.Except(SampleRun.Claims.Claims.Keys, StringComparer.Ordinal).ShouldBeEmpty(topic.Title);
             Should.NotThrow(() => topic.Features.Select(FeatureChange.Parse).ToList(), topic.Title);
+            topic.Facts.Except(FactsOfTheSuite(), StringComparer.Ordinal).ShouldBeEmpty(topic.Title);
             topic.Notice.ShouldNotBeEmpty(topic.Title);
             topic.Check.ShouldNotBeEmpty(topic.Title);
         }
@@ -41,6 +43,58 @@ public sealed class MigrationTests
         page.ShouldContain("| AFFINITY-3 | violated | holds |");
         page.ShouldContain("    ipvsadm -Ln | grep persistent");
         page.ShouldNotContain("| ADDR-1 |");
+    }
+
+    /// <summary>The ids that the suite's fixture of facts writes, as its source has them.</summary>
+    private static IReadOnlyList<string> FactsOfTheSuite()
+    {
+        var source = File.ReadAllText(Path.Combine(ProjectFolder.Root, "conformance", "Observations", "ProxyFacts.cs"));
+        var ids = new List<string>();
+        foreach (var (call, prefix) in new[] { ("Record(", ""), ("RecordOutcomeAsync(", ""), ("OfTime(", ""), ("RecordSourceAsync(",
+            "source-of-") })
+            ids.AddRange(source.Split(call).Skip(1).Select(t => t.TrimStart()).Where(t => t.StartsWith('"'))
+                .Select(t => prefix + t.Split('"')[1]));
+        ids.AddRange(new[] { "client", "pod", "node" }.Select(from => $"ping-from-{from}"));
+        return ids;
+    }
+
+    [Test]
+    public void Facts_stand_under_their_topic_and_a_time_counts_when_it_is_twice_as_long()
+    {
+        using var from = new SampleRun(("ADDR-1", Verdict.Holds));
+        using var to = new SampleRun(("ADDR-1", Verdict.Holds));
+        (from.Results.Run with
+        {
+            Facts = [new("ping-from-pod", "ping from a pod", "refused"), new("unused-port", "an unused port", "refused"),
+                FactRecord.OfTime("time-to-converge", "a change", TimeSpan.FromMilliseconds(100)), new("only-here", "gone", "x"),
+                FactRecord.OfTime("quick", "a quick change", TimeSpan.FromMilliseconds(2)), new("my-own", "something", "x")]
+        }).Write(from.Folder);
+        (to.Results.Run with
+        {
+            Facts = [new("ping-from-pod", "ping from a pod", "answered by node1"), new("unused-port", "an unused port", "refused"),
+                FactRecord.OfTime("time-to-converge", "a change", TimeSpan.FromMilliseconds(201)),
+                FactRecord.OfTime("quick", "a quick change", TimeSpan.FromMilliseconds(40)), new("my-own", "something", "y")]
+        }).Write(to.Folder);
+
+        var report = MigrationReport.Of(from.Results, to.Results);
+
+        report.Entries.Select(e => (e.Topic?.Title, string.Join(' ', e.Facts.Select(f => f.Id)))).ShouldBe([
+            ("Ping of a Service address", "ping-from-pod"), ("Time until a change is served", "time-to-converge"), (null, "my-own")]);
+        var page = report.ToMarkdown();
+        page.ShouldContain("| ping from a pod | refused | answered by node1 |");
+        page.ShouldContain("| a change | 100 ms | 201 ms |");
+        page.ShouldContain("| an unused port | refused | refused |  |");
+        page.ShouldContain("| gone | x | not observed |  |");
+        MigrationReport.Of(from.Results, from.Results).Entries.ShouldBeEmpty();
+    }
+
+    [Test]
+    public void Facts_of_shards_are_those_of_the_run()
+    {
+        using var run = new SampleRun(("ADDR-1", Verdict.Holds));
+        var suites = new[] { "b", "a" }.Select(id => RunRecord.Of(run.Folder) with { Facts = [new(id, "t", "v")] }).ToList();
+
+        run.Results.Run.With(suites).Facts.Select(f => f.Id).ShouldBe(["a", "b"]);
     }
 
     [Test]

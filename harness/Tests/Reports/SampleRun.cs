@@ -30,6 +30,8 @@ internal sealed class SampleRun : IDisposable
             Command = "./lab run",
             CatalogueSize = Claims.Claims.Count,
             Claims = [.. claims.Select(c => c.Claim).Distinct(StringComparer.Ordinal)],
+            Facts = [new FactRecord("ping-from-pod", "ping of a ClusterIP from a pod", "refused"),
+                FactRecord.OfTime("time-to-converge", "a change", TimeSpan.FromMilliseconds(59))],
         }).Write(Folder);
         Directory.CreateDirectory(Path.Combine(Folder, "topologies"));
         File.WriteAllText(Path.Combine(Folder, "topologies", "article-nat.svg"),
