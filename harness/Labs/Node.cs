@@ -257,19 +257,15 @@ public sealed class Node : IAsyncDisposable
     /// <exception cref="HarnessException">It cannot be started, has ended, or does not listen.</exception>
     internal async Task StartContainerAsync(ImageSpec image)
     {
-        var said = new System.Text.StringBuilder();
-        Container = Own(await NodeImage.StartAsync(this, image, text =>
-        {
-            lock (said)
-                said.Append(text);
-        }));
+        var said = new CappedText();
+        Container = Own(await NodeImage.StartAsync(this, image, said.Append));
         using var limit = new Patience(Timeouts.Start);
         while (Spec.Serves.FirstOrDefault(s => !Listens(s)) is { } missing)
         {
             if (Container.HasEnded || limit.Token.IsCancellationRequested)
             {
                 throw new HarnessException($"The container of {Name} does not serve {missing}.",
-                    $"It {(Container.HasEnded ? "has ended" : "runs")}, and said: {said}", "The lab was not built.",
+                    $"It {(Container.HasEnded ? "has ended" : "runs")}, and said: {said.Tail(20)}", "The lab was not built.",
                     "See that its command stays in the foreground and listens there, or correct 'serves'.");
             }
             await Task.Delay(TimeSpan.FromMilliseconds(50));

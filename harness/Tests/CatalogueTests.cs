@@ -108,7 +108,7 @@ public sealed class CatalogueTests
 
     /// <summary>The topologies of the tests of a claim.</summary>
     private static IEnumerable<string?> TopologiesOf(string id) => SuiteTests()
-        .Where(m => m.GetCustomAttribute<ClaimAttribute>()!.Ids.Contains(id, StringComparer.Ordinal))
+        .Where(m => m.GetCustomAttribute<ClaimAttribute>()?.Ids.Contains(id, StringComparer.Ordinal) == true)
         .Select(m => (m.GetCustomAttribute<TopologyAttribute>() ?? m.DeclaringType!.GetCustomAttribute<TopologyAttribute>()) is { } named
             ? named.Properties["Topology"][0] as string
             : TopologyOf(m.DeclaringType!));

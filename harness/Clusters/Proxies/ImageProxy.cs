@@ -6,9 +6,8 @@ namespace Conformance.Clusters.Proxies;
 
 /// <summary>
 /// A container image, of which a container runs on each node as the pod of a proxy's DaemonSet does: privileged, in the node's network,
-/// with
-/// the kernel's modules, iptables' lock and a kubeconfig. <c>{kubeconfig}</c>, <c>{node}</c> and <c>{ip}</c> in its arguments are replaced
-/// as for <see cref="ApiProxy"/>.
+/// with the kernel's modules, iptables' lock and a kubeconfig. <c>{kubeconfig}</c>, <c>{node}</c> and <c>{ip}</c> in its arguments are
+/// replaced as for <see cref="ApiProxy"/>.
 /// </summary>
 /// <param name="image">An archive's path, or the name of an image that the launcher has taken out of this machine's engine.</param>
 /// <param name="arguments">What stands behind the image's entry point; none for the image's own.</param>
@@ -53,21 +52,18 @@ public sealed class ImageProxy(string image, IReadOnlyList<string> arguments, Fe
         {
             IsPrivileged = true,
             Variables = [$"NODE_NAME={node.Name}", $"NODE_IP={node.Address}", $"KUBECONFIG={Kubeconfig}"],
-            Mounts =
-            [
-                $"{objects.Kubeconfig(server)}:{Kubeconfig}:ro", $"{Lock}:{Lock}", .. ModulesOfKernel(),
-            ],
+            Mounts = [new(objects.Kubeconfig(server), Kubeconfig), new(Lock, Lock, IsReadOnly: false), .. ModulesOfKernel()],
         }, log.Append);
         node.Lab.Note(node, $"start a container of {image}");
         return new RunningImage(node, $"container of {string.Join(' ', [image, .. words])}", container, log);
     }
 
     /// <summary>The folder of the running kernel's modules, which may be a link to elsewhere: a container would not find its end.</summary>
-    private static IEnumerable<string> ModulesOfKernel()
+    private static IEnumerable<ContainerMount> ModulesOfKernel()
     {
         var folder = Path.Combine(Modules, KernelFeatures.Current.Release);
         if (Directory.Exists(folder))
-            yield return $"{Directory.ResolveLinkTarget(folder, returnFinalTarget: true)?.FullName ?? folder}:{folder}:ro";
+            yield return new ContainerMount(Directory.ResolveLinkTarget(folder, returnFinalTarget: true)?.FullName ?? folder, folder);
     }
 
     private ImageFile Read() => _file ??= ImageFile.Read(ImageStore.PathOf(image));

@@ -1,4 +1,3 @@
-using System.Text;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
 
@@ -8,28 +7,17 @@ namespace Conformance.Clusters.Proxies;
 /// <param name="server">The API server that it follows; null for none.</param>
 internal sealed class ProxyLog(Node node, ApiServer? server)
 {
-    private const int MaxLength = 1 << 20;
     private static int s_number;
     private readonly string _fileName = $"{RunFolder.Numbered(Interlocked.Increment(ref s_number))}-{node.Name}";
-    private readonly StringBuilder _text = new();
+    private readonly CappedText _text = new();
 
     /// <summary>Adds text of either stream; it may be read meanwhile.</summary>
-    internal void Append(string text)
-    {
-        lock (_text)
-        {
-            _text.Append(text);
-            if (_text.Length > MaxLength)
-                _text.Remove(0, MaxLength / 2);
-        }
-    }
+    internal void Append(string text) => _text.Append(text);
 
     /// <inheritdoc/>
     public override string ToString()
     {
-        string text;
-        lock (_text)
-            text = _text.ToString();
+        var text = _text.ToString();
         return server?.Unknown is { Count: > 0 } unknown
             ? $"{text}The API server has no place for (404):\n  {string.Join("\n  ", unknown)}\n" : text;
     }

@@ -134,8 +134,12 @@ public sealed class KernelPort : IDisposable
         Run(_iptables.Restore(ipv6), ["--wait", "5", "--noflush"], document);
     }
 
-    /// <summary>The settings whose sysctl is ours to write here, and has another value.</summary>
-    internal IEnumerable<SysctlSetting> UnmetSysctls(GeneratorOptions options) => Sysctls.Of(options, servesIPv6: HasIPv6)
+    /// <summary>
+    /// The settings whose sysctl is ours to write here, and has another value. Where no Service has been read yet, the networks of the pods
+    /// tell whether there will be some of IPv6.
+    /// </summary>
+    internal IEnumerable<SysctlSetting> UnmetSysctls(GeneratorOptions options) => Sysctls.Of(options,
+        servesIPv6: HasIPv6 && options.ClusterCidrOf(System.Net.Sockets.AddressFamily.InterNetworkV6) is not null)
         .Where(s => Sysctl.IsWritable(_namespace, s.Name) && !s.IsMetBy(Sysctl.TryRead(_namespace, s.Name) ?? ""));
 
     /// <summary>Sets a sysctl.</summary>

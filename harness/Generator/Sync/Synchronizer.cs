@@ -59,7 +59,9 @@ public sealed class Synchronizer(KernelPort kernel)
     }
 
     /// <summary>Sets the kernel parameters that have another value, and nothing else.</summary>
-    public SyncResult SetSysctls(GeneratorOptions options)
+    /// <param name="report">Called with a failure that is not vital: it is the watch's to report again, and keeps no pod from
+    /// starting.</param>
+    public SyncResult SetSysctls(GeneratorOptions options, Action<string> report)
     {
         var errors = new List<string>();
         var changes = new List<Change>();
@@ -72,7 +74,10 @@ public sealed class Synchronizer(KernelPort kernel)
             }
             catch (KernelException e)
             {
-                errors.Add(e.Message);
+                if (setting.IsVital)
+                    errors.Add(e.Message);
+                else
+                    report(e.Message);
             }
         }
         return new SyncResult(changes.Count, changes, errors, IsBroken: false);

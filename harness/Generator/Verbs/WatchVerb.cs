@@ -25,7 +25,7 @@ internal static class WatchVerb
             using var instance = Instance.Take();
             using var session = Session.Open(flags.Read(parsed));
             if (parsed.GetValue(initOnly))
-                return Session.Report(new Synchronizer(session.Kernel).SetSysctls(session.Options));
+                return Session.Report(new Synchronizer(session.Kernel).SetSysctls(session.Options, Console.Error.WriteLine));
             using var stop = new CancellationTokenSource();
             session.Kernel.Stop = stop.Token;
             await using var log = new LogWriter(Console.OpenStandardError());

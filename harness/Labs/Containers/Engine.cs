@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net.Sockets;
-using System.Text;
 using CliWrap;
 using Conformance.Labs.Waiting;
 using Docker.DotNet;
@@ -10,8 +8,7 @@ namespace Conformance.Labs;
 
 /// <summary>
 /// A container engine on this kernel for this process alone: Debian's dockerd, with all its files in memory, without networks of its own.
-/// It starts at the first use. On a lab kernel it ends with the kernel, elsewhere with the PID namespace of the run; the containers end
-/// with their labs.
+/// It starts at the first use and ends, with its containers, when this process does, however that ends.
 /// </summary>
 public sealed class Engine
 {
@@ -20,13 +17,17 @@ public sealed class Engine
 
     private const string Runtime = "node";
 
+    /// <summary>The engine's folder in its mount namespace; see <c>engine.sh</c>.</summary>
+    private const string Folder = "/run/conformance-engine";
+
     private static readonly Lazy<Task<Engine>> s_current = new(StartAsync);
     private static readonly string s_scripts = Path.Combine(ProjectFolder.Root, "harness", "Labs", "Containers");
 
-    private readonly IDockerClient _client;
+    private readonly EngineClient _engine;
     private readonly Dictionary<string, Task> _loaded = new(StringComparer.Ordinal);
+    private int _number;
 
-    private Engine(IDockerClient client, string version) => (_client, Version) = (client, version);
+    private Engine(EngineClient engine, string version) => (_engine, Version) = (engine, version);
 
     /// <summary>What it says of itself.</summary>
     public string Version { get; }
@@ -41,32 +42,38 @@ public sealed class Engine
     public async Task<Container> StartAsync(Node node, ContainerSpec spec, Action<string> said)
     {
         await LoadAsync(spec.Image);
-        string? id = null;
+        // A name of ours: it can be removed even if the engine is too slow to tell its own.
+        var name = string.Create(CultureInfo.InvariantCulture, $"{node.Name}-{Interlocked.Increment(ref _number)}");
+        MultiplexedStream? output = null;
         try
         {
-            using var limit = new Patience(Timeouts.Start);
-            id = (await _client.Containers.CreateContainerAsync(Parameters(node, spec), limit.Token)).ID;
-            var output = await _client.Containers.AttachContainerAsync(id, tty: false,
-                new ContainerAttachParameters { Stream = true, Stdout = true, Stderr = true }, limit.Token);
-            await _client.Containers.StartContainerAsync(id, new ContainerStartParameters(), limit.Token);
-            var started = await _client.Containers.InspectContainerAsync(id, limit.Token);
-            return new Container(_client, id, (int)started.State.Pid, output, said);
+            return await _engine.AskAsync($"A container of {spec.Image.Reference ?? spec.Image.Path} was not started on {node.Name}.",
+                "See that the image has the program that its command names; docker run of the same image shows it as well.",
+                async (engine, limit) =>
+                {
+                    await engine.Containers.CreateContainerAsync(Parameters(name, node, spec), limit);
+                    output = await engine.Containers.AttachContainerAsync(name, tty: false,
+                        new ContainerAttachParameters { Stream = true, Stdout = true, Stderr = true }, limit);
+                    await engine.Containers.StartContainerAsync(name, new ContainerStartParameters(), limit);
+                    var started = await engine.Containers.InspectContainerAsync(name, limit);
+                    return new Container(_engine, name, (int)started.State.Pid, output, said);
+                });
         }
-        catch (Exception e) when (e is DockerApiException or OperationCanceledException or IOException or HttpRequestException)
+        catch
         {
-            if (id is not null)
-                await RemoveAsync(id);
-            throw new HarnessException($"A container of {spec.Image.Reference ?? spec.Image.Path} was not started on {node.Name}.",
-                Evidence(e), "Nothing runs on that node.",
-                "See that the image has the program that its command names; docker run of the same image shows it as well.");
+            output?.Dispose();
+            await Container.RemoveAsync(_engine, name);
+            throw;
         }
     }
 
-    private static CreateContainerParameters Parameters(Node node, ContainerSpec spec) => new()
+    private static CreateContainerParameters Parameters(string name, Node node, ContainerSpec spec) => new()
     {
+        Name = name,
         Image = spec.Image.Id,
+        Entrypoint = spec.EntryPoint is null ? null : [spec.EntryPoint],
         Cmd = spec.Arguments.Count == 0 ? null : [.. spec.Arguments],
-        Env = [.. spec.Variables, $"{NamespaceVariable}={node.Namespace.Path}"],
+        Env = [.. spec.Variables, $"{NamespaceVariable}={Folder}{node.Namespace.Path}"],
         Hostname = node.Name,
         NetworkDisabled = true, // the engine's own work on a network would take longer than all the rest
         AttachStdout = true,
@@ -76,11 +83,8 @@ public sealed class Engine
             NetworkMode = "none",
             Runtime = Runtime,
             Privileged = spec.IsPrivileged,
-            ReadonlyRootfs = spec.IsReadOnly,
-            CapDrop = spec.Capabilities is null ? null : ["ALL"],
-            CapAdd = spec.Capabilities is null ? null : [.. spec.Capabilities],
-            Binds = [.. spec.Mounts],
-            Tmpfs = spec.IsReadOnly ? new Dictionary<string, string>(StringComparer.Ordinal) { ["/tmp"] = "" } : null,
+            Mounts = [.. spec.Mounts.Select(m => new Mount { Type = "bind", Source = m.Source, Target = m.Target,
+                ReadOnly = m.IsReadOnly })],
             LogConfig = new LogConfig { Type = "none" },
         },
     };
@@ -90,66 +94,43 @@ public sealed class Engine
     {
         lock (_loaded)
         {
-            if (!_loaded.TryGetValue(image.Id, out var loaded))
+            if (!_loaded.TryGetValue(image.Id, out var loaded) || loaded.IsFaulted)
                 _loaded[image.Id] = loaded = LoadOnceAsync(image);
             return loaded;
         }
     }
 
-    private async Task LoadOnceAsync(ImageFile image)
-    {
-        var errors = new StringBuilder();
-        try
+    private Task LoadOnceAsync(ImageFile image) => _engine.AskAsync($"The image {image.Path} was not loaded.",
+        "docker load -i FILE shows the same on another machine; write the archive again.", async (engine, limit) =>
         {
+            var errors = new Errors();
             await using var stream = await image.OpenAsync();
-            await _client.Images.LoadImageAsync(new ImageLoadParameters { Quiet = true }, stream,
-                new Said(message => errors.Append(message.ErrorMessage)));
-            if (errors.Length == 0)
-                return;
-        }
-        catch (Exception e) when (e is DockerApiException or IOException or HttpRequestException)
-        {
-            errors.Append(Evidence(e));
-        }
-        throw new HarnessException($"The image {image.Path} cannot be loaded.", errors.ToString().Trim(), "No container was started.",
-            "docker load -i FILE shows the same on another machine; write the archive again.");
-    }
-
-    private async Task RemoveAsync(string id)
-    {
-        try
-        {
-            await _client.Containers.RemoveContainerAsync(id, new ContainerRemoveParameters { Force = true });
-        }
-        catch (Exception e) when (e is DockerApiException or IOException or HttpRequestException)
-        {
-            // The first failure is the one to tell; the engine's end is the container's.
-        }
-    }
+            await engine.Images.LoadImageAsync(new ImageLoadParameters { Quiet = true }, stream, errors, limit);
+            if (errors.Text.Length > 0)
+                throw new InvalidDataException(errors.Text);
+        });
 
     private static async Task<Engine> StartAsync()
     {
-        var log = new StringBuilder();
-        var pipe = PipeTarget.ToDelegate(line =>
-        {
-            lock (log)
-                log.Append(line).Append('\n');
-        });
+        var log = new CappedText();
+        var pipe = PipeTarget.ToDelegate(line => log.Append($"{line}\n"));
+        var stop = new TaskCompletionSource(); // never set once it works: its standard input then ends with this process
         var process = Cli.Wrap("unshare").WithArguments(["--mount", "--propagation", "private", "--", "bash",
             Path.Combine(s_scripts, "engine.sh"), Path.Combine(s_scripts, "runtime.pl")])
+            .WithStandardInputPipe(PipeSource.Create((_, _) => stop.Task))
             .WithStandardOutputPipe(pipe).WithStandardErrorPipe(pipe).WithValidation(CommandResultValidation.None).ExecuteAsync();
         // The socket is in a file system that only the engine has mounted.
-        var socket = string.Create(CultureInfo.InvariantCulture, $"/proc/{process.ProcessId}/root{NodeCommand.ScratchFolder}/docker.sock");
+        var socket = string.Create(CultureInfo.InvariantCulture, $"/proc/{process.ProcessId}/root{Folder}/docker.sock");
         var client = new DockerClientConfiguration(new Uri($"unix://{socket}"), defaultTimeout: Timeout.InfiniteTimeSpan).CreateClient();
         using var limit = new Patience(Timeouts.Start);
         while (true)
         {
             try
             {
-                return new Engine(client, (await client.System.GetVersionAsync(limit.Token)).Version);
+                var version = await client.System.GetVersionAsync(limit.Token).WaitAsync(limit.Token);
+                return new Engine(new EngineClient(client, process, log), version.Version);
             }
-            catch (Exception e) when (e is SocketException or HttpRequestException or IOException or DockerApiException
-                or OperationCanceledException)
+            catch (Exception e) when (e is not OutOfMemoryException)
             {
                 if (!process.Task.IsCompleted && !limit.Token.IsCancellationRequested)
                 {
@@ -157,31 +138,19 @@ public sealed class Engine
                     continue;
                 }
                 client.Dispose();
-                var said = Said(log);
-                ProcessTree.Kill(process.ProcessId);
+                stop.SetResult();
                 throw new HarnessException("The container engine did not start.",
-                    process.Task.IsCompleted ? $"It ended: {said}" : $"It was killed after {Timeouts.Start.TotalSeconds:0} s: {said}",
-                    "No container can run on this kernel.",
-                    "./lab doctor says what is missing; containers need cgroups and overlayfs, and Debian's package docker.io.");
+                    process.Task.IsCompleted ? $"It ended: {log.Tail(5)}"
+                        : $"It was killed after {Timeouts.Start.TotalSeconds:0} s: {log.Tail(5)}", "No container can run on this kernel.",
+                    "./lab doctor says what is missing; containers need cgroups and overlayfs, and Debian's packages docker.io and crun.");
             }
-        }
-
-        static string Said(StringBuilder log)
-        {
-            lock (log)
-                return string.Join('\n', log.ToString().Trim().Split('\n').TakeLast(5));
         }
     }
 
-    private static string Evidence(Exception e) => e switch
+    private sealed class Errors : IProgress<JSONMessage>
     {
-        DockerApiException { ResponseBody: { } body } => body.Trim(),
-        OperationCanceledException => $"The engine did not do it within {Timeouts.Start.TotalSeconds:0} s.",
-        _ => e.Message,
-    };
+        internal string Text { get; private set; } = "";
 
-    private sealed class Said(Action<JSONMessage> handle) : IProgress<JSONMessage>
-    {
-        public void Report(JSONMessage value) => handle(value);
+        public void Report(JSONMessage value) => Text += value.ErrorMessage;
     }
 }

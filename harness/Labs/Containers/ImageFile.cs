@@ -34,7 +34,7 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
         {
             var entries = SmallEntries(path);
             if (entries.TryGetValue(DockerManifest, out var manifest))
-                return Of(path, entries, Json(manifest)[0]!.AsObject(), addsManifest: false);
+                return Of(path, entries, Only(Json(manifest).AsArray()).AsObject(), addsManifest: false);
             if (entries.TryGetValue(OciIndex, out var index))
                 return Of(path, entries, DockerManifestOf(entries, Json(index)), addsManifest: true);
             throw NoImage(path, $"It has neither {DockerManifest} nor {OciIndex}.");
@@ -48,6 +48,11 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
         }
     }
 
+    /// <exception cref="InvalidDataException">There are several.</exception>
+    private static JsonNode Only(JsonArray images) => images.Count < 2 ? images[0]!
+        : throw new InvalidDataException($"It has {images.Count} images: " +
+            $"{string.Join(", ", images.SelectMany(i => Words(i!["RepoTags"])))}. Save one alone.");
+
     /// <summary>Opens it as an engine loads it.</summary>
     internal async Task<Stream> OpenAsync()
     {
@@ -55,23 +60,31 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
             return File.OpenRead(Path);
         var whole = new FileStream(System.IO.Path.Combine(RunFolder.Current, $"{Guid.NewGuid():N}.tar"), FileMode.CreateNew,
             FileAccess.ReadWrite, FileShare.None, 1 << 16, FileOptions.DeleteOnClose);
-        await using (var reader = new TarReader(Open(Path)))
-        await using (var writer = new TarWriter(whole, leaveOpen: true))
+        try
         {
-            while (await reader.GetNextEntryAsync() is { } entry)
-                await writer.WriteEntryAsync(entry);
-            await writer.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, DockerManifest)
+            await using (var reader = new TarReader(Open(Path)))
+            await using (var writer = new TarWriter(whole, leaveOpen: true))
             {
-                DataStream = new MemoryStream(AddedManifest)
-            });
+                while (await reader.GetNextEntryAsync() is { } entry)
+                    await writer.WriteEntryAsync(entry);
+                await writer.WriteEntryAsync(new PaxTarEntry(TarEntryType.RegularFile, DockerManifest)
+                {
+                    DataStream = new MemoryStream(AddedManifest)
+                });
+            }
+            whole.Position = 0;
+            return whole;
         }
-        whole.Position = 0;
-        return whole;
+        catch
+        {
+            await whole.DisposeAsync();
+            throw;
+        }
     }
 
     private static ImageFile Of(string path, Dictionary<string, byte[]> entries, JsonObject manifest, bool addsManifest)
     {
-        var bytes = entries[manifest["Config"]!.GetValue<string>()];
+        var bytes = entries[Normal(manifest["Config"]!.GetValue<string>())];
         var configuration = Json(bytes);
         if (configuration["architecture"]?.GetValue<string>() is { } architecture && architecture != ThisArchitecture)
         {
@@ -95,10 +108,14 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
     private static JsonObject DockerManifestOf(Dictionary<string, byte[]> entries, JsonNode index)
     {
         var choices = index["manifests"]!.AsArray();
-        var chosen = choices.FirstOrDefault(m => m!["platform"]?["architecture"]?.GetValue<string>() == ThisArchitecture)
+        var chosen = choices.FirstOrDefault(m => m!["platform"]?["architecture"]?.GetValue<string>() == ThisArchitecture
+            && m["platform"]!["os"]?.GetValue<string>() is null or "linux")
             ?? choices.FirstOrDefault(m => m!["platform"] is null)
             ?? throw new InvalidDataException($"It has no image for linux/{ThisArchitecture}.");
         var manifest = Json(entries[Blob(chosen)]);
+        if (manifest["layers"]?.AsArray().Any(l => l!["mediaType"]?.GetValue<string>().EndsWith("zstd", StringComparison.Ordinal) == true)
+            == true)
+            throw new InvalidDataException("Its layers are compressed with zstd, which Debian's engine cannot read: gzip them.");
         if (manifest["manifests"] is not null)
             return DockerManifestOf(entries, manifest); // an index in the index: one image for several architectures
         return new JsonObject
@@ -112,7 +129,7 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
 
     private static string Blob(JsonNode descriptor) => $"blobs/{descriptor["digest"]!.GetValue<string>().Replace(':', '/')}";
 
-    /// <summary>The entries that may be JSON, by name without a leading "./".</summary>
+    /// <summary>The entries that look like JSON, by name without a leading "./" or "/".</summary>
     private static Dictionary<string, byte[]> SmallEntries(string path)
     {
         var entries = new Dictionary<string, byte[]>(StringComparer.Ordinal);
@@ -124,16 +141,25 @@ public sealed record ImageFile(string Path, string Id, string? Reference, IReadO
                 continue;
             using var bytes = new MemoryStream();
             data.CopyTo(bytes);
-            entries[entry.Name.StartsWith("./", StringComparison.Ordinal) ? entry.Name[2..] : entry.Name] = bytes.ToArray();
+            if (bytes.GetBuffer().AsSpan(0, (int)bytes.Length).TrimStart(" \t\r\n"u8) is [(byte)'{' or (byte)'[', ..])
+                entries[Normal(entry.Name)] = bytes.ToArray();
         }
         return entries;
     }
+
+    private static string Normal(string name) => name.TrimStart('.', '/') is { Length: > 0 } bare
+        && (name[0] == '/' || name.StartsWith("./", StringComparison.Ordinal)) ? bare : name;
 
     private static Stream Open(string path)
     {
         var file = File.OpenRead(path);
         var magic = file.ReadByte() | (file.ReadByte() << 8);
         file.Position = 0;
+        if (magic is 0xb528 or 0x37fd or 0x5a42) // zstd, xz, bzip2
+        {
+            file.Dispose();
+            throw new InvalidDataException("It is compressed, and not with gzip: decompress it first.");
+        }
         return magic == GzipMagic ? new GZipStream(file, CompressionMode.Decompress) : file;
     }
 

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using Docker.DotNet;
@@ -12,9 +11,7 @@ namespace Conformance.Labs;
 /// </summary>
 public static class ImageStore
 {
-    private static readonly Uri s_engine = new(Environment.GetEnvironmentVariable("DOCKER_HOST") is { Length: > 0 } host ? host
-        : "unix:///var/run/docker.sock");
-
+    private const string HostVariable = "DOCKER_HOST";
     private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(5);
 
     /// <summary>The archive of an image.</summary>
@@ -36,42 +33,78 @@ public static class ImageStore
             return;
         }
         var archive = Archive(image);
-        var aside = string.Create(CultureInfo.InvariantCulture, $"{archive}.{Environment.ProcessId}.new");
+        var engine = FindEngine();
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         limit.CancelAfter(s_limit);
-        using var client = new DockerClientConfiguration(s_engine).CreateClient();
+        using var client = new DockerClientConfiguration(engine).CreateClient();
         try
         {
-            var found = await client.Images.InspectImageAsync(image, limit.Token);
-            if (File.Exists(archive) && ImageFile.Read(archive).Id == found.ID)
+            _ = await client.System.GetVersionAsync(limit.Token).WaitAsync(limit.Token);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException && !cancellationToken.IsCancellationRequested)
+        {
+            if (IdOf(archive) is not null)
+            {
+                Console.Error.WriteLine($"No engine answers at {engine}: the copy of '{image}' of " +
+                    $"{File.GetLastWriteTime(archive).ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture)} is used.");
                 return;
-            await using var saved = await client.Images.SaveImageAsync(image, limit.Token);
+            }
+            throw new HarnessException($"There is no image '{image}'.",
+                $"It is no file, and no engine answers at {engine}" + (engine.Scheme == "unix" && !File.Exists(engine.LocalPath)
+                    ? ", which is not there." : $": {(e.InnerException ?? e).Message}"), "Nothing was started.",
+                "Give the path of an archive: docker save IMAGE -o FILE, where there is an engine.");
+        }
+        var aside = string.Create(CultureInfo.InvariantCulture, $"{archive}.{Environment.ProcessId}.new");
+        try
+        {
+            var found = await client.Images.InspectImageAsync(image, limit.Token).WaitAsync(limit.Token);
+            if (IdOf(archive) == found.ID)
+                return;
             Directory.CreateDirectory(Path.GetDirectoryName(archive)!);
+            await using (var saved = await client.Images.SaveImageAsync(image, limit.Token).WaitAsync(limit.Token))
             await using (var file = File.Create(aside))
                 await saved.CopyToAsync(file, limit.Token);
             _ = ImageFile.Read(aside);
             File.Move(aside, archive, overwrite: true);
         }
-        catch (DockerApiException e)
+        catch (Exception e) when (e is not (HarnessException or OutOfMemoryException) && !cancellationToken.IsCancellationRequested)
         {
-            throw new HarnessException($"There is no image '{image}'.", $"The engine at {s_engine} said: {e.ResponseBody?.Trim()}",
-                "Nothing was started.", "docker pull it first, or give the path of an archive (docker save IMAGE -o FILE).");
-        }
-        catch (Exception e) when (e is HttpRequestException or IOException or SocketException or TimeoutException
-            or UnauthorizedAccessException || (e is OperationCanceledException && !cancellationToken.IsCancellationRequested))
-        {
-            if (File.Exists(archive)) // as it was when an engine last answered
-                return;
-            throw new HarnessException($"There is no image '{image}'.",
-                $"It is no file, and no engine answers at {s_engine}" +
-                    (s_engine.Scheme == "unix" && !File.Exists(s_engine.LocalPath) ? ", which is not there."
-                    : $": {(e.InnerException ?? e).Message}"), "Nothing was started.",
-                "Give the path of an archive: docker save IMAGE -o FILE, where there is an engine.");
+            throw new HarnessException($"The image '{image}' cannot be had.", e is DockerApiException { ResponseBody: { } body }
+                ? $"The engine at {engine} said: {body.Trim()}" : e.Message, "Nothing was started.",
+                "docker pull it first, or give the path of an archive (docker save IMAGE -o FILE).");
         }
         finally
         {
             if (File.Exists(aside))
                 File.Delete(aside);
+        }
+    }
+
+    /// <summary>What DOCKER_HOST names, else the machine's socket, else an ordinary user's own.</summary>
+    /// <exception cref="HarnessException">DOCKER_HOST is of a kind that cannot be asked.</exception>
+    private static Uri FindEngine()
+    {
+        if (Environment.GetEnvironmentVariable(HostVariable) is { Length: > 0 } named)
+        {
+            return Uri.TryCreate(named, UriKind.Absolute, out var host) && host.Scheme is "unix" or "tcp" or "http" or "https" ? host
+                : throw new HarnessException($"{HostVariable} names no engine that can be asked.", $"It is '{named}'.",
+                    "No image was taken out of an engine.", "Set it to unix:///PATH or tcp://HOST:PORT, or give the path of an archive.");
+        }
+        const string machine = "/var/run/docker.sock";
+        var own = Path.Combine(Environment.GetEnvironmentVariable("XDG_RUNTIME_DIR") ?? "", "docker.sock");
+        return new Uri($"unix://{(!File.Exists(machine) && Path.IsPathRooted(own) && File.Exists(own) ? own : machine)}");
+    }
+
+    /// <summary>The id of the image in an archive; null when there is none, or a damaged one.</summary>
+    private static string? IdOf(string archive)
+    {
+        try
+        {
+            return File.Exists(archive) ? ImageFile.Read(archive).Id : null;
+        }
+        catch (HarnessException)
+        {
+            return null;
         }
     }
 

@@ -22,8 +22,11 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     IReadOnlyDictionary<string, string> Nodes)
 {
     /// <summary>The first process of each node that is a container.</summary>
-    public IReadOnlyDictionary<string, int> Containers { get; init; } = new Dictionary<string, int>(StringComparer.Ordinal);
+    public IReadOnlyDictionary<string, ContainerProcess> Containers { get; init; } =
+        new Dictionary<string, ContainerProcess>(StringComparer.Ordinal);
 
+    /// <param name="StartTime">It sets the process apart from a later one of the same number.</param>
+    internal sealed record ContainerProcess(int Id, string StartTime);
 
     /// <summary>Names the lab's record in the shell that <c>./lab up</c> opens.</summary>
     internal const string Variable = "CONFORMANCE_LAB";
@@ -45,7 +48,8 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
             Toolbox.Environment["PATH"]!, lab.Nodes.ToDictionary(n => n.Name, n => n.Namespace.Path, StringComparer.Ordinal))
         {
             Containers = lab.Nodes.Where(n => n.Container is not null)
-                .ToDictionary(n => n.Name, n => n.Container!.ProcessId, StringComparer.Ordinal),
+                .ToDictionary(n => n.Name, n => new ContainerProcess(n.Container!.ProcessId, StartTimeOf(n.Container.ProcessId)),
+                    StringComparer.Ordinal),
         };
         System.IO.File.WriteAllLines(record.HostsFile, ["127.0.0.1 localhost", "::1 localhost",
             .. lab.Nodes.SelectMany(n => n.Spec.Interfaces.SelectMany(i => i.Addresses).Select(a => $"{a} {n.Name}"))]);
@@ -68,15 +72,17 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
     /// container has its own files and processes.
     /// </summary>
     /// <exception cref="LabNotFoundException">The lab has no such node.</exception>
-    internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) => Containers.TryGetValue(node, out var process)
-        ? ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={process}"), "--mount", "--uts", "--ipc", "--net", "--pid",
-            "--",
-            .. argv]
-        :
-    [
-        "nsenter", $"--net={NamespaceOf(node)}", "--", "unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c",
-        "mount --bind \"$0\" /etc/hosts && echo \"$1\" >/proc/sys/kernel/hostname && shift && exec \"$@\"", HostsFile, node, .. argv,
-    ];
+    internal IReadOnlyList<string> Enter(string node, IEnumerable<string> argv) => Containers.TryGetValue(node, out var container)
+        ? EnterContainer(node, container, argv)
+        : ["nsenter", $"--net={NamespaceOf(node)}", "--", "unshare", "--mount", "--uts", "--propagation", "private", "sh", "-c",
+            "mount --bind \"$0\" /etc/hosts && echo \"$1\" >/proc/sys/kernel/hostname && shift && exec \"$@\"", HostsFile, node, .. argv];
+
+    private static IReadOnlyList<string> EnterContainer(string node, ContainerProcess container, IEnumerable<string> argv) =>
+        container.Id != 0 && StartTimeOf(container.Id) == container.StartTime
+            ? ["nsenter", string.Create(CultureInfo.InvariantCulture, $"--target={container.Id}"), "--mount", "--uts", "--ipc", "--net",
+                "--pid", "--", .. argv]
+            : throw new LabNotFoundException($"The container of {node} has ended.", $"Its process {container.Id} is gone.",
+                "Leave the lab and bring it up again; its command must stay in the foreground.");
 
     /// <summary>The labs that are up. Records whose process is gone are deleted on the way.</summary>
     internal static IReadOnlyList<LabRecord> All()

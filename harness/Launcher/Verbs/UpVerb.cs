@@ -56,11 +56,8 @@ internal static class UpVerb
             if (wanted.Proxy is not null && !wanted.Topology.Networks.Any(n => n.Host is not null))
                 throw new HarnessException($"The topology {wanted.Topology.Name} has no nodes with pods.",
                     "None of its networks has 'on: NODE'.", "Nothing was built.", "Take the topology cluster, or leave --proxy out.");
-            await LabRun.PrepareAsync(wanted.Proxy?.Name, CancellationToken.None);
-            foreach (var image in wanted.Topology.Nodes.Select(n => n.Image).OfType<ImageSpec>().Where(i => !i.IsProgram).Distinct())
-                await ImageStore.PrepareAsync(image.Source, CancellationToken.None);
-            if (wanted.Topology.Nodes.Any(n => n.Image is not null))
-                await Need.EnsureAsync(Need.ForContainers, CancellationToken.None);
+            using (var preparing = new Interrupt())
+                await PrepareAsync(wanted, preparing.Token);
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
             // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))
@@ -76,11 +73,27 @@ internal static class UpVerb
         return verb;
     }
 
+    /// <summary>Gets images and an engine before a kernel boots for them.</summary>
+    private static async Task PrepareAsync(Wanted wanted, CancellationToken cancellationToken)
+    {
+        await LabRun.PrepareAsync(wanted.Proxy?.Name, cancellationToken);
+        foreach (var image in wanted.Topology.Nodes.Select(n => n.Image).OfType<ImageSpec>().Where(i => !i.IsProgram).Distinct())
+            await ImageStore.PrepareAsync(image.Source, cancellationToken);
+        if (wanted.HasContainers)
+            await Need.EnsureAsync(Need.ForContainers, cancellationToken);
+    }
+
     /// <summary>What is to be brought up. Wrong documents and arguments are reported before anything is booted.</summary>
     /// <param name="Source">The topology as it was given.</param>
     /// <param name="State">The folder of an imported state; null for none.</param>
     private sealed record Wanted(Topology Topology, string Source, Proxy? Proxy, IReadOnlyList<string> Files, string? State)
     {
+        internal bool HasContainers => Proxy?.NeedsEngine == true || Topology.Nodes.Any(n => n.Image is not null);
+
+        /// <summary>How long it may take until the lab is up.</summary>
+        internal TimeSpan Limit => Timeouts.Command + (Proxy?.Patience ?? TimeSpan.Zero) + (HasContainers ? 3 * Timeouts.Start
+            : TimeSpan.Zero);
+
         /// <summary>The same for another call of this verb.</summary>
         internal IEnumerable<string> Arguments => [Source, .. Proxy is null ? Array.Empty<string>() : ["--proxy", Proxy.Name],
             .. Files.SelectMany(f => new[] { "--filename", f }), .. State is null ? Array.Empty<string>() : [StateOption, State]];
@@ -194,7 +207,7 @@ internal static class UpVerb
                 .. wanted.Arguments, HoldOption])
             .ExecuteBufferedAsync(cancellationToken);
         var holder = int.Parse(started.StandardOutput, CultureInfo.InvariantCulture);
-        var record = await WaitForRecordAsync(holder, log, Timeouts.Command + (wanted.Proxy?.Patience ?? TimeSpan.Zero), cancellationToken);
+        var record = await WaitForRecordAsync(holder, log, wanted.Limit, cancellationToken);
         File.Delete(log);
         Console.WriteLine(record.Id);
         return ExitCodes.Ok;
@@ -208,6 +221,7 @@ internal static class UpVerb
             if (LabRecord.All().FirstOrDefault(l => l.ProcessId == holder) is { } record)
                 return record;
         }
+        ProcessTree.Kill(holder); // else it comes up after all
         var said = File.ReadAllText(log).Trim();
         File.Delete(log);
         throw new HarnessException("The lab did not come up.", said.Length > 0 ? said : $"Its process {holder} left no record.",
