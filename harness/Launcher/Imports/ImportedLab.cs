@@ -54,7 +54,7 @@ internal static partial class ImportedLab
         await LoadAsync(director, ["ipset", "restore", "-exist"], dump.Sets, problems);
         await LoadAsync(director, ["iptables-restore"], dump.Rules, problems);
         await LoadAsync(director, ["ip6tables-restore"], dump.Rules6, problems);
-        await LoadAsync(director, ["ipvsadm", "-R"], dump.Ipvs, problems);
+        await LoadAsync(director, ["ipvsadm", "-R"], IpvsLines.Load(director.Namespace, dump.Ipvs, problems), problems);
         return problems;
     }
 
