@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Conformance.Labs;
+using Conformance.Linux;
 
 namespace Conformance.Launcher.Imports;
 
@@ -138,7 +139,22 @@ internal static partial class ImportedLab
         await BatchAsync(director, all.Select(a => a.Device).Where(d => d != "lo" && d != director.Device).Distinct(StringComparer.Ordinal)
             // addresses of IPv6 do nothing on a device that is down
             .SelectMany(d => new[] { $"link add {d} type dummy", $"link set {d} up" }));
-        await BatchAsync(director, all.Select(a => $"address add {a.Address} dev {a.Device}{(IsIPv6(a.Address) ? " nodad" : "")}"));
+        // Of thousands nearly all are virtual: they are given to the kernel in a few messages.
+        var rest = new List<DumpAddress>();
+        foreach (var device in all.GroupBy(a => a.Device, StringComparer.Ordinal))
+        {
+            var hosts = device.Where(a => a.Address.EndsWith(IsIPv6(a.Address) ? "/128" : "/32", StringComparison.Ordinal)).ToList();
+            rest.AddRange(device.Except(hosts));
+            try
+            {
+                director.Route.AddHostAddresses(device.Key, hosts.Select(a => IPAddress.Parse(a.Address.Split('/')[0])), isSource: true);
+            }
+            catch (KernelException)
+            {
+                rest.AddRange(hosts); // there is no such device: ip says so for each
+            }
+        }
+        await BatchAsync(director, rest.Select(a => $"address add {a.Address} dev {a.Device}{(IsIPv6(a.Address) ? " nodad" : "")}"));
     }
 
     /// <summary>
