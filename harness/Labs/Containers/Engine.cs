@@ -140,8 +140,8 @@ public sealed class Engine
                 client.Dispose();
                 stop.SetResult();
                 throw new HarnessException("The container engine did not start.",
-                    process.Task.IsCompleted ? $"It ended: {log.Tail(5)}"
-                        : $"It was killed after {Timeouts.Start.TotalSeconds:0} s: {log.Tail(5)}", "No container can run on this kernel.",
+                    $"It {(process.Task.IsCompleted ? "ended" : $"did not answer for {Timeouts.Start.TotalSeconds:0} s, and was killed")}" +
+                        (log.Tail(5) is { Length: > 0 } said ? $": {said}" : ". It said nothing."), "No container can run on this kernel.",
                     "./lab doctor says what is missing; containers need cgroups and overlayfs, and Debian's packages docker.io and crun.");
             }
         }

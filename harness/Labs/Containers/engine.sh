@@ -34,6 +34,6 @@ engine=$!
 watcher=$!
 exec 3<&-
 wait "$engine" && code=0 || code=$?
-kill -KILL "$watcher" 2>/dev/null || true
+{ kill -KILL "$watcher" && wait "$watcher"; } 2>/dev/null || true # without bash's word that it was killed
 find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" -exec rmdir {} + 2>/dev/null || true
 exit "$code"
