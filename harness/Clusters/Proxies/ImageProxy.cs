@@ -48,14 +48,15 @@ public sealed class ImageProxy(string image, IReadOnlyList<string> arguments, Fe
         var words = _arguments.Select(word => ApiProxy.Replace(word, Kubeconfig, node)).ToList();
         await File.AppendAllTextAsync(Lock, ""); // a mount needs something to stand on
         var log = new ProxyLog(node, server);
-        var container = await (await Engine.CurrentAsync()).StartAsync(node, new ContainerSpec(Read(), words)
+        var file = Read();
+        var container = await (await Engine.CurrentAsync()).StartAsync(node, new ContainerSpec(file, words)
         {
             IsPrivileged = true,
             Variables = [$"NODE_NAME={node.Name}", $"NODE_IP={node.Address}", $"KUBECONFIG={Kubeconfig}"],
             Mounts = [new(objects.Kubeconfig(server), Kubeconfig), new(Lock, Lock, IsReadOnly: false), .. ModulesOfKernel()],
         }, log.Append);
         node.Lab.Note(node, $"start a container of {image}");
-        return new RunningImage(node, $"container of {string.Join(' ', [image, .. words])}", container, log);
+        return new RunningImage(node, $"container of {image}: {string.Join(' ', words.Count > 0 ? words : file.Command)}", container, log);
     }
 
     /// <summary>The folder of the running kernel's modules, which may be a link to elsewhere: a container would not find its end.</summary>
