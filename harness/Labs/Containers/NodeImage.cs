@@ -8,7 +8,6 @@ namespace Conformance.Labs;
 internal static class NodeImage
 {
     private static readonly ConcurrentDictionary<(string Source, bool IsProgram), Lazy<Task<ImageFile>>> s_images = new();
-    private static readonly string[] s_folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
     /// <summary>What a program that asks for users finds: root, and nobody, as whom servers run their workers.</summary>
     private static readonly (string Path, string Text)[] s_users =
@@ -41,8 +40,9 @@ internal static class NodeImage
     /// <summary>An image of a program of this machine, with the libraries that it needs and nothing else.</summary>
     private static async Task<ImageFile> OfProgramAsync(string program)
     {
-        var path = s_folders.Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists) // an absolute path stays as it is
-            ?? throw new HarnessException($"The program {program} is missing.", $"It is in none of {string.Join(", ", s_folders)}.",
+        // an absolute path stays as it is
+        var path = Toolbox.SystemPath.Split(':').Select(f => Path.Combine(f, program)).FirstOrDefault(File.Exists)
+            ?? throw new HarnessException($"The program {program} is missing.", $"It is in none of {Toolbox.SystemPath}.",
                 "The lab was not built.", "Install its Debian package, or give the node another image.");
         var image = new ImageArchive();
         await image.AddProgramAsync(path);
