@@ -70,7 +70,7 @@ public sealed class ProxyFacts : ClusterFixture
     public async Task Addresses_and_ports_that_a_proxy_may_or_may_not_serve()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-a")));
-        await RecordOutcomeAsync("unused-port", "a port that the Service does not have", PodA, $"{service.ClusterIPs[0]}:81");
+        await RecordOutcomeAsync("unused-port", "a port that the Service does not have", PodA, service.Target(81));
         await RecordOutcomeAsync("node-port-on-loopback", "a node port on 127.0.0.1", Node1, $"127.0.0.1:{NodePortOf(service)}");
         await RecordOutcomeAsync("node-port-on-bridge", "a node port on the address of the node's pod bridge", PodA,
             $"{BridgeOfNode1}:{NodePortOf(service)}");

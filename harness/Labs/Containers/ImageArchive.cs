@@ -15,10 +15,12 @@ namespace Conformance.Labs;
 /// </summary>
 public sealed class ImageArchive
 {
-    private const UnixFileMode Readable =
+    /// <summary>The mode of a file that everybody may read.</summary>
+    public const UnixFileMode Readable =
         UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
 
-    private const UnixFileMode Executable =
+    /// <summary>The mode of a program or folder that everybody may use.</summary>
+    public const UnixFileMode Executable =
         Readable | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
 
     private readonly SortedDictionary<string, Content> _content = new(StringComparer.Ordinal);

@@ -138,17 +138,11 @@ internal static partial class PackageVerb
     [GeneratedRegex(@"GLIBC_(?<version>\d+\.\d+)", RegexOptions.ExplicitCapture, 1000)]
     private static partial Regex GlibcSymbol();
 
-    private const UnixFileMode Readable =
-        UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
-
-    private const UnixFileMode Executable =
-        Readable | UnixFileMode.UserExecute | UnixFileMode.GroupExecute | UnixFileMode.OtherExecute;
-
     private static void Put(string source, string target, bool executable = false)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(target)!);
         File.Copy(source, target);
-        File.SetUnixFileMode(target, executable ? Executable : Readable);
+        File.SetUnixFileMode(target, executable ? ImageArchive.Executable : ImageArchive.Readable);
     }
 
     /// <summary>Whatever the umask and the time are, everybody may enter the folders of a package, and its files have one time.</summary>
@@ -159,7 +153,7 @@ internal static partial class PackageVerb
             File.SetLastWriteTimeUtc(file, written);
         foreach (var folder in Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).Append(root))
         {
-            File.SetUnixFileMode(folder, Executable);
+            File.SetUnixFileMode(folder, ImageArchive.Executable);
             Directory.SetLastWriteTimeUtc(folder, written);
         }
     }
