@@ -27,7 +27,11 @@ public enum WalkEnd
 }
 
 /// <summary>The path of a packet: its steps in words, and what came of it.</summary>
-public sealed record WalkResult(IReadOnlyList<string> Steps, WalkEnd End, DesiredServer? Server, bool IsMasqueraded);
+/// <param name="Server">The virtual server that took it; null when none did.</param>
+/// <param name="Source">The source that it has at the end, where it is not masqueraded.</param>
+/// <param name="Rules">The rules that it matched, in order.</param>
+public sealed record WalkResult(IReadOnlyList<string> Steps, WalkEnd End, DesiredServer? Server, bool IsMasqueraded, IPAddress Source,
+    IReadOnlyList<(string Table, string Chain, string Rule)> Rules);
 
 /// <summary>
 /// Follows the first packet of a connection through the rules and sets as they are desired, and says which rule does what
@@ -41,7 +45,9 @@ public sealed class Walk
     private readonly VirtualServerKey _target;
     private readonly bool _isFromNode;
     private readonly bool _isFromPod;
+    private readonly RealServerKey? _chosen;
     private readonly List<string> _steps = [];
+    private readonly List<(string Table, string Chain, string Rule)> _matched = [];
     private IPAddress _source;
     private IPAddress _destination;
     private ushort _port;
@@ -49,9 +55,10 @@ public sealed class Walk
     private bool _isThroughIpvs;
     private bool _isMasqueraded;
 
-    private Walk(World world, VirtualServerKey target, IPAddress from)
+    private Walk(World world, VirtualServerKey target, IPAddress from, RealServerKey? chosen)
     {
         _world = world;
+        _chosen = chosen;
         _target = target;
         _rules = new RuleSet(world.Desired, world.Node, target.IsIPv6);
         _isFromNode = world.Node.Addresses.Contains(from) || IPAddress.IsLoopback(from);
@@ -67,7 +74,9 @@ public sealed class Walk
     }
 
     /// <param name="from">The client's address. One of the node's own, or a loopback address, means a process on the node.</param>
-    public static WalkResult Of(World world, VirtualServerKey target, IPAddress from) => new Walk(world, target, from).Follow();
+    /// <param name="chosen">The real server that IPVS chooses; null for the first one.</param>
+    public static WalkResult Of(World world, VirtualServerKey target, IPAddress from, RealServerKey? chosen = null) =>
+        new Walk(world, target, from, chosen).Follow();
 
     private WalkResult Follow()
     {
@@ -82,13 +91,19 @@ public sealed class Walk
         if (Pass(RuleSet.NatTable, _isFromNode ? "OUTPUT" : "PREROUTING") is var first and not Outcome.Goes)
             return End(first);
         if (!isLocal)
-        {
-            Say($"{_target.Address} is not an address of this node, nor of kube-ipvs0: it is routed on.");
-            return new WalkResult(_steps, WalkEnd.Routed, null, false);
-        }
+            return RouteOn();
         if (!_isFromNode && Pass(RuleSet.FilterTable, "INPUT") is var input and not Outcome.Goes)
             return End(input);
         return _world.Desired.Server(_target) is { } server ? Forward(server) : Deliver();
+    }
+
+    private WalkResult RouteOn()
+    {
+        Say($"{_target.Address} is not an address of this node, nor of kube-ipvs0: it is routed on.");
+        if (Pass(RuleSet.FilterTable, _isFromNode ? "OUTPUT" : "FORWARD") is var filtered and not Outcome.Goes)
+            return End(filtered);
+        _ = Pass(RuleSet.NatTable, "POSTROUTING");
+        return Result(WalkEnd.Routed, null);
     }
 
     private WalkResult Forward(DesiredServer server)
@@ -99,9 +114,9 @@ public sealed class Walk
         if (server.RealServers.Count == 0)
         {
             Say("It has no real server: refused.");
-            return new WalkResult(_steps, WalkEnd.Refused, server, false);
+            return Result(WalkEnd.Refused, server);
         }
-        var real = server.RealServers[0];
+        var real = _chosen ?? server.RealServers[0];
         Say($"DNAT to one of {string.Join(", ", server.RealServers)}; followed here: {real}");
         (_destination, _port, _isThroughIpvs) = (real.Address, real.Port, true);
         if (Pass(RuleSet.FilterTable, "OUTPUT") is var output and not Outcome.Goes)
@@ -109,20 +124,28 @@ public sealed class Walk
         _ = Pass(RuleSet.NatTable, "POSTROUTING");
         if (!_isMasqueraded)
             Say($"Not masqueraded: {real.Address} sees {_source}.");
-        return new WalkResult(_steps, WalkEnd.Forwarded, server, _isMasqueraded);
+        return Result(WalkEnd.Forwarded, server);
     }
 
     /// <summary>No virtual server. The node's own packet comes back in by the loopback interface.</summary>
     private WalkResult Deliver()
     {
         Say("IPVS: no virtual server.");
-        if (_isFromNode && Pass(RuleSet.FilterTable, "INPUT") is var input and not Outcome.Goes)
-            return End(input);
+        if (_isFromNode)
+        {
+            if (Pass(RuleSet.FilterTable, "OUTPUT") is var output and not Outcome.Goes)
+                return End(output);
+            _ = Pass(RuleSet.NatTable, "POSTROUTING");
+            if (Pass(RuleSet.FilterTable, "INPUT") is var input and not Outcome.Goes)
+                return End(input);
+        }
         Say("Delivered to the host: what listens there answers, else it is refused.");
-        return new WalkResult(_steps, WalkEnd.DeliveredLocally, null, false);
+        return Result(WalkEnd.DeliveredLocally, null);
     }
 
-    private WalkResult End(Outcome outcome) => new(_steps, outcome == Outcome.Drops ? WalkEnd.Dropped : WalkEnd.Refused, null, false);
+    private WalkResult End(Outcome outcome) => Result(outcome == Outcome.Drops ? WalkEnd.Dropped : WalkEnd.Refused, null);
+
+    private WalkResult Result(WalkEnd end, DesiredServer? server) => new(_steps, end, server, _isMasqueraded, _source, _matched);
 
     private Outcome Pass(string table, string hook)
     {
@@ -144,6 +167,7 @@ public sealed class Walk
             if (!Matches(rule))
                 continue;
             Say($"{table} {hook}, {chain}: {text}");
+            _matched.Add((table, chain, text));
             switch (rule.Target)
             {
                 case "RETURN":

@@ -13,7 +13,8 @@ namespace Conformance.Generator.Serving;
 /// or 503 with the number of them, in kube-proxy's words (pkg/proxy/healthcheck). One listener for both families, or one for each address
 /// of node ports.
 /// </summary>
-internal sealed class HealthChecks(Func<bool> isHealthy, Action<string> log) : IDisposable
+/// <param name="pass">Every answer goes through it.</param>
+internal sealed class HealthChecks(Func<bool> isHealthy, Func<HttpAnswer, HttpAnswer> pass, Action<string> log) : IDisposable
 {
     private readonly ConcurrentDictionary<ushort, HealthCheck> _checks = [];
     private readonly Dictionary<IPEndPoint, HttpResponder?> _served = [];
@@ -47,7 +48,7 @@ internal sealed class HealthChecks(Func<bool> isHealthy, Action<string> log) : I
     {
         try
         {
-            return new HttpResponder(endPoint, _ => _checks.TryGetValue((ushort)endPoint.Port, out var check) ? Answer(check) : null);
+            return new HttpResponder(endPoint, _ => _checks.TryGetValue((ushort)endPoint.Port, out var check) ? pass(Answer(check)) : null);
         }
         catch (SocketException e)
         {

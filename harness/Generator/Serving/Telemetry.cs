@@ -8,6 +8,18 @@ using Conformance.Generator.Sync;
 
 namespace Conformance.Generator.Serving;
 
+/// <summary>What is asked for over HTTP.</summary>
+internal enum AnswerKind
+{
+    /// <summary>/healthz or /livez.</summary>
+    Probe,
+
+    Metrics,
+
+    /// <summary>A load balancer's health check at a Service's healthCheckNodePort.</summary>
+    HealthCheck,
+}
+
 /// <summary>Everything that a watching generator tells over HTTP: probes, metrics, and load balancers' health checks.</summary>
 internal sealed class Telemetry : IDisposable
 {
@@ -16,13 +28,16 @@ internal sealed class Telemetry : IDisposable
     private readonly Health _health;
     private readonly HealthChecks _healthChecks;
     private readonly List<IDisposable> _owned = [];
+    private readonly Func<AnswerKind, HttpAnswer, HttpAnswer> _pass;
     private long _problems;
 
-    internal Telemetry(GeneratorOptions options, Action<string> log)
+    /// <param name="pass">Every answer goes through it.</param>
+    internal Telemetry(GeneratorOptions options, Func<AnswerKind, HttpAnswer, HttpAnswer> pass, Action<string> log)
     {
         _options = options;
+        _pass = pass;
         _health = new Health(options.IpvsSyncPeriod);
-        _healthChecks = new HealthChecks(() => _health.IsHealthy, log);
+        _healthChecks = new HealthChecks(() => _health.IsHealthy, answer => pass(AnswerKind.HealthCheck, answer), log);
         _owned.Add(_healthChecks);
     }
 
@@ -32,7 +47,8 @@ internal sealed class Telemetry : IDisposable
     {
         Serve(_options.HealthzBindAddress, "healthz", path => path is "/healthz" or "/livez" ? AnswerProbe(path) : null);
         Serve(_options.MetricsBindAddress, "metrics",
-            path => path == "/metrics" ? new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format()) : null);
+            path => path == "/metrics"
+                ? _pass(AnswerKind.Metrics, new HttpAnswer(200, "text/plain; version=0.0.4", _metrics.Format())) : null);
     }
 
     /// <summary>Something waits for a sync from now on.</summary>
@@ -117,7 +133,7 @@ internal sealed class Telemetry : IDisposable
 
     private HttpAnswer AnswerProbe(string path)
     {
-        var answer = _health.Answer(path);
+        var answer = _pass(AnswerKind.Probe, _health.Answer(path));
         _metrics.Add($"kubeproxy_proxy_{path[1..]}_total", "Probes by their answer.", 1,
             string.Create(CultureInfo.InvariantCulture, $"code=\"{answer.Status}\""));
         return answer;

@@ -44,26 +44,6 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         }
     }
 
-    /// <summary>Deletes real servers at once.</summary>
-    internal void Delete(DeleteReals step) => Send(step, r => kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), r =>
-    {
-        drains.Remove(r.Key, r.Real);
-        if (live.Servers.TryGetValue(r.Key, out var server))
-            server.RealServers.Remove(r.Real);
-    });
-
-    /// <summary>
-    /// Deletes the conntrack entries of UDP clients that keep one source port: such an entry leads to a removed endpoint, or to nowhere.
-    /// </summary>
-    internal void ForgetStaleUdp(StaleUdp stale)
-    {
-        if (!_mayServe)
-            return;
-        foreach (var ipv6 in stale.Families)
-            Try(null, () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
-                (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
-    }
-
     private void Execute(Step step)
     {
         switch (step)
@@ -115,6 +95,9 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
             case RemoveReals { Items: var reals }:
                 Remove(reals);
                 break;
+            case DeleteReals reals:
+                Delete(reals);
+                break;
             case Bind bind:
                 Execute(bind);
                 break;
@@ -125,6 +108,9 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
                         && forms.RemoveAll(f => f.PrefixLength == gone.PrefixLength) > 0 && forms.Count == 0)
                         live.Bound.Remove(gone.Address);
                 });
+                break;
+            case ForgetStaleUdp { Stale: var stale }:
+                Forget(stale);
                 break;
             default:
                 throw new InvalidOperationException($"The executor does not know the step {step.GetType().Name}.");
@@ -225,6 +211,20 @@ internal sealed class Executor(KernelPort kernel, LiveState live, DesiredState d
         Execute(new EditReals(draining));
         Delete(new DeleteReals(gone));
     }
+
+    private void Forget(StaleUdp stale)
+    {
+        foreach (var ipv6 in stale.Families)
+            Try(step: null, () => kernel.Messages += kernel.Conntrack.Delete(stale.Servers(ipv6),
+                (key, answering) => stale.Contains(key, answering, desired)), () => stale.Forget(ipv6), counts: false);
+    }
+
+    private void Delete(DeleteReals step) => Send(step, r => kernel.Ipvs.Delete(r.Key, r.Real.Address, r.Real.Port), r =>
+    {
+        drains.Remove(r.Key, r.Real);
+        if (live.Servers.TryGetValue(r.Key, out var server))
+            server.RealServers.Remove(r.Real);
+    });
 
     /// <summary>Each request is made when it is sent: of a hundred thousand, a hundred are in memory at once.</summary>
     private void Send<T>(Batch<T> step, Func<T, (FormattableString Operation, NetlinkRequest Request)> request, Action<T> done) =>

@@ -146,6 +146,14 @@ internal sealed record DeleteReals(IReadOnlyList<(VirtualServerKey Key, RealServ
         new("real server", "delete", $"{key} -> {real}{note}");
 }
 
+/// <summary>
+/// Deletes the conntrack entries of UDP clients that keep one source port: such an entry leads to a removed endpoint, or to nowhere.
+/// </summary>
+internal sealed record ForgetStaleUdp(StaleUdp Stale) : Step(Phase.Serve)
+{
+    public override IEnumerable<Change> Changes => [];
+}
+
 /// <param name="Awaited">New virtual servers: an address is bound only when the kernel has taken one of its servers.</param>
 internal sealed record Bind(IReadOnlyList<IPAddress> Items, IReadOnlyList<VirtualServerKey> Awaited)
     : Batch<IPAddress>(Phase.Serve, Items)

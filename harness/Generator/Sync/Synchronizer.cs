@@ -9,7 +9,8 @@ namespace Conformance.Generator.Sync;
 /// Makes the kernel what is desired: finds the difference, plans the steps, executes them. It keeps the live state between
 /// syncs, so that a change of objects costs only its own messages.
 /// </summary>
-public sealed class Synchronizer(KernelPort kernel)
+/// <param name="around">Called with each plan and what executes it; null executes it as it is.</param>
+public sealed class Synchronizer(KernelPort kernel, Action<SyncPlan, Action<SyncPlan>>? around = null)
 {
     /// <summary>
     /// After so many checks by image the virtual servers are asked for as well: the image does not show a virtual server's scheduler flags.
@@ -95,7 +96,7 @@ public sealed class Synchronizer(KernelPort kernel)
             return new SyncResult(0, [], [], IsBroken: false);
         var before = kernel.Messages;
         var executor = new Executor(kernel, _live ?? LiveState.Empty, _desired, _drains);
-        executor.Delete(new DeleteReals(_drains.Ended(), Note: ", drained"));
+        Execute(new SyncPlan([new DeleteReals(_drains.Ended(), Note: ", drained")]), executor);
         return new SyncResult(kernel.Messages - before, executor.Done, executor.Errors, executor.IsBroken);
     }
 
@@ -107,8 +108,8 @@ public sealed class Synchronizer(KernelPort kernel)
         var executor = new Executor(kernel, live, desired, _drains);
         try
         {
-            executor.Execute(SyncPlan.Of(difference));
-            executor.ForgetStaleUdp(_staleUdp);
+            var plan = SyncPlan.Of(difference);
+            Execute(_staleUdp.IsNothing ? plan : new SyncPlan([.. plan.Steps, new ForgetStaleUdp(_staleUdp)]), executor);
         }
         catch
         {
@@ -118,5 +119,13 @@ public sealed class Synchronizer(KernelPort kernel)
         if (executor.IsBroken)
             _live = null; // read again before the next attempt, which completes the rest
         return new SyncResult(kernel.Messages - before, executor.Done, executor.Errors, executor.IsBroken);
+    }
+
+    private void Execute(SyncPlan plan, Executor executor)
+    {
+        if (around is null)
+            executor.Execute(plan);
+        else
+            around(plan, executor.Execute);
     }
 }

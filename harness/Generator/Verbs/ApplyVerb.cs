@@ -6,7 +6,7 @@ namespace Conformance.Generator.Verbs;
 /// <summary><c>apply</c>: makes the kernel what the objects ask for, once.</summary>
 internal static class ApplyVerb
 {
-    internal static Command Create()
+    internal static Command Create(Ports ports)
     {
         var flags = new Flags();
         var format = Session.FormatOption();
@@ -20,7 +20,7 @@ internal static class ApplyVerb
             using var session = stages.Measure("open", () => Session.Open(flags.Read(parsed)));
             var cluster = await stages.MeasureAsync("read", () => input.ReadAsync(parsed, session.Options, session.Report));
             var world = stages.Measure("decide", () => session.Decide(cluster));
-            var result = stages.Measure("write", () => new Synchronizer(session.Kernel).SyncAll(world.Desired, world.Node));
+            var result = stages.Measure("write", () => ports.Synchronizer(session.Kernel).SyncAll(world.Desired, world.Node));
             stages.Measure("print", () => { Session.Print(result.Changes, parsed.GetValue(format)!); return 0; });
             Console.Error.WriteLine($"{result.Changes.Count} changes by {result.Messages} messages: {stages}");
             var exitCode = Session.Report(result);

@@ -6,7 +6,7 @@ namespace Conformance.Generator.Verbs;
 /// <summary><c>cleanup</c>: removes all that is ours, of both families, and nothing else.</summary>
 internal static class CleanupVerb
 {
-    internal static Command Create()
+    internal static Command Create(Ports ports)
     {
         var flags = new Flags();
         var format = Session.FormatOption();
@@ -17,7 +17,7 @@ internal static class CleanupVerb
         {
             using var instance = Instance.Take();
             using var session = Session.Open(flags.Read(parsed));
-            var result = new Cleaner(session.Kernel, session.Options).Clean();
+            var result = ports.CleanUp(session.Kernel, new Cleaner(session.Kernel, session.Options).Clean);
             Session.Print(result.Changes, parsed.GetValue(format)!);
             return Session.Report(result);
         });

@@ -9,7 +9,7 @@ namespace Conformance.Generator.Verbs;
 /// <summary><c>watch</c>: makes the kernel what the objects ask for, and keeps it so. SIGTERM leaves the state.</summary>
 internal static class WatchVerb
 {
-    internal static Command Create()
+    internal static Command Create(Ports ports)
     {
         var flags = new Flags();
         var verb = new Command("watch", "Make the kernel what the objects ask for, and keep it so until SIGTERM.");
@@ -24,15 +24,19 @@ internal static class WatchVerb
         {
             using var instance = Instance.Take();
             using var session = Session.Open(flags.Read(parsed));
+            var synchronizer = ports.Synchronizer(session.Kernel);
             if (parsed.GetValue(initOnly))
-                return Session.Report(new Synchronizer(session.Kernel).SetSysctls(session.Options, Console.Error.WriteLine));
+                return Session.Report(synchronizer.SetSysctls(session.Options, Console.Error.WriteLine));
             using var stop = new CancellationTokenSource();
             session.Kernel.Stop = stop.Token;
             await using var log = new LogWriter(Console.OpenStandardError());
             var exitCode = ExitCodes.Ok;
             using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => Stop(context, ExitCodes.Ok));
             using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => Stop(context, ExitCodes.Interrupted));
-            using var watcher = new Watcher(session.Options, input.Follow(parsed, session.Options, log.Write), session.Kernel, log.Write);
+            var open = input.Follow(parsed, session.Options, log.Write);
+            using var telemetry = new Telemetry(session.Options, ports.Answer, log.Write);
+            var watcher = new Watcher(session.Options, (changed, report) => ports.Follow(open(changed, report)), session.Kernel,
+                synchronizer, telemetry, log.Write);
             try
             {
                 await watcher.RunAsync(stop.Token);

@@ -16,7 +16,8 @@ namespace Conformance.Generator.Watching;
 /// period the kernel is read and drift is undone; what failed is tried again with growing pauses. Stopping it leaves
 /// the state.
 /// </summary>
-internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFeed, KernelPort kernel, Action<string> log) : IDisposable
+internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFeed, KernelPort kernel, Synchronizer synchronizer,
+    Telemetry telemetry, Action<string> log)
 {
     /// <param name="changed">To be called when there is something to take.</param>
     internal delegate IFeed OpenFeed(Action changed, Action<InputProblem> report);
@@ -46,8 +47,6 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
 
     private readonly Channel<Event> _events = Channel.CreateUnbounded<Event>();
     private readonly Cluster _cluster = new();
-    private readonly Synchronizer _synchronizer = new(kernel);
-    private readonly Telemetry _telemetry = new(options, log);
     private readonly Backoff _retries = new(s_firstRetry, s_lastRetry);
     private World? _world;
     private Touched _touched = new();
@@ -60,14 +59,14 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     internal async Task RunAsync(CancellationToken cancellationToken)
     {
         using var feed = openFeed(() => _events.Writer.TryWrite(new Event.InputChanged()), Report);
-        _telemetry.Serve();
+        telemetry.Serve();
 
         await ReadAllAsync(feed, cancellationToken);
         LookAtNode();
         if (NodeStates.WhyNotOurs(options, _cluster, kernel.NodeAddresses()) is { } why)
             log(why);
         await SyncAsync("start", isFull: true);
-        _telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
+        telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
         // Reading and writing everything took several times the memory that following it takes: the machine gets it back.
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
@@ -79,13 +78,11 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             if (reasons.Count == 0 && !isFull && _touched.IsNothing)
                 continue;
             await SyncAsync(reasons.Count == 0 ? DriftCheck : string.Join(", ", reasons), isFull || _world is null);
-            _telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
+            telemetry.UpdateHealthChecks(_world?.Desired, _world?.Node);
             if (options.IpvsMinSyncPeriod > TimeSpan.Zero)
                 await Task.Delay(options.IpvsMinSyncPeriod, cancellationToken);
         }
     }
-
-    public void Dispose() => _telemetry.Dispose();
 
     /// <summary>Nothing is synced before all has been read whole: what is missing would be taken for deleted.</summary>
     private async Task ReadAllAsync(IFeed feed, CancellationToken cancellationToken)
@@ -131,7 +128,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
                 case Event.InputChanged:
                     break; // taken below, all at once
                 case Event.Drained:
-                    var drained = _synchronizer.RemoveDrained();
+                    var drained = synchronizer.RemoveDrained();
                     Tell("drained", drained, TimeSpan.Zero, drained.IsGood ? TimeSpan.Zero : RetryLater());
                     break;
                 case Event.Retry:
@@ -153,7 +150,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         if (taken.Services.Count > 0 || isNodeDifferent)
             reasons.AddRange(taken.Reasons.Count <= MaxReasons ? taken.Reasons.Distinct(StringComparer.Ordinal)
                 : [string.Create(CultureInfo.InvariantCulture, $"{taken.Reasons.Count} changes")]);
-        _telemetry.Count(taken);
+        telemetry.Count(taken);
         if (taken.NodeChanged)
             LookAtNode();
         isFull |= isNodeDifferent;
@@ -163,7 +160,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private async Task SyncAsync(string reason, bool isFull)
     {
         var duration = Stopwatch.StartNew();
-        _telemetry.Begin();
+        telemetry.Begin();
         SyncResult result;
         try
         {
@@ -174,11 +171,11 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
                 var node = NodeStates.Of(options, _cluster, kernel.NodeAddresses(), kernel.HasIPv6);
                 if (_world is null || !NodeStates.IsSame(_world.Node, node))
                     _world = new World(options, node, _cluster);
-                result = _synchronizer.SyncAll(_world.Desired, node);
+                result = synchronizer.SyncAll(_world.Desired, node);
             }
             else
             {
-                result = _synchronizer.Sync(_world!.Desired, _world.Node, _touched);
+                result = synchronizer.Sync(_world!.Desired, _world.Node, _touched);
             }
         }
         catch (Exception e) when (e is not OperationCanceledException)
@@ -187,7 +184,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             result = new SyncResult(0, [], [e.Message], IsBroken: true);
         }
         _touched = new Touched();
-        _telemetry.End(result, isDriftCheck: reason == DriftCheck, duration.Elapsed);
+        telemetry.End(result, isDriftCheck: reason == DriftCheck, duration.Elapsed);
         if (result.IsGood)
             _retries.Reset();
         var again = result.IsGood ? TimeSpan.Zero : RetryLater();
@@ -209,7 +206,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     /// <summary>One line for each sync.</summary>
     private void Tell(string reason, SyncResult result, TimeSpan duration, TimeSpan again = default)
     {
-        _telemetry.Observe(result.Changes.Count, _cluster, _synchronizer.Draining.Count, _world?.Desired);
+        telemetry.Observe(result.Changes.Count, _cluster, synchronizer.Draining.Count, _world?.Desired);
         var failed = result.IsGood ? "" : string.Create(CultureInfo.InvariantCulture,
             $"; {result.Errors.Count} failed, again within {again.TotalSeconds:0} s");
         if (reason != "drained" || result.Changes.Count > 0 || !result.IsGood)
@@ -240,12 +237,12 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         _whyNoIPv6 = why;
     }
 
-    private void LookAtNode() => _telemetry.ObserveNode(_cluster.Nodes.GetValueOrDefault(options.HostnameOverride));
+    private void LookAtNode() => telemetry.ObserveNode(_cluster.Nodes.GetValueOrDefault(options.HostnameOverride));
 
     private void Report(InputProblem problem)
     {
         if (problem.Effect != ProblemEffect.NotOurs)
-            _telemetry.CountProblem();
+            telemetry.CountProblem();
         log(problem.ToString());
     }
 
@@ -257,8 +254,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             while (await timer.WaitForNextTickAsync(cancellationToken))
             {
                 if (happened is Event.Look)
-                    _telemetry.Expect(); // here, not where it is taken: whatever holds that up is no health
-                if (happened is not Event.Drained || _synchronizer.Draining.Count > 0)
+                    telemetry.Expect(); // here, not where it is taken: whatever holds that up is no health
+                if (happened is not Event.Drained || synchronizer.Draining.Count > 0)
                     _events.Writer.TryWrite(happened);
             }
         }
