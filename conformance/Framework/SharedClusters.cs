@@ -140,10 +140,10 @@ internal static class SharedClusters
     /// <summary>
     /// The proxy for a test: the chosen one. Our own generator makes kube-proxy's layout, and follows an API server, when a test needs it.
     /// </summary>
-    internal static Proxy ProxyFor(IReadOnlySet<ProxyFeature> needs) => Chosen is not GeneratorProxy ? Chosen
-        : needs.Contains(ProxyFeature.ApiServer) ? new GeneratorProxy { FollowsApiServer = true }
+    internal static Proxy ProxyFor(IReadOnlySet<ProxyFeature> needs) => Chosen is not GeneratorProxy { Mutant: var mutant } ? Chosen
+        : needs.Contains(ProxyFeature.ApiServer) ? new GeneratorProxy { FollowsApiServer = true, Mutant = mutant }
         : needs.Contains(ProxyFeature.KubeProxyLayout) || needs.Contains(ProxyFeature.CurrentChains)
-            ? new GeneratorProxy { IsCompatible = true }
+            ? new GeneratorProxy { IsCompatible = true, Mutant = mutant }
         : Chosen;
 
     /// <summary>Whether the chosen proxy has a feature, in one of its variants.</summary>

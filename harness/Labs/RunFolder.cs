@@ -18,6 +18,12 @@ public static class RunFolder
     /// </summary>
     public const string ShardVariable = "CONFORMANCE_SHARD";
 
+    /// <summary>The file of a run with the state of a node, a line for each rule, entry and server.</summary>
+    public const string NodeStateFile = "node-state.txt";
+
+    /// <summary>The files of a run with what came of its random flows.</summary>
+    public const string FlowFiles = "flows-*.txt";
+
     private static readonly Lazy<string> s_current = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named
             ? Directory.CreateDirectory(named).FullName

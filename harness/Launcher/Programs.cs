@@ -1,3 +1,4 @@
+using System.Reflection;
 using Conformance.Labs;
 
 namespace Conformance.Launcher;
@@ -23,6 +24,10 @@ internal static class Programs
     internal static bool IsGeneratorNative => new FileInfo(Generator) is { Exists: true, Length: > 1 << 20 };
 
     internal static string Tests => ProjectFolder.Program("harness/Tests", "Conformance.Tests.dll");
+
+    /// <summary>The commit that this program was built of, in short; the compiler knows it of a checkout by git.</summary>
+    internal static string Commit => typeof(Programs).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?
+        .InformationalVersion.Split('+') is [_, { Length: >= 7 } commit] ? commit[..7] : "not known";
 
     /// <summary>The .NET host that runs this process.</summary>
     internal static string Dotnet => Environment.ProcessPath is { } path && Path.GetFileName(path) == "dotnet" ? path : "dotnet";

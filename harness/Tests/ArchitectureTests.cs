@@ -14,6 +14,7 @@ public sealed class ArchitectureTests
     {
         ["Linux"] = [],
         ["Generator"] = ["Linux"],
+        ["Mutants"] = ["Linux", "Generator"],
         ["Topologies"] = ["Linux"],
         ["Packets"] = ["Linux"],
         ["Labs"] = ["Linux", "Packets", "Topologies"],
@@ -26,7 +27,12 @@ public sealed class ArchitectureTests
     };
 
     private static readonly System.Reflection.Assembly[] s_assemblies =
-        [.. s_arrows.Keys.Select(name => System.Reflection.Assembly.Load(name == "Generator" ? "ipvs-generator" : $"Conformance.{name}"))];
+        [.. s_arrows.Keys.Select(name => System.Reflection.Assembly.Load(name switch
+        {
+            "Generator" => "ipvs-generator",
+            "Mutants" => "ipvs-generator-mutant",
+            _ => $"Conformance.{name}",
+        }))];
 
     private static readonly Architecture s_architecture = new ArchLoader().LoadAssemblies(s_assemblies).Build();
 

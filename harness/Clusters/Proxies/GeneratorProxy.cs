@@ -6,7 +6,10 @@ namespace Conformance.Clusters.Proxies;
 /// <summary>This project's own generator, as a program: <c>ipvs-generator watch</c>.</summary>
 public sealed class GeneratorProxy : Proxy
 {
-    private static readonly string s_program = ProjectFolder.Program("harness/Generator", "ipvs-generator");
+    private static readonly string s_generator = ProjectFolder.Program("harness/Generator", "ipvs-generator");
+
+    /// <summary>The program of all mutants. It is there when somebody has asked for one: <c>./lab mutate</c> makes it.</summary>
+    public static string MutantProgram { get; } = ProjectFolder.Program("harness/Mutants", "ipvs-generator-mutant");
 
     /// <summary>Whether it makes the state that kube-proxy makes.</summary>
     public bool IsCompatible { get; init; }
@@ -14,8 +17,15 @@ public sealed class GeneratorProxy : Proxy
     /// <summary>Whether it follows an API server, and not a folder.</summary>
     public bool FollowsApiServer { get; init; }
 
+    /// <summary>The mutant that takes the generator's place, by its id; null for the generator itself.</summary>
+    public string? Mutant { get; init; }
+
+    private string[] Program => Mutant is null ? [s_generator] : [MutantProgram, Mutant];
+
     /// <inheritdoc/>
-    public override string Name => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
+    public override string Name => Mutant is null ? Variant : $"mutant={Mutant}{(Variant == "generator" ? "" : $" as {Variant}")}";
+
+    private string Variant => IsCompatible ? "generator-compat" : FollowsApiServer ? "generator-api" : "generator";
 
     /// <inheritdoc/>
     public override IReadOnlySet<ProxyFeature> Features => Enum.GetValues<ProxyFeature>()
@@ -24,11 +34,20 @@ public sealed class GeneratorProxy : Proxy
             : f is not (ProxyFeature.KubeProxyLayout or ProxyFeature.CurrentChains)) && (FollowsApiServer || f != ProxyFeature.ApiServer))
             .ToHashSet();
 
-    /// <inheritdoc/>
-    public override Task<string> VersionAsync() => AskVersionAsync(s_program, "--version");
+    /// <summary>Of mutants many never serve what they are waited for.</summary>
+    public override TimeSpan Patience => Mutant is null ? base.Patience : base.Patience / 6;
 
     /// <inheritdoc/>
-    public override Task CleanUpAsync(Node node) => node.Command(s_program, "cleanup").TryAsync();
+    public override Task PrepareAsync(CancellationToken cancellationToken) => Mutant is null || File.Exists(MutantProgram)
+        ? Task.CompletedTask
+        : throw new HarnessException("The program of the mutants is not there.", MutantProgram, "Nothing was started.",
+            "Make it, and see what mutants there are: ./lab mutate --list");
+
+    /// <inheritdoc/>
+    public override Task<string> VersionAsync() => AskVersionAsync(Program[0], [.. Program[1..], "--version"]);
+
+    /// <inheritdoc/>
+    public override Task CleanUpAsync(Node node) => node.Command([.. Program, "cleanup"]).TryAsync();
 
     /// <inheritdoc/>
     public override async Task<IRunningProxy> StartAsync(Node node, ClusterObjects objects, ProxySettings? settings = null)
@@ -36,7 +55,7 @@ public sealed class GeneratorProxy : Proxy
         var server = FollowsApiServer ? await objects.ServeAsync(node.Namespace) : null;
         var source = server is not null ? new[] { "--master", server.Address.AbsoluteUri }
             : ["-f", "."]; // the working folder: user-mode Linux's hostfs forgets a folder that nobody is in
-        return new ProxyProcess(node, [s_program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. settings?.Flags() ?? [],
+        return new ProxyProcess(node, [.. Program, "watch", .. source, .. KubeProxy.NodeFlags(node), .. settings?.Flags() ?? [],
             .. IsCompatible ? new[] { "--compat", "kube-proxy" } : []], objects.Folder, server);
     }
 }

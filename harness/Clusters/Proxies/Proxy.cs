@@ -156,6 +156,7 @@ public abstract partial class Proxy
             ("generator", "") when isPlain => new GeneratorProxy(),
             ("generator-api", "") when isPlain => new GeneratorProxy { FollowsApiServer = true },
             ("generator-compat", "") when isPlain => new GeneratorProxy { IsCompatible = true },
+            ("mutant", not "") when isPlain => new GeneratorProxy { Mutant = value },
             ("kube-proxy", not "") => new KubeProxy(ExistingFile(Path.GetFullPath(value)),
                 arguments.Split(' ', StringSplitOptions.RemoveEmptyEntries), FeatureChange.Parse(features, [])),
             ("command", not "") when arguments.Length == 0 =>
@@ -171,9 +172,9 @@ public abstract partial class Proxy
 
     private static HarnessException Unknown(string text, string kind)
     {
-        string[] kinds = ["generator", "generator-api", "generator-compat", "kube-proxy", "command", "api", "image"];
+        string[] kinds = ["generator", "generator-api", "generator-compat", "mutant", "kube-proxy", "command", "api", "image"];
         return new HarnessException($"There is no proxy '{text}'.",
-            $"Known are generator, generator-api, generator-compat, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
+            $"Known are generator, generator-api, generator-compat, mutant=ID, kube-proxy=PATH, command=COMMAND, api=COMMAND, " +
                 $"image=NAME|ARCHIVE; the last four also with features (command:+FEATURE,-FEATURE=COMMAND), kube-proxy and image also " +
                 $"with arguments (kube-proxy[--v=4]=PATH).{(kinds.Contains(kind, StringComparer.Ordinal) ? ""
                     : Topologies.Nearest.Hint(kind, kinds))}",

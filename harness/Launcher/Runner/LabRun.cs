@@ -39,6 +39,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// <summary>The shard of the selected tests that is run here.</summary>
     internal Shard Shard { get; init; } = Shard.All;
 
+    /// <summary>Variables for the runner beside those that every run has.</summary>
+    internal IReadOnlyDictionary<string, string> Variables { get; init; } = new Dictionary<string, string>(StringComparer.Ordinal);
+
     /// <summary>Every test that has ended, and every fixture that failed as a whole.</summary>
     internal IReadOnlyList<RunnerEvent> Tests => _tests;
 
@@ -176,7 +179,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         new([Programs.Dotnet, Programs.Cli, TestRunner.Verb, filter, .. assemblies], runFolder)
         {
             WorkingDirectory = ProjectFolder.Root,
-            Variables = new Dictionary<string, string>(RunVariables(kernel, runFolder, Proxy), StringComparer.Ordinal)
+            Variables = new Dictionary<string, string>(RunVariables(kernel, runFolder, Proxy).Concat(Variables), StringComparer.Ordinal)
             {
                 [RunFolder.ShardVariable] = $"{Shard} {new Shard(number, Kernels)}",
                 [TestRunner.SingleVariable] = IsSingle ? "1" : "",
