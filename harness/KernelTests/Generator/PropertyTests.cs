@@ -10,10 +10,7 @@ using FsCheck.Fluent;
 
 namespace Conformance.KernelTests.Generator;
 
-/// <summary>
-/// What holds for any objects, on a real kernel. The seed of a run is printed, and taken again from the variable
-/// CONFORMANCE_SEED.
-/// </summary>
+/// <summary>What holds for any objects, on a real kernel.</summary>
 public sealed class PropertyTests
 {
     private const int Cases = 20;
@@ -26,7 +23,7 @@ public sealed class PropertyTests
         s_options with { ClusterCidr = [], IpvsScheduler = "mh", IptablesMasqueradeBit = 15 });
 
     [Test, Parallelizable]
-    public void Second_of_any_two_clusters_decides_and_cleanup_restores() => Check(
+    public void Second_of_any_two_clusters_decides_and_cleanup_restores() => Seeded.Check(
         (from first in RandomClusters.Cluster
          from second in RandomClusters.Cluster
          from options in s_anyOptions
@@ -51,10 +48,10 @@ public sealed class PropertyTests
             (await used.StateAsync()).Differences(before)
                 .Where(d => !IsEmptyTable(d) && !d.StartsWith("sysctls.txt", StringComparison.Ordinal))
                 .ShouldBeEmpty("all but sysctls, which stay");
-        });
+        }, Cases);
 
     [Test, Parallelizable]
-    public void Single_changes_equal_the_whole() => Check(
+    public void Single_changes_equal_the_whole() => Seeded.Check(
         (from first in RandomClusters.Cluster from second in RandomClusters.Cluster select (first, second)).ToArbitrary(),
         async pair =>
         {
@@ -76,10 +73,10 @@ public sealed class PropertyTests
             // Read again, nothing differs: what the synchronizer believes of the kernel is so.
             SyncPlan.Of(Difference.Of(new World(s_options, node, pair.second).Desired, stepwise.Kernel.Read(s_options),
                 node)).Changes.ShouldBeEmpty();
-        });
+        }, Cases);
 
     [Test, Parallelizable]
-    public void Every_document_is_accepted_by_its_tool_and_makes_the_same_state() => Check(
+    public void Every_document_is_accepted_by_its_tool_and_makes_the_same_state() => Seeded.Check(
         RandomClusters.Cluster.ToArbitrary(),
         async cluster =>
         {
@@ -93,7 +90,7 @@ public sealed class PropertyTests
 
             SyncPlan.Of(Difference.Of(desired, byTools.Kernel.Read(s_options), node)).Changes.ShouldBeEmpty();
             Directory.Delete(folder, recursive: true);
-        });
+        }, Cases);
 
     /// <summary>The changes that turn one cluster into another, object by object, each telling which Services it concerns.</summary>
     private static IEnumerable<Func<IEnumerable<ObjectName>>> ChangesBetween(Cluster cluster, Cluster wanted)
@@ -126,23 +123,4 @@ public sealed class PropertyTests
     private static bool IsEmptyTable(string difference) => difference.Contains("tables-save.txt: + *", StringComparison.Ordinal)
         || difference.Contains("tables-save.txt: + :", StringComparison.Ordinal)
         || difference.EndsWith("+ COMMIT", StringComparison.Ordinal);
-
-    private static void Check<T>(Arbitrary<T> arbitrary, Func<T, Task> property)
-    {
-        var given = Environment.GetEnvironmentVariable("CONFORMANCE_SEED");
-        var seed = given is { Length: > 0 } ? ulong.Parse(given, CultureInfo.InvariantCulture) : (ulong)Random.Shared.NextInt64();
-        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}"));
-        Prop.ForAll(arbitrary, value =>
-        {
-            try
-            {
-                property(value).GetAwaiter().GetResult();
-            }
-            catch (Exception e)
-            {
-                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
-                    $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
-            }
-        }).Check(Config.QuickThrowOnFailure.WithMaxTest(Cases).WithReplay(seed, 1));
-    }
 }

@@ -1,0 +1,162 @@
+using System.Globalization;
+using Conformance.Generator.Model;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+
+namespace Conformance.KernelTests.Generator.Flows;
+
+/// <summary>
+/// On any objects and for any flow, <c>ipvs-generator explain</c> and the kernel agree: whether it is answered, refused or not answered,
+/// by which pods, with which source, by which rules; and the connection goes on.
+/// </summary>
+public abstract class RandomFlowTests
+{
+    /// <summary>How many flows are asked.</summary>
+    private const string CountVariable = "CONFORMANCE_FLOWS";
+
+    private const int DefaultCount = 400;
+    private protected const int Size = 50;
+    private protected const int Cases = 100;
+    private static readonly TimeSpan s_limit = TimeSpan.FromMilliseconds(400);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
+
+    private protected abstract string Name { get; }
+
+    private protected abstract GeneratorOptions Options { get; }
+
+    [Test]
+    public async Task Kernel_and_explanation_agree_on_any_flow()
+    {
+        var count = Environment.GetEnvironmentVariable(CountVariable) is { Length: > 0 } given
+            ? int.Parse(given, CultureInfo.InvariantCulture) : DefaultCount;
+        await using var lab = await FlowLab.StartAsync(Options);
+        var ends = new Dictionary<string, int>(StringComparer.Ordinal);
+        Seeded.Check(FlowCase.Any, async value =>
+        {
+            Heartbeat.Beat();
+            var paths = lab.Sync(value);
+            var predictions = value.Flows.Select(paths.Predict).ToList();
+            var before = await lab.CountersAsync();
+            var results = await Burst.AskAsync(lab.Lab, value.Flows, s_limit);
+            var after = await lab.CountersAsync();
+            if (await AreAsPredictedAsync(lab, value, predictions, results))
+                CompareRules(value, predictions, results, before, after);
+            foreach (var end in results.Select(r => r.End.ToString().ToLowerInvariant()))
+                ends[end] = ends.GetValueOrDefault(end) + 1;
+        }, (count + FlowCase.FlowsOfCase - 1) / FlowCase.FlowsOfCase, Size);
+        Store(Name, $"The kernel did with {ends.Values.Sum()} flows what the explanations say, rule by rule: {Words(ends)}.");
+    }
+
+    private protected static string Words(Dictionary<string, int> counts) =>
+        string.Join(", ", counts.OrderByDescending(c => c.Value).Select(c => $"{c.Value} {c.Key}"));
+
+    /// <summary>Keeps one sentence of the run, which <c>./lab flows</c> prints.</summary>
+    private protected static void Store(string name, string sentence) =>
+        File.WriteAllText(Path.Combine(RunFolder.Current, RunFolder.FlowFiles.Replace("*", name, StringComparison.Ordinal)),
+            $"{name}: {sentence}\n");
+
+    /// <returns>Whether all were so at once; on a busy machine an answer comes late, and the flow is asked again, alone.</returns>
+    /// <exception cref="AssertionException">One is otherwise.</exception>
+    private static async Task<bool> AreAsPredictedAsync(FlowLab lab, FlowCase value, List<IReadOnlyList<Way>> predictions,
+        FlowResult[] results)
+    {
+        var isFirst = true;
+        for (var i = 0; i < results.Length; i++)
+        {
+            if (predictions[i].Any(w => w.Agrees(results[i])))
+                continue;
+            isFirst = false;
+            results[i] = (await Burst.AskAsync(lab.Lab, [value.Flows[i]], s_patience))[0];
+            if (!predictions[i].Any(w => w.Agrees(results[i])))
+                throw new AssertionException($"{value.Flows[i]}: {results[i]}, and the explanation says: " +
+                    string.Join("\nor: ", predictions[i]));
+        }
+        // With session affinity a client has one endpoint.
+        foreach (var same in value.Flows.Zip(predictions, results).Where(f => IsPersistent(f.Second))
+            .GroupBy(f => f.First, f => f.Third.Server))
+            same.Distinct(StringComparer.Ordinal).Count().ShouldBe(1, same.Key.ToString());
+        return isFirst;
+    }
+
+    private static bool IsPersistent(IReadOnlyList<Way> ways) => ways[0].End == FlowEnd.Answered
+        && ways.All(w => w.Walks.Any(n => n.Walk.Server?.Server.PersistenceSeconds > 0));
+
+    /// <summary>
+    /// Each rule matched as often as the explanations of all flows say. Of a flow that nobody answered it is not known which way it went.
+    /// </summary>
+    private static void CompareRules(FlowCase value, List<IReadOnlyList<Way>> predictions, FlowResult[] results,
+        Dictionary<(string Node, bool IsIPv6, string Rule), long> before, Dictionary<(string Node, bool IsIPv6, string Rule), long> after)
+    {
+        var (least, most) = (new Dictionary<(string, bool, string), int>(), new Dictionary<(string, bool, string), int>());
+        foreach (var (flow, ways, result) in value.Flows.Zip(predictions, results))
+        {
+            var possible = ways.Where(w => w.Agrees(result)).Select(w => RulesOf(w, flow.Target.IsIPv6)).ToList();
+            foreach (var rule in possible.SelectMany(p => p.Keys).Distinct())
+            {
+                least[rule] = least.GetValueOrDefault(rule) + possible.Min(p => p.GetValueOrDefault(rule));
+                most[rule] = most.GetValueOrDefault(rule) + possible.Max(p => p.GetValueOrDefault(rule));
+            }
+        }
+        foreach (var (rule, count) in after)
+        {
+            var matched = count - before.GetValueOrDefault(rule);
+            if (matched < least.GetValueOrDefault(rule) || matched > most.GetValueOrDefault(rule))
+                throw new AssertionException($"{rule} matched {matched} times, and the explanations say " +
+                    $"{least.GetValueOrDefault(rule)} to {most.GetValueOrDefault(rule)}:\n" + string.Join('\n', value.Flows.Zip(predictions)
+                    .Select(f => $"{f.First}: {string.Join("\nor: ", f.Second)}")));
+        }
+    }
+
+    private static Dictionary<(string, bool, string), int> RulesOf(Way way, bool isIPv6) => way.Walks
+        .SelectMany(w => w.Walk.Rules, (w, r) => (w.Node, r.Table, r.Chain, r.Rule)).Where(r => FlowLab.IsCompared(r.Table, r.Rule))
+        .CountBy(r => (r.Node, isIPv6, $"{r.Table} {r.Chain} {r.Rule}")).ToDictionary(r => r.Key, r => r.Value);
+}
+
+/// <summary>The generator's own state.</summary>
+[Parallelizable]
+public sealed class RandomFlowsOfGenerator : RandomFlowTests
+{
+    private protected override string Name => "generator";
+
+    private protected override GeneratorOptions Options { get; } = Base;
+
+    [Test]
+    public async Task Every_flow_that_goes_another_way_than_with_kube_proxy_has_a_known_reason()
+    {
+        await using var lab = await FlowLab.StartAsync(Base);
+        var reasons = new Dictionary<string, int>(StringComparer.Ordinal);
+        Seeded.Check(FlowCase.Any, value =>
+        {
+            Heartbeat.Beat();
+            var (ours, kubeProxys) = (lab.WorldsOf(value, Base), lab.WorldsOf(value, Base with { CompatKubeProxy = true }));
+            var (paths, others) = (new FlowPaths(lab.Lab, ours), new FlowPaths(lab.Lab, kubeProxys));
+            foreach (var flow in value.Flows.Where(f => !paths.Predict(f).Select(w => w.Outcome).ToHashSet(StringComparer.Ordinal)
+                .SetEquals(others.Predict(f).Select(w => w.Outcome))))
+            {
+                var reason = KnownDifferences.ReasonFor(flow, value, ours, kubeProxys)
+                    ?? throw new AssertionException($"{flow}: with the generator {string.Join("\nor: ", paths.Predict(flow))}\n" +
+                        $"with kube-proxy {string.Join("\nor: ", others.Predict(flow))}");
+                reasons[reason] = reasons.GetValueOrDefault(reason) + 1;
+            }
+            return Task.CompletedTask;
+        }, Cases, Size);
+        Store("kube-proxy", $"Of {Cases * FlowCase.FlowsOfCase} flows, {reasons.Values.Sum()} go another way than with kube-proxy's " +
+            $"state: {Words(reasons)}.");
+        reasons.Count.ShouldBe(KnownDifferences.Count, Words(reasons));
+    }
+
+    internal static GeneratorOptions Base { get; } = new()
+    {
+        ClusterCidr = [System.Net.IPNetwork.Parse("10.244.0.0/16"), System.Net.IPNetwork.Parse("fd00:10:244::/56")],
+        ConntrackMaxPerCore = 0,
+    };
+}
+
+/// <summary>The state that kube-proxy makes.</summary>
+[Parallelizable]
+public sealed class RandomFlowsOfCompat : RandomFlowTests
+{
+    private protected override string Name => "generator-compat";
+
+    private protected override GeneratorOptions Options { get; } = RandomFlowsOfGenerator.Base with { CompatKubeProxy = true };
+}

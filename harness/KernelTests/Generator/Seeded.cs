@@ -1,0 +1,33 @@
+using System.Globalization;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace Conformance.KernelTests.Generator;
+
+/// <summary>
+/// Checks what holds for any value. The seed of a run is printed, and taken again from the variable CONFORMANCE_SEED.
+/// </summary>
+internal static class Seeded
+{
+    /// <param name="cases">How many values are tried.</param>
+    /// <param name="size">How large FsCheck makes them: 1 to 100.</param>
+    internal static void Check<T>(Arbitrary<T> arbitrary, Func<T, Task> property, int cases, int? size = null)
+    {
+        var given = Environment.GetEnvironmentVariable("CONFORMANCE_SEED");
+        var seed = given is { Length: > 0 } ? ulong.Parse(given, CultureInfo.InvariantCulture) : (ulong)Random.Shared.NextInt64();
+        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}"));
+        var config = Config.QuickThrowOnFailure.WithMaxTest(cases).WithReplay(seed, 1);
+        Prop.ForAll(arbitrary, value =>
+        {
+            try
+            {
+                property(value).GetAwaiter().GetResult();
+            }
+            catch (Exception e)
+            {
+                throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
+                    $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
+            }
+        }).Check(size is { } fixedSize ? config.WithStartSize(fixedSize).WithEndSize(fixedSize) : config);
+    }
+}
