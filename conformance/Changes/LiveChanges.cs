@@ -70,6 +70,7 @@ public sealed class LiveChanges : ClusterFixture
         var flow = await PodA.ConnectAsync(service.Target());
         for (var i = 0; i < 50 && flow.Answer?.Server != "web-a"; i++)
         {
+            await flow.ShouldBeAnsweredAsync();
             await flow.ResetAsync();
             flow = await PodA.ConnectAsync(service.Target());
         }

@@ -202,4 +202,107 @@ public sealed class ServiceChanges : ClusterFixture
         Lab.Wire.Packets().Where(p => p is { Node: "web-b", IsLeaving: false, Packet: { DestinationPort: 9065, Tcp.Flags: TcpFlags.Syn } }
             && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
     }
+
+    [Test, Claim("CHANGE-22")]
+    public async Task Changed_policy_takes_effect_at_external_addresses()
+    {
+        var external = NewService("web-a");
+        external = await ApplyAsync(external with { ExternalIPs = [OutsideAddress(external)] });
+        var balanced = await ApplyAsync(WithLoadBalancer(NewService("web-a")));
+        await SeeAsync("node1");
+
+        await PolicyAsync("Local");
+        await SeeAsync("client");
+
+        await PolicyAsync("Cluster");
+        await SeeAsync("node1");
+
+        async Task PolicyAsync(string policy)
+        {
+            await ApplyAsync(external with { ExternalTrafficPolicy = policy });
+            await ApplyAsync(balanced with { ExternalTrafficPolicy = policy });
+        }
+
+        async Task SeeAsync(string source)
+        {
+            foreach (var address in new[] { external.ExternalIPs[0], balanced.LoadBalancerIPs[0] })
+            {
+                var reachable = await ReachableAsync(address, via: Node1);
+                await (await Client.AskAsync($"{reachable}:80")).ShouldBeSeenByServerAsAddressOfAsync(source);
+            }
+        }
+    }
+
+    [Test, Claim("CHANGE-23")]
+    public async Task Client_that_falls_out_of_the_source_ranges_is_dropped()
+    {
+        var service = await ApplyAsync(WithLoadBalancer(NewService("web-a")) with { SourceRanges = ["192.168.113.0/24"] });
+        var target = $"{await ReachableAsync(service.LoadBalancerIPs[0], via: Node1)}:80";
+        await (await Client.AskAsync(target)).ShouldBeAnsweredByAsync("web-a");
+
+        await ApplyAsync(service with { SourceRanges = ["198.51.100.0/24"] });
+
+        await (await Client.AskAsync(target)).ShouldBeMetWithSilenceAsync();
+    }
+
+    [Test, Claim("CHANGE-24")]
+    public async Task Node_that_gets_its_first_endpoint_serves_external_clients()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-b")) with { ExternalTrafficPolicy = "Local" });
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldNotBeAnsweredAsync();
+
+        await ApplyAsync(service with { Endpoints = ["web-a", "web-b"] });
+
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
+    }
+
+    [Test, Claim("CHANGE-25")]
+    public async Task Connections_are_served_while_all_endpoints_are_replaced()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+
+        var answers = await Load.WhileAsync(Cluster, () => PodA.AskManyAsync(service.Target(), 3), async () =>
+        {
+            for (var i = 0; i < (Cluster.Proxy.IsSlow ? 1 : 3); i++)
+            {
+                await ApplyAsync(service with { Endpoints = ["web-b"] });
+                await ApplyAsync(service);
+            }
+        });
+
+        answers.ShouldAllBe(a => a.Values.Sum() == 3, "no connection is refused or lost");
+    }
+
+    [Test, Claim("CHANGE-26")]
+    public async Task Node_port_that_comes_and_goes_passes_no_unmasqueraded_packet()
+    {
+        const int port = 9138;
+        Lab["web-b"].Serve(TransportProtocol.Tcp, port);
+        var service = WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, TargetPort: port)] });
+
+        await Load.WhileAsync(Cluster, async () =>
+        {
+            await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}"); // it may be cut off at any moment
+            return flow.Answer is not null;
+        }, async () =>
+        {
+            for (var i = 0; i < (Cluster.Proxy.IsSlow ? 1 : 3); i++)
+            {
+                await ApplyAsync(service);
+                await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
+                Cluster.Delete(service);
+                await Cluster.SettleAsync(service);
+            }
+        });
+
+        Lab.Wire.Packets(Since).Where(p => p is
+        {
+            Node: "web-b", IsLeaving: false, Packet:
+            {
+                DestinationPort: port,
+                Tcp.Flags: TcpFlags.Syn
+            }
+        }
+            && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+    }
 }

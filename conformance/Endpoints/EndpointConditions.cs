@@ -100,4 +100,19 @@ public sealed class EndpointConditions : ClusterFixture
             (await PodA.AskManyAsync(service.Target(), 20)).Keys.Order(StringComparer.Ordinal).ShouldBe(["web-a", "web-b"]);
         }
     }
+
+    [Test, Claim("ENDPOINT-19")]
+    public async Task Endpoint_has_many_connections_at_once()
+    {
+        var service = await ApplyAsync(NewService("web-a"));
+        var flows = new List<Flow>();
+        for (var i = 0; i < 5; i++)
+            flows.Add(await PodA.ConnectAsync(service.Target()));
+
+        foreach (var flow in flows)
+        {
+            await flow.ShouldBeAnsweredByAsync("web-a");
+            await flow.DisposeAsync();
+        }
+    }
 }

@@ -38,6 +38,17 @@ public sealed class TopologyHints : ClusterFixture
         (await PodC.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-a"]);
     }
 
+    [Test, Claim("ENDPOINT-18")]
+    public async Task Missing_hint_disables_node_hints()
+    {
+        var service = await ApplyAsync(NewService(new EndpointSpec("web-a") { ForNode = "node1" }, "web-b") with
+        {
+            TrafficDistribution = "PreferSameNode"
+        });
+
+        (await PodA.AskManyAsync(service.Target(), 20)).Keys.Order(StringComparer.Ordinal).ShouldBe(["web-a", "web-b"]);
+    }
+
     private static ServiceSpec WithHints(params EndpointSpec[] endpoints) =>
         NewService(endpoints) with
         {

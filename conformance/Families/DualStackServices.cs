@@ -88,15 +88,7 @@ public sealed class DualStackServices : ClusterFixture
         // ranges are the load balancer's
         await (await Client.AskAsync($"[fd00:113::101]:{closed.NodePort}")).ShouldBeAnsweredByAsync("web-a");
 
-        async Task<ServiceSpec> LoadBalancerAsync(string range)
-        {
-            var service = WithNodePort(V6("web-a"), "LoadBalancer");
-            return await ApplyAsync(service with
-            {
-                LoadBalancerIPs = [$"2001:db8:6::{service.Name["test-".Length..]}"],
-                SourceRanges = [range]
-            });
-        }
+        Task<ServiceSpec> LoadBalancerAsync(string range) => ApplyAsync(WithLoadBalancerV6(V6("web-a")) with { SourceRanges = [range] });
     }
 
     [Test, Claim("FAMILY-10")]
@@ -163,10 +155,8 @@ public sealed class DualStackServices : ClusterFixture
     private async Task<string> OutsideV6Async(bool isLoadBalancer, string pod)
     {
         var service = V6(pod);
-        var address = $"2001:db8:7::{service.Name["test-".Length..]}";
-        await ApplyAsync(isLoadBalancer ? WithNodePort(service with { LoadBalancerIPs = [address] }, "LoadBalancer")
-            : service with { ExternalIPs = [address] });
-        return await ReachableAsync(address, via: Node1);
+        await ApplyAsync(isLoadBalancer ? WithLoadBalancerV6(service) : service with { ExternalIPs = [OutsideAddressV6(service)] });
+        return await ReachableAsync(OutsideAddressV6(service), via: Node1);
     }
 
     private static ServiceSpec V6(params EndpointSpec[] endpoints) => OverIPv6(NewService(endpoints));

@@ -37,6 +37,9 @@ internal static class AddressPlan
         string.Create(CultureInfo.InvariantCulture,
             $"{s_outside[Number(name) / InNetwork % s_outside.Length]}.{1 + (Number(name) % InNetwork)}");
 
+    /// <summary>An external IP or load-balancer address of IPv6 (RFC 3849).</summary>
+    internal static string Outside6(string name) => string.Create(CultureInfo.InvariantCulture, $"2001:db8:7::{Number(name)}");
+
     /// <summary>An unused address in the nodes' own network: one of fifty.</summary>
     /// <param name="first">The last byte of the first of the fifty.</param>
     internal static string Neighbour(string name, int first) =>

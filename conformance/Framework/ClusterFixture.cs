@@ -221,6 +221,9 @@ public abstract class ClusterFixture
     /// <summary>The Service's own external IP or load-balancer address.</summary>
     protected static string OutsideAddress(ServiceSpec service) => AddressPlan.Outside(service.Name);
 
+    /// <summary>The Service's own IPv6 external IP or load-balancer address.</summary>
+    protected static string OutsideAddressV6(ServiceSpec service) => AddressPlan.Outside6(service.Name);
+
     /// <summary>An unused address in the nodes' own network for the Service: one of fifty.</summary>
     /// <param name="first">The last byte of the first of the fifty.</param>
     protected static string NeighbourAddress(ServiceSpec service, int first) => AddressPlan.Neighbour(service.Name, first);
@@ -232,6 +235,10 @@ public abstract class ClusterFixture
     /// <summary>Makes a Service one of a load balancer, with node ports and an address that belongs to it alone.</summary>
     protected static ServiceSpec WithLoadBalancer(ServiceSpec service) =>
         WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service)] }, "LoadBalancer");
+
+    /// <inheritdoc cref="WithLoadBalancer"/>
+    protected static ServiceSpec WithLoadBalancerV6(ServiceSpec service) =>
+        WithNodePort(service with { LoadBalancerIPs = [OutsideAddressV6(service)] }, "LoadBalancer");
 
     /// <summary>Makes a Service one of IPv6 alone.</summary>
     protected static ServiceSpec OverIPv6(ServiceSpec service) => service with { ClusterIPs = [AddressV6(service)] };

@@ -67,6 +67,21 @@ public sealed class HealthCheckPorts : ClusterFixture
         LocalEndpoints(await SaysAsync("node1", service, 503)).ShouldBe(0);
     }
 
+    [Test, Claim("HEALTH-10")]
+    public async Task Ipv6_load_balancer_address_answers_the_health_check()
+    {
+        var service = WithLoadBalancerV6(OverIPv6(NewService("web-a"))) with
+        {
+            ExternalTrafficPolicy = "Local",
+            HealthCheckNodePort = FirstPort + 6
+        };
+        await ApplyAsync(service);
+        var address = await ReachableAsync(service.LoadBalancerIPs[0], via: Node1);
+        await SaysAsync("node1", service, 200);
+
+        (await GetAsync($"[{address}]", service)).ShouldStartWith("HTTP/1.1 200");
+    }
+
     private async Task<ServiceSpec> LoadBalancerAsync(int port, params EndpointSpec[] endpoints)
     {
         var service = NewService(endpoints);

@@ -101,4 +101,27 @@ public sealed class RefusedConnections : ClusterFixture
         await flow.ShouldBeSeenAsAsync(On("pod-a").Leaving.Icmp(8, 0));
         await flow.ShouldNotBeSeenAsync(On("web-a").Icmp(8, 0));
     }
+
+    [Test, Claim("REFUSE-11")]
+    public async Task Port_that_a_service_has_lost_does_not_reach_a_socket_of_the_node()
+    {
+        const int lost = 7152;
+        PortSpec[] both = [new(80), new(lost)];
+        Node1.Serve(TransportProtocol.Tcp, lost); // on every address, the Services' too if they are the node's
+        var external = NewService("web-a") with { Ports = both };
+        external = await ApplyAsync(external with { ExternalIPs = [OutsideAddress(external)] });
+        var balanced = await ApplyAsync(WithLoadBalancer(NewService("web-a") with { Ports = both }));
+        var addresses = new[] { await ReachableAsync(external.ExternalIPs[0], via: Node1),
+            await ReachableAsync(balanced.LoadBalancerIPs[0], via: Node1) };
+        foreach (var address in addresses)
+            await (await Client.AskAsync($"{address}:{lost}")).ShouldBeAnsweredByAsync("web-a");
+        await (await PodA.AskAsync(external.Target(lost))).ShouldBeAnsweredByAsync("web-a");
+
+        await ApplyAsync(external with { Ports = [both[0]] });
+        await ApplyAsync(balanced with { Ports = [balanced.Ports[0]] });
+
+        foreach (var address in addresses)
+            await (await Client.AskAsync($"{address}:{lost}")).ShouldNotBeAnsweredAsync();
+        await (await PodA.AskAsync(external.Target(lost))).ShouldNotBeAnsweredAsync();
+    }
 }

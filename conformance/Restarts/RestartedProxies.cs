@@ -1,8 +1,10 @@
 using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
+using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -65,6 +67,75 @@ public sealed class RestartedProxies : ClusterFixture
         await ProgrammedAsync($"node1 does not answer for {deleted.Target()}",
             () => Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
     }
+    [Test, Claim("RESTART-11")]
+    public async Task Policy_that_changed_meanwhile_takes_effect_after_the_start()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")) with { ExternalTrafficPolicy = "Local" });
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
+
+        await Cluster.StopProxyAsync(Node1);
+        Cluster.Put(service with { ExternalTrafficPolicy = "Cluster", Endpoints = ["web-b"] });
+        await Cluster.StartProxyAsync(Node1);
+        await Cluster.SettleAsync();
+
+        await ProgrammedAsync("the client is masqueraded", async () => (await Client.AskAsync($"node1:{service.NodePort}")).Answer?.Server,
+            server => server == "web-b");
+    }
+
+    [Test, Claim("RESTART-12")]
+    public async Task Address_of_a_service_that_was_deleted_meanwhile_can_be_used_elsewhere()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(service with { ExternalIPs = [OutsideAddress(service)] });
+        var address = service.ExternalIPs[0];
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
+
+        await Cluster.StopProxyAsync(Node1);
+        Cluster.Delete(service);
+        await Cluster.StartProxyAsync(Node1);
+        await Cluster.SettleAsync();
+
+        Client.Serve(TransportProtocol.Tcp, 7156);
+        await Client.AddAddressAsync($"{address}/32", "lo");
+        Undo(() => Client.DeleteAddressAsync($"{address}/32", "lo"));
+        await ChangeAsync(Node1, $"ip route add {address}/32 via {Client.Address}", undo: $"ip route delete {address}/32");
+        await ProgrammedAsync($"{address} is the client's", async () => (await Node1.AskAsync($"{address}:7156")).Answer?.Server,
+            server => server == "client");
+    }
+
+    [Test, Claim("RESTART-13")]
+    public async Task Start_on_a_clean_node_passes_no_unmasqueraded_packet()
+    {
+        const int port = 9139;
+        Lab["web-b"].Serve(TransportProtocol.Tcp, port);
+        var service = await ApplyAsync(WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, TargetPort: port)] }));
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
+        await Cluster.StopProxyAsync(Node1);
+        await Cluster.Proxy.CleanUpAsync(Node1);
+        var since = DateTime.UtcNow;
+
+        await Load.WhileAsync(Cluster, async () =>
+        {
+            await using var flow = await Client.ConnectAsync($"node1:{service.NodePort}");
+            return flow.Answer is not null;
+        }, async () =>
+        {
+            await Cluster.StartProxyAsync(Node1);
+            await Cluster.SettleAsync();
+        });
+
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
+        Lab.Wire.Packets(since).Where(p => p is
+        {
+            Node: "web-b", IsLeaving: false, Packet:
+            {
+                DestinationPort: port,
+                Tcp.Flags: TcpFlags.Syn
+            }
+        }
+            && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+    }
+
     [Test, Claim("RESTART-4")]
     public async Task Leftover_rules_of_iptables_mode_do_not_reject_a_node_port()
     {

@@ -51,4 +51,26 @@ public sealed class ClientAffinity : ClusterFixture
             templates.ShouldAllBe(c => c.ExpiresInSeconds <= seconds && c.ExpiresInSeconds > seconds - 60);
         }
     }
+
+    [Test, Claim("AFFINITY-6")]
+    public async Task Session_affinity_applies_to_ipv6()
+    {
+        var service = await ApplyAsync(OverIPv6(NewService("web-a", "web-b", "web-c")) with { HasAffinity = true, AffinitySeconds = 60 });
+
+        (await PodA.AskManyAsync(service.Target(), 30)).Count.ShouldBe(1);
+    }
+
+    [Test, Claim("AFFINITY-7")]
+    public async Task Session_affinity_is_of_one_client_and_not_of_its_network()
+    {
+        var servers = new List<string>();
+        for (var i = 0; i < 3; i++) // by chance all clients of one Service may have one endpoint
+        {
+            var service = await ApplyAsync(NewService("web-b", "web-c") with { HasAffinity = true, AffinitySeconds = 60 });
+            foreach (var client in new[] { PodA, Lab["web-a"], Lab["pod-b"] })
+                servers.Add($"{i} {(await client.AskManyAsync(service.Target(), 3)).Keys.ShouldHaveSingleItem()}");
+        }
+
+        servers.Distinct(StringComparer.Ordinal).Count().ShouldBeGreaterThan(3, "clients of one network have different endpoints");
+    }
 }

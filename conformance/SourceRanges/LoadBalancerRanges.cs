@@ -74,7 +74,7 @@ public sealed class LoadBalancerRanges : ClusterFixture
     {
         var service = NewService("web-a");
         service = service with { ClusterIPs = [service.ClusterIPs[0], AddressV6(service)], SourceRanges = ["198.51.100.0/24"] };
-        var address = $"2001:db8:8::{service.Name["test-".Length..]}";
+        var address = OutsideAddressV6(service);
         await ApplyAsync(WithNodePort(service with { LoadBalancerIPs = [OutsideAddress(service), address] }, "LoadBalancer"));
 
         await (await Client.AskAsync($"{await ReachableAsync(OutsideAddress(service), via: Node1)}:80")).ShouldBeMetWithSilenceAsync();

@@ -1,4 +1,7 @@
+using System.Net;
 using Conformance.Clusters;
+using Conformance.Clusters.Kubernetes;
+using Conformance.Linux;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -24,18 +27,43 @@ public sealed class NodeSurroundings : ClusterFixture
     [Test, Claim("NODE-3")]
     public async Task Host_port_does_not_catch_service_addresses()
     {
-        // As the CNI plugin portmap does it: behind the proxy's rules, for every address that is the node's.
-        const string rule = "PREROUTING -p tcp --dport 80 -m addrtype --dst-type LOCAL -j DNAT --to-destination 10.244.0.13:8080";
-        var inside = await ApplyAsync(NewService("web-a"));
         var outside = NewService("web-a");
-        await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] });
-        var balanced = NewService("web-a");
-        await ApplyAsync(WithLoadBalancer(balanced));
-        await ChangeAsync(Node1, $"iptables -w -t nat -A {rule}", undo: $"iptables -w -t nat -D {rule}");
-        await (await Client.AskAsync("node1:80")).ShouldBeAnsweredByAsync("pod-b");
+        await IsNotCaughtAsync("iptables", "node1:80", EndPointOf("pod-b"), await ApplyAsync(NewService("web-a")),
+            await ApplyAsync(outside with { ExternalIPs = [OutsideAddress(outside)] }),
+            await ApplyAsync(WithLoadBalancer(NewService("web-a"))));
+    }
+
+    [Test, Claim("NODE-7")]
+    public async Task Host_port_does_not_catch_ipv6_service_addresses()
+    {
+        var outside = OverIPv6(NewService("web-a"));
+        await IsNotCaughtAsync("ip6tables", "[fd00:113::101]:80", EndPoint6Of("pod-b"), await ApplyAsync(OverIPv6(NewService("web-a"))),
+            await ApplyAsync(outside with { ExternalIPs = [OutsideAddressV6(outside)] }),
+            await ApplyAsync(WithLoadBalancerV6(OverIPv6(NewService("web-a")))));
+    }
+
+    /// <summary>A rule as the CNI plugin portmap writes it: behind the proxy's rules, for every address that is the node's.</summary>
+    private async Task IsNotCaughtAsync(string iptables, string hostPort, string pod, ServiceSpec inside, ServiceSpec external,
+        ServiceSpec balanced)
+    {
+        var other = NewService("web-a");
+        var isIPv6 = iptables == "ip6tables";
+        var local = await ApplyAsync((isIPv6 ? OverIPv6(other) : other) with
+        {
+            ExternalIPs = [isIPv6 ? OutsideAddressV6(other) : OutsideAddress(other)],
+            ExternalTrafficPolicy = "Local"
+        });
+        var rule = $"PREROUTING -p tcp --dport 80 -m addrtype --dst-type LOCAL -j DNAT --to-destination {pod}";
+        await ChangeAsync(Node1, $"{iptables} -w -t nat -A {rule}", undo: $"{iptables} -w -t nat -D {rule}");
+
+        await (await Client.AskAsync(hostPort)).ShouldBeAnsweredByAsync("pod-b");
         await (await PodA.AskAsync(inside.Target())).ShouldBeAnsweredByAsync("web-a");
-        foreach (var address in new[] { OutsideAddress(outside), OutsideAddress(balanced) })
-            await (await Client.AskAsync($"{await ReachableAsync(address, via: Node1)}:80")).ShouldBeAnsweredByAsync("web-a");
+        foreach (var address in new[] { external.ExternalIPs[0], local.ExternalIPs[0], balanced.LoadBalancerIPs[0] })
+        {
+            var target = new IPEndPoint(IPAddress.Parse(await ReachableAsync(address, via: Node1)), 80);
+            await (await Client.AskAsync(target.ToString())).ShouldBeAnsweredByAsync("web-a");
+            await (await PodA.AskAsync(target.ToString())).ShouldBeAnsweredByAsync("web-a");
+        }
     }
 
     [Test, Claim("NODE-4")]
@@ -80,5 +108,40 @@ public sealed class NodeSurroundings : ClusterFixture
 
         var fromTheStart = await ApplyAsync(WithNodePort(NewService("web-a") with { LoadBalancerIPs = ["127.0.0.1"] }, "LoadBalancer"));
         await (await PodA.AskAsync(fromTheStart.Target())).ShouldBeAnsweredByAsync("web-a");
+    }
+
+    [Test, Claim("NODE-8")]
+    public async Task Address_of_a_deleted_service_can_be_used_elsewhere()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(service with { ExternalIPs = [OutsideAddress(service)] });
+        var address = service.ExternalIPs[0];
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
+
+        await DeleteAsync(service);
+
+        Client.Serve(TransportProtocol.Tcp, 7153);
+        await Client.AddAddressAsync($"{address}/32", "lo");
+        Undo(() => Client.DeleteAddressAsync($"{address}/32", "lo"));
+        await ChangeAsync(Node1, $"ip route add {address}/32 via {Client.Address}", undo: $"ip route delete {address}/32");
+        await ProgrammedAsync($"{address} is the client's", async () => (await Node1.AskAsync($"{address}:7153")).Answer?.Server,
+            server => server == "client");
+    }
+
+    [Test, Claim("NODE-9")]
+    public async Task Address_of_a_deleted_service_can_become_the_nodes_own()
+    {
+        var service = NewService("web-a");
+        service = await ApplyAsync(service with { ExternalIPs = [OutsideAddress(service)] });
+        var address = service.ExternalIPs[0];
+        await (await PodA.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-a");
+
+        await DeleteAsync(service);
+
+        Node1.Serve(TransportProtocol.Tcp, 7154);
+        await Node1.AddAddressAsync($"{address}/32", "lo");
+        Undo(() => Node1.DeleteAddressAsync($"{address}/32", "lo"));
+        await ProgrammedAsync($"{address} is the node's", async () => (await PodA.AskAsync($"{address}:7154")).Answer?.Server,
+            server => server == "node1");
     }
 }

@@ -169,6 +169,14 @@ public sealed class LocalPolicies : ClusterFixture
         await (await Node1.AskAsync($"{address}:80")).ShouldBeAnsweredByAsync("web-b");
     }
 
+    [Test, Claim("POLICY-20")]
+    public async Task Pod_of_another_node_reaches_local_node_port_of_a_node_without_an_endpoint()
+    {
+        var service = await ApplyAsync(Local(WithNodePort(NewService("web-b"))));
+
+        await (await PodC.AskAsync($"node1:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
+    }
+
     private static ServiceSpec Local(ServiceSpec service) => service with { ExternalTrafficPolicy = "Local" };
 
     private async Task<(ServiceSpec Service, string Address)> LoadBalancerAsync(string pod)
