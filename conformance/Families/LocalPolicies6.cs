@@ -101,6 +101,14 @@ public sealed class LocalPolicies6 : ClusterFixture
         Overlay.ShouldNotMasquerade(Node1);
     }
 
+    [Test, Claim("FAMILY-28")]
+    public async Task Pod_of_another_node_reaches_local_ipv6_node_port_of_a_node_without_an_endpoint()
+    {
+        var service = await ApplyAsync(Local(WithNodePort(OverIPv6(NewService("web-b")))));
+
+        await (await PodC.AskAsync($"[{AddressOfNode1}]:{service.NodePort}")).ShouldBeAnsweredByAsync("web-b");
+    }
+
     private static ServiceSpec Local(ServiceSpec service) => service with { ExternalTrafficPolicy = "Local" };
 
     private static string Port80(string address) => $"[{address}]:80";

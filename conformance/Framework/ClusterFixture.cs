@@ -9,6 +9,7 @@ using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Features;
 using Conformance.Linux.Ipvs;
+using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Topologies;
 using Conformance.Traffic;
@@ -288,6 +289,11 @@ public abstract class ClusterFixture
 
     /// <summary>A set of node1 as ipset(8) lists it; empty where there is none, which is a finding.</summary>
     protected async Task<string> ListSetAsync(string name) => (await Node1.Command("ipset", "list", name).TryAsync()).StandardOutput;
+
+    /// <summary>First packets of connections that came to a pod's port with the client's own address as source.</summary>
+    protected IEnumerable<CapturedPacket> UnmasqueradedAt(string pod, int port, DateTime since) => Lab.Wire.Packets(since)
+        .Where(p => p.Node == pod && !p.IsLeaving && p.Packet.DestinationPort == port && p.Packet.Tcp?.Flags == TcpFlags.Syn
+            && p.Packet.SourceAddress!.Equals(Client.Address));
 
     /// <summary>Adds the way to an address of the cluster that only somebody outside needs: the client sends it to this node.</summary>
     /// <returns>The address.</returns>

@@ -14,7 +14,7 @@ internal static class Overlay
     internal static void ShouldNotMasquerade(Node node)
     {
         var outer = node.Conntrack().Where(e => e.Protocol == "udp" && e.Original.DestinationPort == Port
-            && e.Original.Source.Equals(node.Address)).ToList();
+            && node.Addresses.Contains(e.Original.Source)).ToList();
         if (outer.Count == 0)
             Not.Testable("the overlay's packets are not tracked here");
         outer.ShouldAllBe(e => e.Reply.Destination.Equals(e.Original.Source) && e.Reply.DestinationPort == e.Original.SourcePort);

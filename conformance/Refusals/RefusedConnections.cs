@@ -110,14 +110,18 @@ public sealed class RefusedConnections : ClusterFixture
         Node1.Serve(TransportProtocol.Tcp, lost); // on every address, the Services' too if they are the node's
         var external = NewService("web-a") with { Ports = both };
         external = await ApplyAsync(external with { ExternalIPs = [OutsideAddress(external)] });
+        var local = NewService("web-a") with { Ports = both };
+        local = await ApplyAsync(local with { ExternalIPs = [OutsideAddress(local)], ExternalTrafficPolicy = "Local" });
         var balanced = await ApplyAsync(WithLoadBalancer(NewService("web-a") with { Ports = both }));
-        var addresses = new[] { await ReachableAsync(external.ExternalIPs[0], via: Node1),
-            await ReachableAsync(balanced.LoadBalancerIPs[0], via: Node1) };
+        var addresses = new List<string>();
+        foreach (var address in new[] { external.ExternalIPs[0], local.ExternalIPs[0], balanced.LoadBalancerIPs[0] })
+            addresses.Add(await ReachableAsync(address, via: Node1));
         foreach (var address in addresses)
             await (await Client.AskAsync($"{address}:{lost}")).ShouldBeAnsweredByAsync("web-a");
         await (await PodA.AskAsync(external.Target(lost))).ShouldBeAnsweredByAsync("web-a");
 
         await ApplyAsync(external with { Ports = [both[0]] });
+        await ApplyAsync(local with { Ports = [both[0]] });
         await ApplyAsync(balanced with { Ports = [balanced.Ports[0]] });
 
         foreach (var address in addresses)

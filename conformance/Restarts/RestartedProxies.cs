@@ -4,7 +4,6 @@ using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
-using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -125,15 +124,7 @@ public sealed class RestartedProxies : ClusterFixture
         });
 
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
-        Lab.Wire.Packets(since).Where(p => p is
-        {
-            Node: "web-b", IsLeaving: false, Packet:
-            {
-                DestinationPort: port,
-                Tcp.Flags: TcpFlags.Syn
-            }
-        }
-            && p.Packet.SourceAddress!.Equals(Client.Address)).ShouldBeEmpty("unmasqueraded");
+        UnmasqueradedAt("web-b", port, since).ShouldBeEmpty();
     }
 
     [Test, Claim("RESTART-4")]

@@ -50,8 +50,12 @@ internal static class FaultKinds
         if (row["in"].Split(' ') is not [var table, var chain])
             throw row.Invalid($"is in '{row["in"]}', which is no table and chain");
         var becomes = row.Optional("becomes");
-        return Each(row, becomes is null ? $"{row["in"]} lacks the rule with {row["rule"]}"
-            : $"{row["in"]} has '{becomes}' for {row["rule"]}", f => new RuleFault(table, chain, row["rule"], becomes, f));
+        return Each(row, becomes switch
+        {
+            null => $"{row["in"]} lacks the rule with {row["rule"]}",
+            "" => $"A rule of {row["in"]} lacks {row["rule"]}",
+            _ => $"{row["in"]} has {becomes} for {row["rule"]}",
+        }, f => new RuleFault(table, chain, row["rule"], becomes, f));
     }
 
     private static IEnumerable<Mutant> SetMutants(Row row)

@@ -41,9 +41,9 @@ internal sealed record MutationReport(DateTimeOffset At, string Commit, string K
         var text = new StringBuilder();
         text.Append(CultureInfo.InvariantCulture,
             $"# Mutants of the generator\n\n{At:yyyy-MM-dd HH:mm} UTC, commit {Commit}, kernel {Kernel}. {Score}\n");
-        Add("Survivors: no claim saw them", MutantOutcome.Survived, m => m.Difference.Count == 0
+        Add("Survivors: no claim saw them", MutantOutcome.Survived, m => m.Reason + "\n\n" + (m.Difference.Count == 0
             ? "The state of a settled node is the generator's."
-            : $"Nobody noticed this difference of a node's state:\n\n```\n{string.Join('\n', m.Difference)}\n```");
+            : $"Nobody noticed this difference of a node's state:\n\n```\n{string.Join('\n', m.Difference)}\n```"));
         Add("Broken: tests could not be made on them, and no claim is violated", MutantOutcome.Broken, m => $"```\n{m.Reason}\n```");
         Add("Equivalent: no claim can see them", MutantOutcome.Equivalent, m => m.Reason);
         text.Append("\n## Killed\n\n| mutant | what is wrong with it | claim that saw it |\n|---|---|---|\n");
