@@ -100,7 +100,7 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
                 WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-j KUBE-MARK-MASQ");
             else if (!_options.CompatKubeProxy)
             {
-                NoLocalEndpointMasquerade("KUBE-SERVICES");
+                NoLocalEndpointMasquerade();
                 WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst", "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
             }
             WhereNotEmpty(set, "KUBE-SERVICES", comment, "dst,dst",
@@ -112,8 +112,6 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
         WhereNotEmpty(Sets.LoadBalancer, "KUBE-SERVICES", null, "dst,dst", "-j ACCEPT");
 
         const string loadBalancerLocal = "Kubernetes service load balancer ip + port with externalTrafficPolicy=local";
-        if (!_options.CompatKubeProxy)
-            NoLocalEndpointMasquerade("KUBE-LOAD-BALANCER");
         // the node's own traffic has the virtual address as its source: no endpoint elsewhere could answer it
         if (!_options.CompatKubeProxy)
             WhereNotEmpty(Sets.LoadBalancerLocal, "KUBE-LOAD-BALANCER", loadBalancerLocal, "dst,dst",
@@ -175,9 +173,9 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
     /// <summary>
     /// A pod that is let in goes on to an endpoint elsewhere, which must answer through this node. (The outside is dropped later.)
     /// </summary>
-    private void NoLocalEndpointMasquerade(string chain) =>
-        WhereNotEmpty(Sets.NoLocalEndpoint, chain, "Kubernetes service with externalTrafficPolicy=local and no local endpoint", "dst,dst",
-            "-j KUBE-MARK-MASQ");
+    private void NoLocalEndpointMasquerade() =>
+        WhereNotEmpty(Sets.NoLocalEndpoint, "KUBE-SERVICES", "Kubernetes service with externalTrafficPolicy=local and no local endpoint",
+            "dst,dst", "-j KUBE-MARK-MASQ");
 
     private void ClusterIpMasquerade()
     {
@@ -217,7 +215,6 @@ public sealed class RuleSet(DesiredState state, NodeState node, bool ipv6)
         if (!_options.CompatKubeProxy)
         {
             const string local = "Kubernetes nodeport with externalTrafficPolicy=local";
-            NoLocalEndpointMasquerade("KUBE-NODE-PORT");
             WhereNotEmpty(Sets.NodePortLocal, "KUBE-NODE-PORT", local, "dst,dst", "-m addrtype --src-type LOCAL -j KUBE-MARK-MASQ");
             WhereNotEmpty(Sets.NodePortLocal, "KUBE-NODE-PORT", local, "dst,dst", "-j RETURN");
             WhereNotEmpty(Sets.NodePort, "KUBE-NODE-PORT", "Kubernetes nodeport for masquerade purpose", "dst,dst", "-j KUBE-MARK-MASQ");

@@ -30,11 +30,9 @@ public sealed class DifferenceTests
             "LOCAL -j DROP");
         theirs.Iptables.ShouldNotContain("NO-LOCAL");
         // A pod of another node comes in at the node port: only by way of this node can it be answered.
-        var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith("-A KUBE-NODE-PORT ", StringComparison.Ordinal)
-            || l.StartsWith("-A KUBE-LOAD-BALANCER ", StringComparison.Ordinal)).ToList();
-        foreach (var chain in new[] { "KUBE-NODE-PORT", "KUBE-LOAD-BALANCER" })
-            rules.First(r => r.StartsWith($"-A {chain} ", StringComparison.Ordinal))
-                .ShouldEndWith("--match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -j KUBE-MARK-MASQ");
+        var rules = ours.Iptables.Split('\n').Where(l => l.StartsWith("-A KUBE-SERVICES ", StringComparison.Ordinal)).ToList();
+        rules.FindIndex(r => r.EndsWith("--match-set KUBE-NO-LOCAL-ENDPOINT dst,dst -j KUBE-MARK-MASQ", StringComparison.Ordinal))
+            .ShouldBeInRange(0, rules.FindIndex(r => r.EndsWith("-j KUBE-NODE-PORT", StringComparison.Ordinal)));
 
         Both(service, "203.0.113.1", Endpoint("10.244.0.1", "node1") + Endpoint("10.244.1.1", "node2")).Ours.ShouldSatisfyAllConditions(
             d => d.Ipset.ShouldNotContain("add KUBE-NO-LOCAL"),
