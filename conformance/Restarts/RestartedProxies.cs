@@ -66,6 +66,7 @@ public sealed class RestartedProxies : ClusterFixture
         await ProgrammedAsync($"node1 does not answer for {deleted.Target()}",
             () => Cluster.AnswersAsync(PodA, deleted.ClusterIPs[0], 80), answers => !answers);
     }
+
     [Test, Claim("RESTART-11")]
     public async Task Policy_that_changed_meanwhile_takes_effect_after_the_start()
     {

@@ -144,4 +144,18 @@ public sealed class NodeSurroundings : ClusterFixture
         await ProgrammedAsync($"{address} is the node's", async () => (await PodA.AskAsync($"{address}:7154")).Answer?.Server,
             server => server == "node1");
     }
+
+    [Test, Claim("NODE-10")]
+    public async Task Host_port_that_was_a_node_port_preserves_the_client_address()
+    {
+        var service = await ApplyAsync(WithNodePort(NewService("web-a")));
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
+
+        await DeleteAsync(service);
+
+        var rule = $"PREROUTING -p tcp --dport {service.NodePort} -m addrtype --dst-type LOCAL -j DNAT --to-destination " +
+            EndPointOf("pod-b");
+        await ChangeAsync(Node1, $"iptables -w -t nat -A {rule}", undo: $"iptables -w -t nat -D {rule}");
+        await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAsync("client");
+    }
 }

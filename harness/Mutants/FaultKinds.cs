@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using Conformance.Generator.Model;
 using Conformance.Generator.Serving;
+using Conformance.Generator.Sync;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Mutants.Faults;
@@ -12,6 +13,9 @@ namespace Conformance.Mutants;
 /// <summary>The kinds of rows in mutants.yaml: for each section what its rows have, and the mutants that follow.</summary>
 internal static class FaultKinds
 {
+    private static readonly string[] s_steps = [nameof(RestoreRules), nameof(AddEntries), nameof(DeleteEntries), nameof(AddServers),
+        nameof(DeleteServers), nameof(AddReals), nameof(RemoveReals), nameof(EditReals), nameof(Bind), nameof(Unbind)];
+
     private static readonly Families[] s_families = [Families.Both, Families.IPv6];
 
     internal static IEnumerable<Mutant> Of(string section, Row row) => section switch
@@ -27,12 +31,17 @@ internal static class FaultKinds
         "endpoints" => [Simple(row, new ObjectFault { OfSlice = SliceChange(row["fault"], row) })],
         "nodes" => [Simple(row, new ObjectFault { OfNode = NodeChange(row["fault"], row) })],
         "flags" => [Simple(row, new ArgumentFault(row["flag"], row.Optional("value")), "flag", "value")],
-        "order" => [Simple(row, new OrderFault(row.List("steps"), first: row["moved"] == "first"), "steps", "moved")],
+        "order" => [Simple(row, new OrderFault(StepsOf(row), first: row.OneOf("moved", "first", "last") == "first"), "steps", "moved")],
         "life" => [Simple(row, LifeFault(row["fault"], row), "steps")],
         "answers" => [Simple(row, AnswerFault(row["fault"], row))],
-        "cleanup" => [Simple(row, new CleanupFault(row["left"]), "left")],
+        "cleanup" => [Simple(row, new CleanupFault(row.OneOf("left", "device", "set", "set-ipv6", "virtual-server", "chain-nat",
+            "chain-ipv6", "chain-filter", "jump")), "left")],
         _ => throw row.Invalid($"is in the section '{section}', which there is not"),
     };
+
+    private static IReadOnlyList<string> StepsOf(Row row) => row.List("steps") is { Count: > 0 } steps
+        && steps.All(s => s_steps.Contains(s, StringComparer.Ordinal)) ? steps
+        : throw row.Invalid($"must have 'steps' out of {string.Join(", ", s_steps)}");
 
     private static Mutant Simple(Row row, Fault fault, params string[] keys)
     {
@@ -68,8 +77,8 @@ internal static class FaultKinds
                 row.Optional($"equivalent-missing{families.Suffix()}"), new MissingEntries(set, families));
         yield return new Mutant($"set-{id}-kept", $"Entries of the set {set} are never deleted.", row.Optional("equivalent-kept"),
             new KeptEntries(set));
-        yield return new Mutant($"set-{id}-dimension", $"Rules ask the set {set} with source and destination exchanged.",
-            row.Optional("equivalent-dimension"), new DimensionFault(set, Families.Both));
+        yield return new Mutant($"set-{id}-dimension", $"Rules ask the set {set} with the other side of the packet in its first dimension.",
+            row.Optional("equivalent-dimension"), new DimensionFault(set));
     }
 
     private static Func<Linux.Ipset.IpsetEntry, Linux.Ipset.IpsetEntry> EntryChange(Row row) => row["fault"] switch
@@ -95,8 +104,8 @@ internal static class FaultKinds
         "missing-ipv6" => new MissingServers(k => k.IsIPv6),
         "missing-udp" => new MissingServers(k => k.Protocol == TransportProtocol.Udp),
         "missing-sctp" => new MissingServers(k => k.Protocol == TransportProtocol.Sctp),
-        "kept" => new MissingStep("DeleteServers"),
-        "unedited" => new MissingStep("EditServers"),
+        "kept" => new MissingStep(nameof(DeleteServers)),
+        "unedited" => new MissingStep(nameof(EditServers)),
         "source-hashing" => new ChangedServers(s => s with { Scheduler = "sh" }),
         "least-connection" => new ChangedServers(s => s with { Scheduler = "lc" }),
         "round-robin" => new ChangedServers(s => s with { Scheduler = Scheduler.RoundRobin, Flags = VirtualServerFlags.None }),
@@ -130,12 +139,11 @@ internal static class FaultKinds
             {
                 "unequal" => new UnequalReals(),
                 "first-alone" => new MissingReals((_, i) => i > 0),
-                "not-last" => new MissingReals((_, i) => i == 0),
-                "missing" => new MissingReals((_, _) => true),
+                "not-first" => new MissingReals((_, i) => i == 0),
                 "missing-udp" => new MissingReals((r, _) => r.Key.Protocol == TransportProtocol.Udp),
-                "kept" => new MissingStep("RemoveReals"),
+                "kept" => new MissingStep(nameof(RemoveReals)),
                 "last-kept" => new KeptLastReal(),
-                "unedited" => new MissingStep("EditReals"),
+                "unedited" => new MissingStep(nameof(EditReals)),
                 "threshold" => new IpvsadmFault("-e {server} -r {real} -m -w 1 -x 1", isPersistent: false),
                 _ => throw Unknown(row),
             }, "equivalent-ipv6")],
@@ -152,7 +160,7 @@ internal static class FaultKinds
             "source" => Each(row, row["what"], f => new ChangedAddresses(f, ChangedAddresses.AsSource)),
             var fault => [Simple(row, fault switch
             {
-                "kept" => new MissingStep("Unbind"),
+                "kept" => new MissingStep(nameof(Unbind)),
                 "up" => new ChangedDevice(isUp: true),
                 _ => throw Unknown(row),
             }, "equivalent-ipv6")],
@@ -241,7 +249,6 @@ internal static class FaultKinds
         "zone" => n => n with { Zone = null },
         "leaving" => n => n with { IsLeaving = false },
         "always-leaving" => n => n with { IsLeaving = true },
-        "addresses" => n => n with { InternalIPs = [] },
         _ => throw Unknown(row),
     };
 
@@ -249,9 +256,9 @@ internal static class FaultKinds
     {
         "no-drain" => new NoDrain(),
         "endless-drain" => new EndlessDrain(),
-        "stale-udp" => new MissingStep("ForgetStaleUdp"),
+        "stale-udp" => new MissingStep(nameof(ForgetStaleUdp)),
         "clean-start" => new CleanStart(),
-        "lazy-start" => new LazyStart(row.List("steps")),
+        "lazy-start" => new LazyStart(StepsOf(row)),
         "deleted-objects" => new ObjectFault { Keeps = true },
         _ => throw Unknown(row),
     };

@@ -39,6 +39,10 @@ internal sealed class Row(string file, Tree tree)
 
     internal string? Optional(string key) => tree[key]?.Text;
 
+    /// <exception cref="FormatException">The row does not have it, or another word.</exception>
+    internal string OneOf(string key, params string[] words) => words.Contains(this[key], StringComparer.Ordinal) ? this[key]
+        : throw Invalid($"has '{key}: {this[key]}', which must be one of {string.Join(", ", words)}");
+
     internal IReadOnlyList<string> List(string key) => [.. (tree[key]?.Items ?? []).Select(i => i.Text)];
 
     /// <exception cref="FormatException">The row has another key.</exception>

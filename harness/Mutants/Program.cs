@@ -20,11 +20,11 @@ if (args is ["list"])
     writer.WriteEndArray();
     return ExitCodes.Ok;
 }
-if (args.Length == 0 || Mutant.All.FirstOrDefault(m => m.Id == args[0]) is not { } chosen)
+if (args.Length < 2 || Mutant.All.FirstOrDefault(m => m.Id == args[0]) is not { } chosen)
 {
     Console.Error.WriteLine($"""
-        There is no mutant '{args.FirstOrDefault()}'.
-          evidence: its id is not in harness/Mutants/mutants.yaml
+        There is no mutant '{args.FirstOrDefault()}', or no verb for it.
+          evidence: {(args.Length < 2 ? "two arguments are needed" : "its id is not in harness/Mutants/mutants.yaml")}
           consequence: nothing was done
           fix: ipvs-generator-mutant list names all, ipvs-generator-mutant ID VERB runs one
         """);

@@ -19,7 +19,7 @@ internal class Ports
     /// <summary>Around a cleanup.</summary>
     internal virtual SyncResult CleanUp(KernelPort kernel, Func<SyncResult> cleanUp) => cleanUp();
 
-    /// <summary>Between an answer over HTTP and the one who asked.</summary>
+    /// <summary>Between an answer over HTTP and its client.</summary>
     internal virtual HttpAnswer Answer(AnswerKind kind, HttpAnswer answer) => answer;
 
     internal Synchronizer Synchronizer(KernelPort kernel) => new(kernel, (plan, execute) => Execute(plan, kernel, execute));

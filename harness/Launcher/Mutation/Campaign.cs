@@ -39,15 +39,36 @@ internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalo
         var waiting = new ConcurrentQueue<MutantInfo>(mutants.OrderBy(m => _killers.ContainsKey(m.Id)));
         await Task.WhenAll(Enumerable.Range(1, kernels).Select(async _ =>
         {
-            while (waiting.TryDequeue(out var mutant))
+            // An interrupted campaign has the results that there are.
+            while (!cancellationToken.IsCancellationRequested && waiting.TryDequeue(out var mutant))
             {
-                var result = await RunAsync(mutant, cancellationToken);
+                var result = await TryRunAsync(mutant, cancellationToken);
+                if (result is null)
+                    return;
                 _results.Add(result);
                 progress(result);
             }
         }));
         var order = mutants.Select(m => m.Id).ToList();
         return [.. _results.OrderBy(r => order.IndexOf(r.Id))];
+    }
+
+    /// <returns>Null when the campaign was interrupted.</returns>
+    /// <exception cref="CannotRunHereException">No mutant can run on this kernel.</exception>
+    private async Task<MutantResult?> TryRunAsync(MutantInfo mutant, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await RunAsync(mutant, cancellationToken);
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return null;
+        }
+        catch (Exception e) when (e is not CannotRunHereException)
+        {
+            return new MutantResult(mutant.Id, mutant.What, MutantOutcome.Broken, null, e.Message, 0, 0, []);
+        }
     }
 
     private async Task<MutantResult> RunAsync(MutantInfo mutant, CancellationToken cancellationToken)
@@ -81,7 +102,8 @@ internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalo
         }
         var broken = tests.Where(t => t.Outcome == "broken").Select(t => $"{string.Join(' ', t.Claims)} {t.ShortName}: {t.Message}")
             .Concat(faults).ToList();
-        var said = string.Join('\n', doubts.Prepend($"{tests.Count} tests, and no claim was violated twice."));
+        var twice = doubts.Count > 0 ? " twice" : "";
+        var said = string.Join('\n', doubts.Prepend($"{tests.Count} tests, and no claim was violated{twice}."));
         return broken.Count > 0 ? Result(MutantOutcome.Broken, null, string.Join('\n', broken), tests.Count)
             : Result(MutantOutcome.Survived, null, said, tests.Count) with
             {
@@ -102,12 +124,15 @@ internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalo
         var run = RunOf($"mutant={mutant}", FolderOf(mutant));
         try
         {
-            await run.RunAsync(string.Join(',', claims.Append(WithoutSlow)), [Programs.Suite], test =>
+            var exitCode = await run.RunAsync(string.Join(',', claims.Append(WithoutSlow)), [Programs.Suite], test =>
             {
                 if (test is { Kind: "test", Outcome: "failed", Claims.Count: > 0 }
                     && Interlocked.CompareExchange(ref killer, test, null) is null)
                     found.Cancel();
             }, Stream.Null, stop.Token);
+            if (exitCode == ExitCodes.CannotRunHere)
+                throw new CannotRunHereException("No mutant was tested.", string.Join('\n', run.Faults), "There is no score.",
+                    "See ./lab doctor, or choose another --kernel.");
         }
         catch (OperationCanceledException) when (killer is not null)
         {

@@ -20,6 +20,7 @@ internal static class MutantList
     /// <exception cref="HarnessException">It cannot be made.</exception>
     internal static async Task<IReadOnlyList<MutantInfo>> MakeAsync(CancellationToken cancellationToken)
     {
+        Console.Error.WriteLine("Building the mutants where they are not as new as their sources ...");
         var said = await Cli.Wrap(Programs.Dotnet)
             .WithArguments(["publish", Path.Combine(s_project, "Mutants.csproj"), "--configuration", "Release", "-nodeReuse:false",
                 "-verbosity:quiet", "-property:PublishesMutants=true"])
@@ -34,7 +35,7 @@ internal static class MutantList
                 "Correct harness/Mutants/mutants.yaml.");
     }
 
-    /// <summary>The claims that saw each mutant in the last campaign that was recorded.</summary>
+    /// <summary>The claims that have seen each mutant, the latest first, as campaigns with --record-killers stored them.</summary>
     internal static Dictionary<string, string[]> Killers() => File.Exists(s_killers)
         ? File.ReadLines(s_killers).Select(l => l.Split('\t')).ToDictionary(l => l[0], l => l[1].Split(','), StringComparer.Ordinal) : [];
 
@@ -45,7 +46,9 @@ internal static class MutantList
         var killers = new SortedDictionary<string, string[]>(Killers(), StringComparer.Ordinal);
         foreach (var result in results)
         {
-            if (result.KilledBy is { } claim)
+            if (result.Outcome == MutantOutcome.Equivalent)
+                killers.Remove(result.Id);
+            else if (result.KilledBy is { } claim)
                 killers[result.Id] = [.. killers.GetValueOrDefault(result.Id,
                     []).Prepend(claim).Distinct(StringComparer.Ordinal).Take(Kept)];
         }

@@ -1,6 +1,6 @@
 namespace Conformance.Launcher.Mutation;
 
-/// <summary>What came of one mutant.</summary>
+/// <summary>The result of one mutant.</summary>
 internal enum MutantOutcome
 {
     /// <summary>A claim was violated.</summary>
@@ -9,7 +9,7 @@ internal enum MutantOutcome
     /// <summary>All claims that use a cluster ran, and none was violated.</summary>
     Survived,
 
-    /// <summary>No claim was violated, and some could not be tested: a mutant that nobody can use, but that no claim saw.</summary>
+    /// <summary>No claim was violated, but some tests could not run.</summary>
     Broken,
 
     /// <summary>It was not run: no claim can see it, for the reason in its row.</summary>

@@ -8,7 +8,7 @@ using Conformance.Linux;
 
 namespace Conformance.Launcher.Verbs;
 
-/// <summary><c>./lab flows</c>: random flows through random clusters, explained before the kernel decides.</summary>
+/// <summary><c>./lab flows</c>: random flows to random Services, explained before the kernel decides.</summary>
 internal static class FlowsVerb
 {
     /// <summary>Read by RandomFlowTests.</summary>
@@ -35,7 +35,7 @@ internal static class FlowsVerb
         });
         var seed = new Option<ulong?>("--seed") { Description = "The seed of an earlier run, which a failure names, to repeat it." };
         var verb = new Command("flows",
-            "Ask random flows in random clusters, and see that the kernel does with each what 'ipvs-generator explain' says.")
+            "Send random flows to random Services, and compare what the kernel does with what 'ipvs-generator explain' says.")
         {
             kernel, count, seed
         };
@@ -56,7 +56,7 @@ internal static class FlowsVerb
                 },
             };
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Seed {used}, kernel {chosen.Name}"));
-            using var progress = new RunProgress("Asking flows");
+            using var progress = new RunProgress("Sending flows");
             var exitCode = await run.RunAsync(Tests, [Programs.KernelTests], progress.Show, Console.OpenStandardError(), interrupt.Token);
             progress.Dispose();
             foreach (var bad in run.Tests.Where(t => !t.IsGood))

@@ -23,7 +23,7 @@ internal static class MutateVerb
             DefaultValueFactory = _ => "*"
         };
         var list = new Option<bool>("--list") { Description = "Name the mutants, and run none." };
-        var quick = new Option<bool>("--quick") { Description = "Run only the claims that have seen a mutant before." };
+        var quick = new Option<bool>("--quick") { Description = "Run only mutants that a claim has seen before, with those claims." };
         var record = new Option<bool>("--record-killers")
         {
             Description = "Store which claim saw each mutant: the next campaign begins with it.",
@@ -45,6 +45,13 @@ internal static class MutateVerb
                     $"There are {all.Count}.{Topologies.Nearest.Hint(word, all.Select(m => m.Id))}", "No mutant was tested.",
                     "./lab mutate --list names all.");
             var mutants = all.Where(m => words.Any(w => IsMatch(m.Id, w))).ToList();
+            if (parsed.GetValue(quick))
+                mutants.RemoveAll(m => m.Equivalent is null && !MutantList.Killers().ContainsKey(m.Id));
+            if (mutants.Count == 0)
+            {
+                Console.Error.WriteLine("No mutant is selected.");
+                return ExitCodes.NothingRan;
+            }
             var isJson = parsed.GetValue(format) == Output.Json;
             if (parsed.GetValue(list))
                 return List(mutants, isJson);
@@ -78,7 +85,6 @@ internal static class MutateVerb
     {
         var watch = Stopwatch.StartNew();
         var folder = Runs.Start("mutants");
-        await File.WriteAllTextAsync(Path.Combine(folder, Runs.KeepMarker), "", cancellationToken);
         var campaign = new Campaign(wanted.Kernel, folder, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")),
             wanted.IsQuick);
         var ended = 0;
@@ -90,9 +96,12 @@ internal static class MutateVerb
             results);
         report.Write(folder);
         if (wanted.Records)
-            await MutantList.StoreAsync(results, cancellationToken);
+            await MutantList.StoreAsync(results, CancellationToken.None);
         Console.WriteLine(wanted.IsJson ? report.ToJson() : report.ToMarkdown());
+        if (results.Count < wanted.Mutants.Count)
+            Console.Error.WriteLine($"Interrupted: {wanted.Mutants.Count - results.Count} mutants were not tested.");
         Console.Error.WriteLine($"{report.Score}\nResults: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}");
-        return report.IsGood ? ExitCodes.Ok : ExitCodes.Violated;
+        return cancellationToken.IsCancellationRequested ? ExitCodes.Interrupted
+            : report.IsGood ? ExitCodes.Ok : ExitCodes.Violated;
     }
 }

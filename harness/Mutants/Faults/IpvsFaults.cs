@@ -59,17 +59,18 @@ internal sealed class MissingReals(Func<(VirtualServerKey Key, RealServer Real),
         ? add with { Items = [.. add.Items.GroupBy(r => r.Key).SelectMany(g => g.Where((r, i) => !isMissing(r, i)))] } : step];
 }
 
-/// <summary>The last real server of a virtual server stays when its endpoint goes.</summary>
+/// <summary>A real server stays when its endpoint goes and the virtual server would have none.</summary>
 internal sealed class KeptLastReal : Fault
 {
-    internal override void Execute(SyncPlan plan, KernelPort kernel, Action<SyncPlan> execute) =>
-        execute(new SyncPlan([.. plan.Steps.Select(s => s is RemoveReals remove ? remove with { Items = Keep(remove.Items, kernel) }
-            : s)]));
-
-    private static List<(VirtualServerKey Key, RealServer Real)> Keep(IEnumerable<(VirtualServerKey Key, RealServer Real)> items,
-        KernelPort kernel) =>
-        [.. items.GroupBy(r => r.Key).SelectMany(g => kernel.Ipvs.Destinations(g.Key).Count(d => d.Weight > 0) > g.Count() ? g
-            : g.Skip(1))];
+    internal override void Execute(SyncPlan plan, KernelPort kernel, Action<SyncPlan> execute)
+    {
+        var added = plan.Steps.OfType<AddReals>().SelectMany(a => a.Items).ToLookup(r => r.Key);
+        execute(new SyncPlan([.. plan.Steps.Select(s => s is RemoveReals remove ? remove with
+        {
+            Items = [.. remove.Items.GroupBy(r => r.Key).SelectMany(g => added[g.Key].Any()
+                || kernel.Ipvs.Destinations(g.Key).Count(d => d.Weight > 0) > g.Count() ? g : g.Skip(1))]
+        } : s)]));
+    }
 }
 
 /// <summary>A step that is not made.</summary>
@@ -116,7 +117,10 @@ internal sealed class IpvsadmFault(string arguments, bool isPersistent) : StepFa
         }).Where(s => !isPersistent || s.PersistenceSeconds > 0))
         {
             if (!arguments.Contains("{real}", StringComparison.Ordinal))
+            {
                 Run(server, "");
+                continue;
+            }
             foreach (var (_, real) in plan.Steps.OfType<AddReals>().SelectMany(a => a.Items).Where(r => r.Key == server.Key))
                 Run(server, real.EndPoint.ToString());
         }

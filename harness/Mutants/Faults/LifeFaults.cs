@@ -11,24 +11,28 @@ namespace Conformance.Mutants.Faults;
 
 /// <summary>Steps are made at another time than the plan has them, with a pause, so that what is wrong meanwhile lasts.</summary>
 /// <param name="steps">The names of the kinds of steps.</param>
-/// <param name="first">Whether they come before all others, and not after them.</param>
+/// <param name="first">Whether they come before all others but those that they cannot do without, and not after them.</param>
 internal sealed class OrderFault(IReadOnlyList<string> steps, bool first) : Fault
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(300);
 
     internal override void Execute(SyncPlan plan, KernelPort kernel, Action<SyncPlan> execute)
     {
-        var parts = plan.Steps.ToLookup(s => steps.Contains(s.GetType().Name, StringComparer.Ordinal));
-        if (parts.Count < 2)
+        var moved = plan.Steps.Where(s => steps.Contains(s.GetType().Name, StringComparer.Ordinal)).ToList();
+        var needed = plan.Steps.Where(s => s is SetSysctl or AddDevice or CreateSet).ToList();
+        var others = plan.Steps.Except(moved).Except(needed).ToList();
+        if (moved.Count == 0 || others.Count == 0)
         {
             execute(plan);
             return;
         }
-        execute(new SyncPlan([.. parts[first]]));
+        // An address is bound also where no server of it is there yet.
+        moved = [.. moved.Select(s => s is Bind bind ? bind with { Awaited = [] } : s)];
+        execute(new SyncPlan([.. needed, .. first ? moved : others]));
 #pragma warning disable RS0030 // there is nothing to wait for: the pause is the fault
         Thread.Sleep(s_pause);
 #pragma warning restore RS0030
-        execute(new SyncPlan([.. parts[!first]]));
+        execute(new SyncPlan(first ? others : moved));
     }
 }
 
@@ -38,7 +42,7 @@ internal sealed class ArgumentFault(string flag, string? value) : Fault
     internal override string[] Change(string[] arguments) =>
     [
         .. arguments.Where(a => a != flag && !a.StartsWith($"{flag}=", StringComparison.Ordinal)),
-        .. value is null || arguments[0] != "watch" ? Array.Empty<string>() : [value.Length == 0 ? flag : $"{flag}={value}"],
+        .. value is null || arguments is not ["watch", ..] ? Array.Empty<string>() : [value.Length == 0 ? flag : $"{flag}={value}"],
     ];
 }
 
@@ -46,7 +50,7 @@ internal sealed class ArgumentFault(string flag, string? value) : Fault
 internal sealed class CleanStart : Fault
 {
     internal override Task BeginAsync(string[] arguments) =>
-        arguments[0] == "watch" ? CommandLine.RunAsync(["cleanup"], new Ports()) : Task.CompletedTask;
+        arguments is ["watch", ..] ? CommandLine.RunAsync(["cleanup"], new Ports()) : Task.CompletedTask;
 }
 
 /// <summary>The first sync makes no step of some kinds.</summary>

@@ -49,12 +49,12 @@ internal sealed class RuleFault(string table, string chain, string rule, string?
 
 /// <summary>Every rule that asks a set takes the other side of the packet for its first dimension.</summary>
 /// <param name="set">Its name in IPv4.</param>
-internal sealed class DimensionFault(string set, Families families) : StepFault
+internal sealed class DimensionFault(string set) : StepFault
 {
     private static readonly Regex s_match = new(@"--match-set (?<set>\S+) (?<side>src|dst)", RegexOptions.ExplicitCapture,
         TimeSpan.FromSeconds(1));
 
-    protected override IEnumerable<Step> Change(Step step) => [step is RestoreRules rules && families.Has(rules.IsIPv6)
+    protected override IEnumerable<Step> Change(Step step) => [step is RestoreRules rules
         ? rules with { Document = s_match.Replace(rules.Document, m => SetFaults.IsOf(set, m.Groups["set"].Value)
             ? $"--match-set {m.Groups["set"].Value} {(m.Groups["side"].Value == "src" ? "dst" : "src")}" : m.Value) }
         : step];

@@ -9,7 +9,7 @@ using Conformance.Mutants.Faults;
 
 namespace Conformance.Tests.Generator;
 
-/// <summary>Nothing that the generator writes into the kernel is without a mutant.</summary>
+/// <summary>No rule, jump, set and sysctl of the generator is without a mutant.</summary>
 public sealed class MutantTests
 {
     private static readonly NodeState s_node = new("node1", [IPAddress.Parse("192.168.113.101"), IPAddress.Parse("fd00:113::101")], null,
@@ -80,6 +80,14 @@ public sealed class MutantTests
 
         equivalent.ShouldAllBe(m => m.Equivalent!.Length > 40 && m.Equivalent.EndsWith('.'));
         (Mutant.All.Count - equivalent.Count).ShouldBeGreaterThan(200);
+    }
+
+    [Test]
+    public void Claims_are_remembered_of_mutants_that_they_can_see()
+    {
+        var ids = Mutant.All.Where(m => m.Equivalent is null).Select(m => m.Id).ToHashSet(StringComparer.Ordinal);
+
+        Launcher.Mutation.MutantList.Killers().Keys.Except(ids, StringComparer.Ordinal).ShouldBeEmpty();
     }
 
     /// <summary>Services of every kind, in both families, with and without an endpoint here: every rule is there.</summary>

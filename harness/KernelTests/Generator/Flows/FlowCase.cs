@@ -104,7 +104,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
         from ranges in Gen.SubListOf(s_ranges)
         from ports in Gen.SubListOf(s_ports)
         from firstNodePort in Gen.Elements(30000, 30010, 30020, 30030, 80) // one that a Service may have as its port
-        from flags in Gen.ArrayOf(Gen.Elements(false, true), 5)
+        from flags in Gen.ArrayOf(Gen.Elements(false, true), 6)
         from affinity in Gen.Elements(0, 0, 0, 10800)
         from created in Gen.Choose(0, 3)
         let number = name[0] - 'a' + 1
@@ -121,7 +121,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
             Ports = [.. (ports.Count == 0 ? s_ports : [.. ports]).Select((p, i) => p with
                 { NodePort = kind is "NodePort" or "LoadBalancer" ? (ushort)(firstNodePort + i) : (ushort)0 })],
             ExternalPolicyIsLocal = kind != "ClusterIP" && flags[2],
-            InternalPolicyIsLocal = flags[3] && flags[1],
+            InternalPolicyIsLocal = flags[3] && flags[5],
             AffinitySeconds = affinity,
             UsesTopologyHints = flags[1],
         };

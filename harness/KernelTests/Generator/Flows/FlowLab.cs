@@ -31,21 +31,30 @@ internal sealed class FlowLab : IAsyncDisposable
     {
         var lab = await Lab.StartAsync(Topology.Load("cluster"), capture: false);
         var flows = new FlowLab(lab, options);
-        foreach (var name in Nodes)
+        try
         {
-            var kernel = new KernelPort(lab[name].Namespace, Toolbox.Iptables);
-            flows._machines[name] = (kernel, new Synchronizer(kernel));
+            foreach (var name in Nodes)
+            {
+                var kernel = new KernelPort(lab[name].Namespace, Toolbox.Iptables);
+                flows._machines[name] = (kernel, new Synchronizer(kernel));
+            }
+            // On one processor an error would come before connect() has returned, while it holds the socket: TCP passes over it, and
+            // IPv6 has no second one before the first packet is sent again.
+            foreach (var node in lab.Nodes)
+            {
+                var device = Nodes.Contains(node.Name, StringComparer.Ordinal) ? "lo" : node.Device;
+                await node.RunAsync($"tc qdisc add dev {device} root netem delay 1ms");
+            }
+            foreach (var network in s_serviceNetworks.Select(IPNetwork.Parse))
+                lab["client"].Route.AddRoute(network, lab["node1"].Addresses
+                    .First(a => a.AddressFamily == network.BaseAddress.AddressFamily));
+            return flows;
         }
-        // On one processor an error would come before connect() has returned, while it holds the socket: TCP passes over it, and IPv6 has
-        // no second one before the first packet is sent again.
-        foreach (var node in lab.Nodes)
+        catch
         {
-            var device = Nodes.Contains(node.Name, StringComparer.Ordinal) ? "lo" : node.Device;
-            await node.RunAsync($"tc qdisc add dev {device} root netem delay 1ms");
+            await flows.DisposeAsync();
+            throw;
         }
-        foreach (var network in s_serviceNetworks.Select(IPNetwork.Parse))
-            lab["client"].Route.AddRoute(network, lab["node1"].Addresses.First(a => a.AddressFamily == network.BaseAddress.AddressFamily));
-        return flows;
     }
 
     /// <summary>Makes both nodes what the objects ask for.</summary>
