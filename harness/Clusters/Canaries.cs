@@ -45,6 +45,12 @@ internal sealed class Canaries(Cluster cluster)
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
 
     /// <summary>
+    /// A proxy that follows files may wait until a file is quiet: ours does for 100 ms, where it is not told that the file was renamed into
+    /// place. A later file can be read before it.
+    /// </summary>
+    private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>
     /// Between two questions. A sync of a slow proxy takes seconds: asking more often would only take its time, and fill the captures.
     /// </summary>
     private readonly TimeSpan _pause = TimeSpan.FromMilliseconds(cluster.Proxy.IsSlow ? 300 : 10);
@@ -94,8 +100,11 @@ internal sealed class Canaries(Cluster cluster)
     /// <exception cref="HarnessException">The proxy ended, or a canary that has answered before does not in time.</exception>
     internal async Task AwaitAsync(IReadOnlyCollection<TrafficKind> kinds)
     {
+        var begun = Stopwatch.StartNew();
         for (var i = 0; i < 2; i++)
         {
+            if (i > 0 && s_quiet - begun.Elapsed is { Ticks: > 0 } rest)
+                await Task.Delay(rest);
             var port = FirstPort + Interlocked.Increment(ref _generation);
             foreach (var kind in kinds)
                 cluster.Put(Canary(kind, port));
