@@ -45,8 +45,8 @@ internal sealed class Canaries(Cluster cluster)
     private static readonly TimeSpan s_probe = TimeSpan.FromMilliseconds(200);
 
     /// <summary>
-    /// A proxy that follows files may wait until a file is quiet: ours does for 100 ms, where it is not told that the file was renamed into
-    /// place. A later file can be read before it.
+    /// A proxy that follows files may wait until a file is quiet: ours does for 100 ms, where the system does not report a rename into
+    /// place as one event. A later file can be read before it.
     /// </summary>
     private static readonly TimeSpan s_quiet = TimeSpan.FromMilliseconds(200);
 
