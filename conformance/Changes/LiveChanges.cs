@@ -127,6 +127,6 @@ public sealed class LiveChanges : ClusterFixture
         var before = Lab.Wire.Packets(Since).Where(p => p is { Node: "router", Packet.DestinationPort: port })
             .Select(p => p.Packet.SourcePort).ToHashSet();
         // What stays on the node may keep its client's address.
-        UnmasqueradedAt("web-b", port, Since).Where(p => !before.Contains(p.Packet.SourcePort)).ShouldBeEmpty();
+        UnmasqueradedAt("web-b", port, Since).Where(p => !before.Contains(p.Packet.SourcePort)).ShouldBeEmpty("unmasqueraded");
     }
 }

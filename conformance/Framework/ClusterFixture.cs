@@ -290,6 +290,19 @@ public abstract class ClusterFixture
     /// <summary>A set of node1 as ipset(8) lists it; empty where there is none, which is a finding.</summary>
     protected async Task<string> ListSetAsync(string name) => (await Node1.Command("ipset", "list", name).TryAsync()).StandardOutput;
 
+    /// <summary>The client takes an address, and node1 reaches it there: it is no address of node1 any more.</summary>
+    /// <param name="port">A port of the client that no other test uses.</param>
+    protected async Task ShouldBeUsableElsewhereAsync(string address, int port)
+    {
+        Client.Serve(TransportProtocol.Tcp, port);
+        await Client.AddAddressAsync($"{address}/32", "lo");
+        Undo(() => Client.DeleteAddressAsync($"{address}/32", "lo"));
+        await ChangeAsync(Node1, $"ip route add {address}/32 via {Client.Address}", undo: $"ip route delete {address}/32");
+        await ProgrammedAsync($"{address} is the client's",
+            async () => (await Node1.AskAsync(new IPEndPoint(IPAddress.Parse(address), port).ToString())).Answer?.Server,
+            server => server == "client");
+    }
+
     /// <summary>First packets of connections that came to a pod's port with the client's own address as source.</summary>
     protected IEnumerable<CapturedPacket> UnmasqueradedAt(string pod, int port, DateTime since) => Lab.Wire.Packets(since)
         .Where(p => p.Node == pod && !p.IsLeaving && p.Packet.DestinationPort == port && p.Packet.Tcp?.Flags == TcpFlags.Syn

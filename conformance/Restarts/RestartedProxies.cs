@@ -95,12 +95,7 @@ public sealed class RestartedProxies : ClusterFixture
         await Cluster.StartProxyAsync(Node1);
         await Cluster.SettleAsync();
 
-        Client.Serve(TransportProtocol.Tcp, 7156);
-        await Client.AddAddressAsync($"{address}/32", "lo");
-        Undo(() => Client.DeleteAddressAsync($"{address}/32", "lo"));
-        await ChangeAsync(Node1, $"ip route add {address}/32 via {Client.Address}", undo: $"ip route delete {address}/32");
-        await ProgrammedAsync($"{address} is the client's", async () => (await Node1.AskAsync($"{address}:7156")).Answer?.Server,
-            server => server == "client");
+        await ShouldBeUsableElsewhereAsync(address, 7156);
     }
 
     [Test, Claim("RESTART-13")]
@@ -125,7 +120,7 @@ public sealed class RestartedProxies : ClusterFixture
         });
 
         await (await Client.AskAsync($"node1:{service.NodePort}")).ShouldBeSeenByServerAsAddressOfAsync("node1");
-        UnmasqueradedAt("web-b", port, since).ShouldBeEmpty();
+        UnmasqueradedAt("web-b", port, since).ShouldBeEmpty("unmasqueraded");
     }
 
     [Test, Claim("RESTART-4")]

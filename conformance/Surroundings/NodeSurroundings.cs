@@ -120,12 +120,7 @@ public sealed class NodeSurroundings : ClusterFixture
 
         await DeleteAsync(service);
 
-        Client.Serve(TransportProtocol.Tcp, 7153);
-        await Client.AddAddressAsync($"{address}/32", "lo");
-        Undo(() => Client.DeleteAddressAsync($"{address}/32", "lo"));
-        await ChangeAsync(Node1, $"ip route add {address}/32 via {Client.Address}", undo: $"ip route delete {address}/32");
-        await ProgrammedAsync($"{address} is the client's", async () => (await Node1.AskAsync($"{address}:7153")).Answer?.Server,
-            server => server == "client");
+        await ShouldBeUsableElsewhereAsync(address, 7153);
     }
 
     [Test, Claim("NODE-9")]

@@ -21,6 +21,12 @@ public static class RunFolder
     /// <summary>The file of a run with the state of a node, a line for each rule, entry and server.</summary>
     public const string NodeStateFile = "node-state.txt";
 
+    /// <summary>Says to a runner how many random flows each state gets.</summary>
+    public const string FlowsVariable = "CONFORMANCE_FLOWS";
+
+    /// <summary>Says to a runner which seed its random values have.</summary>
+    public const string SeedVariable = "CONFORMANCE_SEED";
+
     /// <summary>The files of a run with what came of its random flows.</summary>
     public const string FlowFiles = "flows-*.txt";
 

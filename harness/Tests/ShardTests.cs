@@ -63,7 +63,7 @@ public sealed class ShardTests
         var counts = Enumerable.Range(1, 2).Select(n => new Shard(n, 2).Choose(s_all.Value, proxyFactor: 20)
             .Count(t => typeof(Suite.ClusterFixture).IsAssignableFrom(t.TypeInfo!.Type))).ToList();
 
-        counts.Min().ShouldBeGreaterThan(counts.Max() * 2 / 3);
+        counts.Min().ShouldBeGreaterThan(counts.Max() * 3 / 4);
     }
 
     [Test]

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Conformance.Labs;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -13,9 +14,9 @@ internal static class Seeded
     /// <param name="size">How large FsCheck makes them: 1 to 100.</param>
     internal static void Check<T>(Arbitrary<T> arbitrary, Func<T, Task> property, int cases, int? size = null)
     {
-        var given = Environment.GetEnvironmentVariable("CONFORMANCE_SEED");
+        var given = Environment.GetEnvironmentVariable(RunFolder.SeedVariable);
         var seed = given is { Length: > 0 } ? ulong.Parse(given, CultureInfo.InvariantCulture) : (ulong)Random.Shared.NextInt64();
-        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"CONFORMANCE_SEED={seed}"));
+        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{RunFolder.SeedVariable}={seed}"));
         var config = Config.QuickThrowOnFailure.WithMaxTest(cases).WithReplay(seed, 1);
         Prop.ForAll(arbitrary, value =>
         {
@@ -26,7 +27,7 @@ internal static class Seeded
             catch (Exception e)
             {
                 throw new InvalidOperationException(string.Create(CultureInfo.InvariantCulture,
-                    $"CONFORMANCE_SEED={seed}: {e.Message}"), e);
+                    $"{RunFolder.SeedVariable}={seed}: {e.Message}"), e);
             }
         }).Check(size is { } fixedSize ? config.WithStartSize(fixedSize).WithEndSize(fixedSize) : config);
     }

@@ -18,7 +18,6 @@ namespace Conformance.Launcher.Mutation;
 /// <param name="isQuick">Whether only the claims run that have seen a mutant before.</param>
 internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalogue, bool isQuick)
 {
-    private const string WithoutSlow = "-slow";
     private const string StateTest = "NodeStateText.State_of_a_node";
 
     /// <summary>Only these have the proxy under test in them.</summary>
@@ -124,7 +123,7 @@ internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalo
         var run = RunOf($"mutant={mutant}", FolderOf(mutant));
         try
         {
-            var exitCode = await run.RunAsync(string.Join(',', claims.Append(WithoutSlow)), [Programs.Suite], test =>
+            var exitCode = await run.RunAsync(string.Join(',', claims.Append(SelectionFilter.WithoutSlow)), [Programs.Suite], test =>
             {
                 if (test is { Kind: "test", Outcome: "failed", Claims.Count: > 0 }
                     && Interlocked.CompareExchange(ref killer, test, null) is null)

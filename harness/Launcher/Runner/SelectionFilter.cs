@@ -10,6 +10,9 @@ namespace Conformance.Launcher.Runner;
 /// </summary>
 internal sealed class SelectionFilter : TestFilter
 {
+    /// <summary>The word that leaves out the tests that take minutes.</summary>
+    internal const string WithoutSlow = "-slow";
+
     private readonly ConcurrentDictionary<string, bool> _matched = new(StringComparer.Ordinal);
     private readonly string[] _words;
     private readonly string[] _leftOut;

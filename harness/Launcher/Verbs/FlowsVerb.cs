@@ -11,12 +11,6 @@ namespace Conformance.Launcher.Verbs;
 /// <summary><c>./lab flows</c>: random flows to random Services, explained before the kernel decides.</summary>
 internal static class FlowsVerb
 {
-    /// <summary>Read by RandomFlowTests.</summary>
-    private const string CountVariable = "CONFORMANCE_FLOWS";
-
-    /// <summary>Read by every test with random values.</summary>
-    private const string SeedVariable = "CONFORMANCE_SEED";
-
     private const string Tests = "RandomFlows";
     private const int Fixtures = 2;
 
@@ -51,8 +45,8 @@ internal static class FlowsVerb
                 Kernels = chosen is HostKernel ? 1 : Math.Min(Fixtures, Environment.ProcessorCount),
                 Variables = new Dictionary<string, string>(StringComparer.Ordinal)
                 {
-                    [CountVariable] = parsed.GetValue(count).ToString(CultureInfo.InvariantCulture),
-                    [SeedVariable] = used.ToString(CultureInfo.InvariantCulture),
+                    [RunFolder.FlowsVariable] = parsed.GetValue(count).ToString(CultureInfo.InvariantCulture),
+                    [RunFolder.SeedVariable] = used.ToString(CultureInfo.InvariantCulture),
                 },
             };
             Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Seed {used}, kernel {chosen.Name}"));

@@ -16,7 +16,6 @@ namespace Conformance.Launcher.Verbs;
 /// <summary><c>./lab run</c>: proves the claims and says what came of each.</summary>
 internal static class RunVerb
 {
-    private const string WithoutSlow = "-slow";
     private const string Silent = ""; // as a format: no results on standard output
 
     internal static Command Create()
@@ -132,7 +131,7 @@ internal static class RunVerb
         bool RecordsSeconds, string Format)
     {
         /// <summary>The words of the filter, where all but the slow tests is one.</summary>
-        internal string Selection => Filter.Length > 0 ? Filter : Slow ? "" : WithoutSlow;
+        internal string Selection => Filter.Length > 0 ? Filter : Slow ? "" : SelectionFilter.WithoutSlow;
 
         /// <summary>How to run the same tests again.</summary>
         internal string Command => "./lab run" + (Filter.Length > 0 ? $" --filter '{Filter}'" : Slow ? " --slow" : "")

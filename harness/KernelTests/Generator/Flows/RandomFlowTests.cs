@@ -11,9 +11,6 @@ namespace Conformance.KernelTests.Generator.Flows;
 /// </summary>
 public abstract class RandomFlowTests
 {
-    /// <summary>How many flows are asked.</summary>
-    private const string CountVariable = "CONFORMANCE_FLOWS";
-
     private const int DefaultCount = 400;
     private protected const int Size = 50;
     private protected const int Cases = 100;
@@ -27,7 +24,7 @@ public abstract class RandomFlowTests
     [Test]
     public async Task Kernel_and_explanation_agree_on_any_flow()
     {
-        var count = Environment.GetEnvironmentVariable(CountVariable) is { Length: > 0 } given
+        var count = Environment.GetEnvironmentVariable(RunFolder.FlowsVariable) is { Length: > 0 } given
             ? int.Parse(given, CultureInfo.InvariantCulture) : DefaultCount;
         await using var lab = await FlowLab.StartAsync(Options);
         var ends = new Dictionary<string, int>(StringComparer.Ordinal);
