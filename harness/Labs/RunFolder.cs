@@ -27,8 +27,11 @@ public static class RunFolder
     /// <summary>Says to a runner which seed its random values have.</summary>
     public const string SeedVariable = "CONFORMANCE_SEED";
 
-    /// <summary>The files of a run with what came of its random flows.</summary>
-    public const string FlowFiles = "flows-*.txt";
+    /// <summary>Says to a runner how many minutes a proxy is in hostile surroundings.</summary>
+    public const string MinutesVariable = "CONFORMANCE_MINUTES";
+
+    /// <summary>The files of a run with sentences on what its jobs have found, such as how many random flows were answered.</summary>
+    public const string FindingFiles = "findings-*.txt";
 
     private static readonly Lazy<string> s_current = new(() =>
         Environment.GetEnvironmentVariable(Variable) is { Length: > 0 } named

@@ -1,8 +1,5 @@
 using System.Net.Sockets;
-using System.Text;
 using Conformance.Labs;
-using Conformance.Linux;
-using Conformance.Linux.Sockets;
 
 namespace Conformance.KernelTests.Generator.Flows;
 
@@ -33,47 +30,21 @@ internal static class Burst
 
     private static async Task<FlowResult> AskAsync(Node from, RandomFlow flow, TimeSpan limit)
     {
-        var target = new System.Net.IPEndPoint(flow.Target.Address, flow.Target.Port);
-        using var socket = from.Namespace.Run(() => TransportSocket.Create(flow.Target.Protocol, target.AddressFamily));
-        using var end = new CancellationTokenSource(limit);
-        var isStream = flow.Target.Protocol == TransportProtocol.Tcp;
-        if (isStream)
-            socket.LingerState = new LingerOption(true, 0);
-        string? first = null;
         try
         {
-            await socket.ConnectAsync(target, end.Token);
-            var question = Encoding.ASCII.GetBytes("question\n");
-            if (!isStream)
-                await socket.SendAsync(question, end.Token);
-            first = await ReadLineAsync(socket, end.Token);
-            using var more = new CancellationTokenSource(limit);
-            await socket.SendAsync(question, more.Token);
-            var second = await ReadLineAsync(socket, more.Token);
-            return Answered(first, isStream ? second.Length > 0 : second == first);
+            var target = new System.Net.IPEndPoint(flow.Target.Address, flow.Target.Port);
+            using var probe = await Probe.OpenAsync(from, flow.Target.Protocol, target, limit);
+            var (server, seen) = probe.Answer;
+            return new FlowResult(FlowEnd.Answered, server, seen.Address, await probe.GoesOnAsync(limit));
         }
         catch (OperationCanceledException)
         {
-            return first is null ? new FlowResult(FlowEnd.Silent) : Answered(first, goesOn: false);
+            return new FlowResult(FlowEnd.Silent);
         }
         catch (SocketException e)
         {
-            return first is not null ? Answered(first, goesOn: false)
-                : e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.ConnectionReset ? new FlowResult(FlowEnd.Refused)
+            return e.SocketErrorCode is SocketError.ConnectionRefused or SocketError.ConnectionReset ? new FlowResult(FlowEnd.Refused)
                 : new FlowResult(FlowEnd.Silent); // such as a packet that a rule of the node itself drops
         }
-    }
-
-    private static FlowResult Answered(string line, bool goesOn)
-    {
-        var words = line.Trim().Split(' ');
-        return new FlowResult(FlowEnd.Answered, words[0], System.Net.IPEndPoint.Parse(words[1]).Address, goesOn);
-    }
-
-    private static async Task<string> ReadLineAsync(Socket socket, CancellationToken cancellationToken)
-    {
-        var buffer = new byte[256];
-        var count = await socket.ReceiveAsync(buffer, cancellationToken);
-        return Encoding.ASCII.GetString(buffer, 0, count);
     }
 }

@@ -56,7 +56,7 @@ public abstract class RandomFlowTests
 
     /// <summary>Keeps one sentence of the run, which <c>./lab flows</c> prints.</summary>
     private protected static void Store(string name, string sentence) =>
-        File.WriteAllText(Path.Combine(RunFolder.Current, RunFolder.FlowFiles.Replace("*", name, StringComparison.Ordinal)),
+        File.WriteAllText(Path.Combine(RunFolder.Current, RunFolder.FindingFiles.Replace("*", name, StringComparison.Ordinal)),
             $"{name}: {sentence}\n");
 
     /// <returns>Whether all were so at once; on a busy machine an answer comes late, and the flow is asked again, alone.</returns>

@@ -1,0 +1,31 @@
+using System.Text.RegularExpressions;
+
+namespace Conformance.Labs;
+
+/// <summary>The state of a node that a proxy makes, as lines that can be compared with those of another time or another proxy.</summary>
+public static partial class NodeTables
+{
+    private static readonly string[] s_commands = ["iptables-save", "ip6tables-save", "ipset save", "ipvsadm --save --numeric",
+        "ip -details address show kube-ipvs0"];
+
+    /// <summary>The start of a hash, and the number and the Ethernet address of a device.</summary>
+    [GeneratedRegex("initval 0x[0-9a-f]+|link/ether [0-9a-f:]+|^[0-9]+: (?=kube-)", RegexOptions.ExplicitCapture,
+        matchTimeoutMilliseconds: 1000)]
+    private static partial Regex ByChance();
+
+    /// <summary>
+    /// One line for each rule, set, entry, server and address, each with the command that shows it, without counters, times, random numbers
+    /// and the order of a hash. A command that fails has none.
+    /// </summary>
+    public static async Task<IReadOnlyList<string>> ReadAsync(Node node)
+    {
+        var lines = new List<string>();
+        foreach (var command in s_commands)
+        {
+            var result = await node.Command(command.Split(' ')).TryAsync();
+            lines.AddRange(result.StandardOutput.Split('\n').Where(l => l.Length > 0 && l[0] is not ('#' or ':'))
+                .Select(l => $"{command}: {ByChance().Replace(l, "").Trim()}").Order(StringComparer.Ordinal));
+        }
+        return lines;
+    }
+}
