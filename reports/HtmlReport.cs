@@ -41,6 +41,7 @@ public static partial class HtmlReport
             ["data"] = JsonSerializer.Serialize(DataOf(folder, runs), s_options),
             ["evidence"] = Compress(JsonSerializer.SerializeToUtf8Bytes(EvidenceOf(runs), s_options)),
             ["script"] = script,
+            ["trust"] = TrustSection.Render(runs[0].Folder),
         };
         return Place().Replace(Read("page.html"), place => parts[place.Groups["name"].Value]);
     }

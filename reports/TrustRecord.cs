@@ -2,7 +2,7 @@ using System.Text.Json;
 
 namespace Conformance.Reports;
 
-/// <summary>What one of the jobs has shown that say whether a green run can be believed: <c>trust.json</c> in the job's folder.</summary>
+/// <summary>What one of the jobs has shown that say whether a green run can be believed.</summary>
 /// <param name="Job">The verb of the job, such as <c>soak</c>.</param>
 /// <param name="Date">When it ended (UTC).</param>
 /// <param name="Commit">The commit of the project that was built.</param>
@@ -14,24 +14,30 @@ namespace Conformance.Reports;
 public sealed record TrustRecord(string Job, DateTimeOffset Date, string Commit, string Kernel, string Command, bool IsGood, double Seconds,
     IReadOnlyList<string> Findings)
 {
-    /// <summary>The file of a job's folder.</summary>
-    public const string FileName = "trust.json";
+    /// <summary>The folder in <c>artifacts/</c> with a file for each job, which stays when old runs are cleared away.</summary>
+    public const string FolderName = "trust";
 
-    /// <summary>The newest record of each job below a folder of runs, in the order of the jobs' names.</summary>
+    /// <summary>What each job has shown last, in the order of the jobs' names.</summary>
     /// <remarks>A damaged file is none: the job has to be run again.</remarks>
-    public static IReadOnlyList<TrustRecord> Newest(string artifacts) => !Directory.Exists(artifacts) ? []
-        : [.. Directory.GetDirectories(artifacts).Select(d => TryRead(Path.Combine(d, FileName))).OfType<TrustRecord>()
-            .GroupBy(r => r.Job, StringComparer.Ordinal).Select(g => g.MaxBy(r => r.Date)!).OrderBy(r => r.Job, StringComparer.Ordinal)];
+    public static IReadOnlyList<TrustRecord> Last(string artifacts)
+    {
+        var folder = Path.Combine(artifacts, FolderName);
+        return !Directory.Exists(folder) ? []
+            : [.. Directory.GetFiles(folder, "*.json").Order(StringComparer.Ordinal).Select(TryRead).OfType<TrustRecord>()];
+    }
 
-    /// <summary>Writes the file into the job's folder.</summary>
-    public void Write(string folder) =>
-        WholeFile.Write(Path.Combine(folder, FileName), RecordJson.Write(this) + '\n');
+    /// <summary>Keeps what this job has shown, instead of what it showed before.</summary>
+    public void Write(string artifacts)
+    {
+        var folder = Directory.CreateDirectory(Path.Combine(artifacts, FolderName)).FullName;
+        WholeFile.Write(Path.Combine(folder, $"{Job}.json"), RecordJson.Write(this) + '\n');
+    }
 
     private static TrustRecord? TryRead(string file)
     {
         try
         {
-            return File.Exists(file) ? RecordJson.Read<TrustRecord>(File.ReadAllText(file)) : null;
+            return RecordJson.Read<TrustRecord>(File.ReadAllText(file));
         }
         catch (Exception e) when (e is JsonException or IOException)
         {

@@ -44,6 +44,11 @@ internal sealed partial class TopologyReader
             // a key twice
             throw reader.Wrong(e.Start, "The document is not YAML.", e.InnerException?.Message ?? e.Message, "Correct this place.");
         }
+        catch (ArgumentException e)
+        {
+            // YamlDotNet has no word of its own for some documents, such as one that ends where a value must be
+            throw reader.Wrong(Mark.Empty, "The document is not YAML.", e.Message, "Check the document with a YAML tool.");
+        }
         if (stream.Documents.Count != 1)
             throw reader.Wrong(Mark.Empty, "A topology is one YAML document.", $"The file has {stream.Documents.Count}.",
                 "Write one document.");

@@ -10,6 +10,9 @@ internal static class Runs
 
     private const int Kept = 10;
 
+    /// <summary>Where they are.</summary>
+    internal static string Artifacts { get; } = Path.Combine(ProjectFolder.Root, "artifacts");
+
     /// <summary>Makes the folder of a new run. All but the newest runs, and those marked, are deleted.</summary>
     internal static string Start(string? suffix = null)
     {
@@ -32,9 +35,8 @@ internal static class Runs
     }
 
     /// <summary>The folders of runs, the newest first.</summary>
-    internal static IEnumerable<string> Stored() => Path.Combine(ProjectFolder.Root, "artifacts") is var artifacts
-        && Directory.Exists(artifacts)
-        ? Directory.GetDirectories(artifacts, "2*-*-*").OrderDescending(StringComparer.Ordinal) : [];
+    internal static IEnumerable<string> Stored() => Directory.Exists(Artifacts)
+        ? Directory.GetDirectories(Artifacts, "2*-*-*").OrderDescending(StringComparer.Ordinal) : [];
 
     /// <summary>Whether the process still runs that made the folder: its id is in the name.</summary>
     internal static bool IsRunning(string folder) => Directory.Exists($"/proc/{Path.GetFileName(folder).Split('-')[2]}");

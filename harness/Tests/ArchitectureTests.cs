@@ -22,6 +22,7 @@ public sealed class ArchitectureTests
         ["Clusters"] = ["Linux", "Packets", "Topologies", "Labs", "Traffic"],
         ["Reports"] = [],
         ["Suite"] = ["Linux", "Packets", "Topologies", "Labs", "Traffic", "Clusters", "Reports"],
+        ["Fuzzing"] = ["Linux", "Packets", "Topologies", "Generator"],
         ["Benchmarks"] = ["Linux", "Packets", "Topologies", "Labs", "Traffic", "Clusters", "Generator"],
         ["Launcher"] = ["Linux", "Packets", "Topologies", "Labs", "Traffic", "Clusters", "Reports", "Benchmarks"],
     };

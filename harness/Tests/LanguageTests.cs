@@ -77,7 +77,7 @@ public sealed partial class LanguageTests
     /// Data keeps its lines: raw string literals of C#, recorded files, and rows of tables and blocks of output in Markdown.
     /// </summary>
     private static bool IsData(string file, (int Number, string Text, bool IsRaw) line) => line.IsRaw
-        || file.Contains("golden", StringComparison.Ordinal)
+        || file.Contains("golden", StringComparison.Ordinal) || file.Contains("corpus", StringComparison.Ordinal)
         || (file.Contains("published", StringComparison.Ordinal) && Path.GetFileName(file) != "README.md")
         || (file.EndsWith(".md", StringComparison.Ordinal)
             && (line.Text.StartsWith('|') || line.Text.StartsWith("    ", StringComparison.Ordinal)));

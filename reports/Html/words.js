@@ -3,7 +3,8 @@
 const words = {
   en: {
     title: "IPVS conformance report", skip: "Skip to the claims", language: "Language", colours: "Colours", auto: "as the system",
-    light: "light", dark: "dark", summary: "Summary", profiles: "Profiles", claims: "Claims", implementation: "Under test",
+    light: "light", dark: "dark", summary: "Summary", profiles: "Profiles", claims: "Claims",
+    trust: "Why you can believe this", implementation: "Under test",
     kernel: "Kernel", started: "Started", duration: "Duration", run: "Run", selected: "Selected claims", again: "Run it again", tools: "Tools",
     supported: "Supported features", unsupported: "Unsupported features", faults: "Faults in the records", profile: "Profile",
     core: "Core", extended: "Extended", of: "of", seconds: "s", none: "none", holds: "holds", violated: "violated",
@@ -21,7 +22,8 @@ const words = {
   },
   zh: {
     title: "IPVS 一致性报告", skip: "跳到断言", language: "语言", colours: "配色", auto: "跟随系统", light: "浅色", dark: "深色", summary: "概要",
-    profiles: "配置集", claims: "断言", implementation: "被测实现", kernel: "内核", started: "开始时间", duration: "用时", run: "运行", selected: "选中的断言",
+    profiles: "配置集", claims: "断言",
+    trust: "为什么可以相信这些结果", implementation: "被测实现", kernel: "内核", started: "开始时间", duration: "用时", run: "运行", selected: "选中的断言",
     again: "重新运行", tools: "工具", supported: "支持的特性", unsupported: "不支持的特性", faults: "记录中的错误", profile: "配置集", core: "核心",
     extended: "扩展", of: "/", seconds: "秒", none: "无", holds: "成立", violated: "不成立", broken: "测试故障", "not-supported": "不支持",
     "not-testable": "无法测试", success: "成功", partial: "部分", failure: "失败", absent: "本次运行没有", provisional: "暂定", right: "正确",

@@ -52,9 +52,10 @@ internal static class ConfigFile
         new(StringComparer.Ordinal) { ["healthzBindAddress"] = 10256, ["metricsBindAddress"] = 10249 };
 
     /// <param name="settings">The names that a key may have.</param>
+    /// <param name="warn">Called with what is there and has no meaning here.</param>
     /// <returns>Values by the flags' names.</returns>
     /// <exception cref="GeneratorException">The file cannot be read, or a key is no setting.</exception>
-    internal static Dictionary<string, string> Read(string path, IReadOnlyCollection<string> settings)
+    internal static Dictionary<string, string> Read(string path, IReadOnlyCollection<string> settings, Action<string> warn)
     {
         var values = new Dictionary<string, string>(StringComparer.Ordinal);
         try
@@ -66,7 +67,7 @@ internal static class ConfigFile
                 if (tree.Refused is { } refused)
                     throw new SyntaxException(refused.Line, refused.Text);
                 if (tree["apiVersion"]?.Text.StartsWith(KubeProxyGroup, StringComparison.Ordinal) == true)
-                    ReadKubeProxy(tree, path, values);
+                    ReadKubeProxy(tree, path, values, warn);
                 else
                     ReadOwn(tree, settings, values);
             });
@@ -94,7 +95,7 @@ internal static class ConfigFile
     /// As kube-proxy reads its file: what is null or empty has its default. Fields that mean nothing here are named on stderr, since who
     /// wrote them expects something of them.
     /// </summary>
-    private static void ReadKubeProxy(Tree tree, string path, Dictionary<string, string> values)
+    private static void ReadKubeProxy(Tree tree, string path, Dictionary<string, string> values, Action<string> warn)
     {
         if (tree["kind"]?.Text != "KubeProxyConfiguration")
             throw new SyntaxException(tree.Line, $"the kind must be KubeProxyConfiguration, not '{tree["kind"]?.Text}'");
@@ -117,7 +118,7 @@ internal static class ConfigFile
                     ? new System.Net.IPEndPoint(address, port).ToString() : text;
         }
         if (others.Count > 0)
-            Console.Error.WriteLine(Printable.Of($"{path}: without a meaning here: {string.Join(", ", others)}"));
+            warn(Printable.Of($"{path}: without a meaning here: {string.Join(", ", others)}"));
     }
 
     /// <summary>What kubeadm writes for a field that nobody set.</summary>

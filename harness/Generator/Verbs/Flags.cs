@@ -105,7 +105,8 @@ internal sealed partial class Flags
     /// <exception cref="GeneratorException">A value is not what the flag takes.</exception>
     internal GeneratorOptions Read(ParseResult parsed)
     {
-        var fromFile = parsed.GetValue(_config) is { } config ? ConfigFile.Read(config, [.. s_flags.Select(f => f.Name)]) : [];
+        var fromFile = parsed.GetValue(_config) is { } config ? ConfigFile.Read(config, [.. s_flags.Select(f => f.Name)],
+            Console.Error.WriteLine) : [];
         var options = new GeneratorOptions
         {
             HostnameOverride = NodeName(Dns.GetHostName()),

@@ -87,9 +87,9 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
         if (_milliseconds.Count == 0)
             return $"{Changes} changes were made.";
         var sorted = _milliseconds.Order().ToList();
-        return string.Create(CultureInfo.InvariantCulture, $"{Changes} changes were made, each on both nodes within {bound.TotalSeconds:0} " +
-            $"s; undisturbed, and with the questions that show it, {sorted[sorted.Count / 2]:0} ms in the median and {sorted[^1]:0} ms " +
-            $"at worst of {sorted.Count}.");
+        return string.Create(CultureInfo.InvariantCulture, $"{Changes} changes were made, each on both nodes within " +
+            $"{bound.TotalSeconds:0} s; undisturbed, and with the questions that show it, " +
+            $"{sorted[sorted.Count / 2]:0} ms in the median and {sorted[^1]:0} ms at worst of {sorted.Count}.");
     }
 
     private string Put(ServiceSpec service)

@@ -62,8 +62,9 @@ public sealed class SoakTests
             cluster.Delete(service);
         await cluster.SettleAsync();
         var left = proxy.Features.Contains(ProxyFeature.CleanUp) ? await CompareWithFreshAsync(cluster, settings) : "not compared";
+        var happened = troubles.Happened.OrderBy(h => h.Key, StringComparer.Ordinal).Select(h => $"{h.Key} {h.Value}");
         Store(proxy.Name, steady.Describe(), changing.Describe(),
-            $"Troubles: {string.Join(", ", troubles.Happened.OrderBy(h => h.Key, StringComparer.Ordinal).Select(h => $"{h.Key} {h.Value}"))}.",
+            $"Troubles: {string.Join(", ", happened)}.",
             $"State at the end, against that of a fresh start: {left}.", DescribeMemory(await memory, minutes));
     }
 
@@ -148,7 +149,8 @@ public sealed class SoakTests
                 $"Resident memory was not judged: that takes {LeastMinutesForMemory} minutes.");
         var trend = Trend.Of(warm);
         var said = string.Create(CultureInfo.InvariantCulture, $"Resident memory of a proxy that had no trouble of its own: " +
-            $"{trend.Mean / (1 << 20):0.0} MiB in the mean, growing by {trend.Slope / 1024:0.0} ± {trend.Margin / 1024:0.0} KiB a minute (95 %).");
+            $"{trend.Mean / (1 << 20):0.0} MiB in the mean, growing by {trend.Slope / 1024:0.0} ± " +
+            $"{trend.Margin / 1024:0.0} KiB a minute (95 %).");
         ((trend.Slope - trend.Margin) * 60 / trend.Mean).ShouldBeLessThan(GrowthInHour, said);
         return said;
     }

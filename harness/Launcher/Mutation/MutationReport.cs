@@ -8,7 +8,8 @@ using Conformance.Reports;
 namespace Conformance.Launcher.Mutation;
 
 /// <summary>What came of a campaign: numbers, and everything that no claim saw.</summary>
-internal sealed record MutationReport(DateTimeOffset At, string Commit, string Kernel, double Seconds, IReadOnlyList<MutantResult> Mutants)
+internal sealed record MutationReport(DateTimeOffset At, string Commit, string Kernel, string Command, double Seconds,
+    IReadOnlyList<MutantResult> Mutants)
 {
     /// <summary>The file of a campaign's folder that has all of it.</summary>
     internal const string JsonFile = "mutants.json";
@@ -35,6 +36,11 @@ internal sealed record MutationReport(DateTimeOffset At, string Commit, string K
         WholeFile.Write(Path.Combine(folder, JsonFile), ToJson());
         WholeFile.Write(Path.Combine(folder, MarkdownFile), ToMarkdown());
     }
+
+    /// <summary>What the campaign has shown, for the pages of runs.</summary>
+    internal TrustRecord ToTrustRecord() => new("mutate", At, Commit, Kernel, Command, IsGood, Seconds, [Score, .. Mutants
+        .Where(m => m.Outcome is MutantOutcome.Survived or MutantOutcome.Broken)
+        .Select(m => $"{m.Id} {m.Outcome.ToString().ToLowerInvariant()}: {m.What}")]);
 
     internal string ToMarkdown()
     {

@@ -47,7 +47,7 @@ internal sealed record KernelJob(string Name, string Tests, string Arguments)
         var repeat = $"./lab {Name} {Arguments}";
         if (!interrupt.Token.IsCancellationRequested)
             new TrustRecord(Name, DateTimeOffset.UtcNow, Programs.Commit, chosen.Name, repeat, exitCode == ExitCodes.Ok,
-                watch.Elapsed.TotalSeconds, findings).Write(folder);
+                watch.Elapsed.TotalSeconds, findings).Write(Runs.Artifacts);
         foreach (var finding in findings)
             Console.WriteLine(finding);
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds:0} s. To repeat it: {repeat}"));

@@ -24,11 +24,10 @@ internal static class CommandLine
             "IPVS conformance: builds labs of network namespaces, drives real traffic through real IPVS, and says what it proved.")
         {
             RunVerb.Create(), TestVerb.Create(), ClaimsVerb.Create(), DoctorVerb.Create(), ShellVerb.Create(), UpVerb.Create(),
-                ImportVerb.Create(),
-                InspectVerb.Create(), ExecVerb.Create(),
+            ImportVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
-                TourVerb.Create(), ReportVerb.Create(), MigrateVerb.Create(), MutateVerb.Create(), FlowsVerb.Create(), SoakVerb.Create(),
-                    PackageVerb.Create(), KernelsVerb.Create(),
+            TourVerb.Create(), ReportVerb.Create(), MigrateVerb.Create(), MutateVerb.Create(), FlowsVerb.Create(), SoakVerb.Create(),
+            FuzzVerb.Create(), PackageVerb.Create(), KernelsVerb.Create(),
                     CompletionVerb.Create(),
         };
         root.Subcommands.Add(CompletionVerb.CreateComplete(root));

@@ -56,7 +56,10 @@ internal static class MutateVerb
             if (parsed.GetValue(list))
                 return List(mutants, isJson);
             var chosen = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, interrupt.Token);
-            var campaign = new Wanted(mutants, chosen, KernelOption.CountOf(parsed.GetValue(kernels)!, chosen, ""),
+            var filterWords = parsed.GetValue(filter)!;
+            var command = $"./lab mutate{(filterWords == "*" ? "" : $" --filter '{filterWords}'")}" +
+                (parsed.GetValue(quick) ? " --quick" : "");
+            var campaign = new Wanted(command, mutants, chosen, KernelOption.CountOf(parsed.GetValue(kernels)!, chosen, ""),
                 parsed.GetValue(quick), parsed.GetValue(record), isJson);
             return await RunAsync(campaign, interrupt.Token);
         });
@@ -79,7 +82,8 @@ internal static class MutateVerb
     }
 
     /// <summary>What the command line says.</summary>
-    private sealed record Wanted(List<MutantInfo> Mutants, LabKernel Kernel, int Kernels, bool IsQuick, bool Records, bool IsJson);
+    private sealed record Wanted(string Command, List<MutantInfo> Mutants, LabKernel Kernel, int Kernels, bool IsQuick, bool Records,
+        bool IsJson);
 
     private static async Task<int> RunAsync(Wanted wanted, CancellationToken cancellationToken)
     {
@@ -92,9 +96,11 @@ internal static class MutateVerb
         var results = await campaign.RunAsync(wanted.Mutants, wanted.Kernels, result => Console.Error.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"{Interlocked.Increment(ref ended),4}  {result.Outcome.ToString().ToLowerInvariant(),-10} " +
             $"{result.Seconds,6:0.0} s  {result.Id} {result.KilledBy}")), cancellationToken);
-        var report = new MutationReport(DateTimeOffset.UtcNow, Programs.Commit, wanted.Kernel.Name, watch.Elapsed.TotalSeconds,
-            results);
+        var report = new MutationReport(DateTimeOffset.UtcNow, Programs.Commit, wanted.Kernel.Name, wanted.Command,
+            watch.Elapsed.TotalSeconds, results);
         report.Write(folder);
+        if (results.Count == wanted.Mutants.Count)
+            report.ToTrustRecord().Write(Runs.Artifacts);
         if (wanted.Records)
             await MutantList.StoreAsync(results, CancellationToken.None);
         Console.WriteLine(wanted.IsJson ? report.ToJson() : report.ToMarkdown());

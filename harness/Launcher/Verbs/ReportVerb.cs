@@ -11,8 +11,6 @@ namespace Conformance.Launcher.Verbs;
 /// <summary><c>./lab report</c>: makes reports out of stored runs again, compares two runs, joins shards, lists all runs.</summary>
 internal static class ReportVerb
 {
-    private static readonly string s_artifacts = Path.Combine(ProjectFolder.Root, "artifacts");
-
     internal static Command Create()
     {
         var runs = new Argument<string[]>("RUN")
@@ -64,7 +62,7 @@ internal static class ReportVerb
             var folders = named.Length > 0 ? named.Select(Find).ToList() : [Stored().FirstOrDefault() ?? throw NoRun("any run")];
             if (parsed.GetValue(compare))
                 return Compare(RunResults.Load(folders[0]), RunResults.Load(folders[1]),
-                    Path.GetFullPath(parsed.GetValue(output) ?? Path.Combine(s_artifacts, "comparison.html")), isJson);
+                    Path.GetFullPath(parsed.GetValue(output) ?? Path.Combine(Runs.Artifacts, "comparison.html")), isJson);
             if (parsed.GetValue(merge))
                 folders = [Merge([.. folders.Select(f => RunResults.Load(f))], parsed.GetValue(output))];
             return folders.Select(f => Write(f, maker, isJson)).Max();
@@ -177,7 +175,7 @@ internal static class ReportVerb
     private static IEnumerable<string> Stored() => Runs.Stored().Where(f => RunResults.IsRun(f) && !Runs.IsRunning(f));
 
     private static string Find(string name) => name.Length == 0 ? throw NoRun(name)
-        : new[] { Path.GetFullPath(name), Path.Combine(s_artifacts, name) }.FirstOrDefault(RunResults.IsRun) ?? throw NoRun(name);
+        : new[] { Path.GetFullPath(name), Path.Combine(Runs.Artifacts, name) }.FirstOrDefault(RunResults.IsRun) ?? throw NoRun(name);
 
     private static HarnessException NoRun(string name) => new($"There is no run '{name}'.",
         $"Stored in artifacts/ are {string.Join(", ", Stored().Select(Path.GetFileName).DefaultIfEmpty("none"))}.",

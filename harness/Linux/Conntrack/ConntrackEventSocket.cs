@@ -79,7 +79,7 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
         return ValueTask.CompletedTask;
     }
 
-    private static ConntrackEvent Parse(NetlinkMessage message)
+    internal static ConntrackEvent Parse(NetlinkMessage message)
     {
         var attributes = message.Attributes(NfgenmsgLength);
         var status = attributes.UInt32BigEndian(CTA_STATUS) ?? 0;

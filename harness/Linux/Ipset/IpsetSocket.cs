@@ -227,17 +227,21 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
         nest.Attribute((ushort)((length == 4 ? IPADDR_IPV4 : IPADDR_IPV6) | NET_BYTEORDER), bytes[..length]);
     });
 
-    private static IpsetEntry Parse(NetlinkAttributes data, IpsetType type)
+    internal static IpsetEntry Parse(NetlinkAttributes data, IpsetType type)
     {
         if (type == IpsetType.BitmapPort)
             return IpsetEntry.OfPort(data.UInt16BigEndian(PORT) ?? 0);
         var address = ParseAddress(data.Nest(IP));
         if (type == IpsetType.HashIp)
-            return IpsetEntry.OfAddress(address!);
+            return IpsetEntry.OfAddress(address ?? throw NetlinkAttributes.Unknown("an entry without an address"));
         var second = ParseAddress(data.Nest(IP2));
         // A host comes without its prefix.
         var prefix = type != IpsetType.HashIpPortNet ? (byte)0 : data.Byte(CIDR2)
-            ?? (byte)(second!.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
+            ?? (second ?? throw NetlinkAttributes.Unknown("an entry without its network")).AddressFamily switch
+            {
+                AddressFamily.InterNetwork => 32,
+                _ => 128,
+            };
         return new IpsetEntry(address, (TransportProtocol)(data.Byte(PROTO) ?? 0), data.UInt16BigEndian(PORT) ?? 0, second, prefix);
     }
 

@@ -158,31 +158,34 @@ public sealed class IpvsSocket : IDisposable
 
     private static ushort FamilyOf(IPAddress address) => address.AddressFamily == AddressFamily.InterNetworkV6 ? (ushort)10 : (ushort)2;
 
-    private static VirtualServer ParseService(NetlinkAttributes attributes)
+    internal static VirtualServer ParseService(NetlinkAttributes attributes)
     {
         var mark = attributes.UInt32(SVC_FWMARK) ?? 0;
-        var flags = attributes.Find(SVC_FLAGS) is { } value ? (VirtualServerFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span)
-            : VirtualServerFlags.None;
+        var flags = attributes.Find(SVC_FLAGS) is { Length: >= 4 } value
+            ? (VirtualServerFlags)BinaryPrimitives.ReadUInt32LittleEndian(value.Span) : VirtualServerFlags.None;
         var isPersistent = flags.HasFlag(VirtualServerFlags.Persistent);
         VirtualServerKey? key = mark != 0 ? null : new VirtualServerKey(
-            (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_PROTOCOL)!.Value.Span),
-            ParseAddress(attributes.Find(SVC_ADDR)!.Value.Span,
-                BinaryPrimitives.ReadUInt16LittleEndian(attributes.Find(SVC_AF)!.Value.Span) == 10),
+            (TransportProtocol)BinaryPrimitives.ReadUInt16LittleEndian(attributes.Required(SVC_PROTOCOL, sizeof(ushort))),
+            ParseAddress(attributes, SVC_ADDR, BinaryPrimitives.ReadUInt16LittleEndian(attributes.Required(SVC_AF, sizeof(ushort))) == 10),
             attributes.UInt16BigEndian(SVC_PORT) ?? 0);
         return new VirtualServer(key, mark, attributes.Text(SVC_SCHED_NAME) ?? "",
             flags & ~(VirtualServerFlags.Persistent | VirtualServerFlags.Hashed), isPersistent
             ? (int)(attributes.UInt32(SVC_TIMEOUT) ?? 0) : 0);
     }
 
-    private static RealServer ParseDestination(NetlinkAttributes attributes, bool isIPv6)
+    internal static RealServer ParseDestination(NetlinkAttributes attributes, bool isIPv6)
     {
-        if (attributes.Find(DEST_ADDR_FAMILY) is { } family)
+        if (attributes.Find(DEST_ADDR_FAMILY) is { Length: >= sizeof(ushort) } family)
             isIPv6 = BinaryPrimitives.ReadUInt16LittleEndian(family.Span) == 10;
         return new RealServer(
-            ParseAddress(attributes.Find(DEST_ADDR)!.Value.Span, isIPv6), attributes.UInt16BigEndian(DEST_PORT) ?? 0,
+            ParseAddress(attributes, DEST_ADDR, isIPv6), attributes.UInt16BigEndian(DEST_PORT) ?? 0,
             (ForwardingMethod)((attributes.UInt32(DEST_FWD_METHOD) ?? 0) & FwdMask), (int)(attributes.UInt32(DEST_WEIGHT) ?? 0),
             (int)(attributes.UInt32(DEST_ACTIVE) ?? 0), (int)(attributes.UInt32(DEST_INACTIVE) ?? 0));
     }
 
-    private static IPAddress ParseAddress(ReadOnlySpan<byte> bytes, bool isIPv6) => new(bytes[..(isIPv6 ? 16 : 4)]);
+    private static IPAddress ParseAddress(NetlinkAttributes attributes, ushort type, bool isIPv6)
+    {
+        var length = isIPv6 ? 16 : 4;
+        return new IPAddress(attributes.Required(type, length)[..length]);
+    }
 }

@@ -10,13 +10,14 @@ public sealed record NetlinkMessage(ushort Type, NetlinkFlags Flags, uint Sequen
     /// <summary>The fixed part at the head of the payload.</summary>
     public T Fixed<T>() where T : unmanaged => MemoryMarshal.Read<T>(Payload.Span);
 
-    /// <summary>The attributes behind a fixed part of the given length.</summary>
-    public NetlinkAttributes Attributes(int fixedLength) => new(Payload[((fixedLength + 3) & ~3)..]);
+    /// <summary>The attributes behind a fixed part of the given length; none where the message ends before.</summary>
+    public NetlinkAttributes Attributes(int fixedLength) => new(Payload[Math.Min((fixedLength + 3) & ~3, Payload.Length)..]);
 }
 
 /// <summary>The attributes of a message or of a nest. An attribute that occurs twice is found by its first occurrence.</summary>
 public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
 {
+    private const int EPROTO = 71;
     private const ushort TypeMask = 0x3fff; // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
     /// <summary>All attributes in order, without the flag bits of their types.</summary>
@@ -49,6 +50,15 @@ public readonly struct NetlinkAttributes(ReadOnlyMemory<byte> bytes)
         }
         return null;
     }
+
+    /// <summary>The value of the first attribute of a type, which an answer of the kernel always has.</summary>
+    /// <param name="length">The least length of the value in bytes.</param>
+    /// <exception cref="KernelException">There is none, or it is shorter: this kernel answers otherwise (EPROTO).</exception>
+    public ReadOnlySpan<byte> Required(ushort type, int length) => Find(type) is { } value && value.Length >= length ? value.Span
+        : throw Unknown($"no attribute {type} of at least {length} bytes");
+
+    /// <summary>What is said of an answer that is none of those that we know.</summary>
+    internal static KernelException Unknown(string what) => new("read the kernel's answer", EPROTO, what);
 
     /// <summary>The attributes inside a nest; empty when the nest is absent.</summary>
     public NetlinkAttributes Nest(ushort type) => new(Find(type) ?? ReadOnlyMemory<byte>.Empty);

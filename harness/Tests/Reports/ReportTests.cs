@@ -139,4 +139,22 @@ public sealed class ReportTests
             return ReportFiles.Names.ToDictionary(n => n, n => File.ReadAllText(Path.Combine(run.Folder, n)), StringComparer.Ordinal);
         }
     }
+
+    [Test]
+    public void The_page_says_what_each_job_has_shown_last_and_which_have_not_run()
+    {
+        using var run = new SampleRun();
+        var artifacts = Path.Combine(run.Folder, "artifacts");
+        foreach (var (isGood, finding) in new[] { (true, "an older finding"), (false, "<a newer finding>") })
+            new TrustRecord("fuzz", DateTimeOffset.UnixEpoch, "abc1234", "", "./lab fuzz --seed 7", isGood, 1, [finding]).Write(artifacts);
+        File.WriteAllText(Path.Combine(artifacts, TrustRecord.FolderName, "flows.json"), "{");
+
+        var text = TrustSection.Render(Path.Combine(artifacts, "run"));
+
+        text.ShouldContain("&lt;a newer finding&gt;");
+        text.ShouldContain("Not all was as it must be");
+        text.ShouldContain("<code>./lab fuzz --seed 7</code>");
+        text.ShouldNotContain("older");
+        text.ShouldContain("No result here: <code>./lab soak</code>");
+    }
 }

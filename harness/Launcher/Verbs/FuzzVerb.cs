@@ -1,0 +1,42 @@
+using System.CommandLine;
+using Conformance.Launcher.Trust;
+
+namespace Conformance.Launcher.Verbs;
+
+/// <summary><c>./lab fuzz</c>: hostile input for everything that reads what others write.</summary>
+internal static class FuzzVerb
+{
+    internal static Command Create()
+    {
+        var inputs = new Option<int>("--inputs") { Description = "For all readers together.", DefaultValueFactory = _ => 1_000_000 };
+        inputs.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() < 1)
+                result.AddError("--inputs must be at least 1.");
+        });
+        var seed = new Option<int?>("--seed") { Description = "The seed of an earlier run, to have the same inputs again." };
+        seed.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int?>() < 0)
+                result.AddError("--seed must not be negative.");
+        });
+        var target = new Option<string>("--target") { Description = "Some readers, with commas; all of them otherwise." };
+        target.CompletionSources.Add([.. FuzzJob.AllTargets]);
+        target.Validators.Add(result =>
+        {
+            foreach (var word in Words(result.GetValueOrDefault<string?>()).Except(FuzzJob.AllTargets, StringComparer.Ordinal))
+                result.AddError($"There is no reader '{word}'. There are {string.Join(", ", FuzzJob.AllTargets)}.");
+        });
+        var verb = new Command("fuzz",
+            "Give the readers of manifests, events, settings, topologies, netlink answers and packets inputs that try to break them.")
+        {
+            inputs, seed, target
+        };
+        verb.SetAction(parsed => new FuzzJob(Words(parsed.GetValue(target)) is { Length: > 0 } some ? some : FuzzJob.AllTargets,
+            parsed.GetValue(inputs), parsed.GetValue(seed) ?? Random.Shared.Next()).RunAsync());
+        return verb;
+    }
+
+    private static string[] Words(string? text) =>
+        (text ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+}
