@@ -33,7 +33,8 @@ public static class TrustSection
                 html.Append(CultureInfo.InvariantCulture, $"<br><span class=\"{(record.IsGood ? "holds" : "violated")}\">" +
                     $"{(record.IsGood ? "All was as it must be" : "Not all was as it must be")}</span>, " +
                     $"{record.Date:yyyy-MM-dd HH:mm} UTC, commit {Text(record.Commit)}" +
-                    $"{(record.Kernel.Length > 0 ? $", kernel {Text(record.Kernel)}" : "")}, {record.Seconds:0} s: <code>{Text(record.Command)}</code>");
+                    $"{(record.Kernel.Length > 0 ? $", kernel {Text(record.Kernel)}" : "")}, " +
+                    $"{record.Seconds:0} s: <code>{Text(record.Command)}</code>");
                 foreach (var finding in record.Findings)
                     html.Append(CultureInfo.InvariantCulture, $"<br>{Text(finding)}");
             }

@@ -15,7 +15,7 @@ namespace Conformance.KernelTests.Soak;
 /// </summary>
 public sealed class SoakTests
 {
-    private const double DefaultMinutes = 0.5;
+    private const double DefaultMinutes = 0.3;
 
     /// <summary>Of shorter runs the growth of memory is that of a start.</summary>
     private const double LeastMinutesForMemory = 8;
