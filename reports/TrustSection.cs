@@ -14,6 +14,7 @@ public static class TrustSection
         ("flows", "Random flows to random Services: the kernel does what the explanation of the packet says."),
         ("soak", "A proxy that is killed, frozen and starved while its cluster changes: traffic to what does not change goes on."),
         ("fuzz", "Hostile input: every reader ends with a result or with an error of its own."),
+        ("kills", "Any process of a run killed at any moment: no process, mount, control group or file is left."),
     ];
 
     /// <param name="runFolder">The folder of a run; what the jobs have shown is beside it.</param>

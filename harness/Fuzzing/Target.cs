@@ -20,6 +20,9 @@ namespace Conformance.Fuzzing;
 /// <param name="Read">Reads an input. An exception that is none of its own errors is a finding.</param>
 internal sealed record Target(string Name, Action<byte[]> Read)
 {
+    /// <summary>Beside this program, whoever uses it.</summary>
+    private static readonly string s_corpus = Path.Combine(Path.GetDirectoryName(typeof(Target).Assembly.Location)!, "corpus");
+
     private const string Sibling =
         """{"apiVersion":"v1","kind":"Service","metadata":{"name":"sibling"},"spec":{"clusterIP":"10.96.9.9","ports":[{"port":80}]}}""";
 
@@ -27,8 +30,8 @@ internal sealed record Target(string Name, Action<byte[]> Read)
     internal Action<JsonNode>? ReadTree { get; init; }
 
     /// <summary>The inputs that are kept for it, every past finding among them.</summary>
-    internal IReadOnlyList<byte[]> Corpus => [.. Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "corpus", Name))
-        .Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
+    internal IReadOnlyList<byte[]> Corpus =>
+        [.. Directory.GetFiles(Path.Combine(s_corpus, Name)).Order(StringComparer.Ordinal).Select(File.ReadAllBytes)];
 
     /// <param name="scratch">A file for readers that take the name of one.</param>
     internal static IReadOnlyList<Target> All(string scratch) =>

@@ -27,7 +27,7 @@ internal static class CommandLine
             ImportVerb.Create(), InspectVerb.Create(), ExecVerb.Create(),
             CaptureVerb.Create(), ExplainVerb.Create(), GraphVerb.Create(), DownVerb.Create(), KernelVerb.Create(), BenchVerb.Create(),
             TourVerb.Create(), ReportVerb.Create(), MigrateVerb.Create(), MutateVerb.Create(), FlowsVerb.Create(), SoakVerb.Create(),
-            FuzzVerb.Create(), PackageVerb.Create(), KernelsVerb.Create(),
+            FuzzVerb.Create(), KillsVerb.Create(), PackageVerb.Create(), KernelsVerb.Create(),
                     CompletionVerb.Create(),
         };
         root.Subcommands.Add(CompletionVerb.CreateComplete(root));
