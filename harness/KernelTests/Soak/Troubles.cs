@@ -27,8 +27,8 @@ internal sealed partial class Troubles
     /// <summary>How often each kind has happened.</summary>
     internal Dictionary<string, int> Happened { get; } = new(StringComparer.Ordinal);
 
-    /// <summary>What goes on now, in words.</summary>
-    internal string Now { get; private set; } = "";
+    /// <summary>The last trouble, in words; empty before the first.</summary>
+    internal string Last { get; private set; } = "";
 
     /// <summary>Lets one happen.</summary>
     /// <returns>Ends it.</returns>
@@ -38,7 +38,7 @@ internal sealed partial class Troubles
         return async () =>
         {
             await end();
-            Now = "";
+            Last += " (over)";
         };
     }
 
@@ -69,7 +69,7 @@ internal sealed partial class Troubles
         using var damaged = steady.Damaged();
         var (what, alien) = await DamageAsync(node, before, victims);
         Count("tables damaged");
-        Now = $"on {node.Name}: {what}";
+        Last = $"on {node.Name}: {what}";
         var wanted = before.Where(l => !l.EndsWith(" -w 0", StringComparison.Ordinal)).ToList();
         await Eventually.Async($"repaired on {node.Name}: {what}", async () =>
         {
@@ -77,7 +77,7 @@ internal sealed partial class Troubles
             return (IReadOnlyList<string>)[.. wanted.Except(now, StringComparer.Ordinal), .. now.Where(l => alien is not null
                 && l.Contains(alien, StringComparison.Ordinal) && !l.EndsWith(" -w 0", StringComparison.Ordinal))];
         }, differences => differences.Count == 0, bound, pause: TimeSpan.FromMilliseconds(500));
-        Now = "";
+        Last += " (over)";
     }
 
     /// <returns>What was done, and a text that only lines have which must go; null for none.</returns>
@@ -123,7 +123,7 @@ internal sealed partial class Troubles
     private async Task<Func<Task>> KillAsync()
     {
         Count("killed");
-        Now = $"the proxy of {Node.Name} is killed";
+        Last = $"the proxy of {Node.Name} is killed";
         await _cluster.StopProxyAsync(Node);
         return () => _cluster.StartProxyAsync(Node, _settings);
     }
@@ -147,7 +147,7 @@ internal sealed partial class Troubles
         if (ProxyOf(Node) is not { } process)
             return Task.FromResult(() => Task.CompletedTask);
         Count(what);
-        Now = $"the proxy of {Node.Name} is {what}";
+        Last = $"the proxy of {Node.Name} is {what}";
         var end = begin(process);
         return Task.FromResult(() =>
         {
@@ -159,7 +159,7 @@ internal sealed partial class Troubles
     private async Task<Func<Task>> LoseAsync()
     {
         Count("packets lost and delayed");
-        Now = "packets are lost and delayed";
+        Last = "packets are lost and delayed";
         foreach (var node in _cluster.Nodes)
             await node.RunAsync($"tc qdisc replace dev {node.Device} root netem delay 20ms 10ms loss 5%");
         return async () =>
