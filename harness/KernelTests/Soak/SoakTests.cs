@@ -41,7 +41,7 @@ public sealed class SoakTests
         var bound = proxy.IsSlow ? cluster.Limit : Timeouts.Command;
         var changing = new ChangingServices(cluster, random, bound);
         var troubles = new Troubles(cluster, random, settings);
-        var steady = new SteadyTraffic(cluster, () => troubles.Last.Length > 0 ? $"the last trouble: {troubles.Last}" : "no trouble before");
+        var steady = new SteadyTraffic(cluster, () => troubles.Last.Length > 0 ? $"last trouble: {troubles.Last}" : "no trouble before");
         await cluster.ApplyAsync(steady.All);
         using var end = new CancellationTokenSource();
         var traffic = steady.RunAsync(random.Next(), end.Token);
