@@ -32,7 +32,7 @@ internal sealed class Mutator(IReadOnlyList<byte[]> corpus, Random random)
             return null;
         var root = Pick(_trees).DeepClone();
         for (var i = random.Next(1, MostChanges); i > 0; i--)
-            root = Change(root);
+            Change(root);
         return root;
     }
 
@@ -64,7 +64,7 @@ internal sealed class Mutator(IReadOnlyList<byte[]> corpus, Random random)
         }
     }
 
-    private JsonNode Change(JsonNode root)
+    private void Change(JsonNode root)
     {
         var all = new List<JsonNode>();
         Collect(root, all);
@@ -77,18 +77,17 @@ internal sealed class Mutator(IReadOnlyList<byte[]> corpus, Random random)
                     item.Remove(key);
                 else
                     item[key] = Value();
-                return root;
+                break;
             case JsonArray list when random.Next(2) == 0:
                 if (list.Count > 0 && random.Next(3) == 0)
                     list.RemoveAt(random.Next(list.Count));
                 else
                     list.Insert(random.Next(list.Count + 1), Value());
-                return root;
+                break;
             default:
-                if (chosen == root)
-                    return root;
-                chosen.ReplaceWith(Value());
-                return root;
+                if (chosen != root)
+                    chosen.ReplaceWith(Value());
+                break;
         }
 
         JsonNode? Value() => random.Next(20) switch

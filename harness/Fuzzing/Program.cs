@@ -66,17 +66,24 @@ internal static class Program
     }
 
     /// <summary>The input that is being read, in a file: its length, and its bytes.</summary>
-    private sealed class CurrentInput(string file, int most) : IDisposable
+    private sealed class CurrentInput : IDisposable
     {
-        private readonly MemoryMappedFile _file = MemoryMappedFile.CreateFromFile(file, FileMode.Create, null, most + sizeof(int));
-        private MemoryMappedViewAccessor? _view;
+        private readonly int _most;
+        private readonly MemoryMappedFile _file;
+        private readonly MemoryMappedViewAccessor _view;
         private long _begun;
+
+        internal CurrentInput(string file, int most)
+        {
+            _most = most;
+            _file = MemoryMappedFile.CreateFromFile(file, FileMode.Create, null, most + sizeof(int));
+            _view = _file.CreateViewAccessor();
+        }
 
         internal void Begin(byte[] input)
         {
-            _view ??= _file.CreateViewAccessor();
-            _view.Write(0, Math.Min(input.Length, most));
-            _view.WriteArray(sizeof(int), input, 0, Math.Min(input.Length, most));
+            _view.Write(0, Math.Min(input.Length, _most));
+            _view.WriteArray(sizeof(int), input, 0, Math.Min(input.Length, _most));
             Interlocked.Exchange(ref _begun, Stopwatch.GetTimestamp());
         }
 
@@ -90,7 +97,7 @@ internal static class Program
 
         public void Dispose()
         {
-            _view?.Dispose();
+            _view.Dispose();
             _file.Dispose();
         }
     }

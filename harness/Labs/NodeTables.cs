@@ -13,6 +13,14 @@ public static partial class NodeTables
         matchTimeoutMilliseconds: 1000)]
     private static partial Regex ByChance();
 
+    /// <summary>Whether a line is of a real server that gets no new connections.</summary>
+    public static bool IsDrained(string line) => line.EndsWith(" -w 0", StringComparison.Ordinal);
+
+    /// <summary>The lines that are missing, each behind a minus, and those that are there instead, behind a plus.</summary>
+    public static IReadOnlyList<string> Difference(IReadOnlyList<string> wanted, IReadOnlyList<string> found) =>
+        [.. wanted.Except(found, StringComparer.Ordinal).Select(l => $"- {l}"),
+            .. found.Except(wanted, StringComparer.Ordinal).Select(l => $"+ {l}")];
+
     /// <summary>
     /// One line for each rule, set, entry, server and address, each with the command that shows it, without counters, times, random numbers
     /// and the order of a hash. A command that fails has none.

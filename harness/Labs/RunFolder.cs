@@ -41,6 +41,11 @@ public static class RunFolder
     /// <summary>The absolute path of the folder.</summary>
     public static string Current => s_current.Value;
 
+    /// <summary>Keeps sentences on what a job has found.</summary>
+    /// <param name="name">Which of the run's jobs.</param>
+    public static void WriteFindings(string name, params IEnumerable<string> sentences) =>
+        File.WriteAllLines(Path.Combine(Current, FindingFiles.Replace("*", name, StringComparison.Ordinal)), sentences);
+
     /// <summary>A number for a file of the run: <c>7</c>, and <c>2.7</c> in the second shard of a run on several kernels.</summary>
     public static string Numbered(int number)
     {

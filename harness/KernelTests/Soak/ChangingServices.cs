@@ -15,10 +15,14 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
 {
     private const int Count = 12;
     private const int Crowd = 40;
+    private const int FirstOfCrowd = 100;
+    private const int FirstNodePort = 31500;
     private static readonly string[] s_pods = ["web-a", "pod-b", "web-b", "web-c"];
     private static readonly TimeSpan s_silence = TimeSpan.FromMilliseconds(500);
-    private readonly Dictionary<string, ServiceSpec> _there = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _changed = new(StringComparer.Ordinal);
+
+    /// <summary>By their numbers, of which their names, addresses and node ports are made.</summary>
+    private readonly Dictionary<int, ServiceSpec> _there = [];
+    private readonly HashSet<int> _changed = [];
     private readonly List<double> _milliseconds = [];
 
     /// <summary>How many changes were made.</summary>
@@ -28,30 +32,29 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
     internal IEnumerable<ServiceSpec> Served => _there.Values.Where(s => s.Endpoints.Any(e => e.IsReady));
 
     /// <summary>Makes one change, and does not wait.</summary>
-    /// <returns>It in words.</returns>
-    internal string Change()
+    internal void Change()
     {
         Changes++;
-        var name = string.Create(CultureInfo.InvariantCulture, $"changing-{random.Next(Count)}");
+        var number = random.Next(Count);
         switch (random.Next(10))
         {
-            case 0 when _there.ContainsKey(name):
-                return Delete(name);
+            case 0 when _there.ContainsKey(number):
+                Delete(number);
+                break;
             case 1:
                 var node = cluster.Nodes[random.Next(cluster.Nodes.Count)];
-                var isLeaving = random.Next(2) == 0;
-                cluster.PutNode(node, isLeaving, zone: random.Next(2) == 0 ? "zone-other" : null);
-                return $"{node.Name} {(isLeaving ? "is leaving" : "stays")}";
+                cluster.PutNode(node, isLeaving: random.Next(2) == 0, zone: random.Next(2) == 0 ? "zone-other" : null);
+                break;
             case 2:
                 for (var i = 0; i < Crowd; i++)
-                    Put(NewService(string.Create(CultureInfo.InvariantCulture, $"crowd-{i}"), 100 + i));
-                return $"{Crowd} Services are there";
-            case 3 when _there.Keys.Where(n => n.StartsWith("crowd-", StringComparison.Ordinal)).ToList() is { Count: > 0 } crowd:
-                crowd.ForEach(n => Delete(n));
-                return $"{crowd.Count} Services are deleted";
+                    Put(FirstOfCrowd + i);
+                break;
+            case 3 when _there.Keys.Where(n => n >= FirstOfCrowd).ToList() is { Count: > 0 } crowd:
+                crowd.ForEach(Delete);
+                break;
             default:
-                return Put(NewService(name, int.Parse(name.AsSpan(name.IndexOf('-', StringComparison.Ordinal) + 1),
-                    CultureInfo.InvariantCulture)));
+                Put(number);
+                break;
         }
     }
 
@@ -63,10 +66,10 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
         var watch = Stopwatch.StartNew();
         // All at once: nobody answers for a deleted Service, which takes each question its whole time.
         await Task.WhenAll(
-            from name in _changed
+            from number in _changed
             from node in cluster.Nodes
-            select Eventually.Async<string?>($"{node.Name} does what {name} says ({Describe(_there.GetValueOrDefault(name))})",
-                () => FaultAsync(node, name), fault => fault is null, bound));
+            select Eventually.Async<string?>($"{node.Name} does what Service {number} says ({Describe(_there.GetValueOrDefault(number))})",
+                () => FaultAsync(node, number), fault => fault is null, bound));
         if (isMeasured && _changed.Count > 0)
             _milliseconds.Add(watch.Elapsed.TotalMilliseconds);
         _changed.Clear();
@@ -75,8 +78,8 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
     /// <summary>Deletes all, and does not wait.</summary>
     internal void DeleteAll()
     {
-        foreach (var name in _there.Keys.ToList())
-            Delete(name);
+        foreach (var number in _there.Keys.ToList())
+            Delete(number);
         foreach (var node in cluster.Nodes)
             cluster.PutNode(node);
     }
@@ -92,34 +95,32 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
             $"{sorted[sorted.Count / 2]:0} ms in the median and {sorted[^1]:0} ms at worst of {sorted.Count}.");
     }
 
-    private string Put(ServiceSpec service)
+    private void Put(int number)
     {
-        cluster.Put(service);
-        _there[service.Name] = service;
-        _changed.Add(service.Name);
-        return $"{service.Name}: {Describe(service)}";
+        _there[number] = NewService(number);
+        cluster.Put(_there[number]);
+        _changed.Add(number);
     }
 
-    private string Delete(string name)
+    private void Delete(int number)
     {
-        cluster.Delete(_there[name]);
-        _there.Remove(name);
-        _changed.Add(name);
-        return $"{name} is deleted";
+        cluster.Delete(_there[number]);
+        _there.Remove(number);
+        _changed.Add(number);
     }
 
-    private ServiceSpec NewService(string name, int number)
+    private ServiceSpec NewService(int number)
     {
-        var old = _there.GetValueOrDefault(name)?.Endpoints.Select(e => e.Pod).ToHashSet(StringComparer.Ordinal) ?? [];
+        var old = _there.GetValueOrDefault(number)?.Endpoints.Select(e => e.Pod).ToHashSet(StringComparer.Ordinal) ?? [];
         // Pods that it did not have before: an answer of theirs shows that the change is programmed.
         var pods = s_pods.Where(p => !old.Contains(p)).ToArray();
         random.Shuffle(pods);
         var hasNodePort = random.Next(2) == 0;
-        return new ServiceSpec(name)
+        return new ServiceSpec(string.Create(CultureInfo.InvariantCulture, $"changing-{number}"))
         {
             Type = hasNodePort ? "NodePort" : "ClusterIP",
             ClusterIPs = [AddressOf(number, isIPv6: false), AddressOf(number, isIPv6: true)],
-            Ports = [new PortSpec(80, NodePort: hasNodePort ? 31500 + number : 0)],
+            Ports = [new PortSpec(80, NodePort: hasNodePort ? FirstNodePort + number : 0)],
             HasAffinity = random.Next(4) == 0,
             Endpoints = [.. pods.Take(random.Next(5)).Select((p, i) => new EndpointSpec(p) { Slice = i % 2 })],
         };
@@ -133,16 +134,15 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
             (service.Endpoints.Count == 0 ? "no endpoint" : string.Join(' ', service.Endpoints.Select(e => e.Pod)));
 
     /// <returns>What a node does otherwise than a Service says; null when nothing.</returns>
-    private async Task<string?> FaultAsync(Node node, string name)
+    private async Task<string?> FaultAsync(Node node, int number)
     {
-        var number = int.Parse(name.AsSpan(name.IndexOf('-', StringComparison.Ordinal) + 1), CultureInfo.InvariantCulture)
-            + (name.StartsWith("crowd-", StringComparison.Ordinal) ? 100 : 0);
-        var service = _there.GetValueOrDefault(name);
+        var service = _there.GetValueOrDefault(number);
         var pod = cluster.Lab[node.Name == "node1" ? "pod-a" : "pod-c"];
         var faults = await Task.WhenAll(
             FaultAsync(pod, new IPEndPoint(IPAddress.Parse(AddressOf(number, isIPv6: false)), 80), service),
             FaultAsync(pod, new IPEndPoint(IPAddress.Parse(AddressOf(number, isIPv6: true)), 80), service),
-            FaultAsync(cluster.Lab["client"], new IPEndPoint(node.Address, 31500 + number), service?.NodePort > 0 ? service : null));
+            FaultAsync(cluster.Lab["client"], new IPEndPoint(node.Address, FirstNodePort + number),
+                service?.NodePort > 0 ? service : null));
         return faults.FirstOrDefault(f => f is not null);
     }
 

@@ -63,7 +63,7 @@ public sealed class SoakTests
         await cluster.SettleAsync();
         var left = proxy.Features.Contains(ProxyFeature.CleanUp) ? await CompareWithFreshAsync(cluster, settings) : "not compared";
         var happened = troubles.Happened.OrderBy(h => h.Key, StringComparer.Ordinal).Select(h => $"{h.Key} {h.Value}");
-        Store(proxy.Name, steady.Describe(), changing.Describe(),
+        RunFolder.WriteFindings("soak", proxy.Name, steady.Describe(), changing.Describe(),
             $"Troubles: {string.Join(", ", happened)}.",
             $"State at the end, against that of a fresh start: {left}.", DescribeMemory(await memory, minutes));
     }
@@ -110,18 +110,14 @@ public sealed class SoakTests
         foreach (var node in cluster.Nodes)
         {
             // What is drained goes when its last connection has gone.
-            await Eventually.Async($"nothing is drained on {node.Name}", () => NodeTables.ReadAsync(node),
-                lines => !lines.Any(l => l.EndsWith(" -w 0", StringComparison.Ordinal)), s_drainingLimit, TimeSpan.FromSeconds(1));
-            var grown = await NodeTables.ReadAsync(node);
+            var grown = await Eventually.Async($"nothing is drained on {node.Name}", () => NodeTables.ReadAsync(node),
+                lines => !lines.Any(NodeTables.IsDrained), s_drainingLimit, TimeSpan.FromSeconds(1));
             await cluster.StopProxyAsync(node);
             await cluster.Proxy.CleanUpAsync(node);
             await cluster.StartProxyAsync(node, settings);
-            await Eventually.Async($"{node.Name} has what a fresh start makes, and nothing else", async () =>
-            {
-                var fresh = await NodeTables.ReadAsync(node);
-                return (IReadOnlyList<string>)[.. grown.Except(fresh, StringComparer.Ordinal).Select(l => $"- {l}"),
-                    .. fresh.Except(grown, StringComparer.Ordinal).Select(l => $"+ {l}")];
-            }, differences => differences.Count == 0, cluster.Limit, TimeSpan.FromMilliseconds(500));
+            await Eventually.Async<IReadOnlyList<string>>($"{node.Name} has what a fresh start makes, and nothing else",
+                async () => NodeTables.Difference(grown, await NodeTables.ReadAsync(node)), differences => differences.Count == 0,
+                cluster.Limit, TimeSpan.FromMilliseconds(500));
             count += grown.Count;
         }
         return $"the same {count} lines on {cluster.Nodes.Count} nodes";
@@ -157,8 +153,4 @@ public sealed class SoakTests
 
     private static double? Number(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } text
         ? double.Parse(text, CultureInfo.InvariantCulture) : null;
-
-    private static void Store(params string[] sentences) =>
-        File.WriteAllText(Path.Combine(RunFolder.Current, RunFolder.FindingFiles.Replace("*", "soak", StringComparison.Ordinal)),
-            string.Join('\n', sentences) + '\n');
 }

@@ -64,7 +64,7 @@ internal sealed class SteadyTraffic
             var service = new ServiceSpec(name)
             {
                 Type = "NodePort",
-                ClusterIPs = [Invariant($"10.96.240.{1 + i}"), Invariant($"fd00:10:96::240:{1 + i}")],
+                ClusterIPs = [FormattableString.Invariant($"10.96.240.{1 + i}"), FormattableString.Invariant($"fd00:10:96::240:{1 + i}")],
                 Ports = [new PortSpec(80, port, protocol, 31200 + i)],
                 ExternalTrafficPolicy = isLocal ? "Local" : "Cluster",
                 HasAffinity = i % 5 == 4,
@@ -209,8 +209,6 @@ internal sealed class SteadyTraffic
         if (_violations.Count < Kept)
             _violations.Enqueue($"{DateTime.UtcNow:HH:mm:ss.fff} {what}; {_surroundings()}");
     }
-
-    private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
     private static async Task PauseAsync(int milliseconds, CancellationToken end) =>
         await Task.Delay(milliseconds, end).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);

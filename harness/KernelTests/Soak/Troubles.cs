@@ -70,12 +70,12 @@ internal sealed partial class Troubles
         var (what, alien) = await DamageAsync(node, before, victims);
         Count("tables damaged");
         Last = $"on {node.Name}: {what}";
-        var wanted = before.Where(l => !l.EndsWith(" -w 0", StringComparison.Ordinal)).ToList();
+        var wanted = before.Where(l => !NodeTables.IsDrained(l)).ToList();
         await Eventually.Async($"repaired on {node.Name}: {what}", async () =>
         {
             var now = await NodeTables.ReadAsync(node);
             return (IReadOnlyList<string>)[.. wanted.Except(now, StringComparer.Ordinal), .. now.Where(l => alien is not null
-                && l.Contains(alien, StringComparison.Ordinal) && !l.EndsWith(" -w 0", StringComparison.Ordinal))];
+                && l.Contains(alien, StringComparison.Ordinal) && !NodeTables.IsDrained(l))];
         }, differences => differences.Count == 0, bound, pause: TimeSpan.FromMilliseconds(500));
         Last += " (over)";
     }

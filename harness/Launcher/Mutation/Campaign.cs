@@ -155,8 +155,7 @@ internal sealed class Campaign(LabKernel kernel, string folder, Catalogue catalo
         lock (_lock)
             right = _state ??= StateAsync("generator", FolderOf("generator"), cancellationToken);
         var (wanted, state) = (await right, await StateAsync($"mutant={mutant}", FolderOf(mutant), cancellationToken));
-        return [.. wanted.Except(state, StringComparer.Ordinal).Select(l => $"- {l}"),
-            .. state.Except(wanted, StringComparer.Ordinal).Select(l => $"+ {l}")];
+        return NodeTables.Difference(wanted, state);
     }
 
     private async Task<string[]> StateAsync(string proxy, string runFolder, CancellationToken cancellationToken)

@@ -44,18 +44,17 @@ internal sealed record KillJob(int Count, int Seed)
         var leftovers = new List<string>();
         for (var i = 0; i < Count; i++)
         {
-            var what = "";
             try
             {
-                (what, var program, var left) = await KillAsync(random, interrupt.Token);
+                var (what, program, left) = await KillAsync(random, interrupt.Token);
                 hit[program] = hit.GetValueOrDefault(program) + 1;
                 leftovers.AddRange(left.Select(l => $"{what}: {l}"));
+                Console.Error.WriteLine($"{i + 1,4}  {what}");
             }
             catch (OperationCanceledException)
             {
                 return ExitCodes.Interrupted;
             }
-            Console.Error.WriteLine($"{i + 1,4}  {what}");
         }
         var sentences = new List<string>
         {
@@ -78,9 +77,9 @@ internal sealed record KillJob(int Count, int Seed)
         var pick = random.NextDouble();
         var before = Things();
         // 'up' reads a shell's commands: nobody types any for a while.
-        using var quiet = new QuietInput();
+        using var input = new CancellationTokenSource();
         var running = Cli.Wrap("env").WithArguments(["--default-signal=INT,QUIT", Programs.Dotnet, Programs.Cli, .. command])
-            .WithStandardInputPipe(PipeSource.Create((_, end) => quiet.WaitAsync(end))).WithValidation(CommandResultValidation.None)
+            .WithStandardInputPipe(PipeSource.Create((_, ended) => WaitAsync(ended))).WithValidation(CommandResultValidation.None)
             .ExecuteAsync(CancellationToken.None, stop);
         var family = new ProcessFamily(running.ProcessId);
         for (var watch = Stopwatch.StartNew(); watch.Elapsed < moment && !running.Task.IsCompleted;)
@@ -94,7 +93,7 @@ internal sealed record KillJob(int Count, int Seed)
         var victim = alive[(int)(pick * alive.Count)];
         await SendAsync(signal, victim.Id);
         await EndAsync(s_input);
-        quiet.End();
+        await input.CancelAsync();
         await EndAsync(s_limit);
         if (!running.Task.IsCompleted)
         {
@@ -105,6 +104,12 @@ internal sealed record KillJob(int Count, int Seed)
             $"{string.Join(' ', command)}: SIG{signal} to {victim.Program} after {moment.TotalSeconds:0.0} s");
         return (what, victim.Program, [.. family.Alive().Select(p => $"process {p.Id} {p.Program}"),
             .. Things().Except(before, StringComparer.Ordinal)]);
+
+        async Task WaitAsync(CancellationToken ended)
+        {
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(input.Token, ended);
+            await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
 
         async Task EndAsync(TimeSpan limit)
         {
@@ -125,20 +130,4 @@ internal sealed record KillJob(int Count, int Seed)
         .ToHashSet(StringComparer.Ordinal);
 
     private static EnumerationOptions Deep { get; } = new() { RecurseSubdirectories = true, IgnoreInaccessible = true };
-
-    /// <summary>Standard input on which nothing comes until it is ended.</summary>
-    private sealed class QuietInput : IDisposable
-    {
-        private readonly CancellationTokenSource _end = new();
-
-        internal void End() => _end.Cancel();
-
-        internal async Task WaitAsync(CancellationToken stop)
-        {
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(_end.Token, stop);
-            await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-
-        public void Dispose() => _end.Dispose();
-    }
 }

@@ -12,16 +12,7 @@ internal static class FlowsVerb
     internal static Command Create()
     {
         var kernel = KernelOption.CreateOption();
-        var count = new Option<int>("--count")
-        {
-            Description = "Flows for each of the two states, the generator's own and kube-proxy's.",
-            DefaultValueFactory = _ => 5000
-        };
-        count.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() < 1)
-                result.AddError("--count must be at least 1.");
-        });
+        var count = JobOptions.CreateCount("--count", "Flows for each of the two states, the generator's own and kube-proxy's.", 5000);
         var seed = new Option<ulong?>("--seed") { Description = "The seed of an earlier run, which a failure names, to repeat it." };
         var verb = new Command("flows",
             "Send random flows to random Services, and compare what the kernel does with what 'ipvs-generator explain' says.")

@@ -8,18 +8,8 @@ internal static class FuzzVerb
 {
     internal static Command Create()
     {
-        var inputs = new Option<int>("--inputs") { Description = "For all readers together.", DefaultValueFactory = _ => 1_000_000 };
-        inputs.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() < 1)
-                result.AddError("--inputs must be at least 1.");
-        });
-        var seed = new Option<int?>("--seed") { Description = "The seed of an earlier run, to have the same inputs again." };
-        seed.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() < 0)
-                result.AddError("--seed must not be negative.");
-        });
+        var inputs = JobOptions.CreateCount("--inputs", "For all readers together.", 1_000_000);
+        var seed = JobOptions.CreateSeed("The seed of an earlier run, to have the same inputs again.");
         var target = new Option<string>("--target") { Description = "Some readers, with commas; all of them otherwise." };
         target.CompletionSources.Add([.. FuzzJob.AllTargets]);
         target.Validators.Add(result =>

@@ -20,12 +20,7 @@ internal static class SoakVerb
             if (result.GetValueOrDefault<double>() is not (> 0 and <= 7 * 24 * 60))
                 result.AddError("--minutes must be more than 0, and at most a week.");
         });
-        var seed = new Option<int?>("--seed") { Description = "The seed of an earlier run, to have the same changes and troubles again." };
-        seed.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() < 0)
-                result.AddError("--seed must not be negative.");
-        });
+        var seed = JobOptions.CreateSeed("The seed of an earlier run, to have the same changes and troubles again.");
         var verb = new Command("soak",
             "Keep connections to many Services while others change, and while the proxy is killed, frozen, starved and cheated.")
         {

@@ -46,18 +46,13 @@ public abstract class RandomFlowTests
             foreach (var end in results.Select(r => r.End.ToString().ToLowerInvariant()))
                 ends[end] = ends.GetValueOrDefault(end) + 1;
         }, (count + FlowCase.FlowsOfCase - 1) / FlowCase.FlowsOfCase, Size);
-        Store(Name, $"The kernel did with {ends.Values.Sum()} flows what the explanations say: {Words(ends)}. Counters of rules " +
-            $"were compared in {compared} of {cases} clusters.");
+        RunFolder.WriteFindings(Name, $"{Name}: The kernel did with {ends.Values.Sum()} flows what the explanations say: " +
+            $"{Words(ends)}. Counters of rules were compared in {compared} of {cases} clusters.");
         compared.ShouldBeGreaterThan(0, "all flows of some clusters were answered in time");
     }
 
     private protected static string Words(Dictionary<string, int> counts) =>
         string.Join(", ", counts.OrderByDescending(c => c.Value).Select(c => $"{c.Value} {c.Key}"));
-
-    /// <summary>Keeps one sentence of the run, which <c>./lab flows</c> prints.</summary>
-    private protected static void Store(string name, string sentence) =>
-        File.WriteAllText(Path.Combine(RunFolder.Current, RunFolder.FindingFiles.Replace("*", name, StringComparison.Ordinal)),
-            $"{name}: {sentence}\n");
 
     /// <returns>Whether all were so at once; on a busy machine an answer comes late, and the flow is asked again, alone.</returns>
     /// <exception cref="AssertionException">One is otherwise.</exception>
@@ -145,8 +140,8 @@ public sealed class RandomFlowsOfGenerator : RandomFlowTests
             }
             return Task.CompletedTask;
         }, Cases, Size);
-        Store("kube-proxy", $"Of {Cases * FlowCase.FlowsOfCase} flows, {reasons.Values.Sum()} go another way than with kube-proxy's " +
-            $"state: {Words(reasons)}.");
+        RunFolder.WriteFindings("kube-proxy", $"kube-proxy: Of {Cases * FlowCase.FlowsOfCase} flows, {reasons.Values.Sum()} go another " +
+            $"way than with kube-proxy's state: {Words(reasons)}.");
         reasons.Count.ShouldBe(KnownDifferences.Count, Words(reasons));
     }
 
