@@ -10,7 +10,7 @@ namespace Conformance.Launcher.Trust;
 /// Starts commands of the launcher, sends a signal to any one of their processes at any moment, and looks at what is left. The machine must
 /// be quiet: what others leave meanwhile counts as well.
 /// </summary>
-/// <param name="Count">How many signals are sent, each to a command of its own.</param>
+/// <param name="Count">How many commands are started; one that ends before its moment gets no signal.</param>
 internal sealed record KillJob(int Count, int Seed)
 {
     private const int LatestMilliseconds = 7000;
@@ -47,7 +47,8 @@ internal sealed record KillJob(int Count, int Seed)
             try
             {
                 var (what, program, left) = await KillAsync(random, interrupt.Token);
-                hit[program] = hit.GetValueOrDefault(program) + 1;
+                if (program is not null)
+                    hit[program] = hit.GetValueOrDefault(program) + 1;
                 leftovers.AddRange(left.Select(l => $"{what}: {l}"));
                 Console.Error.WriteLine($"{i + 1,4}  {what}");
             }
@@ -56,20 +57,23 @@ internal sealed record KillJob(int Count, int Seed)
                 return ExitCodes.Interrupted;
             }
         }
+        var sent = hit.Values.Sum();
         var sentences = new List<string>
         {
-            $"{Count} signals were sent as {(Environment.IsPrivilegedProcess ? "root" : "an ordinary user")}, to " +
-                $"{string.Join(", ", hit.OrderByDescending(h => h.Value).Select(h => $"{h.Key} {h.Value}"))}.",
+            $"{sent} signals were sent as {(Environment.IsPrivilegedProcess ? "root" : "an ordinary user")}, to " +
+                $"{string.Join(", ", hit.OrderByDescending(h => h.Value).Select(h => $"{h.Key} {h.Value}"))}; " +
+                $"{Count - sent} commands had ended before.",
             $"{leftovers.Count} processes, mounts, control groups and files were left.",
         };
         sentences.AddRange(leftovers.Take(Kept));
         sentences.ForEach(Console.WriteLine);
-        new TrustRecord("kills", DateTimeOffset.UtcNow, Programs.Commit, "", $"./lab kills {arguments}", leftovers.Count == 0,
+        var isGood = leftovers.Count == 0 && sent > 0; // without a signal nothing was tried
+        new TrustRecord("kills", DateTimeOffset.UtcNow, Programs.Commit, "", $"./lab kills {arguments}", isGood,
             watch.Elapsed.TotalSeconds, sentences).Write(Runs.Artifacts);
-        return leftovers.Count == 0 ? ExitCodes.Ok : ExitCodes.Violated;
+        return isGood ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
-    private static async Task<(string What, string Program, List<string> Left)> KillAsync(Random random, CancellationToken stop)
+    private static async Task<(string What, string? Program, List<string> Left)> KillAsync(Random random, CancellationToken stop)
     {
         var command = s_commands[random.Next(s_commands.Length)];
         var signal = random.Next(10) switch { 0 => "INT", 1 => "TERM", _ => "KILL" };
@@ -89,7 +93,7 @@ internal sealed record KillJob(int Count, int Seed)
         }
         var alive = family.Alive();
         if (alive.Count == 0)
-            return ($"{string.Join(' ', command)} had ended", "nobody", []);
+            return ($"{string.Join(' ', command)} had ended", null, []);
         var victim = alive[(int)(pick * alive.Count)];
         await SendAsync(signal, victim.Id);
         await EndAsync(s_input);

@@ -8,7 +8,8 @@ internal static class KillsVerb
 {
     internal static Command Create()
     {
-        var count = JobOptions.CreateCount("--count", "How many signals are sent.", 100);
+        var count = JobOptions.CreateCount("--count",
+            "How many commands are started; each gets one signal, if it lives at that moment.", 100);
         var seed = JobOptions.CreateSeed("The seed of an earlier run: the same commands, signals and moments.");
         var verb = new Command("kills",
             "Kill any process of a run, a soak or a lab at any moment, on a quiet machine, and see that nothing is left.")
