@@ -153,17 +153,5 @@ internal sealed record LabRecord(string Id, string Topology, int ProcessId, stri
         : throw new LabNotFoundException($"The lab {Id} has no node '{node}'.",
             $"Its nodes are {string.Join(", ", Nodes.Keys)}.{Topologies.Nearest.Hint(node, Nodes.Keys)}", "Name one of its nodes.");
 
-    private static string StartTimeOf(int pid)
-    {
-        try
-        {
-            // Behind the name, which may itself have spaces and parentheses, field 22 is the 20th.
-            var stat = System.IO.File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/stat"));
-            return stat[(stat.LastIndexOf(')') + 2)..].Split(' ')[19];
-        }
-        catch (IOException)
-        {
-            return "gone";
-        }
-    }
+    private static string StartTimeOf(int pid) => ProcessStat.TryRead(pid)?.StartTime ?? "gone";
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using CliWrap;
+using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Reports;
 
@@ -13,101 +14,119 @@ namespace Conformance.Launcher.Trust;
 /// <param name="Count">How many commands are started; one that ends before its moment gets no signal.</param>
 internal sealed record KillJob(int Count, int Seed)
 {
-    private const int LatestMilliseconds = 7000;
     private const int Kept = 10;
-
-    /// <summary>What was not hit may go on for so long. Then the command is interrupted as by Ctrl-C, and has so long again.</summary>
-    private static readonly TimeSpan s_limit = TimeSpan.FromSeconds(40);
 
     /// <summary>Then standard input ends, at which the shell of <c>up</c> ends by itself.</summary>
     private static readonly TimeSpan s_input = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Folders in which programs put what they should take away again.</summary>
-    private static readonly string[] s_folders = ["/tmp", "/var/tmp", "/dev/shm", "/run", "/run/netns", "/run/lock"];
-
-    private static readonly string[][] s_commands =
+    /// <summary>The arguments of the launcher, or of the program that a test puts in its place.</summary>
+    internal IReadOnlyList<string[]> Commands { get; init; } =
     [
-        ["run", "--filter", "SNAT-1"], ["run", "--filter", "K-6", "--kernels", "2"], ["kernel", "--", "sleep", "3"],
-        ["soak", "--minutes", "0.05"], ["up", "article-nat"],
+        ["run", "--filter", "SNAT-1"], ["run", "--filter", "K-6", "--kernels", "2"], ["soak", "--minutes", "0.05"], ["up", "article-nat"],
+        ["kernel", "--kernel", "uml", "--", "sh", Path.Combine(AppContext.BaseDirectory, "Trust", "escape.sh")],
     ];
+
+    /// <summary>What the arguments are given to.</summary>
+    internal IReadOnlyList<string> Launcher { get; init; } = [Programs.Dotnet, Programs.Cli];
+
+    /// <summary>The signal is sent before this.</summary>
+    internal TimeSpan LatestMoment { get; init; } = TimeSpan.FromSeconds(7);
+
+    /// <summary>What was not hit may go on for so long. Then the command is interrupted as by Ctrl-C, and has so long again.</summary>
+    internal TimeSpan Limit { get; init; } = TimeSpan.FromSeconds(40);
 
     /// <summary>Runs it, prints what was left, and keeps that for the report.</summary>
     internal async Task<int> RunAsync()
     {
         using var interrupt = new Interrupt();
-        var watch = Stopwatch.StartNew();
         var arguments = string.Create(CultureInfo.InvariantCulture, $"--count {Count} --seed {Seed}");
         Console.Error.WriteLine($"./lab kills {arguments}");
+        try
+        {
+            var record = await KillAllAsync($"./lab kills {arguments}", interrupt.Token);
+            foreach (var finding in record.Findings)
+                Console.WriteLine(finding);
+            record.Write(Runs.Artifacts);
+            return record.IsGood ? ExitCodes.Ok : ExitCodes.Violated;
+        }
+        catch (OperationCanceledException)
+        {
+            return ExitCodes.Interrupted;
+        }
+    }
+
+    /// <param name="repeat">The command line that does the same again.</param>
+    /// <param name="stop">Ends it, with the command that runs.</param>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    internal async Task<TrustRecord> KillAllAsync(string repeat, CancellationToken stop)
+    {
+        var watch = Stopwatch.StartNew();
         var random = new Random(Seed);
-        var hit = new Dictionary<string, int>(StringComparer.Ordinal);
+        var hits = new List<(string Verb, string Program)>();
         var leftovers = new List<string>();
         for (var i = 0; i < Count; i++)
         {
-            try
-            {
-                var (what, program, left) = await KillAsync(random, interrupt.Token);
-                if (program is not null)
-                    hit[program] = hit.GetValueOrDefault(program) + 1;
-                leftovers.AddRange(left.Select(l => $"{what}: {l}"));
-                Console.Error.WriteLine($"{i + 1,4}  {what}");
-            }
-            catch (OperationCanceledException)
-            {
-                return ExitCodes.Interrupted;
-            }
+            var command = Commands[random.Next(Commands.Count)];
+            var (what, program, left) = await KillAsync(command, random, stop);
+            if (program is not null)
+                hits.Add((command[0], program));
+            leftovers.AddRange(left.Select(l => $"{what}: {l}"));
+            Console.Error.WriteLine($"{i + 1,4}  {what}{(left.Count > 0 ? $": {left.Count} left" : "")}");
         }
-        var sent = hit.Values.Sum();
         var sentences = new List<string>
         {
-            $"{sent} signals were sent as {(Environment.IsPrivilegedProcess ? "root" : "an ordinary user")}, to " +
-                $"{string.Join(", ", hit.OrderByDescending(h => h.Value).Select(h => $"{h.Key} {h.Value}"))}; " +
-                $"{Count - sent} commands had ended before.",
+            $"{hits.Count} signals were sent as {(Environment.IsPrivilegedProcess ? "root" : "an ordinary user")}, to processes of " +
+                $"{Counts(hits.Select(h => h.Verb))} ({Counts(hits.Select(h => h.Program))}); " +
+                $"{Count - hits.Count} commands had ended before.",
             $"{leftovers.Count} processes, mounts, control groups and files were left.",
         };
         sentences.AddRange(leftovers.Take(Kept));
-        sentences.ForEach(Console.WriteLine);
-        var isGood = leftovers.Count == 0 && sent > 0; // without a signal nothing was tried
-        new TrustRecord("kills", DateTimeOffset.UtcNow, Programs.Commit, "", $"./lab kills {arguments}", isGood,
-            watch.Elapsed.TotalSeconds, sentences).Write(Runs.Artifacts);
-        return isGood ? ExitCodes.Ok : ExitCodes.Violated;
+        // Without a signal nothing was tried.
+        return new("kills", DateTimeOffset.UtcNow, Programs.Commit, "", repeat, leftovers.Count == 0 && hits.Count > 0,
+            watch.Elapsed.TotalSeconds, sentences);
+
+        static string Counts(IEnumerable<string> words) => string.Join(", ", words.CountBy(w => w).OrderByDescending(c => c.Value)
+            .ThenBy(c => c.Key, StringComparer.Ordinal).Select(c => $"{c.Key} {c.Value}"));
     }
 
-    private static async Task<(string What, string? Program, List<string> Left)> KillAsync(Random random, CancellationToken stop)
+    private async Task<(string What, string? Program, List<string> Left)> KillAsync(string[] command, Random random, CancellationToken stop)
     {
-        var command = s_commands[random.Next(s_commands.Length)];
         var signal = random.Next(10) switch { 0 => "INT", 1 => "TERM", _ => "KILL" };
-        var moment = TimeSpan.FromMilliseconds(random.Next(LatestMilliseconds));
-        var pick = random.NextDouble();
-        var before = Things();
+        var moment = LatestMoment * random.NextDouble();
+        var (pickProgram, pickProcess) = (random.NextDouble(), random.NextDouble());
+        var before = Surroundings.Read();
         // 'up' reads a shell's commands: nobody types any for a while.
         using var input = new CancellationTokenSource();
-        var running = Cli.Wrap("env").WithArguments(["--default-signal=INT,QUIT", Programs.Dotnet, Programs.Cli, .. command])
+        var running = Cli.Wrap("env").WithArguments(["--default-signal=INT,QUIT", .. Launcher, .. command])
             .WithStandardInputPipe(PipeSource.Create((_, ended) => WaitAsync(ended))).WithValidation(CommandResultValidation.None)
-            .ExecuteAsync(CancellationToken.None, stop);
+            .WithWorkingDirectory(ProjectFolder.Root).ExecuteAsync(CancellationToken.None, stop);
         var family = new ProcessFamily(running.ProcessId);
         for (var watch = Stopwatch.StartNew(); watch.Elapsed < moment && !running.Task.IsCompleted;)
         {
             family.Look();
             await Task.Delay(s_pause, stop);
         }
-        var alive = family.Alive();
-        if (alive.Count == 0)
-            return ($"{string.Join(' ', command)} had ended", null, []);
-        var victim = alive[(int)(pick * alive.Count)];
-        await SendAsync(signal, victim.Id);
+        // A kernel has many processes of one name: each name has the same chance.
+        var programs = family.Alive().GroupBy(p => p.Program, StringComparer.Ordinal).ToList();
+        var victim = programs.Count == 0 ? null : Pick(Pick(programs, pickProgram).ToList(), pickProcess);
+        if (victim is not null)
+            await SendAsync(signal, victim.Id);
         await EndAsync(s_input);
         await input.CancelAsync();
-        await EndAsync(s_limit);
+        await EndAsync(Limit);
         if (!running.Task.IsCompleted)
         {
             await SendAsync("INT", running.ProcessId);
-            await EndAsync(s_limit);
+            await EndAsync(Limit);
         }
+        var happened = victim is null ? "had ended" : $"SIG{signal} to {victim.Program}";
         var what = string.Create(CultureInfo.InvariantCulture,
-            $"{string.Join(' ', command)}: SIG{signal} to {victim.Program} after {moment.TotalSeconds:0.0} s");
-        return (what, victim.Program, [.. family.Alive().Select(p => $"process {p.Id} {p.Program}"),
-            .. Things().Except(before, StringComparer.Ordinal)]);
+            $"{string.Join(' ', command)}: {happened} after {moment.TotalSeconds:0.0} s");
+        return (what, victim?.Program, [.. family.Alive().Select(p => $"process {p.Id} {p.Program}"),
+            .. Surroundings.Read().Except(before, StringComparer.Ordinal)]);
+
+        static T Pick<T>(List<T> from, double at) => from[(int)(at * from.Count)];
 
         async Task WaitAsync(CancellationToken ended)
         {
@@ -125,13 +144,4 @@ internal sealed record KillJob(int Count, int Seed)
             .WithArguments([$"-{name}", process.ToString(CultureInfo.InvariantCulture)])
             .WithValidation(CommandResultValidation.None).ExecuteAsync(stop);
     }
-
-    /// <summary>Mounts, control groups, and files where programs leave some.</summary>
-    private static HashSet<string> Things() => File.ReadLines("/proc/self/mountinfo").Select(l => $"mount {l.Split(' ')[4]}")
-        .Concat(Directory.Exists("/sys/fs/cgroup")
-            ? Directory.EnumerateDirectories("/sys/fs/cgroup", "*", Deep).Select(d => $"control group {d}") : [])
-        .Concat(s_folders.Where(Directory.Exists).SelectMany(Directory.EnumerateFileSystemEntries).Select(f => $"file {f}"))
-        .ToHashSet(StringComparer.Ordinal);
-
-    private static EnumerationOptions Deep { get; } = new() { RecurseSubdirectories = true, IgnoreInaccessible = true };
 }

@@ -1,11 +1,9 @@
-using System.Globalization;
-
 namespace Conformance.Launcher.Trust;
 
 /// <summary>A process with all that it has started, and they: also those whose parent has ended since, if they were seen before.</summary>
 internal sealed class ProcessFamily
 {
-    private readonly HashSet<(int Id, string Start)> _members = [];
+    private readonly HashSet<(int Id, string StartTime)> _members = [];
     private readonly int _first;
 
     internal ProcessFamily(int first)
@@ -18,44 +16,21 @@ internal sealed class ProcessFamily
     /// <returns>How many of it live.</returns>
     internal int Look() => Alive().Count;
 
-    /// <summary>Those of the family that live, the oldest first.</summary>
-    internal List<(int Id, string Program)> Alive()
+    /// <summary>Those of the family that live, by id.</summary>
+    internal List<ProcessStat> Alive()
     {
-        var all = Read();
+        var all = ProcessStat.ReadAll().ToList();
         bool grows;
         do
         {
-            var ids = all.Where(p => _members.Contains((p.Id, p.Start))).Select(p => p.Id).ToHashSet();
+            var ids = all.Where(IsMember).Select(p => p.Id).ToHashSet();
             grows = false;
             foreach (var process in all.Where(p => p.Id == _first || ids.Contains(p.Parent)))
-                grows |= _members.Add((process.Id, process.Start));
+                grows |= _members.Add((process.Id, process.StartTime));
         }
         while (grows);
-        return [.. all.Where(p => _members.Contains((p.Id, p.Start))).Select(p => (p.Id, p.Program))];
-    }
+        return [.. all.Where(IsMember)];
 
-    /// <summary>The processes that have not ended: proc(5), /proc/PID/stat.</summary>
-    private static List<(int Id, int Parent, string Start, string Program)> Read()
-    {
-        var found = new List<(int, int, string, string)>();
-        foreach (var folder in Directory.EnumerateDirectories("/proc"))
-        {
-            if (!int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var id))
-                continue;
-            try
-            {
-                var stat = File.ReadAllText(Path.Combine(folder, "stat"));
-                var end = stat.LastIndexOf(')');
-                var fields = stat[(end + 2)..].Split(' ');
-                if (fields[0] is not ("Z" or "X"))
-                    found.Add((id, int.Parse(fields[1], CultureInfo.InvariantCulture), fields[19],
-                        stat[(stat.IndexOf('(', StringComparison.Ordinal) + 1)..end]));
-            }
-            catch (IOException)
-            {
-                // ended meanwhile
-            }
-        }
-        return [.. found.OrderBy(p => p.Item1)];
+        bool IsMember(ProcessStat process) => _members.Contains((process.Id, process.StartTime));
     }
 }
