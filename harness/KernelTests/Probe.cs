@@ -29,7 +29,7 @@ internal sealed class Probe : IDisposable
     /// <exception cref="OperationCanceledException">No answer in time.</exception>
     internal static async Task<Probe> OpenAsync(Node from, TransportProtocol protocol, IPEndPoint target, TimeSpan limit)
     {
-        var isStream = protocol == TransportProtocol.Tcp;
+        var isStream = protocol != TransportProtocol.Udp;
         var socket = from.Namespace.Run(() => TransportSocket.Create(protocol, target.AddressFamily));
         try
         {
@@ -52,7 +52,7 @@ internal sealed class Probe : IDisposable
     }
 
     /// <summary>
-    /// Sends another packet. A TCP server sends it back; a UDP server says again who it is and whom it sees.
+    /// Sends another packet. A server of TCP or SCTP sends it back; a UDP server says again who it is and whom it sees.
     /// </summary>
     /// <returns>Whether the same server answered in time, and sees the same client.</returns>
     internal async Task<bool> GoesOnAsync(TimeSpan limit)

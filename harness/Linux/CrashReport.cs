@@ -1,3 +1,4 @@
+using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Text;
 using Conformance.Linux.Interop;
@@ -37,10 +38,43 @@ public sealed class CrashReport(string program, Func<string> folder)
     public void HandleUnhandled() => AppDomain.CurrentDomain.UnhandledException += (_, e) =>
         Environment.Exit(Write((Exception)e.ExceptionObject));
 
-    /// <summary>Writes the stack trace into a file and the four-part error to stderr.</summary>
+    /// <summary>
+    /// Lets a task go on by itself. A fault of it ends the program as on any other thread: what the task does would be missed by nobody.
+    /// </summary>
+    public static void LetRun(Task unattended)
+    {
+        _ = EndWithFaultAsync();
+
+        async Task EndWithFaultAsync()
+        {
+            try
+            {
+                await unattended;
+            }
+            catch (OperationCanceledException)
+            {
+                // it was stopped
+            }
+            catch (Exception e)
+            {
+                ExceptionHandling.RaiseAppDomainUnhandledExceptionEvent(e);
+                Environment.Exit(ExitCode); // no handler has ended the program
+            }
+        }
+    }
+
+    /// <summary>Writes the stack trace into a file and the four-part error to stderr; for a lack of memory, the error alone.</summary>
     /// <returns>The exit code for the program.</returns>
     public int Write(Exception fault)
     {
+        if (fault is OutOfMemoryException)
+        {
+            Console.Error.WriteLine(
+                $"{program} gets no more memory.\n  evidence: {OneLine(fault.Message)} It had {Environment.WorkingSet >> 20} MiB.\n" +
+                $"  consequence: {program} ended with exit code {ExitCode}\n" +
+                "  fix: raise its limit (MemoryMax= and LimitAS= of systemd, resources.limits of a pod, ulimit -v), and start it again");
+            return ExitCode;
+        }
         string details;
         try
         {

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Serving;
 
@@ -42,7 +43,7 @@ internal sealed class HttpResponder : IDisposable
         if (endPoint.Address.Equals(IPAddress.IPv6Any))
             _listener.Server.DualMode = true;
         _listener.Start();
-        _ = AcceptAsync();
+        CrashReport.LetRun(AcceptAsync());
     }
 
     public void Dispose()
@@ -59,7 +60,7 @@ internal sealed class HttpResponder : IDisposable
             {
                 var socket = await _listener.AcceptSocketAsync(_stop.Token);
                 Admit(socket);
-                _ = ServeAsync(socket);
+                _ = ServeAsync(socket); // what goes wrong there is missed by its client
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
             {

@@ -8,6 +8,7 @@ using Conformance.Generator.Model;
 using Conformance.Generator.Serving;
 using Conformance.Generator.Sources;
 using Conformance.Generator.Sync;
+using Conformance.Linux;
 
 namespace Conformance.Generator.Watching;
 
@@ -70,8 +71,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         // Reading and writing everything took several times the memory that following it takes: the machine gets it back.
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
-        _ = TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken);
-        _ = TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken);
+        CrashReport.LetRun(TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken));
+        CrashReport.LetRun(TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken));
         while (await _events.Reader.WaitToReadAsync(cancellationToken))
         {
             var (reasons, isFull) = TryTake(feed);
@@ -199,7 +200,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             return _retry;
         _isRetryDue = true;
         _retry = _retries.Next();
-        _ = TickOnceAsync(_retry);
+        CrashReport.LetRun(TickOnceAsync(_retry));
         return _retry;
     }
 

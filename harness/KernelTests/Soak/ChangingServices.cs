@@ -11,7 +11,7 @@ using Conformance.Linux;
 namespace Conformance.KernelTests.Soak;
 
 /// <summary>Services that change at random, and the time until every node does what they say.</summary>
-internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan bound)
+internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan bound, Journal journal)
 {
     private const int Count = 12;
     private const int Crowd = 40;
@@ -44,6 +44,7 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
             case 1:
                 var node = cluster.Nodes[random.Next(cluster.Nodes.Count)];
                 cluster.PutNode(node, isLeaving: random.Next(2) == 0, zone: random.Next(2) == 0 ? "zone-other" : null);
+                journal.Write($"{node.Name} changes");
                 break;
             case 2:
                 for (var i = 0; i < Crowd; i++)
@@ -99,6 +100,7 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
     {
         _there[number] = NewService(number);
         cluster.Put(_there[number]);
+        Note(number);
         _changed.Add(number);
     }
 
@@ -106,8 +108,11 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
     {
         cluster.Delete(_there[number]);
         _there.Remove(number);
+        Note(number);
         _changed.Add(number);
     }
+
+    private void Note(int number) => journal.Write($"Service {number}: {Describe(_there.GetValueOrDefault(number))}");
 
     private ServiceSpec NewService(int number)
     {

@@ -39,8 +39,9 @@ public sealed class SoakTests
             await cluster.RestartProxyAsync(node, settings);
         var random = new Random(seed);
         var bound = proxy.IsSlow ? cluster.Limit : Timeouts.Command;
-        var changing = new ChangingServices(cluster, random, bound);
-        var troubles = new Troubles(cluster, random, settings);
+        var journal = new Journal();
+        var changing = new ChangingServices(cluster, random, bound, journal);
+        var troubles = new Troubles(cluster, random, settings, journal);
         var steady = new SteadyTraffic(cluster, () => troubles.Last.Length > 0 ? $"last trouble: {troubles.Last}" : "no trouble before");
         await cluster.ApplyAsync(steady.All);
         using var end = new CancellationTokenSource();
@@ -51,7 +52,17 @@ public sealed class SoakTests
         while (watch.Elapsed < TimeSpan.FromMinutes(minutes) && steady.Violations.Count == 0)
         {
             Heartbeat.Beat();
-            await RoundAsync(cluster, random, changing, troubles, steady, settings is not null, bound);
+            try
+            {
+                await RoundAsync(cluster, random, changing, troubles, steady, settings is not null, bound);
+            }
+            catch (ShouldAssertException e)
+            {
+                foreach (var node in cluster.Nodes)
+                    await File.WriteAllLinesAsync(Path.Combine(RunFolder.Current, $"soak-{node.Name}.txt"), await NodeTables.ReadAsync(node));
+                throw new ShouldAssertException($"{e.Message}\nLast trouble: {troubles.Last}. What happened before: {journal.File}. " +
+                    "The nodes' states: soak-*.txt beside it.", e);
+            }
         }
         await end.CancelAsync();
         await traffic;

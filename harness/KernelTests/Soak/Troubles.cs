@@ -14,12 +14,13 @@ internal sealed partial class Troubles
     private readonly Cluster _cluster;
     private readonly Random _random;
     private readonly ProxySettings? _settings;
+    private readonly Journal _journal;
     private readonly List<Func<Task<Func<Task>>>> _all;
 
     /// <param name="settings">With which a proxy is started again.</param>
-    internal Troubles(Cluster cluster, Random random, ProxySettings? settings)
+    internal Troubles(Cluster cluster, Random random, ProxySettings? settings, Journal journal)
     {
-        (_cluster, _random, _settings) = (cluster, random, settings);
+        (_cluster, _random, _settings, _journal) = (cluster, random, settings, journal);
         _all = [KillAsync, FreezeAsync, () => StarveAsync("files", "nofile", p => p.OpenFiles + 1),
             () => StarveAsync("disk", "fsize", _ => 0), () => StarveAsync("memory", "as", p => p.VirtualBytes + (1 << 20)), LoseAsync];
     }
@@ -28,7 +29,15 @@ internal sealed partial class Troubles
     internal Dictionary<string, int> Happened { get; } = new(StringComparer.Ordinal);
 
     /// <summary>The last trouble, in words; empty before the first.</summary>
-    internal string Last { get; private set; } = "";
+    internal string Last
+    {
+        get;
+        private set
+        {
+            field = value;
+            _journal.Write(value);
+        }
+    } = "";
 
     /// <summary>Lets one happen.</summary>
     /// <returns>Ends it.</returns>
@@ -48,6 +57,7 @@ internal sealed partial class Troubles
         foreach (var ended in _cluster.Running.Where(r => r.HasEnded).ToList())
         {
             Count($"ended by itself on {ended.Node.Name}");
+            _journal.Write($"the proxy of {ended.Node.Name} has ended and is started again");
             await _cluster.StopProxyAsync(ended.Node);
             await _cluster.StartProxyAsync(ended.Node, _settings);
         }

@@ -145,7 +145,7 @@ internal sealed class FileFeed : IFeed
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or GeneratorException)
             {
                 Report(Path.Combine(folder, name), e);
-                _ = AgainAsync(name, isWhole);
+                CrashReport.LetRun(AgainAsync(name, isWhole));
             }
         }
 
@@ -260,7 +260,7 @@ internal sealed class FileFeed : IFeed
     {
         var mine = Stopwatch.GetTimestamp();
         _settling[file] = mine;
-        _ = TellAsync();
+        CrashReport.LetRun(TellAsync());
 
         async Task TellAsync()
         {

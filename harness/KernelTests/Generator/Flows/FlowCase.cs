@@ -18,7 +18,7 @@ internal sealed record RandomFlow(string From, VirtualServerKey Target)
 internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<EndpointSlice> Slices, IReadOnlyList<RandomFlow> Flows)
 {
     internal const int FlowsOfCase = 40;
-    private const ushort PodPort = 8080;
+    internal const ushort PodPort = 8080;
 
     /// <summary>Pods with the node that they are on; those that serve come first.</summary>
     internal static readonly (string Name, string Node, IPAddress V4, IPAddress V6)[] Pods =
@@ -28,7 +28,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
         Pod("pod-a", "node1", "10.244.0.11", "fd00:10:244::11"), Pod("pod-c", "node2", "10.244.1.11", "fd00:10:244:1::11"),
     ];
 
-    private const int Serving = 4;
+    internal const int Serving = 4;
     private static readonly string[] s_askers = ["client", "client", "pod-a", "web-a", "pod-b", "pod-c", "web-b", "node1", "node2"];
     private static readonly IPAddress[] s_nodeAddresses = Addresses("192.168.113.101", "192.168.113.103", "fd00:113::101", "fd00:113::103");
     private static readonly IPAddress[] s_outside = Addresses("203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8:7::1",
@@ -37,14 +37,15 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
         "198.18.0.0/15", "::/0", "fd00:113::/64", "2001:db8:ffff::/64" }.Select(IPNetwork.Parse)];
 
     private static readonly ServicePort[] s_ports = [new("tcp", TransportProtocol.Tcp, 80, 0), new("udp", TransportProtocol.Udp, 80, 0),
-        new("other", TransportProtocol.Tcp, 81, 0)];
+        new("other", TransportProtocol.Tcp, 81, 0), new("sctp", TransportProtocol.Sctp, 80, 0)];
 
     /// <summary>Any case; a smaller one of a case that failed has one flow, and fewer objects.</summary>
-    internal static Arbitrary<FlowCase> Any { get; } = Arb.From(
+    /// <param name="protocols">Of the flows; Services may have ports of others.</param>
+    internal static Arbitrary<FlowCase> Any(params IReadOnlyList<TransportProtocol> protocols) => Arb.From(
         from names in Gen.SubListOf("a", "b", "c", "d", "e", "f")
         from services in Gen.CollectToList(names, Service)
         from slices in Gen.CollectToList(names, name => Gen.CollectToList(new[] { false, true }, ipv6 => Slice(name, ipv6)))
-        from flows in Gen.ArrayOf(Flow(services), FlowsOfCase)
+        from flows in Gen.ArrayOf(Flow(services, protocols), FlowsOfCase)
         select new FlowCase(services, [.. slices.SelectMany(s => s)], flows), Smaller);
 
     internal Cluster ToCluster(IEnumerable<NodeObject> nodes)
@@ -137,19 +138,23 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
                 conditions[i] == "terminating", p.Node, hints == "none" || (hints == "some" && i == 0) ? null : [$"zone-{p.Node}"]))]);
 
     /// <summary>Mostly to what a Service has; else to an address of a Service or of nobody, and any port.</summary>
-    private static Gen<RandomFlow> Flow(IReadOnlyList<Service> services)
+    private static Gen<RandomFlow> Flow(IReadOnlyList<Service> services, IReadOnlyList<TransportProtocol> protocols)
     {
-        var targets = services.SelectMany(TargetsOf).ToArray();
+        var targets = services.SelectMany(TargetsOf).Where(t => protocols.Contains(t.Protocol) && CanAsk(t.Protocol, t.Address)).ToArray();
         var addresses = targets.Select(t => t.Address).Concat(s_nodeAddresses).Append(IPAddress.Parse("10.96.7.99")).Distinct().ToArray();
         var any = from address in Gen.Elements(addresses)
                   from port in s_nodeAddresses.Contains(address) ? Gen.Elements<ushort>(30000, 30009, 30010, 30020)
                       : Gen.Elements<ushort>(80, 81, 82)
-                  from protocol in Gen.Elements(TransportProtocol.Tcp, TransportProtocol.Udp)
+                  from protocol in Gen.Elements(protocols.Where(p => CanAsk(p, address)))
                   select new VirtualServerKey(protocol, address, port);
         return from asker in Gen.Elements(s_askers)
                from target in targets.Length == 0 ? any : Gen.Frequency((3, Gen.Elements(targets)), (1, any))
                select new RandomFlow(asker, target);
     }
+
+    /// <summary>The harness has sockets of SCTP for IPv4 alone.</summary>
+    private static bool CanAsk(TransportProtocol protocol, IPAddress address) =>
+        protocol != TransportProtocol.Sctp || address.AddressFamily == AddressFamily.InterNetwork;
 
     private static IEnumerable<VirtualServerKey> TargetsOf(Service service) =>
         from port in service.Ports

@@ -5,6 +5,7 @@ using Conformance.Generator.Model;
 using Conformance.Generator.Sync;
 using Conformance.Labs;
 using Conformance.Linux;
+using Conformance.Linux.Features;
 using Conformance.Topologies;
 
 namespace Conformance.KernelTests.Generator.Flows;
@@ -27,6 +28,10 @@ internal sealed class FlowLab : IAsyncDisposable
 
     internal Lab Lab { get; }
 
+    /// <summary>Those that the kernel has.</summary>
+    internal IReadOnlyList<TransportProtocol> Protocols { get; } =
+        [TransportProtocol.Tcp, TransportProtocol.Udp, .. KernelFeatures.Current.Has(Feature.Sctp) ? new[] { TransportProtocol.Sctp } : []];
+
     internal static async Task<FlowLab> StartAsync(GeneratorOptions options)
     {
         var lab = await Lab.StartAsync(Topology.Load("cluster"), capture: false);
@@ -37,6 +42,11 @@ internal sealed class FlowLab : IAsyncDisposable
             {
                 var kernel = new KernelPort(lab[name].Namespace, Toolbox.Iptables);
                 flows._machines[name] = (kernel, new Synchronizer(kernel));
+            }
+            if (flows.Protocols.Contains(TransportProtocol.Sctp))
+            {
+                foreach (var pod in FlowCase.Pods[..FlowCase.Serving])
+                    lab[pod.Name].Serve(TransportProtocol.Sctp, FlowCase.PodPort);
             }
             // On one processor an error would come before connect() has returned, while it holds the socket: TCP passes over it, and
             // IPv6 has no second one before the first packet is sent again.

@@ -29,7 +29,7 @@ public abstract class RandomFlowTests
         await using var lab = await FlowLab.StartAsync(Options);
         var ends = new Dictionary<string, int>(StringComparer.Ordinal);
         var (cases, compared) = (0, 0);
-        Seeded.Check(FlowCase.Any, async value =>
+        Seeded.Check(FlowCase.Any(lab.Protocols), async value =>
         {
             Heartbeat.Beat();
             cases++;
@@ -62,11 +62,11 @@ public abstract class RandomFlowTests
         var isFirst = true;
         for (var i = 0; i < results.Length; i++)
         {
-            if (predictions[i].Any(w => w.Agrees(results[i])))
+            if (predictions[i].Any(w => w.Agrees(value.Flows[i], results[i])))
                 continue;
             isFirst = false;
             results[i] = (await Burst.AskAsync(lab.Lab, [value.Flows[i]], s_patience))[0];
-            if (!predictions[i].Any(w => w.Agrees(results[i])))
+            if (!predictions[i].Any(w => w.Agrees(value.Flows[i], results[i])))
                 throw new AssertionException($"{value.Flows[i]}: {results[i]}, and the explanation says: " +
                     string.Join("\nor: ", predictions[i]));
         }
@@ -90,7 +90,7 @@ public abstract class RandomFlowTests
             new Dictionary<(string Node, bool IsIPv6, string Rule), int>());
         foreach (var (flow, ways, result) in value.Flows.Zip(predictions, results))
         {
-            var possible = ways.Where(w => w.Agrees(result)).Select(w => RulesOf(w, flow.Target.IsIPv6)).ToList();
+            var possible = ways.Where(w => w.Agrees(flow, result)).Select(w => RulesOf(w, flow.Target.IsIPv6)).ToList();
             foreach (var rule in possible.SelectMany(p => p.Keys).Distinct())
             {
                 least[rule] = least.GetValueOrDefault(rule) + possible.Min(p => p.GetValueOrDefault(rule));
@@ -125,7 +125,7 @@ public sealed class RandomFlowsOfGenerator : RandomFlowTests
     {
         await using var lab = await FlowLab.StartAsync(Base);
         var reasons = new Dictionary<string, int>(StringComparer.Ordinal);
-        Seeded.Check(FlowCase.Any, value =>
+        Seeded.Check(FlowCase.Any(lab.Protocols), value =>
         {
             Heartbeat.Beat();
             var (ours, kubeProxys) = (lab.WorldsOf(value, Base), lab.WorldsOf(value, Base with { CompatKubeProxy = true }));
