@@ -24,9 +24,12 @@ internal sealed record FlowResult(FlowEnd End, string? Server = null, System.Net
 /// <summary>Asks many flows at once. No flow is kept.</summary>
 internal static class Burst
 {
-    /// <param name="limit">Less than the second after which TCP sends its first packet again.</param>
-    internal static Task<FlowResult[]> AskAsync(Lab lab, IEnumerable<RandomFlow> flows, TimeSpan limit) =>
-        Task.WhenAll(flows.Select(f => AskAsync(lab[f.From], f, limit)).ToList());
+    /// <summary>Less than the second after which TCP sends its first packet again.</summary>
+    private static readonly TimeSpan s_limit = TimeSpan.FromMilliseconds(400);
+
+    /// <param name="limit">Until an answer must be there; without it, so little that each packet is sent once.</param>
+    internal static Task<FlowResult[]> AskAsync(Lab lab, IEnumerable<RandomFlow> flows, TimeSpan? limit = null) =>
+        Task.WhenAll(flows.Select(f => AskAsync(lab[f.From], f, limit ?? s_limit)).ToList());
 
     private static async Task<FlowResult> AskAsync(Node from, RandomFlow flow, TimeSpan limit)
     {

@@ -36,7 +36,8 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
     private static readonly IPNetwork[] s_ranges = [.. new[] { "0.0.0.0/0", "192.168.113.0/24", "192.168.113.101/32", "10.244.0.0/24",
         "198.18.0.0/15", "::/0", "fd00:113::/64", "2001:db8:ffff::/64" }.Select(IPNetwork.Parse)];
 
-    private static readonly ServicePort[] s_ports = [new("tcp", TransportProtocol.Tcp, 80, 0), new("udp", TransportProtocol.Udp, 80, 0),
+    /// <summary>The ports that a Service may have.</summary>
+    internal static readonly ServicePort[] Ports = [new("tcp", TransportProtocol.Tcp, 80, 0), new("udp", TransportProtocol.Udp, 80, 0),
         new("other", TransportProtocol.Tcp, 81, 0), new("sctp", TransportProtocol.Sctp, 80, 0)];
 
     /// <summary>Any case; a smaller one of a case that failed has one flow, and fewer objects.</summary>
@@ -103,7 +104,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
         from balanced in Gen.SubListOf(s_outside)
         from kind in Gen.Elements("ClusterIP", "external", "NodePort", "LoadBalancer", "LoadBalancer")
         from ranges in Gen.SubListOf(s_ranges)
-        from ports in Gen.SubListOf(s_ports)
+        from ports in Gen.SubListOf(Ports)
         from firstNodePort in Gen.Elements(30000, 30010, 30020, 30030, 80) // one that a Service may have as its port
         from flags in Gen.ArrayOf(Gen.Elements(false, true), 6)
         from affinity in Gen.Elements(0, 0, 0, 10800)
@@ -119,7 +120,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
             ExternalIPs = kind is "external" or "NodePort" && flags[4] ? [.. external] : [],
             LoadBalancerIPs = kind == "LoadBalancer" ? [.. balanced] : [],
             LoadBalancerSourceRanges = kind == "LoadBalancer" && flags[0] ? [.. ranges] : [],
-            Ports = [.. (ports.Count == 0 ? s_ports : [.. ports]).Select((p, i) => p with
+            Ports = [.. (ports.Count == 0 ? Ports : [.. ports]).Select((p, i) => p with
                 { NodePort = kind is "NodePort" or "LoadBalancer" ? (ushort)(firstNodePort + i) : (ushort)0 })],
             ExternalPolicyIsLocal = kind != "ClusterIP" && flags[2],
             InternalPolicyIsLocal = flags[3] && flags[5],
@@ -133,7 +134,7 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
         from hints in Gen.Elements("none", "none", "all", "some")
         select new EndpointSlice(
             new ObjectName("default", $"{service}-{(ipv6 ? 6 : 4)}"), new ObjectName("default", service), ipv6,
-            [.. s_ports.Select(p => new SlicePort(p.Name, p.Protocol, PodPort))],
+            [.. Ports.Select(p => new SlicePort(p.Name, p.Protocol, PodPort))],
             [.. pods.Select((p, i) => new Endpoint(ipv6 ? p.V6 : p.V4, conditions[i] == "ready", conditions[i] != "unready",
                 conditions[i] == "terminating", p.Node, hints == "none" || (hints == "some" && i == 0) ? null : [$"zone-{p.Node}"]))]);
 
@@ -156,7 +157,8 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
     private static bool CanAsk(TransportProtocol protocol, IPAddress address) =>
         protocol != TransportProtocol.Sctp || address.AddressFamily == AddressFamily.InterNetwork;
 
-    private static IEnumerable<VirtualServerKey> TargetsOf(Service service) =>
+    /// <summary>What a Service is reached by, on nodes as well.</summary>
+    internal static IEnumerable<VirtualServerKey> TargetsOf(Service service) =>
         from port in service.Ports
         from target in service.ClusterIPs.Concat(service.ExternalIPs).Concat(service.LoadBalancerIPs).Select(a => (Address: a, port.Port))
             .Concat(s_nodeAddresses.Where(_ => port.NodePort != 0).Select(a => (Address: a, Port: port.NodePort)))

@@ -22,9 +22,10 @@ internal sealed class FlowLab : IAsyncDisposable
     private static readonly string[] s_serviceNetworks = ["10.96.0.0/16", "203.0.113.0/24", "fd00:10:96::/48", "2001:db8::/32"];
 
     private readonly GeneratorOptions _options;
+    private readonly bool _ownsLab;
     private readonly Dictionary<string, (KernelPort Kernel, Synchronizer Synchronizer)> _machines = [];
 
-    private FlowLab(Lab lab, GeneratorOptions options) => (Lab, _options) = (lab, options);
+    private FlowLab(Lab lab, GeneratorOptions options, bool ownsLab) => (Lab, _options, _ownsLab) = (lab, options, ownsLab);
 
     internal Lab Lab { get; }
 
@@ -32,10 +33,12 @@ internal sealed class FlowLab : IAsyncDisposable
     internal IReadOnlyList<TransportProtocol> Protocols { get; } =
         [TransportProtocol.Tcp, TransportProtocol.Udp, .. KernelFeatures.Current.Has(Feature.Sctp) ? new[] { TransportProtocol.Sctp } : []];
 
-    internal static async Task<FlowLab> StartAsync(GeneratorOptions options)
+    /// <param name="options">By which the flows are explained.</param>
+    /// <param name="clusters">A lab whose nodes have proxies; else one is made.</param>
+    internal static async Task<FlowLab> StartAsync(GeneratorOptions options, Lab? clusters = null)
     {
-        var lab = await Lab.StartAsync(Topology.Load("cluster"), capture: false);
-        var flows = new FlowLab(lab, options);
+        var lab = clusters ?? await Lab.StartAsync(Topology.Load("cluster"), capture: false);
+        var flows = new FlowLab(lab, options, ownsLab: clusters is null);
         try
         {
             foreach (var name in Nodes)
@@ -76,6 +79,9 @@ internal sealed class FlowLab : IAsyncDisposable
             _machines[name].Synchronizer.SyncAll(world.Desired, world.Node).Errors.ShouldBeEmpty();
         return new FlowPaths(Lab, worlds);
     }
+
+    /// <summary>The ways of flows where proxies make the nodes what the objects ask for.</summary>
+    internal FlowPaths Explain(FlowCase wanted) => new(Lab, WorldsOf(wanted, _options));
 
     /// <summary>What is decided on each node.</summary>
     internal Dictionary<string, World> WorldsOf(FlowCase wanted, GeneratorOptions given)
@@ -124,7 +130,8 @@ internal sealed class FlowLab : IAsyncDisposable
     {
         foreach (var (kernel, _) in _machines.Values)
             kernel.Dispose();
-        await Lab.DisposeAsync();
+        if (_ownsLab)
+            await Lab.DisposeAsync();
     }
 
     private NodeObject NodeOf(string name) => new(name, $"zone-{name}",
