@@ -36,4 +36,11 @@ public static partial class NodeTables
         }
         return lines;
     }
+
+    /// <summary>Keeps the state of each node in the run's folder, as <c>NAME-NODE.txt</c>, for who looks into a failure.</summary>
+    public static async Task WriteAsync(string name, IEnumerable<Node> nodes)
+    {
+        foreach (var node in nodes)
+            await File.WriteAllLinesAsync(Path.Combine(RunFolder.Current, $"{name}-{node.Name}.txt"), await ReadAsync(node));
+    }
 }

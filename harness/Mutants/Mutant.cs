@@ -11,11 +11,10 @@ internal sealed record Mutant(string Id, string What, string? Equivalent, Fault 
 {
     private const string File = "mutants.yaml";
 
-    /// <summary>Every mutant, in the order of the file.</summary>
+    /// <summary>Reads every mutant, in the order of the file.</summary>
     /// <exception cref="FormatException">A row is not what <see cref="FaultKinds"/> says.</exception>
-    internal static IReadOnlyList<Mutant> All { get; } = Load();
-
-    private static List<Mutant> Load()
+    /// <exception cref="SyntaxException">The file is no YAML.</exception>
+    internal static IReadOnlyList<Mutant> Load()
     {
         using var stream = typeof(Mutant).Assembly.GetManifestResourceStream(File)!;
         using var reader = new StreamReader(stream);

@@ -1,15 +1,26 @@
 using System.Text.Json;
 using Conformance.Generator;
+using Conformance.Generator.Sources;
 using Conformance.Generator.Verbs;
 using Conformance.Mutants;
 
+IReadOnlyList<Mutant> all;
+try
+{
+    all = Mutant.Load();
+}
+catch (Exception e) when (e is FormatException or SyntaxException)
+{
+    Console.Error.WriteLine(e.Message);
+    return ExitCodes.Usage;
+}
 // ipvs-generator-mutant list: what mutants there are, as JSON. ipvs-generator-mutant ID ARGUMENTS: the generator with that fault.
 if (args is ["list"])
 {
     using var output = Console.OpenStandardOutput();
     using var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true });
     writer.WriteStartArray();
-    foreach (var mutant in Mutant.All)
+    foreach (var mutant in all)
     {
         writer.WriteStartObject();
         writer.WriteString("id", mutant.Id);
@@ -20,7 +31,7 @@ if (args is ["list"])
     writer.WriteEndArray();
     return ExitCodes.Ok;
 }
-if (args.Length < 2 || Mutant.All.FirstOrDefault(m => m.Id == args[0]) is not { } chosen)
+if (args.Length < 2 || all.FirstOrDefault(m => m.Id == args[0]) is not { } chosen)
 {
     Console.Error.WriteLine($"""
         There is no mutant '{args.FirstOrDefault()}', or no verb for it.

@@ -1,5 +1,9 @@
+using System.Text.Json.Nodes;
+using CliWrap;
+using CliWrap.Buffered;
 using Conformance.Clusters.Kubernetes;
 using Conformance.Labs;
+using Conformance.Topologies;
 
 namespace Conformance.Clusters.Proxies;
 
@@ -20,6 +24,8 @@ public sealed class GeneratorProxy : Proxy
     /// <summary>The mutant that takes the generator's place, by its id; null for the generator itself.</summary>
     public string? Mutant { get; init; }
 
+    private const string ListThem = "Make it as new as its sources, and see what mutants there are: ./lab mutate --list";
+
     private string[] Program => Mutant is null ? [s_generator] : [MutantProgram, Mutant];
 
     /// <inheritdoc/>
@@ -38,10 +44,23 @@ public sealed class GeneratorProxy : Proxy
     public override TimeSpan Patience => Mutant is null ? base.Patience : base.Patience / 6;
 
     /// <inheritdoc/>
-    public override Task PrepareAsync(CancellationToken cancellationToken) => Mutant is null || File.Exists(MutantProgram)
-        ? Task.CompletedTask
-        : throw new HarnessException("The program of the mutants is not there.", MutantProgram, "Nothing was started.",
-            "Make it, and see what mutants there are: ./lab mutate --list");
+    /// <exception cref="HarnessException">There is no such mutant, or no program of the mutants.</exception>
+    public override async Task PrepareAsync(CancellationToken cancellationToken)
+    {
+        if (Mutant is null)
+            return;
+        if (!File.Exists(MutantProgram))
+            throw new HarnessException("The program of the mutants is not there.", MutantProgram, "Nothing was started.", ListThem);
+        var list = await Cli.Wrap(MutantProgram).WithArguments("list").WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(cancellationToken);
+        if (!list.IsSuccess)
+            throw new HarnessException("The mutants cannot be listed.", list.StandardError.Trim(), "Nothing was started.",
+                "Correct harness/Mutants/mutants.yaml.");
+        var ids = JsonNode.Parse(list.StandardOutput)!.AsArray().Select(m => m!["id"]!.GetValue<string>()).ToList();
+        if (!ids.Contains(Mutant, StringComparer.Ordinal))
+            throw new HarnessException($"There is no mutant '{Mutant}'.", $"{ids.Count} are there.{Nearest.Hint(Mutant, ids)}",
+                "Nothing was started.", ListThem);
+    }
 
     /// <inheritdoc/>
     public override Task<string> VersionAsync() => AskVersionAsync(Program[0], [.. Program[1..], "--version"]);

@@ -58,8 +58,7 @@ public sealed class SoakTests
             }
             catch (ShouldAssertException e)
             {
-                foreach (var node in cluster.Nodes)
-                    await File.WriteAllLinesAsync(Path.Combine(RunFolder.Current, $"soak-{node.Name}.txt"), await NodeTables.ReadAsync(node));
+                await NodeTables.WriteAsync("soak", cluster.Nodes);
                 throw new ShouldAssertException($"{e.Message}\nLast trouble: {troubles.Last}. What happened before: {journal.File}. " +
                     "The nodes' states: soak-*.txt beside it.", e);
             }

@@ -37,7 +37,15 @@ public sealed class FlowsOfProxyTests
 
             var predictions = value.Flows.Select(lab.Explain(value).Predict).ToList();
             var results = await Burst.AskAsync(cluster.Lab, value.Flows);
-            await FlowJudge.AreAsPredictedAsync(cluster.Lab, value, predictions, results);
+            try
+            {
+                await FlowJudge.AreAsPredictedAsync(cluster.Lab, value, predictions, results);
+            }
+            catch (AssertionException)
+            {
+                await NodeTables.WriteAsync("flows", cluster.Nodes);
+                throw;
+            }
             flows += value.Flows.Count;
             unjudged += drawn.Flows.Count - value.Flows.Count;
         }, FlowJudge.CasesOf(usual: 200), RandomFlowTests.Size);
