@@ -9,6 +9,8 @@ namespace Conformance.KernelTests.Generator.Flows;
 /// <summary>The objects of a case as manifests, which any proxy reads.</summary>
 internal static class FlowManifests
 {
+    private const int FirstHealthCheckPort = 31900;
+
     /// <summary>Each object with its kind and name.</summary>
     internal static IEnumerable<(string Kind, string Name, string Manifest)> Of(FlowCase value) =>
         value.Slices.Select(s => ("EndpointSlice", s.Name.Name, Of(s)))
@@ -27,6 +29,7 @@ internal static class FlowManifests
         InternalTrafficPolicy = service.InternalPolicyIsLocal ? "Local" : "Cluster",
         HasAffinity = service.AffinitySeconds > 0,
         AffinitySeconds = service.AffinitySeconds,
+        HealthCheckNodePort = FirstHealthCheckPort + service.Name.Name[0], // one that is allocated could be what a flow asks for
         Annotations = service.UsesTopologyHints
             ? new Dictionary<string, string>(StringComparer.Ordinal) { ["service.kubernetes.io/topology-mode"] = "Auto" } : [],
     }.ServiceManifest();
