@@ -34,9 +34,9 @@ internal sealed class Probe : IDisposable
         try
         {
             using var end = new CancellationTokenSource(limit);
-            if (isStream)
-                socket.LingerState = new LingerOption(true, 0);
             await socket.ConnectAsync(target, end.Token);
+            if (isStream)
+                socket.LingerState = new LingerOption(true, 0); // not before: SCTP would send an ABORT where nobody answers
             if (!isStream)
                 await socket.SendAsync("question\n"u8.ToArray(), end.Token);
             var words = (await ReadAsync(socket, end.Token)).Trim().Split(' ');

@@ -157,7 +157,8 @@ public sealed class SoakTests
         var said = string.Create(CultureInfo.InvariantCulture, $"Resident memory of a proxy that had no trouble of its own: " +
             $"{trend.Mean / (1 << 20):0.0} MiB in the mean, growing by {trend.Slope / 1024:0.0} ± " +
             $"{trend.Margin / 1024:0.0} KiB a minute (95 %).");
-        ((trend.Slope - trend.Margin) * 60 / trend.Mean).ShouldBeLessThan(GrowthInHour, said);
+        var growthInHour = (trend.Slope - trend.Margin) * 60 / trend.Mean;
+        growthInHour.ShouldBeLessThan(GrowthInHour, said);
         return said;
     }
 
