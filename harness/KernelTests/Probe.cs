@@ -35,9 +35,10 @@ internal sealed class Probe : IDisposable
         {
             using var end = new CancellationTokenSource(limit);
             await socket.ConnectAsync(target, end.Token);
+            // Not before: SCTP would send an ABORT where nobody answers.
             if (isStream)
-                socket.LingerState = new LingerOption(true, 0); // not before: SCTP would send an ABORT where nobody answers
-            if (!isStream)
+                socket.LingerState = new LingerOption(true, 0);
+            else
                 await socket.SendAsync("question\n"u8.ToArray(), end.Token);
             var words = (await ReadAsync(socket, end.Token)).Trim().Split(' ');
             if (words.Length != 2)

@@ -57,8 +57,14 @@ public sealed class CrashReport(string program, Func<string> folder)
             }
             catch (Exception e)
             {
-                ExceptionHandling.RaiseAppDomainUnhandledExceptionEvent(e);
-                Environment.Exit(ExitCode); // no handler has ended the program
+                try
+                {
+                    ExceptionHandling.RaiseAppDomainUnhandledExceptionEvent(e);
+                }
+                finally
+                {
+                    Environment.Exit(ExitCode); // no handler has ended the program, or it failed by itself
+                }
             }
         }
     }
@@ -67,7 +73,7 @@ public sealed class CrashReport(string program, Func<string> folder)
     /// <returns>The exit code for the program.</returns>
     public int Write(Exception fault)
     {
-        if (fault is OutOfMemoryException)
+        if (fault.GetBaseException() is OutOfMemoryException)
         {
             Console.Error.WriteLine(
                 $"{program} gets no more memory.\n  evidence: {OneLine(fault.Message)} It had {Environment.WorkingSet >> 20} MiB.\n" +

@@ -24,7 +24,7 @@ public sealed class GeneratorProxy : Proxy
     /// <summary>The mutant that takes the generator's place, by its id; null for the generator itself.</summary>
     public string? Mutant { get; init; }
 
-    private const string ListThem = "Make it as new as its sources, and see what mutants there are: ./lab mutate --list";
+    private const string ListThem = "./lab mutate --list builds their program, and prints them.";
 
     private string[] Program => Mutant is null ? [s_generator] : [MutantProgram, Mutant];
 
@@ -58,7 +58,7 @@ public sealed class GeneratorProxy : Proxy
                 "Correct harness/Mutants/mutants.yaml.");
         var ids = JsonNode.Parse(list.StandardOutput)!.AsArray().Select(m => m!["id"]!.GetValue<string>()).ToList();
         if (!ids.Contains(Mutant, StringComparer.Ordinal))
-            throw new HarnessException($"There is no mutant '{Mutant}'.", $"{ids.Count} are there.{Nearest.Hint(Mutant, ids)}",
+            throw new HarnessException($"There is no mutant '{Mutant}'.", $"mutants.yaml has {ids.Count}.{Nearest.Hint(Mutant, ids)}",
                 "Nothing was started.", ListThem);
     }
 

@@ -60,7 +60,7 @@ internal sealed class HttpResponder : IDisposable
             {
                 var socket = await _listener.AcceptSocketAsync(_stop.Token);
                 Admit(socket);
-                _ = ServeAsync(socket); // what goes wrong there is missed by its client
+                _ = ServeAsync(socket); // an error there concerns this client alone
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
             {

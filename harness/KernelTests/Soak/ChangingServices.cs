@@ -43,8 +43,9 @@ internal sealed class ChangingServices(Cluster cluster, Random random, TimeSpan 
                 break;
             case 1:
                 var node = cluster.Nodes[random.Next(cluster.Nodes.Count)];
-                cluster.PutNode(node, isLeaving: random.Next(2) == 0, zone: random.Next(2) == 0 ? "zone-other" : null);
-                journal.Write($"{node.Name} changes");
+                var (isLeaving, zone) = (random.Next(2) == 0, random.Next(2) == 0 ? "zone-other" : null);
+                cluster.PutNode(node, isLeaving, zone);
+                journal.Write($"{node.Name}: {(isLeaving ? "leaving" : "staying")}, in {zone ?? "its own zone"}");
                 break;
             case 2:
                 for (var i = 0; i < Crowd; i++)

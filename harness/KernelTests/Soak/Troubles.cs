@@ -155,7 +155,10 @@ internal sealed partial class Troubles
     private Task<Func<Task>> WithProcessAsync(string what, Func<NodeProcess, Action> begin)
     {
         if (ProxyOf(Node) is not { } process)
+        {
+            Last = $"no proxy of {Node.Name} is there to be {what}";
             return Task.FromResult(() => Task.CompletedTask);
+        }
         Count(what);
         Last = $"the proxy of {Node.Name} is {what}";
         var end = begin(process);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text;
 using CliWrap;
 using Conformance.Labs;
 using Conformance.Linux;
@@ -16,6 +17,10 @@ internal sealed record KillJob(int Count, int Seed)
 {
     private const int Kept = 10;
 
+    /// <summary>Of so many commands whose root tries to escape, one at least lives until it has tried everything.</summary>
+    private const int EnoughAttempts = 5;
+    private const string Tried = "tried";
+
     /// <summary>Then standard input ends, at which the shell of <c>up</c> ends by itself.</summary>
     private static readonly TimeSpan s_input = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_pause = TimeSpan.FromMilliseconds(20);
@@ -24,8 +29,12 @@ internal sealed record KillJob(int Count, int Seed)
     internal IReadOnlyList<string[]> Commands { get; init; } =
     [
         ["run", "--filter", "SNAT-1"], ["run", "--filter", "K-6", "--kernels", "2"], ["soak", "--minutes", "0.05"], ["up", "article-nat"],
-        ["kernel", "--kernel", "uml", "--", "sh", Path.Combine(AppContext.BaseDirectory, "Trust", "escape.sh")],
+        ["kernel", "--kernel", "uml", "--", "sh", Path.Combine(AppContext.BaseDirectory, "Trust", "escape.sh"),
+            $"escaped-{Guid.NewGuid():N}"],
     ];
+
+    /// <summary>Reads what a command could leave on the machine, a line each.</summary>
+    internal Func<IReadOnlySet<string>> Read { get; init; } = Surroundings.Read;
 
     /// <summary>What the arguments are given to.</summary>
     internal IReadOnlyList<string> Launcher { get; init; } = [Programs.Dotnet, Programs.Cli];
@@ -65,10 +74,13 @@ internal sealed record KillJob(int Count, int Seed)
         var random = new Random(Seed);
         var hits = new List<(string Verb, string Program)>();
         var leftovers = new List<string>();
+        var (attempts, whole) = (0, 0);
         for (var i = 0; i < Count; i++)
         {
             var command = Commands[random.Next(Commands.Count)];
-            var (what, program, left) = await KillAsync(command, random, stop);
+            var (what, program, left, hasTried) = await KillAsync(command, random, stop);
+            attempts += command.Contains("sh", StringComparer.Ordinal) ? 1 : 0;
+            whole += hasTried ? 1 : 0;
             if (program is not null)
                 hits.Add((command[0], program));
             leftovers.AddRange(left.Select(l => $"{what}: {l}"));
@@ -79,28 +91,32 @@ internal sealed record KillJob(int Count, int Seed)
             $"{hits.Count} signals were sent as {(Environment.IsPrivilegedProcess ? "root" : "an ordinary user")}, to processes of " +
                 $"{Counts(hits.Select(h => h.Verb))} ({Counts(hits.Select(h => h.Program))}); " +
                 $"{Count - hits.Count} commands had ended before.",
+            $"Root of a guest tried to write to the machine in {attempts} of them, in {whole} to the end of its list.",
             $"{leftovers.Count} processes, mounts, control groups and files were left.",
         };
         sentences.AddRange(leftovers.Take(Kept));
-        // Without a signal nothing was tried.
-        return new("kills", DateTimeOffset.UtcNow, Programs.Commit, "", repeat, leftovers.Count == 0 && hits.Count > 0,
-            watch.Elapsed.TotalSeconds, sentences);
+        // Without a signal, or an attempt, nothing was tried.
+        var isGood = leftovers.Count == 0 && hits.Count > 0 && (whole > 0 || attempts < EnoughAttempts);
+        return new("kills", DateTimeOffset.UtcNow, Programs.Commit, "", repeat, isGood, watch.Elapsed.TotalSeconds, sentences);
 
         static string Counts(IEnumerable<string> words) => string.Join(", ", words.CountBy(w => w).OrderByDescending(c => c.Value)
             .ThenBy(c => c.Key, StringComparer.Ordinal).Select(c => $"{c.Key} {c.Value}"));
     }
 
-    private async Task<(string What, string? Program, List<string> Left)> KillAsync(string[] command, Random random, CancellationToken stop)
+    private async Task<(string What, string? Program, List<string> Left, bool HasTried)> KillAsync(string[] command, Random random,
+        CancellationToken stop)
     {
         var signal = random.Next(10) switch { 0 => "INT", 1 => "TERM", _ => "KILL" };
         var moment = LatestMoment * random.NextDouble();
         var (pickProgram, pickProcess) = (random.NextDouble(), random.NextDouble());
-        var before = Surroundings.Read();
+        var before = Read();
+        var said = new StringBuilder();
         // 'up' reads a shell's commands: nobody types any for a while.
         using var input = new CancellationTokenSource();
         var running = Cli.Wrap("env").WithArguments(["--default-signal=INT,QUIT", .. Launcher, .. command])
             .WithStandardInputPipe(PipeSource.Create((_, ended) => WaitAsync(ended))).WithValidation(CommandResultValidation.None)
-            .WithWorkingDirectory(ProjectFolder.Root).ExecuteAsync(CancellationToken.None, stop);
+            .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithWorkingDirectory(ProjectFolder.Root)
+            .ExecuteAsync(CancellationToken.None, stop);
         var family = new ProcessFamily(running.ProcessId);
         for (var watch = Stopwatch.StartNew(); watch.Elapsed < moment && !running.Task.IsCompleted;)
         {
@@ -124,7 +140,7 @@ internal sealed record KillJob(int Count, int Seed)
         var what = string.Create(CultureInfo.InvariantCulture,
             $"{string.Join(' ', command)}: {happened} after {moment.TotalSeconds:0.0} s");
         return (what, victim?.Program, [.. family.Alive().Select(p => $"process {p.Id} {p.Program}"),
-            .. Surroundings.Read().Except(before, StringComparer.Ordinal)]);
+            .. Read().Except(before, StringComparer.Ordinal)], said.ToString().Split('\n').Contains(Tried, StringComparer.Ordinal));
 
         static T Pick<T>(List<T> from, double at) => from[(int)(at * from.Count)];
 

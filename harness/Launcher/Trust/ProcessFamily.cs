@@ -3,12 +3,13 @@ namespace Conformance.Launcher.Trust;
 /// <summary>A process with all that it has started, and they: also those whose parent has ended since, if they were seen before.</summary>
 internal sealed class ProcessFamily
 {
+    /// <summary>With the time of its start a number means one process: the kernel gives it again to others.</summary>
     private readonly HashSet<(int Id, string StartTime)> _members = [];
-    private readonly int _first;
 
     internal ProcessFamily(int first)
     {
-        _first = first;
+        if (ProcessStat.TryRead(first) is { } process)
+            _members.Add((process.Id, process.StartTime));
         Look();
     }
 
@@ -25,7 +26,7 @@ internal sealed class ProcessFamily
         {
             var ids = all.Where(IsMember).Select(p => p.Id).ToHashSet();
             grows = false;
-            foreach (var process in all.Where(p => p.Id == _first || ids.Contains(p.Parent)))
+            foreach (var process in all.Where(p => ids.Contains(p.Parent)))
                 grows |= _members.Add((process.Id, process.StartTime));
         }
         while (grows);

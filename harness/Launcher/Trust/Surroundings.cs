@@ -21,7 +21,7 @@ internal static class Surroundings
     private static readonly EnumerationOptions s_flat = new() { IgnoreInaccessible = true, AttributesToSkip = FileAttributes.None };
 
     /// <summary>What is there now, a line each.</summary>
-    internal static HashSet<string> Read() => File.ReadLines("/proc/self/mountinfo").Select(l => $"mount {l.Split(' ')[4]}")
+    internal static IReadOnlySet<string> Read() => File.ReadLines("/proc/self/mountinfo").Select(l => $"mount {l.Split(' ')[4]}")
         .Concat(Directory.Exists("/sys/fs/cgroup")
             ? Directory.EnumerateDirectories("/sys/fs/cgroup", "*", s_deep).Select(d => $"control group {d}") : [])
         .Concat(s_values.Where(File.Exists).Select(f => $"value {f} = {File.ReadAllText(f).Trim()}"))

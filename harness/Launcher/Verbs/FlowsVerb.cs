@@ -12,8 +12,8 @@ internal static class FlowsVerb
     internal static Command Create()
     {
         var kernel = KernelOption.CreateOption();
-        var proxy = ProxyOption.Create("A proxy that makes the nodes' states, instead of this job; the explanations know the generator's and " +
-            "kube-proxy's");
+        var proxy = ProxyOption.Create("A proxy that makes the nodes' states, instead of this job; the explanations know the generator's " +
+            "and kube-proxy's");
         var count = JobOptions.CreateCount("--count", "Flows for each of the two states, the generator's own and kube-proxy's.", 5000);
         var seed = new Option<ulong?>("--seed") { Description = "The seed of an earlier run, which a failure names, to repeat it." };
         var verb = new Command("flows",

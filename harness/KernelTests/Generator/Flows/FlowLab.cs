@@ -34,11 +34,11 @@ internal sealed class FlowLab : IAsyncDisposable
         [TransportProtocol.Tcp, TransportProtocol.Udp, .. KernelFeatures.Current.Has(Feature.Sctp) ? new[] { TransportProtocol.Sctp } : []];
 
     /// <param name="options">By which the flows are explained.</param>
-    /// <param name="clusters">A lab whose nodes have proxies; else one is made.</param>
-    internal static async Task<FlowLab> StartAsync(GeneratorOptions options, Lab? clusters = null)
+    /// <param name="existing">A lab whose nodes have proxies; else one is made.</param>
+    internal static async Task<FlowLab> StartAsync(GeneratorOptions options, Lab? existing = null)
     {
-        var lab = clusters ?? await Lab.StartAsync(Topology.Load("cluster"), capture: false);
-        var flows = new FlowLab(lab, options, ownsLab: clusters is null);
+        var lab = existing ?? await Lab.StartAsync(Topology.Load("cluster"), capture: false);
+        var flows = new FlowLab(lab, options, ownsLab: existing is null);
         try
         {
             foreach (var name in Nodes)

@@ -15,7 +15,9 @@ namespace Conformance.KernelTests.Generator.Flows;
 internal sealed record Way(FlowEnd End, string? Pod, IReadOnlyList<IPAddress> Seen,
     IReadOnlyList<(string Node, WalkResult Walk)> Walks)
 {
-    /// <summary>Whether a result is what this way says. SCTP goes on asking where an ICMP error refuses it (sctp_v4_err of the kernel).</summary>
+    /// <summary>
+    /// Whether a result is what this way says. SCTP goes on asking where an ICMP error refuses it (sctp_v4_err of the kernel).
+    /// </summary>
     internal bool Agrees(RandomFlow flow, FlowResult result) => End != FlowEnd.Answered
         ? result.End == End || (End == FlowEnd.Refused && result.End == FlowEnd.Silent && flow.Target.Protocol == TransportProtocol.Sctp)
         : result is { End: FlowEnd.Answered, GoesOn: true } && result.Server == Pod && Seen.Contains(result.Seen);

@@ -49,7 +49,7 @@ internal static class KnownDifferences
 /// <summary>A flow that goes another way with the generator than with kube-proxy's state.</summary>
 internal sealed record Difference(RandomFlow Flow, IReadOnlyList<Way> Ours, IReadOnlyList<Way> KubeProxys)
 {
-    /// <summary>Whether the two serve different Services on the target.</summary>
+    /// <summary>Whether the two serve different Services on the target, on a node that the flow passes.</summary>
     internal required bool HasOtherHolder { get; init; }
 
     /// <summary>The Services that have the target.</summary>
@@ -73,8 +73,8 @@ internal sealed record Difference(RandomFlow Flow, IReadOnlyList<Way> Ours, IRea
                where !our.Select(w => w.Outcome).ToHashSet(StringComparer.Ordinal).SetEquals(other.Select(w => w.Outcome))
                select new Difference(flow, our, other)
                {
-                   HasOtherHolder = FlowLab.Nodes.Any(n =>
-                       ours[n].Desired.Holder(flow.Target) != kubeProxys[n].Desired.Holder(flow.Target)),
+                   HasOtherHolder = our.Concat(other).SelectMany(w => w.Walks).Any(n =>
+                       ours[n.Node].Desired.Holder(flow.Target) != kubeProxys[n.Node].Desired.Holder(flow.Target)),
                    Services = [.. value.Services.Where(s => FlowCase.TargetsOf(s).Contains(flow.Target))],
                };
     }

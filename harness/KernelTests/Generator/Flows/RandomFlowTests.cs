@@ -84,6 +84,7 @@ public abstract class RandomFlowTests
 [Parallelizable]
 public sealed class RandomFlowsOfGenerator : RandomFlowTests
 {
+    /// <summary>Cases of 40 flows. The rarest reason was seen in 118 of 20,000 flows: none of 4,000 has it once in e^23 runs.</summary>
     private const int EnoughForAllReasons = 100;
 
     private protected override string Name => "generator";
