@@ -172,8 +172,10 @@ public sealed class SyncDaemon() : SharedAddressFixture(SetUpBy.Ipvsadm)
         return flow;
     }
 
-    /// <summary>Keeps eight connections busy, and one more in each round, until something is so: which port tells of a connection
-    /// is a bit of the address of its entry in the kernel (select_master_thread_id of ip_vs_sync.c), and eight may have the same.</summary>
+    /// <summary>
+    /// Keeps eight connections busy, and one more in each round, until something is so: which port tells of a connection is a bit of the
+    /// address of its entry in the kernel (select_master_thread_id of ip_vs_sync.c), and eight may have the same.
+    /// </summary>
     private async Task ExchangeUntilAsync(string what, Func<int> read, Func<int, bool> isSo)
     {
         var flows = new List<Flow>();

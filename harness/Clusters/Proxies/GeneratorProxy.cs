@@ -51,15 +51,21 @@ public sealed class GeneratorProxy : Proxy
             return;
         if (!File.Exists(MutantProgram))
             throw new HarnessException("The program of the mutants is not there.", MutantProgram, "Nothing was started.", ListThem);
-        var list = await Cli.Wrap(MutantProgram).WithArguments("list").WithValidation(CommandResultValidation.None)
-            .ExecuteBufferedAsync(cancellationToken);
-        if (!list.IsSuccess)
-            throw new HarnessException("The mutants cannot be listed.", list.StandardError.Trim(), "Nothing was started.",
-                "Correct harness/Mutants/mutants.yaml.");
-        var ids = JsonNode.Parse(list.StandardOutput)!.AsArray().Select(m => m!["id"]!.GetValue<string>()).ToList();
+        var ids = JsonNode.Parse(await ListMutantsAsync(cancellationToken))!.AsArray().Select(m => m!["id"]!.GetValue<string>()).ToList();
         if (!ids.Contains(Mutant, StringComparer.Ordinal))
             throw new HarnessException($"There is no mutant '{Mutant}'.", $"mutants.yaml has {ids.Count}.{Nearest.Hint(Mutant, ids)}",
                 "Nothing was started.", ListThem);
+    }
+
+    /// <summary>Asks the program of the mutants what mutants there are.</summary>
+    /// <returns>A JSON array of objects with id, what and equivalent.</returns>
+    /// <exception cref="HarnessException">A row of their list is wrong.</exception>
+    public static async Task<string> ListMutantsAsync(CancellationToken cancellationToken)
+    {
+        var list = await Cli.Wrap(MutantProgram).WithArguments("list").WithValidation(CommandResultValidation.None)
+            .ExecuteBufferedAsync(cancellationToken);
+        return list.IsSuccess ? list.StandardOutput : throw new HarnessException("The mutants cannot be listed.",
+            list.StandardError.Trim(), "Nothing was started.", "Correct harness/Mutants/mutants.yaml.");
     }
 
     /// <inheritdoc/>

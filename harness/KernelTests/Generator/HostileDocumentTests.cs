@@ -1,11 +1,9 @@
-using System.Globalization;
 using System.Text;
 using Conformance.Fuzzing;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Documents;
 using Conformance.Generator.Model;
 using Conformance.Generator.Sources;
-using Conformance.Labs;
 using Conformance.Labs.Waiting;
 
 namespace Conformance.KernelTests.Generator;
@@ -19,10 +17,8 @@ public sealed class HostileDocumentTests : ProgramFixture
     [Test]
     public async Task Stock_tools_load_the_documents_of_any_manifest([Values] bool isCompatible)
     {
-        var seed = Environment.GetEnvironmentVariable(RunFolder.SeedVariable) is { Length: > 0 } given
-            ? int.Parse(given, CultureInfo.InvariantCulture) : Random.Shared.Next();
-        TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{RunFolder.SeedVariable}={seed}"));
-        var mutator = new Mutator(Target.All(scratch: "").Single(t => t.Name == "manifest").Corpus, new Random(seed));
+        var random = new Random(unchecked((int)Seeded.Seed()));
+        var mutator = new Mutator(Target.All(scratch: "").Single(t => t.Name == "manifest").Corpus, random);
         var options = new GeneratorOptions
         {
             CompatKubeProxy = isCompatible,

@@ -28,11 +28,7 @@ internal static class MutantList
         if (!said.IsSuccess)
             throw new HarnessException("The mutants cannot be built.", said.StandardOutput.Trim(), "No mutant was tested.",
                 "See what the compiler says.");
-        var list = await Cli.Wrap(GeneratorProxy.MutantProgram).WithArguments("list")
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
-        return list.IsSuccess ? JsonSerializer.Deserialize<List<MutantInfo>>(list.StandardOutput, Output.JsonOptions)!
-            : throw new HarnessException("The mutants cannot be listed.", list.StandardError.Trim(), "No mutant was tested.",
-                "Correct harness/Mutants/mutants.yaml.");
+        return JsonSerializer.Deserialize<List<MutantInfo>>(await GeneratorProxy.ListMutantsAsync(cancellationToken), Output.JsonOptions)!;
     }
 
     /// <summary>The claims that have seen each mutant, the latest first, as campaigns with --record-killers stored them.</summary>
