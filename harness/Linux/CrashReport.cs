@@ -41,31 +41,33 @@ public sealed class CrashReport(string program, Func<string> folder)
     /// <summary>
     /// Lets a task go on by itself. A fault of it ends the program as on any other thread: what the task does would be missed by nobody.
     /// </summary>
-    public static void LetRun(Task unattended)
-    {
-        _ = EndWithFaultAsync();
+    /// <param name="end">Cancelled when the task is no longer wanted: what it still uses may be gone, and that is no fault.</param>
+    public static void LetRun(Task unattended, CancellationToken end) => _ = ReportAsync(unattended, EndProgram, end);
 
-        async Task EndWithFaultAsync()
+    /// <param name="report">Called with what made the task fail before its end.</param>
+    internal static async Task ReportAsync(Task unattended, Action<Exception> report, CancellationToken end)
+    {
+        try
         {
-            try
-            {
-                await unattended;
-            }
-            catch (OperationCanceledException)
-            {
-                // it was stopped
-            }
-            catch (Exception e)
-            {
-                try
-                {
-                    ExceptionHandling.RaiseAppDomainUnhandledExceptionEvent(e);
-                }
-                finally
-                {
-                    Environment.Exit(ExitCode); // no handler has ended the program, or it failed by itself
-                }
-            }
+            await unattended;
+        }
+        catch (Exception e)
+        {
+            if (!end.IsCancellationRequested)
+                report(e);
+        }
+    }
+
+    private static void EndProgram(Exception fault)
+    {
+        try
+        {
+            ExceptionHandling.RaiseAppDomainUnhandledExceptionEvent(fault);
+            Say(fault.ToString()); // no handler has ended the program
+        }
+        finally
+        {
+            Environment.Exit(ExitCode); // nor if it failed by itself
         }
     }
 
@@ -75,8 +77,7 @@ public sealed class CrashReport(string program, Func<string> folder)
     {
         if (fault.GetBaseException() is OutOfMemoryException)
         {
-            Console.Error.WriteLine(
-                $"{program} gets no more memory.\n  evidence: {OneLine(fault.Message)} It had {Environment.WorkingSet >> 20} MiB.\n" +
+            Say($"{program} gets no more memory.\n  evidence: {OneLine(fault.Message)} It had {Environment.WorkingSet >> 20} MiB.\n" +
                 $"  consequence: {program} ended with exit code {ExitCode}\n" +
                 "  fix: raise its limit (MemoryMax= and LimitAS= of systemd, resources.limits of a pod, ulimit -v), and start it again");
             return ExitCode;
@@ -95,10 +96,16 @@ public sealed class CrashReport(string program, Func<string> folder)
         {
             details = $"report it (the details could not be stored: {OneLine(e.Message)})";
         }
-        Console.Error.WriteLine(
-            $"{program} has a fault of its own.\n  evidence: {fault.GetType().Name}: {OneLine(fault.Message)}\n  consequence: {program} " +
+        Say($"{program} has a fault of its own.\n  evidence: {fault.GetType().Name}: {OneLine(fault.Message)}\n  consequence: {program} " +
             $"ended with exit code {ExitCode}\n  fix: {details}");
         return ExitCode;
+    }
+
+    /// <summary>Writes to stderr itself: while tests run, NUnit keeps what goes to <see cref="Console.Error"/> for their results.</summary>
+    private static void Say(string text)
+    {
+        using var error = Console.OpenStandardError();
+        error.Write(Encoding.UTF8.GetBytes($"{text}\n"));
     }
 
     /// <summary>The text in one line of at most 300 characters, without control characters.</summary>

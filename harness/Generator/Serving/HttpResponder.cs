@@ -42,8 +42,16 @@ internal sealed class HttpResponder : IDisposable
         _listener = new TcpListener(endPoint);
         if (endPoint.Address.Equals(IPAddress.IPv6Any))
             _listener.Server.DualMode = true;
-        _listener.Start();
-        CrashReport.LetRun(AcceptAsync());
+        try
+        {
+            _listener.Start();
+        }
+        catch
+        {
+            _listener.Dispose(); // after a failure of bind(2) it still has its socket
+            throw;
+        }
+        CrashReport.LetRun(AcceptAsync(), _stop.Token);
     }
 
     public void Dispose()
@@ -60,13 +68,11 @@ internal sealed class HttpResponder : IDisposable
             {
                 var socket = await _listener.AcceptSocketAsync(_stop.Token);
                 Admit(socket);
-                _ = ServeAsync(socket); // an error there concerns this client alone
+                CrashReport.LetRun(ServeAsync(socket), _stop.Token);
             }
-            catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
+            catch (SocketException)
             {
-                // A client that is gone already, no descriptor left for a moment, or the end.
-                if (e is SocketException)
-                    await Task.Delay(s_pause);
+                await Task.Delay(s_pause, _stop.Token); // a client that is gone already, or no descriptor left for a moment
             }
         }
     }

@@ -14,11 +14,16 @@ internal sealed class LogWriter : IAsyncDisposable
     private const int Capacity = 1000;
     private static readonly TimeSpan s_flush = TimeSpan.FromSeconds(1);
     private readonly Channel<string> _lines = Channel.CreateBounded<string>(Capacity);
+    private readonly CancellationTokenSource _end = new();
     private readonly Task _writing;
     private int _lost;
 
     /// <param name="output">Where to write; it may block or throw.</param>
-    internal LogWriter(Stream output) => _writing = Task.Run(() => WriteAsync(output));
+    internal LogWriter(Stream output)
+    {
+        _writing = Task.Run(() => WriteAsync(output));
+        CrashReport.LetRun(_writing, _end.Token);
+    }
 
     /// <param name="line">Words of others may be in it: it stays one line.</param>
     internal void Write(string line)
@@ -33,6 +38,7 @@ internal sealed class LogWriter : IAsyncDisposable
     {
         _lines.Writer.TryComplete();
         await Task.WhenAny(_writing, Task.Delay(s_flush));
+        await _end.CancelAsync();
     }
 
     private async Task WriteAsync(Stream output)
@@ -46,7 +52,7 @@ internal sealed class LogWriter : IAsyncDisposable
                     ? string.Create(CultureInfo.InvariantCulture, $"{lost} lines were lost\n{line}") : line));
                 output.Flush();
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException) // as .NET calls EACCES, EBADF and EPERM
             {
                 Interlocked.Add(ref _lost, lost + 1);
             }

@@ -1,3 +1,4 @@
+using System.Text;
 using Conformance.Generator.Model;
 using Conformance.Linux;
 
@@ -114,14 +115,19 @@ public static class Source
         }
     }
 
-    /// <summary>Reads a file of settings.</summary>
+    /// <summary>Reads a file of settings, a certificate, or a token.</summary>
     /// <exception cref="IOException">It cannot be read, or is too long for such a file.</exception>
     internal static string ReadSettings(string path)
     {
         using var reader = new StreamReader(path);
-        var text = new char[MaxSettings + 1];
-        var count = reader.ReadBlock(text);
-        return count <= MaxSettings ? new string(text, 0, count)
-            : throw new IOException($"It is longer than {MaxSettings >> 20} Mi characters.");
+        var text = new StringBuilder();
+        var buffer = new char[4096];
+        int count;
+        while ((count = reader.Read(buffer)) > 0)
+        {
+            if (text.Append(buffer, 0, count).Length > MaxSettings)
+                throw new IOException($"{path} is longer than {MaxSettings >> 20} Mi characters.");
+        }
+        return text.ToString();
     }
 }

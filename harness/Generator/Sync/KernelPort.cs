@@ -110,7 +110,30 @@ public sealed class KernelPort : IDisposable
     /// The tables of virtual servers and of our sets as the kernel prints them. As long as nobody changes them they stay
     /// the same, and need not be parsed and compared one by one.
     /// </summary>
-    public byte[] ReadImage() => [.. IpvsTable.Image(_namespace).Span, .. Ipset.Image(s_sets.ContainsKey).Span];
+    public byte[] ReadImage()
+    {
+        var image = new MemoryStream();
+        ReadImage(image.Write);
+        return image.ToArray();
+    }
+
+    /// <summary>Whether the tables are as an image shows them.</summary>
+    public bool HasImage(byte[] image)
+    {
+        var (at, isSame) = (0, true);
+        ReadImage(part =>
+        {
+            isSame = isSame && image.AsSpan(at).StartsWith(part);
+            at += isSame ? part.Length : 0;
+        });
+        return isSame && at == image.Length;
+    }
+
+    private void ReadImage(Action<ReadOnlySpan<byte>> take)
+    {
+        IpvsTable.ReadImage(_namespace, take);
+        Ipset.ReadImage(s_sets.ContainsKey, take);
+    }
 
     /// <summary>Whether these are all virtual servers by address, with all that netlink tells of them but their real servers.</summary>
     internal bool HasVirtualServers(Dictionary<VirtualServerKey, LiveServer> servers)

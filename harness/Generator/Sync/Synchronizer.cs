@@ -41,11 +41,12 @@ public sealed class Synchronizer(KernelPort kernel, Action<SyncPlan, Action<Sync
         var known = _live;
         _live = null; // until the rules are known to be there, no change alone may be written
         _staleUdp ??= new StaleUdp(desired.ServerKeys);
-        var image = known is null ? null : kernel.ReadImage();
-        var areTablesKnown = image is not null && _image is { } good
-            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages)
-            && image.AsSpan().SequenceEqual(good.Bytes) && (_shortChecks < MaxShortChecks || kernel.HasVirtualServers(known!.Servers));
+        var image = known is not null && _image is { } good
+            && (good.Desired, good.Version, good.Messages) == (desired, desired.Version, kernel.Messages) && kernel.HasImage(good.Bytes)
+            ? good.Bytes : null;
+        var areTablesKnown = image is not null && (_shortChecks < MaxShortChecks || kernel.HasVirtualServers(known!.Servers));
         _shortChecks = areTablesKnown && _shortChecks < MaxShortChecks ? _shortChecks + 1 : 0;
+        image ??= known is null ? null : kernel.ReadImage();
         var live = kernel.Read(desired.Options, areTablesKnown ? known : null);
         var difference = Difference.Of(desired, live, node, areTablesKnown);
         _live = live;
@@ -53,8 +54,7 @@ public sealed class Synchronizer(KernelPort kernel, Action<SyncPlan, Action<Sync
             _drains.Become(difference.Draining);
         var result = Apply(difference, live, desired);
         // Only when the tables were the same before and after they were read is the image one of what was found right.
-        if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.ReadImage().AsSpan()
-            .SequenceEqual(image))
+        if (image is not null && !areTablesKnown && result is { IsGood: true, Changes.Count: 0 } && kernel.HasImage(image))
             _image = (image, desired, desired.Version, kernel.Messages);
         return result;
     }

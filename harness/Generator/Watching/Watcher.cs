@@ -71,8 +71,8 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
         // Reading and writing everything took several times the memory that following it takes: the machine gets it back.
         GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
-        CrashReport.LetRun(TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken));
-        CrashReport.LetRun(TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken));
+        CrashReport.LetRun(TickAsync(options.IpvsSyncPeriod, new Event.Look(), cancellationToken), cancellationToken);
+        CrashReport.LetRun(TickAsync(s_drainPeriod, new Event.Drained(), cancellationToken), cancellationToken);
         while (await _events.Reader.WaitToReadAsync(cancellationToken))
         {
             var (reasons, isFull) = TryTake(feed);
@@ -200,7 +200,7 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
             return _retry;
         _isRetryDue = true;
         _retry = _retries.Next();
-        CrashReport.LetRun(TickOnceAsync(_retry));
+        CrashReport.LetRun(TickOnceAsync(_retry), CancellationToken.None);
         return _retry;
     }
 
@@ -250,19 +250,12 @@ internal sealed class Watcher(GeneratorOptions options, Watcher.OpenFeed openFee
     private async Task TickAsync(TimeSpan period, Event happened, CancellationToken cancellationToken)
     {
         using var timer = new PeriodicTimer(period);
-        try
+        while (await timer.WaitForNextTickAsync(cancellationToken))
         {
-            while (await timer.WaitForNextTickAsync(cancellationToken))
-            {
-                if (happened is Event.Look)
-                    telemetry.Expect(); // here, not where it is taken: whatever holds that up is no health
-                if (happened is not Event.Drained || synchronizer.Draining.Count > 0)
-                    _events.Writer.TryWrite(happened);
-            }
-        }
-        catch (OperationCanceledException)
-        {
-            // the end
+            if (happened is Event.Look)
+                telemetry.Expect(); // here, not where it is taken: whatever holds that up is no health
+            if (happened is not Event.Drained || synchronizer.Draining.Count > 0)
+                _events.Writer.TryWrite(happened);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Conformance.Generator.Model;
 using Conformance.Generator.Sources.Files;
 using Conformance.Labs.Waiting;
@@ -12,6 +13,7 @@ public sealed class FileFeedTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("feed-test").FullName;
     private readonly Cluster _cluster = new();
+    private readonly ConcurrentQueue<string> _problems = new();
     private FileFeed? _feed;
 
     public void Dispose()
@@ -31,6 +33,25 @@ public sealed class FileFeedTests : IDisposable
         Write("..2/s.yaml", "two");
         Link("..data_new", "..2");
         await RenameAsync("..data_new", "..data");
+
+        await ServicesAsync("two");
+    }
+
+    [Test]
+    public async Task Everything_that_changes_while_it_is_read_for_the_first_time_is_read_again()
+    {
+        Write("..1/s.yaml", "one");
+        Write("..2/s.yaml", "two");
+        File.AppendAllText(At("..1/s.yaml"), "\n---\nkind: Service\n"); // a problem is reported while the file is read
+        Link("..data", "..1");
+        Link("..data_new", "..2");
+        Link("s.yaml", "..data/s.yaml");
+        _feed = new FileFeed([At("s.yaml")], () => Interlocked.Increment(ref _reports), _ =>
+        {
+            RenameAsync("..data_new", "..data").GetAwaiter().GetResult();
+            SpinWait.SpinUntil(() => Volatile.Read(ref _reports) > 0, Timeouts.Answer).ShouldBeTrue();
+        });
+        _feed.Take(_cluster);
 
         await ServicesAsync("two");
     }
@@ -114,18 +135,25 @@ public sealed class FileFeedTests : IDisposable
     {
         Write("services/s.yaml", "one");
         var problems = 0;
-        using var mayTell = new ManualResetEventSlim(initialState: true);
-        _feed = new FileFeed([At("services")], mayTell.Wait, _ => Interlocked.Increment(ref problems));
+        var mayTell = true; // nothing that would have to be disposed: the feed may still tell when this test has ended
+        _feed = new FileFeed([At("services")], () => SpinWait.SpinUntil(() => Volatile.Read(ref mayTell)),
+            _ => Interlocked.Increment(ref problems));
         await ServicesAsync("one");
 
-        mayTell.Reset(); // nobody reads the queue
-        Write("services/other.yaml", "two");
-        var limit = int.Parse(await File.ReadAllTextAsync("/proc/sys/fs/inotify/max_queued_events"),
-            System.Globalization.CultureInfo.InvariantCulture);
-        for (var i = 0; i < limit; i++)
-            File.Move(At(i % 2 == 0 ? "services/other.yaml" : "services/again.yaml"),
-                At(i % 2 == 0 ? "services/again.yaml" : "services/other.yaml"));
-        mayTell.Set();
+        Volatile.Write(ref mayTell, false); // nobody reads the queue
+        try
+        {
+            Write("services/other.yaml", "two");
+            var limit = int.Parse(await File.ReadAllTextAsync("/proc/sys/fs/inotify/max_queued_events"),
+                System.Globalization.CultureInfo.InvariantCulture);
+            for (var i = 0; i < limit; i++)
+                File.Move(At(i % 2 == 0 ? "services/other.yaml" : "services/again.yaml"),
+                    At(i % 2 == 0 ? "services/again.yaml" : "services/other.yaml"));
+        }
+        finally
+        {
+            Volatile.Write(ref mayTell, true);
+        }
         await Eventually.Async("the overflow is reported", () => Volatile.Read(ref problems), count => count > 0);
         await ServicesAsync("one", "two");
         Write("services/t.yaml", "three");
@@ -137,16 +165,19 @@ public sealed class FileFeedTests : IDisposable
 
     private async Task FollowAsync(string path, params string[] expected)
     {
-        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _reports),
-            problem => throw new InvalidOperationException(problem.ToString()));
+        _feed = new FileFeed([At(path)], () => Interlocked.Increment(ref _reports), problem => _problems.Enqueue(problem.ToString()));
         await ServicesAsync(expected);
     }
 
-    private Task ServicesAsync(params string[] expected) => Eventually.Async($"the Services are {string.Join(", ", expected)}", () =>
+    private async Task ServicesAsync(params string[] expected)
     {
-        _feed!.Take(_cluster);
-        return _cluster.Services.Keys.Select(k => k.Name).Order(StringComparer.Ordinal).ToList();
-    }, names => names.SequenceEqual(expected, StringComparer.Ordinal));
+        await Eventually.Async($"the Services are {string.Join(", ", expected)}", () =>
+        {
+            _feed!.Take(_cluster);
+            return _cluster.Services.Keys.Select(k => k.Name).Order(StringComparer.Ordinal).ToList();
+        }, names => names.SequenceEqual(expected, StringComparer.Ordinal));
+        _problems.ShouldBeEmpty();
+    }
 
     private string At(string path) => Path.Combine(_folder, path);
 

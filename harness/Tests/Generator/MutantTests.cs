@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Conformance.Generator.Decisions;
 using Conformance.Generator.Model;
+using Conformance.Generator.Sources;
 using Conformance.Linux;
 using Conformance.Linux.Ipvs;
 using Conformance.Mutants;
@@ -46,6 +47,15 @@ public sealed class MutantTests
                 mutantsOfIPv6.ShouldContain(m => !m.Contains($"{line}\n", StringComparison.Ordinal), line);
         }
     }
+
+    [TestCase("rules", "{ id: a, in: nat INPUT, rule: x, on: y }", "mutants.yaml:2: the row has 'on', and may have id, in, rule,")]
+    [TestCase("rules", "{ id: a, in: nat, rule: x }", "mutants.yaml:2: the row is in 'nat', which is no table and chain.")]
+    [TestCase("rules", "{ id: a, in: nat INPUT, rule: 'KUBE-[' }", "mutants.yaml:2: the row has 'rule: KUBE-[', which is no regular")]
+    [TestCase("rules", "{ id: a, in: nat INPUT }", "mutants.yaml:2: the row lacks 'rule'.")]
+    [TestCase("roles", "{ id: a }", "mutants.yaml:2: the row is in the section 'roles', which there is not.")]
+    [TestCase("sysctls", "{ id: a, what: b, sysctl: c }\n  - { id: a, what: b, sysctl: d }", "mutants.yaml: two mutants have the id a.")]
+    public void A_row_that_is_none_is_refused_with_its_line(string section, string row, string message) =>
+        Should.Throw<SyntaxException>(() => Mutant.Read($"{section}:\n  - {row}\n")).Message.ShouldStartWith(message);
 
     [Test]
     public void Each_rule_mutant_changes_something()

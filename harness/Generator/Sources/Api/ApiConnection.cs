@@ -70,7 +70,7 @@ internal sealed partial record ApiConnection
     {
         Server = ParseServer($"https://{(host.Contains(':', StringComparison.Ordinal) ? $"[{host}]" : host)}:{port ?? "443"}",
             HostVariable),
-        Authorities = Authority(File.ReadAllText($"{serviceAccount}/ca.crt")),
+        Authorities = Authority(Source.ReadSettings($"{serviceAccount}/ca.crt")),
         Authorization = TokenOf($"{serviceAccount}/token"),
     };
 
@@ -131,7 +131,7 @@ internal sealed partial record ApiConnection
         {
             if (owner[$"{field}-data"].Text is { Length: > 0 } data)
                 return Encoding.UTF8.GetString(Convert.FromBase64String(data));
-            return owner[field].Text is { Length: > 0 } file ? File.ReadAllText(Path.Combine(folder, file)) : null;
+            return owner[field].Text is { Length: > 0 } file ? Source.ReadSettings(Path.Combine(folder, file)) : null;
         }
 
         X509Certificate2? ClientCertificate(Field user)
@@ -182,9 +182,9 @@ internal sealed partial record ApiConnection
 
     private static Func<AuthenticationHeaderValue> TokenOf(string file)
     {
-        if (!IsToken(File.ReadAllText(file).Trim())) // now, so that the user hears of it at the start
+        if (!IsToken(Source.ReadSettings(file).Trim())) // now, so that the user hears of it at the start
             throw new FormatException($"the token in {file} {NoToken}");
-        return () => File.ReadAllText(file).Trim() is var token && IsToken(token)
+        return () => Source.ReadSettings(file).Trim() is var token && IsToken(token)
             ? new AuthenticationHeaderValue("Bearer", token)
             : throw new HttpRequestException($"The token in {file} {NoToken}.");
     }

@@ -18,7 +18,7 @@ internal sealed class ApiFeed : IFeed
         _client = new ApiClient(connection);
         _resources = [.. ApiResource.All(options).Select(r => new ListWatch(_client, r, Queue, report, log))];
         foreach (var resource in _resources)
-            CrashReport.LetRun(resource.RunAsync(_stop.Token));
+            CrashReport.LetRun(resource.RunAsync(_stop.Token), _stop.Token);
 
         void Queue(IReadOnlyList<ApiChange> changes)
         {

@@ -26,10 +26,10 @@ internal sealed class FileFeed : IFeed
     private readonly HashSet<string> _unread = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, long> _settling = new(StringComparer.Ordinal);
     private readonly ConcurrentDictionary<string, bool> _pending = new(StringComparer.Ordinal);
+    private readonly CancellationTokenSource _stop = new();
     private readonly Action _changed;
     private readonly Action<InputProblem> _report;
     private volatile bool _isAnythingPending = true;
-    private volatile bool _isDisposed;
     private bool _wasWhole;
 
     /// <param name="changed">Called from any thread when there is something to take.</param>
@@ -82,7 +82,7 @@ internal sealed class FileFeed : IFeed
         {
             if (_folders.Remove(path, out var former))
                 former.Dispose();
-            if (!Directory.Exists(path))
+            if (!Directory.Exists(path) || _stop.IsCancellationRequested)
                 return;
             _folders[path] = NewWatcher(new DirectoryInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path,
                 (name, isWhole) =>
@@ -145,15 +145,14 @@ internal sealed class FileFeed : IFeed
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException or GeneratorException)
             {
                 Report(Path.Combine(folder, name), e);
-                CrashReport.LetRun(AgainAsync(name, isWhole));
+                CrashReport.LetRun(AgainAsync(name, isWhole), _stop.Token);
             }
         }
 
         async Task AgainAsync(string name, bool isWhole)
         {
-            await Task.Delay(s_again);
-            if (!_isDisposed)
-                Happened(name, isWhole);
+            await Task.Delay(s_again, _stop.Token);
+            Happened(name, isWhole);
         }
 
         void Report(string what, Exception e) => _report(new InputProblem(what, 0, "what happened there", "", e.Message));
@@ -193,8 +192,8 @@ internal sealed class FileFeed : IFeed
         }
         foreach (var file in files)
             Update(file, cluster, taken);
-        if (!_wasWhole)
-            _isAnythingPending = !(_wasWhole = Unread.Count == 0);
+        if (!_wasWhole && !(_wasWhole = Unread.Count == 0))
+            _isAnythingPending = true; // and never back to false here: a watcher may have set it meanwhile
         return taken;
     }
 
@@ -260,23 +259,22 @@ internal sealed class FileFeed : IFeed
     {
         var mine = Stopwatch.GetTimestamp();
         _settling[file] = mine;
-        CrashReport.LetRun(TellAsync());
+        CrashReport.LetRun(TellAsync(), _stop.Token);
 
         async Task TellAsync()
         {
-            await Task.Delay(s_quiet);
+            await Task.Delay(s_quiet, _stop.Token);
             if (!_settling.TryRemove(new KeyValuePair<string, long>(file, mine)))
                 return;
-            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have reported
-            // nothing of
-            // that.
+            // A path of ours that is gone may have been a folder: what was in it went with it, and its own watcher may have
+            // reported nothing of that.
             Tell(_paths.Contains(file, StringComparer.Ordinal) && !File.Exists(file) ? null : file);
         }
     }
 
     public void Dispose()
     {
-        _isDisposed = true;
+        _stop.Cancel();
         lock (_lock)
         {
             foreach (var watcher in _parents.Concat(_folders.Values))
