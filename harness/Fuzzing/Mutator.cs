@@ -52,13 +52,16 @@ internal sealed class Mutator(IReadOnlyList<byte[]> corpus, Random random)
         return [.. bytes];
     }
 
+    /// <summary>The JSON of a text; null where it is none, or has text that cannot be written again.</summary>
     private static JsonNode? TryParse(byte[] bytes)
     {
         try
         {
-            return JsonNode.Parse(bytes, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false });
+            var tree = JsonNode.Parse(bytes, documentOptions: new JsonDocumentOptions { AllowDuplicateProperties = false });
+            _ = tree?.ToJsonString();
+            return tree;
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             return null;
         }

@@ -5,62 +5,99 @@ using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs;
+using Conformance.Launcher.LabKernels;
 using Conformance.Reports;
 
 namespace Conformance.Launcher.Trust;
 
-/// <summary>Gives each reader its share of hostile inputs, in a process of its own, as many at a time as there are processors.</summary>
-/// <param name="Targets">Readers, by the names of their folders in the corpus.</param>
-/// <param name="Inputs">For all of them together.</param>
+/// <summary>
+/// Gives each reader its share of hostile inputs, in a process of its own, as many at a time as there are processors. Then, on a lab
+/// kernel, the stock tools load the documents that are made of hostile manifests.
+/// </summary>
+/// <param name="Targets">Readers, by the names of their folders in the corpus, and <see cref="Documents"/>.</param>
+/// <param name="Inputs">For all readers together.</param>
 internal sealed record FuzzJob(IReadOnlyList<string> Targets, int Inputs, int Seed)
 {
+    /// <summary>The name of what is no reader: what the stock tools load.</summary>
+    internal const string Documents = "documents";
+
     private const long MostBytes = 300L << 20;
+
+    /// <summary>Tools load documents so many times slower than a reader reads.</summary>
+    private const int InputsOfDocument = 500;
+    private const int LeastDocuments = 80;
     private static readonly JsonSerializerOptions s_json = new(JsonSerializerDefaults.Web);
 
-    /// <summary>All readers.</summary>
-    internal static IReadOnlyList<string> AllTargets => [.. Directory.GetDirectories(
-        Path.Combine(ProjectFolder.Root, "harness", "Fuzzing", "corpus")).Select(d => Path.GetFileName(d)!).Order(StringComparer.Ordinal)];
+    /// <summary>All readers, and the documents.</summary>
+    internal static IReadOnlyList<string> AllTargets => [.. Directory.GetDirectories(Path.Combine(ProjectFolder.Root, "harness", "Fuzzing",
+        "corpus")).Select(d => Path.GetFileName(d)!).Order(StringComparer.Ordinal), Documents];
+
+    private IReadOnlyList<string> Readers => [.. Targets.Where(t => t != Documents)];
 
     private static string Program => ProjectFolder.Program("harness/Fuzzing", "Conformance.Fuzzing.dll");
 
     /// <summary>Runs it, prints what was found, and keeps that for the report.</summary>
-    internal async Task<int> RunAsync()
+    /// <param name="kernel">For the documents.</param>
+    internal async Task<int> RunAsync(string kernel)
     {
         using var interrupt = new Interrupt();
         var watch = Stopwatch.StartNew();
+        var chosen = Targets.Contains(Documents, StringComparer.Ordinal) ? await KernelOption.ChooseAsync(kernel, interrupt.Token) : null;
         var folder = Runs.Start("fuzz");
         var arguments = string.Create(CultureInfo.InvariantCulture, $"--inputs {Inputs} --seed {Seed}") +
             (Targets.Count < AllTargets.Count ? $" --target {string.Join(',', Targets)}" : "");
         Console.Error.WriteLine($"./lab fuzz {arguments}");
         var results = new List<(string Target, string Sentence, bool IsGood)>();
+        var (loaded, documents) = (ExitCodes.Ok, (IReadOnlyList<string>)[]);
         var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount, CancellationToken = interrupt.Token };
         try
         {
-            await Parallel.ForEachAsync(Targets, options, async (target, stop) =>
+            await Parallel.ForEachAsync(Readers, options, async (target, stop) =>
             {
                 var (sentence, isGood) = await RunAsync(target, folder, stop);
                 lock (results)
                     results.Add((target, sentence, isGood));
                 Console.WriteLine(sentence);
             });
+            if (chosen is not null)
+                (loaded, documents) = await LoadAsync(chosen, arguments, folder, interrupt.Token);
+            interrupt.Token.ThrowIfCancellationRequested();
         }
         catch (OperationCanceledException)
         {
             return ExitCodes.Interrupted;
         }
-        var areGood = results.All(r => r.IsGood);
+        var areGood = results.All(r => r.IsGood) && loaded == ExitCodes.Ok;
         foreach (var file in Directory.GetFiles(folder, "*.current").Concat(Directory.GetFiles(folder, "*.scratch")))
             File.Delete(file);
-        new TrustRecord("fuzz", DateTimeOffset.UtcNow, Programs.Commit, "", $"./lab fuzz {arguments}", areGood, watch.Elapsed.TotalSeconds,
-            [.. results.OrderBy(r => r.Target, StringComparer.Ordinal).Select(r => r.Sentence)]).Write(Runs.Artifacts);
+        new TrustRecord("fuzz", DateTimeOffset.UtcNow, Programs.Commit, chosen?.Name ?? "", $"./lab fuzz {arguments}", areGood,
+            watch.Elapsed.TotalSeconds, [.. results.OrderBy(r => r.Target, StringComparer.Ordinal).Select(r => r.Sentence), .. documents])
+            .Write(Runs.Artifacts);
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{watch.Elapsed.TotalSeconds:0} s. Results: {Path.GetRelativePath(Environment.CurrentDirectory, folder)}"));
         return areGood ? ExitCodes.Ok : ExitCodes.Violated;
     }
 
+    private async Task<(int ExitCode, IReadOnlyList<string> Findings)> LoadAsync(LabKernel kernel, string arguments, string folder,
+        CancellationToken stop)
+    {
+        var (exitCode, findings) = await new KernelJob("fuzz", "HostileDocument", arguments)
+        {
+            Title = "Loading documents",
+            Variables = new Dictionary<string, string>(StringComparer.Ordinal)
+            {
+                [RunFolder.InputsVariable] = Math.Max(LeastDocuments, Inputs / InputsOfDocument).ToString(CultureInfo.InvariantCulture),
+                [RunFolder.SeedVariable] = Seed.ToString(CultureInfo.InvariantCulture),
+            },
+        }.TestAsync(kernel, folder, stop);
+        foreach (var finding in findings)
+            Console.WriteLine(finding);
+        return (exitCode, findings);
+    }
+
     private async Task<(string Sentence, bool IsGood)> RunAsync(string target, string folder, CancellationToken stop)
     {
-        var share = Math.Max(1, Inputs / Targets.Count);
+        var share = Math.Max(1, Inputs / Readers.Count);
         var ended = await Cli.Wrap(Programs.Dotnet)
             .WithArguments([Program, target, share.ToString(CultureInfo.InvariantCulture), Seed.ToString(CultureInfo.InvariantCulture),
                 folder])
