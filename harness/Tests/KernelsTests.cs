@@ -3,6 +3,7 @@ using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs;
+using Conformance.Launcher.LabKernels;
 using Conformance.Linux.Features;
 using Conformance.Reports;
 
@@ -12,6 +13,8 @@ namespace Conformance.Tests;
 [NonParallelizable]
 public sealed class KernelsTests
 {
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
+
     /// <summary>Of this fixture alone: what is built here must not become the kernel of other runs.</summary>
     private string _cache = "";
 
@@ -76,6 +79,24 @@ public sealed class KernelsTests
         ShouldBeRefused(result, "did not come up", "Requested init /nowhere failed");
     }
 
+    [Test]
+    public async Task A_kernel_that_never_says_hello_is_given_up()
+    {
+        var script = Path.Combine(_cache, "silent");
+        await File.WriteAllTextAsync(script, "#!/bin/sh\nexec sleep 987653\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var kernel = new UmlKernel(script) { BootLimit = TimeSpan.FromSeconds(1) };
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
+
+        var given = await Should.ThrowAsync<LabKernelException>(() => kernel.RunAsync(new LabCommand(["true"], _cache), limit.Token));
+
+        given.BeforeBoot.ShouldBeTrue();
+        given.Message.ShouldContain("did not come up");
+        given.Message.ShouldContain("did not say within 1 s that it is up");
+        given.Message.ShouldContain("fix: ");
+        (await SleepersAsync("987653")).ShouldBe(0, "it was ended");
+    }
+
     [TestCase("linux-source-0.0", 3, "There is no kernel source 'linux-source-0.0'.")]
     [TestCase("./nowhere", 3, "There is no kernel source './nowhere'.")]
     [TestCase("FOLDER", 1, "is no Linux source tree: it has no arch/um")]
@@ -102,22 +123,71 @@ public sealed class KernelsTests
     {
         if (!HasCompiler)
             Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        // A tree in which configuring never ends.
-        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
-        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
-        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), "allnoconfig:\n\tsleep 987654\n");
-
+        var tree = await EndlessTreeAsync();
         using var interrupt = new CancellationTokenSource();
         await EndWhenConfiguringAsync(tree, interrupt, CancellationToken.None, interrupt.Token);
         Works().ShouldBeEmpty();
 
         using var kill = new CancellationTokenSource();
         await EndWhenConfiguringAsync(tree, kill, kill.Token, CancellationToken.None);
-        await Labs.Waiting.Eventually.Async("nothing of the build runs any more", SleepersAsync, count => count == 0,
+        await Labs.Waiting.Eventually.Async("nothing of the build runs any more", () => SleepersAsync("987654"), count => count == 0,
             TimeSpan.FromSeconds(10));
         var none = Directory.CreateDirectory(Path.Combine(_cache, "none")).FullName;
-        await LabAsync("kernels", "build", "--source", none); // the next one clears the folder away
-        Works().ShouldBeEmpty();
+        (await LabAsync("kernels", "build", "--source", none)).StandardError.ShouldContain("it has no arch/um");
+        Works().ShouldBeEmpty("the next build clears the folder away");
+    }
+
+    /// <summary>As in two containers that share a home: what is a process to one is none, or another, to the other.</summary>
+    [Test]
+    public async Task A_build_keeps_the_folder_of_one_that_runs_in_another_pid_namespace()
+    {
+        if (!HasCompiler)
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        var tree = await EndlessTreeAsync();
+        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
+        using var end = new CancellationTokenSource();
+        var running = CliWrap.Cli.Wrap("unshare").WithArguments([.. user, "--pid", "--fork", "--kill-child", "--", "./lab", "kernels",
+            "build", "--source", tree]).WithWorkingDirectory(ProjectFolder.Root).WithEnvironmentVariables(Variables)
+            .WithValidation(CommandResultValidation.None).ExecuteAsync(end.Token);
+        try
+        {
+            var work = (await Labs.Waiting.Eventually.Async("the build has its folder", Works, w => w.Length == 1, s_limit))[0];
+            var none = Directory.CreateDirectory(Path.Combine(_cache, "none")).FullName;
+
+            (await LabAsync("kernels", "build", "--source", none)).StandardError.ShouldContain("it has no arch/um");
+
+            Works().ShouldBe([work]);
+        }
+        finally
+        {
+            await end.CancelAsync();
+            await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    [Test]
+    public async Task A_build_on_a_disk_that_becomes_full_says_so_and_leaves_nothing()
+    {
+        if (!HasCompiler)
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        // A tree in which configuring takes more than there is, and a disk of its own for the cache.
+        var tree = Directory.CreateDirectory(Path.Combine(RunFolder.Current, $"tree-{TestContext.CurrentContext.Test.ID}")).FullName;
+        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
+        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"),
+            "allnoconfig:\n\thead -c 100M /dev/zero > $(O)/objects\n");
+        string[] unshare = ["unshare", .. KernelFeatures.Current.IsRoot ? Array.Empty<string>() : ["--user", "--map-root-user"], "--mount"];
+
+        using var limit = new CancellationTokenSource(s_limit);
+        var result = await CliWrap.Cli.Wrap(unshare[0]).WithArguments([.. unshare[1..], "sh", "-c",
+            "mount -t tmpfs -o size=16m tmpfs \"$0\" && \"$@\"; code=$?; find \"$0\"/*/kernels -mindepth 1 ! -name build.log; exit $code",
+            _cache, "./lab", "kernels", "build", "--source", tree]).WithWorkingDirectory(ProjectFolder.Root)
+            .WithEnvironmentVariables(Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
+        Directory.Delete(tree, recursive: true);
+
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardError.ShouldContain("No space left on device");
+        result.StandardError.ShouldContain("fix: ");
+        result.StandardOutput.ShouldBeEmpty("nothing of the build is left");
     }
 
     /// <summary>With the kernel that is installed, else Debian's newest, which then stays in the cache: it is 100 MB.</summary>
@@ -167,6 +237,15 @@ public sealed class KernelsTests
         result.ExitCode.ShouldBe(64, result.StandardError);
     }
 
+    /// <summary>A source tree in which configuring never ends.</summary>
+    private async Task<string> EndlessTreeAsync()
+    {
+        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
+        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
+        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), "allnoconfig:\n\tsleep 987654\n");
+        return tree;
+    }
+
     private async Task EndWhenConfiguringAsync(string tree, CancellationTokenSource end, CancellationToken forceful,
         CancellationToken graceful)
     {
@@ -200,19 +279,19 @@ public sealed class KernelsTests
 
     private string KernelsFolder => Path.Combine(_cache, "ipvs-conformance", "kernels");
 
-    private static async Task<int> SleepersAsync() => int.Parse((await CliWrap.Cli.Wrap("pgrep").WithArguments(["-fc", "sleep 987654"])
+    private static async Task<int> SleepersAsync(string seconds) => int.Parse((await CliWrap.Cli.Wrap("pgrep")
+        .WithArguments(["-fc", $"sleep {seconds}"])
         .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync()).StandardOutput, CultureInfo.InvariantCulture);
 
     private async Task<BufferedCommandResult> LabAsync(params string[] arguments)
     {
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(3));
+        using var limit = new CancellationTokenSource(s_limit);
         return await Command(arguments).ExecuteBufferedAsync(limit.Token);
     }
 
     private Command Command(params string[] arguments) => LabProgram.Command(arguments)
         .WithWorkingDirectory(ProjectFolder.Root)
-        .WithEnvironmentVariables(new Dictionary<string, string?>(LabProgram.Variables, StringComparer.Ordinal)
-        {
-            ["XDG_CACHE_HOME"] = _cache
-        });
+        .WithEnvironmentVariables(Variables);
+
+    private Dictionary<string, string?> Variables => new(LabProgram.Variables, StringComparer.Ordinal) { ["XDG_CACHE_HOME"] = _cache };
 }

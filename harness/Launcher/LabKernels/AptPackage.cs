@@ -26,26 +26,19 @@ internal static class AptPackage
                 "It is not installed, not in the cache, and apt knows no such package of linux-image-*-amd64.", "Nothing ran.",
                 "./lab kernels lists what is there; apt-get update as root; or give the path of a vmlinuz.");
         Console.Error.WriteLine($"Fetching {name} ...");
-        var work = KernelStore.StartWork();
-        try
+        using var work = WorkFolder.Start();
+        var result = await Bash.RunAsync("apt-get -q download \"$1\"; dpkg-deb -x ./*.deb ready; rm ./*.deb; "
+            + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", work.Path, cancellationToken, name);
+        var kernel = KernelStore.Unpacked(Path.Combine(work.Path, "ready"), "").FirstOrDefault();
+        if (!result.IsSuccess || kernel is null)
         {
-            var result = await Bash.RunAsync("apt-get -q download \"$1\"; dpkg-deb -x ./*.deb ready; rm ./*.deb; "
-                + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", work, cancellationToken, name);
-            var kernel = KernelStore.Unpacked(Path.Combine(work, "ready"), "").FirstOrDefault();
-            if (!result.IsSuccess || kernel is null)
-            {
-                throw new CannotRunHereException($"The package {name} could not be fetched.",
-                    string.Join('\n', result.StandardError.Trim().Split('\n').TakeLast(3)), "Nothing ran.",
-                    "See that this machine reaches its package sources, and that the disk is not full.");
-            }
-            var folder = KernelStore.FolderOf("qemu", kernel.Version);
-            KernelStore.Replace(Path.Combine(work, "ready"), folder);
-            return KernelStore.Unpacked(folder, "unpacked in the cache").First();
+            throw new CannotRunHereException($"The package {name} could not be fetched.",
+                string.Join('\n', result.StandardError.Trim().Split('\n').TakeLast(3)), "Nothing ran.",
+                "See that this machine reaches its package sources, and that the disk is not full.");
         }
-        finally
-        {
-            Directory.Delete(work, recursive: true);
-        }
+        var folder = KernelStore.FolderOf("qemu", kernel.Version);
+        KernelStore.Replace(Path.Combine(work.Path, "ready"), folder);
+        return KernelStore.Unpacked(folder, "unpacked in the cache").First();
     }
 
     /// <summary>

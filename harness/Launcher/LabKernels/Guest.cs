@@ -47,6 +47,7 @@ internal sealed class Guest : IAsyncDisposable
     private readonly GuestLine _line;
     private readonly Task _pump;
     private readonly Task _output;
+    private readonly double _bootSeconds;
     private TcpRelay? _relay;
     private TimeSpan _boot;
     private TimeSpan _exited;
@@ -56,6 +57,7 @@ internal sealed class Guest : IAsyncDisposable
     private Guest(LabCommand command, string folder, string[] argv, TimeSpan bootLimit)
     {
         (_command, _folder) = (command, folder);
+        _bootSeconds = bootLimit.TotalSeconds;
         _booting.CancelAfter(bootLimit);
         _running = _guard.Start(folder, argv, process => process
             .WithEnvironmentVariables(new Dictionary<string, string?>(StringComparer.Ordinal) { ["TMPDIR"] = MemoryFolder() })
@@ -79,7 +81,7 @@ internal sealed class Guest : IAsyncDisposable
     /// <summary>Why there is no result, as far as the guest or its silence shows it.</summary>
     internal string? Failure => _failure ?? (_alive.HasEnded
         ? $"The guest was silent for {s_silenceLimit.TotalSeconds} s: its first process has ended or its kernel hangs."
-        : null);
+        : _booting.IsCancellationRequested && !HasBooted ? $"It did not say within {_bootSeconds} s that it is up." : null);
 
     /// <param name="folder">The folder for the kernel's own files; it is removed at the end.</param>
     /// <param name="bootLimit">Until the command must have begun: a kernel that hangs at boot, or says nothing, is ended.</param>

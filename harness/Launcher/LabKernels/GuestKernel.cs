@@ -64,9 +64,10 @@ public abstract class GuestKernel : LabKernel
             ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log)
                 .LastOrDefault()
             : null;
+        said = said is null ? "Its console stayed empty." : $"Its console says: {said}";
         return new LabKernelException(
             beforeBoot ? $"The lab kernel {Image} did not come up." : $"The lab kernel {Image} ended before its command did.",
-            failure ?? said ?? "Its console stayed empty.",
+            failure is null ? said : $"{failure} {said}",
             "The command has no result.",
             $"Read its console, {log}; ./lab doctor checks what it needs.",
             beforeBoot);

@@ -24,27 +24,20 @@ internal static class KernelBuild
     {
         await Need.EnsureAsync(Need.ForKernels, cancellationToken);
         var (kind, place) = await ResolveAsync(source, cancellationToken);
-        var work = KernelStore.StartWork();
+        using var work = WorkFolder.Start();
         using var guard = new Guard();
         await using var interrupt = cancellationToken.Register(guard.Dispose);
         var result = await guard.Start(temporary: "", [.. await NamespaceAsync(cancellationToken), "bash",
-            Path.Combine(Guard.Scripts, "build-kernel.sh"), work, Configuration,
+            Path.Combine(Guard.Scripts, "build-kernel.sh"), work.Path, Configuration,
             Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), kind, place],
             process => process.WithStandardOutputPipe(PipeTarget.ToDelegate(say)).WithValidation(CommandResultValidation.None));
-        try
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            File.Move(Path.Combine(work, "build.log"), Log, overwrite: true);
-            if (!result.IsSuccess)
-                throw Failed(place, result.ExitCode);
-            var version = (await File.ReadAllTextAsync(Path.Combine(work, "release"), cancellationToken)).Trim();
-            KernelStore.Replace(Path.Combine(work, "ready"), KernelStore.FolderOf("uml", version));
-            return KernelStore.Find("uml", version)!;
-        }
-        finally
-        {
-            Directory.Delete(work, recursive: true);
-        }
+        cancellationToken.ThrowIfCancellationRequested();
+        File.Move(Path.Combine(work.Path, "build.log"), Log, overwrite: true);
+        if (!result.IsSuccess)
+            throw Failed(place, result.ExitCode);
+        var version = (await File.ReadAllTextAsync(Path.Combine(work.Path, "release"), cancellationToken)).Trim();
+        KernelStore.Replace(Path.Combine(work.Path, "ready"), KernelStore.FolderOf("uml", version));
+        return KernelStore.Find("uml", version)!;
     }
 
     /// <summary>With a PID namespace the build ends as a whole when it is killed; some machines allow users none.</summary>

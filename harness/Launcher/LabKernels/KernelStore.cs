@@ -53,27 +53,6 @@ internal static class KernelStore
     /// <summary>The folder of a kernel that is built or fetched, below <see cref="Folder"/>.</summary>
     internal static string FolderOf(string kind, string version) => Path.Combine(Folder, $"{kind}-{version}");
 
-    /// <summary>
-    /// Makes a folder for work that ends in a kernel of the store. Those of processes that are gone, killed in the middle, are deleted.
-    /// </summary>
-    internal static string StartWork()
-    {
-        Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        foreach (var old in Directory.GetDirectories(Folder, ".work-*").Where(f => !Directory.Exists($"/proc/{f.Split('-')[^1]}")))
-        {
-            try
-            {
-                Directory.Delete(old, recursive: true);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // Another start clears it away as well.
-            }
-        }
-        return Directory.CreateDirectory(Path.Combine(Folder,
-            string.Create(CultureInfo.InvariantCulture, $".work-{Environment.ProcessId}"))).FullName;
-    }
-
     /// <summary>The time that <see cref="KernelProbe"/> measured; null when it has not, or the file is another since.</summary>
     internal static double? Milliseconds(KernelImage kernel) => !File.Exists(Measurements) ? null
         : File.ReadLines(Measurements).Select(l => l.Split('\t')).Where(f => f.Length == 3 && f[0] == kernel.Path && f[1] == Stamp(kernel))

@@ -9,7 +9,8 @@ public sealed class UmlKernel(string binary, string modules = UmlKernel.DebianMo
     /// <summary>Where Debian's package keeps the modules.</summary>
     internal const string DebianModules = "/usr/lib/uml/modules";
 
-    private static readonly TimeSpan s_bootLimit = TimeSpan.FromSeconds(60);
+    /// <summary>A kernel that has not said hello by then is given up.</summary>
+    internal TimeSpan BootLimit { get; init; } = TimeSpan.FromSeconds(60);
 
     public override string Name => "uml";
 
@@ -30,6 +31,6 @@ public sealed class UmlKernel(string binary, string modules = UmlKernel.DebianMo
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
             "con=null", "con0=null,fd:1", "quiet", "--",
             Path.Combine(Guard.Scripts, "guest-init.pl"), "/dev/ttyS0", modules,
-        ], s_bootLimit, cancellationToken);
+        ], BootLimit, cancellationToken);
     }
 }
