@@ -11,10 +11,26 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
     private Packet? _parsed;
 
     /// <summary>The parsed frame.</summary>
-    public Packet Packet => _parsed ?? (KeepsParsed ? _parsed = Packet.Parse(Bytes) : Packet.Parse(Bytes));
+    public Packet Packet
+    {
+        get
+        {
+            if (_parsed is { } parsed)
+                return parsed;
+            parsed = Packet.Parse(Bytes);
+            if (Parsed is not null)
+            {
+                _parsed = parsed;
+                Parsed.Add(this);
+            }
+            return parsed;
+        }
+    }
 
-    /// <summary>Whether the frame is parsed once, and not at each call.</summary>
-    internal bool KeepsParsed { get; init; }
+    /// <summary>Who says how long the parsed frame is kept; null where it is parsed at each call.</summary>
+    internal ParsedPackets? Parsed { get; set; }
+
+    internal void ForgetParsed() => _parsed = null;
 
     /// <inheritdoc/>
     public override string ToString() => $"{Node}:{Device} {(IsLeaving ? "out" : "in ")} {Packet}";
@@ -24,8 +40,7 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
 /// Captures one interface. The packets wait in the kernel's buffer until they are drained, so capturing runs no
 /// thread and wakes nobody; it adds no rule and does not switch connection tracking on.
 /// </summary>
-/// <param name="keepsParsed">Whether packets are parsed once; a parsed one is four times as large.</param>
-public sealed class Capture(string node, NetworkNamespace ns, string device, bool keepsParsed = false) : IDisposable
+public sealed class Capture(string node, NetworkNamespace ns, string device) : IDisposable
 {
     /// <summary>How many bytes of a frame are kept.</summary>
     public const int SnapLength = 2048;
@@ -49,8 +64,7 @@ public sealed class Capture(string node, NetworkNamespace ns, string device, boo
         var packets = new List<CapturedPacket>();
         while (_socket.TryReceive(buffer, out var frame))
             packets.Add(new CapturedPacket(Node, Device, frame.IsLeaving, frame.Time, buffer.AsMemory(0, frame.CapturedLength).ToArray(),
-                frame.WireLength)
-            { KeepsParsed = keepsParsed });
+                frame.WireLength));
         Dropped += _socket.TakeDropped();
         return packets;
     }

@@ -68,67 +68,67 @@ public sealed record Packet
     private const int SctpHeader = 12; // ports, verification tag, checksum (RFC 9260)
 
     /// <summary>The source of the Ethernet frame; null for a packet without one.</summary>
-    public PhysicalAddress? SourceMac { get; private init; }
+    public PhysicalAddress? SourceMac { get; private set; }
 
     /// <summary>The destination of the Ethernet frame; null for a packet without one.</summary>
-    public PhysicalAddress? DestinationMac { get; private init; }
+    public PhysicalAddress? DestinationMac { get; private set; }
 
     /// <summary>The type in the Ethernet frame: 0x0800 for IPv4, 0x86dd for IPv6, 0x0806 for ARP.</summary>
-    public ushort EtherType { get; private init; }
+    public ushort EtherType { get; private set; }
 
     /// <summary>The source of the IP header; null for another protocol.</summary>
-    public IPAddress? SourceAddress { get; private init; }
+    public IPAddress? SourceAddress { get; private set; }
 
     /// <summary>The destination of the IP header; null for another protocol.</summary>
-    public IPAddress? DestinationAddress { get; private init; }
+    public IPAddress? DestinationAddress { get; private set; }
 
     /// <summary>Whether no router may fragment the packet. IPv6 has no such flag: no router ever does.</summary>
-    public bool MayNotFragment { get; private init; }
+    public bool MayNotFragment { get; private set; }
 
     /// <summary>Whether further fragments of the same packet follow.</summary>
-    public bool HasMoreFragments { get; private init; }
+    public bool HasMoreFragments { get; private set; }
 
     /// <summary>Where the fragment begins in its packet, in bytes; 0 for the first one and for a whole packet.</summary>
-    public int FragmentOffset { get; private init; }
+    public int FragmentOffset { get; private set; }
 
     /// <summary>Whether the packet is a fragment.</summary>
     public bool IsFragment => HasMoreFragments || FragmentOffset > 0;
 
     /// <summary>The length in bytes that the IP header states, headers included.</summary>
-    public int Length { get; private init; }
+    public int Length { get; private set; }
 
     /// <summary>The number of the protocol inside IP.</summary>
-    public int Protocol { get; private init; }
+    public int Protocol { get; private set; }
 
     /// <summary>The time to live of IPv4, the hop limit of IPv6.</summary>
-    public int TimeToLive { get; private init; }
+    public int TimeToLive { get; private set; }
 
     /// <summary>The source port; 0 for a protocol without ports.</summary>
-    public int SourcePort { get; private init; }
+    public int SourcePort { get; private set; }
 
     /// <summary>The destination port; 0 for a protocol without ports.</summary>
-    public int DestinationPort { get; private init; }
+    public int DestinationPort { get; private set; }
 
     /// <summary>The checksum of UDP; 0 where the sender has left it out, and for another protocol.</summary>
-    public int UdpChecksum { get; private init; }
+    public int UdpChecksum { get; private set; }
 
     /// <summary>The TCP header; null for another protocol.</summary>
-    public TcpSegment? Tcp { get; private init; }
+    public TcpSegment? Tcp { get; private set; }
 
     /// <summary>The ICMP or ICMPv6 message; null for another protocol.</summary>
-    public IcmpMessage? Icmp { get; private init; }
+    public IcmpMessage? Icmp { get; private set; }
 
     /// <summary>By this both ends of an SCTP association know its packets.</summary>
-    public uint VerificationTag { get; private init; }
+    public uint VerificationTag { get; private set; }
 
     /// <summary>The ARP message; null for another protocol.</summary>
-    public ArpMessage? Arp { get; private init; }
+    public ArpMessage? Arp { get; private set; }
 
     /// <summary>The packet inside a tunnel packet.</summary>
-    public Packet? Inner { get; private init; }
+    public Packet? Inner { get; private set; }
 
     /// <summary>What TCP or UDP carries; of SCTP its chunks.</summary>
-    public ReadOnlyMemory<byte> Payload { get; private init; }
+    public ReadOnlyMemory<byte> Payload { get; private set; }
 
     /// <summary>Whether it is an IPv4 or IPv6 packet.</summary>
     public bool IsIp => SourceAddress is not null;
@@ -145,25 +145,19 @@ public sealed record Packet
     /// <summary>Parses an Ethernet frame. Fields that are cut off or malformed are absent.</summary>
     public static Packet Parse(ReadOnlyMemory<byte> frame)
     {
+        var packet = new Packet(); // layer by layer in place: a copy for each would be four of every frame of a run
         var span = frame.Span;
         if (span.Length < 14)
-            return new Packet();
-        var packet = new Packet
-        {
-            DestinationMac = new PhysicalAddress(span[..6].ToArray()),
-            SourceMac = new PhysicalAddress(span[6..12].ToArray()),
-            EtherType = BinaryPrimitives.ReadUInt16BigEndian(span[12..]),
-        };
-        return packet.EtherType switch
-        {
-            0x0800 or 0x86dd => packet.WithIp(frame[14..]),
-            0x0806 when span.Length >= 42 => packet with
-            {
-                Arp = new ArpMessage(BinaryPrimitives.ReadUInt16BigEndian(span[20..]), new PhysicalAddress(span[22..28].ToArray()),
-                    new IPAddress(span[28..32]), new IPAddress(span[38..42])),
-            },
-            _ => packet,
-        };
+            return packet;
+        packet.DestinationMac = new PhysicalAddress(span[..6].ToArray());
+        packet.SourceMac = new PhysicalAddress(span[6..12].ToArray());
+        packet.EtherType = BinaryPrimitives.ReadUInt16BigEndian(span[12..]);
+        if (packet.EtherType is 0x0800 or 0x86dd)
+            packet.ReadIp(frame[14..]);
+        else if (packet.EtherType == 0x0806 && span.Length >= 42)
+            packet.Arp = new ArpMessage(BinaryPrimitives.ReadUInt16BigEndian(span[20..]), new PhysicalAddress(span[22..28].ToArray()),
+                new IPAddress(span[28..32]), new IPAddress(span[38..42]));
+        return packet;
     }
 
     /// <summary>The first packet of a TCP connection, or a UDP datagram, of which only this is known.</summary>
@@ -183,7 +177,12 @@ public sealed record Packet
         };
 
     /// <summary>A packet without its Ethernet header, as the kernel logs it.</summary>
-    public static Packet ParseIp(ReadOnlyMemory<byte> bytes) => new Packet().WithIp(bytes);
+    public static Packet ParseIp(ReadOnlyMemory<byte> bytes)
+    {
+        var packet = new Packet();
+        packet.ReadIp(bytes);
+        return packet;
+    }
 
     /// <summary>What stays the same when addresses and ports are rewritten: by this a packet is recognised on another interface.</summary>
     public string TransportIdentity => _transportIdentity ??= IdentityOf(this);
@@ -200,99 +199,102 @@ public sealed record Packet
         _ => $"{packet.Protocol} {packet.VerificationTag:x} {Convert.ToHexString(packet.Payload.Span)}",
     };
 
-    private Packet WithIp(ReadOnlyMemory<byte> bytes)
+    private void ReadIp(ReadOnlyMemory<byte> bytes)
     {
         var span = bytes.Span;
         if (span.Length >= 20 && span[0] >> 4 == 4)
         {
             var headerLength = (span[0] & 0xf) * 4;
-            var total = Math.Clamp(BinaryPrimitives.ReadUInt16BigEndian(span[2..]), headerLength, Math.Max(headerLength, span.Length));
+            Length = BinaryPrimitives.ReadUInt16BigEndian(span[2..]);
             var fragment = BinaryPrimitives.ReadUInt16BigEndian(span[6..]);
-            var packet = this with
-            {
-                Length = BinaryPrimitives.ReadUInt16BigEndian(span[2..]),
-                MayNotFragment = (fragment & 0x4000) != 0,
-                HasMoreFragments = (fragment & 0x2000) != 0,
-                FragmentOffset = (fragment & 0x1fff) * 8,
-                TimeToLive = span[8],
-                Protocol = span[9],
-                SourceAddress = new IPAddress(span.Slice(12, 4)),
-                DestinationAddress = new IPAddress(span.Slice(16, 4)),
-            };
-            return headerLength <= span.Length ? packet.WithTransport(bytes[headerLength..Math.Min(total, span.Length)]) : packet;
+            MayNotFragment = (fragment & 0x4000) != 0;
+            HasMoreFragments = (fragment & 0x2000) != 0;
+            FragmentOffset = (fragment & 0x1fff) * 8;
+            TimeToLive = span[8];
+            Protocol = span[9];
+            SourceAddress = new IPAddress(span.Slice(12, 4));
+            DestinationAddress = new IPAddress(span.Slice(16, 4));
+            var total = Math.Clamp(Length, headerLength, Math.Max(headerLength, span.Length));
+            if (headerLength <= span.Length)
+                ReadTransport(bytes[headerLength..Math.Min(total, span.Length)]);
         }
-        if (span.Length >= 40 && span[0] >> 4 == 6)
+        else if (span.Length >= 40 && span[0] >> 4 == 6)
         {
-            var packet = this with
-            {
-                Length = 40 + BinaryPrimitives.ReadUInt16BigEndian(span[4..]),
-                Protocol = span[6],
-                TimeToLive = span[7],
-                SourceAddress = new IPAddress(span.Slice(8, 16)),
-                DestinationAddress = new IPAddress(span.Slice(24, 16)),
-            };
-            var rest = bytes[40..Math.Min(packet.Length, span.Length)];
-            return packet.Protocol == ProtocolIPv6Fragment && rest.Length >= 8 ? packet.WithFragment(rest) : packet.WithTransport(rest);
+            Length = 40 + BinaryPrimitives.ReadUInt16BigEndian(span[4..]);
+            Protocol = span[6];
+            TimeToLive = span[7];
+            SourceAddress = new IPAddress(span.Slice(8, 16));
+            DestinationAddress = new IPAddress(span.Slice(24, 16));
+            var rest = bytes[40..Math.Min(Length, span.Length)];
+            if (Protocol == ProtocolIPv6Fragment && rest.Length >= 8)
+                ReadFragment(rest);
+            else
+                ReadTransport(rest);
         }
-        return this;
     }
 
     /// <summary>The fragment header of IPv6 (RFC 8200, 4.5).</summary>
-    private Packet WithFragment(ReadOnlyMemory<byte> bytes)
+    private void ReadFragment(ReadOnlyMemory<byte> bytes)
     {
         var fragment = BinaryPrimitives.ReadUInt16BigEndian(bytes.Span[2..]);
-        return (this with
-        {
-            Protocol = bytes.Span[0],
-            HasMoreFragments = (fragment & 1) != 0,
-            FragmentOffset = fragment & 0xfff8,
-        }).WithTransport(bytes[8..]);
+        Protocol = bytes.Span[0];
+        HasMoreFragments = (fragment & 1) != 0;
+        FragmentOffset = fragment & 0xfff8;
+        ReadTransport(bytes[8..]);
     }
 
-    private Packet WithTransport(ReadOnlyMemory<byte> bytes)
+    private void ReadTransport(ReadOnlyMemory<byte> bytes)
     {
         if (FragmentOffset > 0)
-            return this with { Payload = bytes }; // its ports are in the first fragment
+        {
+            Payload = bytes; // its ports are in the first fragment
+            return;
+        }
         var span = bytes.Span;
         switch (Protocol)
         {
             case ProtocolTcp when span.Length >= 14:
+                ReadPorts(span);
                 var dataOffset = Math.Min((span[12] >> 4) * 4, span.Length);
-                return WithPorts(span) with
-                {
-                    Tcp = new TcpSegment(
-                        BinaryPrimitives.ReadUInt32BigEndian(span[4..]), BinaryPrimitives.ReadUInt32BigEndian(span[8..]),
-                        (TcpFlags)(span[13] & 0x3f), span.Length - dataOffset),
-                    Payload = bytes[dataOffset..],
-                };
+                Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), BinaryPrimitives.ReadUInt32BigEndian(span[8..]),
+                    (TcpFlags)(span[13] & 0x3f), span.Length - dataOffset);
+                Payload = bytes[dataOffset..];
+                break;
             case ProtocolTcp when span.Length >= 8: // quoted by an ICMP error: ports and sequence number only
-                return WithPorts(span) with { Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), 0, TcpFlags.None, 0) };
-            case ProtocolUdp when span.Length >= 12 && BinaryPrimitives.ReadUInt16BigEndian(span[2..]) == GuePort:
-                return WithUdp(bytes) with { Inner = InnerOfGue(bytes[8..]) };
+                ReadPorts(span);
+                Tcp = new TcpSegment(BinaryPrimitives.ReadUInt32BigEndian(span[4..]), 0, TcpFlags.None, 0);
+                break;
             case ProtocolUdp when span.Length >= 8:
-                return WithUdp(bytes);
+                ReadPorts(span);
+                UdpChecksum = BinaryPrimitives.ReadUInt16BigEndian(span[6..]);
+                Payload = bytes[8..];
+                if (DestinationPort == GuePort && span.Length >= 12)
+                    Inner = InnerOfGue(bytes[8..]);
+                break;
             case ProtocolSctp when span.Length >= 8: // quoted by an ICMP error: no chunks
-                return WithPorts(span) with
-                {
-                    VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]),
-                    Payload = bytes[Math.Min(SctpHeader, span.Length)..]
-                };
+                ReadPorts(span);
+                VerificationTag = BinaryPrimitives.ReadUInt32BigEndian(span[4..]);
+                Payload = bytes[Math.Min(SctpHeader, span.Length)..];
+                break;
             case ProtocolIcmp or ProtocolIcmpV6 when span.Length >= 8:
                 var isError = Protocol == ProtocolIcmp ? span[0] is 3 or 4 or 5 or 11 or 12 : span[0] < 128;
-                return this with
-                {
-                    Icmp = new IcmpMessage(
-                        span[0], span[1],
-                        BinaryPrimitives.ReadUInt16BigEndian(span[4..]), BinaryPrimitives.ReadUInt16BigEndian(span[6..]),
-                        isError ? new Packet().WithIp(bytes[8..]) : null),
-                };
+                Icmp = new IcmpMessage(span[0], span[1], BinaryPrimitives.ReadUInt16BigEndian(span[4..]),
+                    BinaryPrimitives.ReadUInt16BigEndian(span[6..]), isError ? ParseIp(bytes[8..]) : null);
+                break;
             case ProtocolIpInIp or ProtocolIPv6InIp:
-                return this with { Inner = new Packet().WithIp(bytes) };
+                Inner = ParseIp(bytes);
+                break;
             case ProtocolGre when span.Length >= 4:
-                return this with { Payload = bytes, Inner = InnerOfGre(bytes) };
-            default:
-                return this;
+                Payload = bytes;
+                Inner = InnerOfGre(bytes);
+                break;
         }
+    }
+
+    private void ReadPorts(ReadOnlySpan<byte> span)
+    {
+        SourcePort = BinaryPrimitives.ReadUInt16BigEndian(span);
+        DestinationPort = BinaryPrimitives.ReadUInt16BigEndian(span[2..]);
     }
 
     /// <summary>Behind the GRE header, whose optional fields are checksum, key and sequence number (RFC 2784, 2890).</summary>
@@ -300,7 +302,7 @@ public sealed record Packet
     {
         var flags = bytes.Span[0];
         var header = 4 + ((flags & 0x80) != 0 ? 4 : 0) + ((flags & 0x20) != 0 ? 4 : 0) + ((flags & 0x10) != 0 ? 4 : 0);
-        return header <= bytes.Length ? new Packet().WithIp(bytes[header..]) : null;
+        return header <= bytes.Length ? ParseIp(bytes[header..]) : null;
     }
 
     /// <summary>
@@ -309,20 +311,8 @@ public sealed record Packet
     private static Packet? InnerOfGue(ReadOnlyMemory<byte> bytes)
     {
         var header = bytes.Span[0] >> 6 == 1 ? 0 : 4 + (bytes.Span[0] & 0x1f) * 4;
-        return header <= bytes.Length ? new Packet().WithIp(bytes[header..]) : null;
+        return header <= bytes.Length ? ParseIp(bytes[header..]) : null;
     }
-
-    private Packet WithUdp(ReadOnlyMemory<byte> bytes) => WithPorts(bytes.Span) with
-    {
-        UdpChecksum = BinaryPrimitives.ReadUInt16BigEndian(bytes.Span[6..]),
-        Payload = bytes[8..],
-    };
-
-    private Packet WithPorts(ReadOnlySpan<byte> span) => this with
-    {
-        SourcePort = BinaryPrimitives.ReadUInt16BigEndian(span),
-        DestinationPort = BinaryPrimitives.ReadUInt16BigEndian(span[2..]),
-    };
 
     /// <inheritdoc/>
     public override string ToString() => this switch

@@ -6,6 +6,7 @@ public sealed class Wire : IDisposable
     private readonly Lock _lock = new();
     private readonly List<Capture> _captures = [];
     private readonly List<CapturedPacket> _packets = [];
+    private readonly ParsedPackets _parsed = new();
     private readonly byte[] _buffer = new byte[Capture.SnapLength];
     private bool _disposed;
 
@@ -68,6 +69,8 @@ public sealed class Wire : IDisposable
         var fresh = _captures.SelectMany(c => c.Drain(_buffer)).Where(p => !IsIgnored(p.Bytes)).ToList();
         if (fresh.Count == 0)
             return;
+        foreach (var packet in fresh)
+            packet.Parsed = _parsed;
         // Stable: packets of one interface with the same time stamp stay in the order in which they were captured. Only what
         // is not older than the fresh ones has to be sorted with them: a long run has hundreds of thousands.
         var from = FirstFrom(fresh.Min(p => p.Time));
