@@ -295,10 +295,8 @@ public sealed class Node : IAsyncDisposable
 
     internal void CaptureAll()
     {
-        // A lab with pods serves a whole run, and keeps hundreds of thousands of packets; any other serves one test.
-        var keepsParsed = Lab.Topology.Networks.All(n => n.Host is null);
         foreach (var end in Spec.Interfaces)
-            Lab.Wire.Add(new Capture(Name, Namespace, end.Device, keepsParsed));
+            Lab.Wire.Add(new Capture(Name, Namespace, end.Device));
         foreach (var overlay in Lab.Topology.Overlays.Where(o => o.Joins.Any(n => n.Host == Name)))
         {
             foreach (var ipv6 in overlay.Over.Subnet6 is null ? new[] { false } : [false, true])

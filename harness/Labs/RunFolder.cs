@@ -24,6 +24,9 @@ public static class RunFolder
     /// <summary>Says to a runner how many random flows each state gets.</summary>
     public const string FlowsVariable = "CONFORMANCE_FLOWS";
 
+    /// <summary>Says to a runner of how many hostile inputs it makes documents, for each layout.</summary>
+    public const string InputsVariable = "CONFORMANCE_INPUTS";
+
     /// <summary>Says to a runner which seed its random values have.</summary>
     public const string SeedVariable = "CONFORMANCE_SEED";
 
@@ -40,6 +43,10 @@ public static class RunFolder
 
     /// <summary>The absolute path of the folder.</summary>
     public static string Current => s_current.Value;
+
+    /// <summary>What one of the variables above says to this runner; null where nobody asked.</summary>
+    public static double? Number(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } text
+        ? double.Parse(text, System.Globalization.CultureInfo.InvariantCulture) : null;
 
     /// <summary>Keeps sentences on what a job has found.</summary>
     /// <param name="name">Which of the run's jobs.</param>

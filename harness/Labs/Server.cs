@@ -53,7 +53,7 @@ public abstract class Server(Node node, TransportProtocol protocol, int port, IP
     public abstract ValueTask DisposeAsync();
 
     /// <summary>Any address of the families that the node has.</summary>
-    protected IPAddress AnyAddress => Protocol != TransportProtocol.Sctp && Node.Spec.Interfaces.SelectMany(i => i.Addresses)
+    protected IPAddress AnyAddress => Node.Spec.Interfaces.SelectMany(i => i.Addresses)
         .Any(a => a.AddressFamily == AddressFamily.InterNetworkV6) ? IPAddress.IPv6Any : IPAddress.Any;
 
     /// <summary>A socket in the node's namespace, bound to the port on every address, or on the server's own.</summary>

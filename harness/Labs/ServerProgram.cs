@@ -62,7 +62,7 @@ public sealed class ServerProgram : IAsyncDisposable
     {
         if (Interlocked.Exchange(ref _disposed, 1) != 0)
             return;
-        ProcessTree.Kill(ProcessId);
+        await ProcessTree.EndAsync(ProcessId);
         await _running;
     }
 }

@@ -77,9 +77,13 @@ public sealed class Container : IAsyncDisposable
     public Task SignalAsync(string signal) => _engine.AskAsync($"A container did not get {signal}.", Fix,
         (engine, limit) => engine.Containers.KillContainerAsync(_id, new ContainerKillParameters { Signal = signal }, limit));
 
-    /// <summary>Waits until it has ended.</summary>
+    /// <summary>Waits until it has ended, and what it said is there.</summary>
     /// <returns>Its exit code; -1 when the engine went before it.</returns>
-    public Task<long> EndAsync() => _exit;
+    public async Task<long> EndAsync()
+    {
+        await _ended;
+        return await _exit;
+    }
 
     /// <summary>Freezes all its processes (the freezer of cgroups).</summary>
     /// <exception cref="HarnessException">The engine does not freeze it.</exception>

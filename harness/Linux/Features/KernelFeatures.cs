@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Text;
 using Conformance.Linux.Interop;
 using Conformance.Linux.Iptables;
@@ -183,7 +184,7 @@ public sealed class KernelFeatures
     {
         try
         {
-            ns.Run(SctpSocket.Create).Dispose();
+            ns.Run(() => SctpSocket.Create(AddressFamily.InterNetwork)).Dispose();
             return true;
         }
         catch (KernelException)

@@ -8,6 +8,8 @@ internal static partial class Libc
     internal const int O_RDONLY = 0;
     internal const int O_WRONLY = 1;
     internal const int O_CLOEXEC = 0x80000;
+    internal const int LOCK_EX = 2;
+    internal const int LOCK_NB = 4;
     internal const int CLONE_NEWNET = 0x40000000;
 
     internal const int AF_INET = 2;
@@ -33,6 +35,7 @@ internal static partial class Libc
     internal const int F_SETFL = 4;
     internal const int O_NONBLOCK = 0x800;
     internal const int SIGKILL = 9;
+    internal const int SIGSTOP = 19;
     internal const uint SIOCGSKNS = 0x894C;
     internal const int RLIMIT_NOFILE = 7;
     internal const int AT_FDCWD = -100;
@@ -56,6 +59,9 @@ internal static partial class Libc
 
     [LibraryImport("libc", SetLastError = true)]
     internal static partial int close(int fd);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static partial int flock(int fd, int operation);
 
     /// <param name="rlim">struct rlimit: the soft limit, and behind it the hard one.</param>
     [LibraryImport("libc", SetLastError = true)]

@@ -119,14 +119,13 @@ public sealed class IpsetSocket(NetworkNamespace ns) : IDisposable
     public int Delete(string name, IpsetType type, IEnumerable<IpsetEntry> entries) =>
         Change(CMD_DEL, $"delete from the set {name}", name, type, entries);
 
-    /// <summary>What the kernel lists of some sets, byte by byte: the same as long as nobody changes one of them.</summary>
+    /// <summary>Reads what the kernel lists of some sets, byte by byte: the same as long as nobody changes one of them.</summary>
     /// <param name="isMeant">Chooses the sets by their names.</param>
-    public ReadOnlyMemory<byte> Image(Func<string, bool> isMeant)
+    /// <param name="take">Called with each part of it.</param>
+    public void ReadImage(Func<string, bool> isMeant, Action<ReadOnlySpan<byte>> take)
     {
-        var image = new MemoryStream();
         foreach (var message in Dump(null).Where(m => isMeant(m.Attributes(4).Text(ATTR_SETNAME)!)))
-            image.Write(message.Payload.Span);
-        return image.GetBuffer().AsMemory(0, (int)image.Length);
+            take(message.Payload.Span);
     }
 
     /// <summary>Every set of the namespace with its entries, or the one that is named.</summary>

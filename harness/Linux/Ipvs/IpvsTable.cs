@@ -54,29 +54,39 @@ public sealed record IpvsTable(string Header, IReadOnlyList<VirtualServerEntry> 
     }
 
     /// <summary>
-    /// The table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.
-    /// (What Read has to ask for singly is not in it.)
+    /// Reads the table as the kernel prints it but for the counts of connections: the same as long as nobody changes a server.
+    /// (What Read has to ask for singly is not in it.) It is megabytes long, and never whole in memory.
     /// </summary>
-    public static ReadOnlyMemory<byte> Image(NetworkNamespace ns)
+    /// <param name="take">Called with each line.</param>
+    public static void ReadImage(NetworkNamespace ns, Action<ReadOnlySpan<byte>> take) => ns.Run(() =>
     {
-        var bytes = ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllBytes(File) : []);
-        var kept = 0;
-        for (var start = 0; start < bytes.Length;)
+        if (!System.IO.File.Exists(File))
+            return;
+        using var file = System.IO.File.OpenHandle(File);
+        var buffer = new byte[64 * 1024];
+        var (kept, position) = (0, 0L);
+        while (RandomAccess.Read(file, buffer.AsSpan(kept), position) is > 0 and var count)
         {
-            var length = bytes.AsSpan(start).IndexOf((byte)'\n') + 1;
-            if (length == 0)
-                length = bytes.Length - start;
-            var line = bytes.AsSpan(start, length).TrimEnd(" \n"u8);
-            if (line.StartsWith("  ->"u8))
-                line = WithoutLastWord(WithoutLastWord(line));
-            line.CopyTo(bytes.AsSpan(kept));
-            kept += line.Length;
-            bytes[kept++] = (byte)'\n';
-            start += length;
+            position += count;
+            var rest = buffer.AsSpan(0, kept + count);
+            while (rest.IndexOf((byte)'\n') is >= 0 and var end)
+            {
+                take(WithoutCounts(rest[..end]));
+                take("\n"u8);
+                rest = rest[(end + 1)..];
+            }
+            rest.CopyTo(buffer);
+            kept = rest.Length;
         }
-        return bytes.AsMemory(0, kept);
+    });
 
-        static Span<byte> WithoutLastWord(Span<byte> line) => line[..(line.LastIndexOf((byte)' ') + 1)].TrimEnd((byte)' ');
+    private static ReadOnlySpan<byte> WithoutCounts(ReadOnlySpan<byte> line)
+    {
+        line = line.TrimEnd((byte)' ');
+        return line.StartsWith("  ->"u8) ? WithoutLastWord(WithoutLastWord(line)) : line;
+
+        static ReadOnlySpan<byte> WithoutLastWord(ReadOnlySpan<byte> words) =>
+            words[..(words.LastIndexOf((byte)' ') + 1)].TrimEnd((byte)' ');
     }
 
     /// <summary>Parses the text of <c>/proc/net/ip_vs</c>.</summary>

@@ -31,25 +31,14 @@ public static class NamespaceUse
 
     private static IEnumerable<string> SocketsIn(IReadOnlySet<ulong> inodes)
     {
-        foreach (var file in Entries("/proc/self/fd", files: true))
+        foreach (var file in Entries("/proc/self/fd"))
         {
-            string? target;
-            try
-            {
-                target = new FileInfo(file).LinkTarget;
-            }
-            catch (IOException)
-            {
-                continue; // closed meanwhile
-            }
-            if (target is null || !target.StartsWith("socket:", StringComparison.Ordinal))
-                continue;
             var fd = int.Parse(Path.GetFileName(file), CultureInfo.InvariantCulture);
             var ns = Libc.ioctl(fd, Libc.SIOCGSKNS, 0);
             if (ns < 0)
-                continue;
+                continue; // no socket, or closed meanwhile
             var inode = NetworkNamespace.InodeOf($"/proc/self/fd/{ns}");
-            var line = inodes.Contains(inode) ? $"socket {fd} ({Describe(target, $"/proc/self/fd/{ns}")}) is in net:[{inode}]" : null;
+            var line = inodes.Contains(inode) ? $"socket {fd} ({Describe(file, $"/proc/self/fd/{ns}")}) is in net:[{inode}]" : null;
             _ = Libc.close(ns);
             if (line is not null)
                 yield return line;
@@ -57,8 +46,10 @@ public static class NamespaceUse
     }
 
     /// <summary>The socket's line in the table of its kind (proc(5)): there are its addresses and its state.</summary>
-    private static string Describe(string socket, string nsPath)
+    private static string Describe(string file, string nsPath)
     {
+        if (LinkTarget(file) is not { } socket || !socket.StartsWith("socket:", StringComparison.Ordinal))
+            return "closed meanwhile";
         var inode = socket["socket:[".Length..^1];
         using var ns = NetworkNamespace.Open(nsPath, nsPath);
         return ns.Run(() => s_socketTables.Select(t => $"/proc/thread-self/net/{t}").Where(File.Exists)
@@ -91,11 +82,24 @@ public static class NamespaceUse
         }
     }
 
-    private static string[] Entries(string folder, bool files = false)
+    private static string? LinkTarget(string file)
     {
         try
         {
-            return files ? Directory.GetFiles(folder) : Directory.GetDirectories(folder);
+            return new FileInfo(file).LinkTarget;
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Files and folders alike; nothing of a process that has ended.</summary>
+    private static string[] Entries(string folder)
+    {
+        try
+        {
+            return Directory.GetFileSystemEntries(folder);
         }
         catch (IOException)
         {

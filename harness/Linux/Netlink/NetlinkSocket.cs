@@ -83,11 +83,12 @@ public sealed class NetlinkSocket : IDisposable
         var done = 0;
         lock (_lock)
         {
+            using var batch = new MemoryStream();
             foreach (var chunk in requests.Chunk(AtATime))
             {
                 var first = _sequence + 1;
                 var last = _sequence + (uint)chunk.Length;
-                using var batch = new MemoryStream();
+                batch.SetLength(0);
                 foreach (var (_, request) in chunk)
                     batch.Write(request.Finish(++_sequence, _sequence == last ? NetlinkFlags.Ack : NetlinkFlags.None));
                 Send(batch.GetBuffer().AsSpan(0, (int)batch.Length), chunk[0].Operation);

@@ -8,11 +8,12 @@ namespace Conformance.Linux.Sockets;
 /// </summary>
 public static class SctpSocket
 {
-    /// <summary>Makes one for IPv4 in the namespace of the calling thread.</summary>
+    /// <summary>Makes one in the namespace of the calling thread.</summary>
     /// <exception cref="KernelException">The kernel has no SCTP (CONFIG_IP_SCTP).</exception>
-    public static Socket Create()
+    public static Socket Create(AddressFamily family)
     {
-        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, (int)TransportProtocol.Sctp);
+        var domain = family == AddressFamily.InterNetworkV6 ? Libc.AF_INET6 : Libc.AF_INET;
+        var fd = Libc.socket(domain, Libc.SOCK_STREAM | Libc.SOCK_CLOEXEC, (int)TransportProtocol.Sctp);
         return fd >= 0 ? new Socket(new SafeSocketHandle(fd, ownsHandle: true)) : throw KernelException.FromErrno("open an SCTP socket");
     }
 }

@@ -11,7 +11,7 @@ public static class TransportSocket
     {
         TransportProtocol.Tcp => new Socket(family, SocketType.Stream, ProtocolType.Tcp),
         TransportProtocol.Udp => new Socket(family, SocketType.Dgram, ProtocolType.Udp),
-        TransportProtocol.Sctp => SctpSocket.Create(),
+        TransportProtocol.Sctp => SctpSocket.Create(family),
         _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "Only TCP, UDP and SCTP have sockets of this kind."),
     };
 }
