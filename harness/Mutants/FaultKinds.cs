@@ -64,7 +64,7 @@ internal static class FaultKinds
             null => $"{row["in"]} lacks the rule with {row["rule"]}",
             "" => $"A rule of {row["in"]} lacks {row["rule"]}",
             _ => $"{row["in"]} has {becomes} for {row["rule"]}",
-        }, f => new RuleFault(table, chain, row["rule"], becomes, f));
+        }, f => new RuleFault(table, chain, row.Pattern("rule"), becomes, f));
     }
 
     private static IEnumerable<Mutant> SetMutants(Row row)

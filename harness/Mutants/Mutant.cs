@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Conformance.Generator.Sources;
 using Conformance.Mutants.Faults;
 
@@ -11,21 +12,26 @@ internal sealed record Mutant(string Id, string What, string? Equivalent, Fault 
 {
     private const string File = "mutants.yaml";
 
-    /// <summary>Reads every mutant, in the order of the file.</summary>
-    /// <exception cref="FormatException">A row is not what <see cref="FaultKinds"/> says.</exception>
-    /// <exception cref="SyntaxException">The file is no YAML.</exception>
+    /// <summary>Every mutant, in the order of the file.</summary>
     internal static IReadOnlyList<Mutant> Load()
     {
         using var stream = typeof(Mutant).Assembly.GetManifestResourceStream(File)!;
         using var reader = new StreamReader(stream);
+        return Read(reader.ReadToEnd());
+    }
+
+    /// <summary>Reads the text of such a file.</summary>
+    /// <exception cref="SyntaxException">It is no YAML, or a row is not what <see cref="FaultKinds"/> says.</exception>
+    internal static IReadOnlyList<Mutant> Read(string text)
+    {
         var mutants = new List<Mutant>();
-        YamlTrees.Read(reader.ReadToEnd(), 1, (file, _) =>
+        YamlTrees.Read(text, 1, (file, _) =>
         {
             foreach (var (kind, rows) in file.Members)
                 mutants.AddRange(rows.Items.SelectMany(row => FaultKinds.Of(kind, new Row(File, row))));
+            if (mutants.GroupBy(m => m.Id, StringComparer.Ordinal).FirstOrDefault(g => g.Count() > 1) is { } twice)
+                throw new FormatException($"{File}: two mutants have the id {twice.Key}.");
         });
-        if (mutants.GroupBy(m => m.Id, StringComparer.Ordinal).FirstOrDefault(g => g.Count() > 1) is { } twice)
-            throw new FormatException($"{File}: two mutants have the id {twice.Key}.");
         return mutants;
     }
 }
@@ -41,6 +47,19 @@ internal sealed class Row(string file, Tree tree)
     /// <exception cref="FormatException">The row does not have it, or another word.</exception>
     internal string OneOf(string key, params string[] words) => words.Contains(this[key], StringComparer.Ordinal) ? this[key]
         : throw Invalid($"has '{key}: {this[key]}', which must be one of {string.Join(", ", words)}");
+
+    /// <exception cref="FormatException">The row does not have it, or it is no regular expression.</exception>
+    internal Regex Pattern(string key)
+    {
+        try
+        {
+            return new Regex(this[key], RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
+        }
+        catch (RegexParseException e)
+        {
+            throw Invalid($"has '{key}: {this[key]}', which is no regular expression: {e.Message}");
+        }
+    }
 
     internal IReadOnlyList<string> List(string key) => [.. (tree[key]?.Items ?? []).Select(i => i.Text)];
 

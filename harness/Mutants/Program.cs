@@ -9,7 +9,7 @@ try
 {
     all = Mutant.Load();
 }
-catch (Exception e) when (e is FormatException or SyntaxException)
+catch (SyntaxException e)
 {
     Console.Error.WriteLine(e.Message);
     return ExitCodes.Usage;

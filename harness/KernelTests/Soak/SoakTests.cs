@@ -29,8 +29,8 @@ public sealed class SoakTests
     [Test]
     public async Task Traffic_survives_what_happens_to_others()
     {
-        var minutes = Number(RunFolder.MinutesVariable) ?? DefaultMinutes;
-        var seed = (int?)Number(RunFolder.SeedVariable) ?? Random.Shared.Next();
+        var minutes = RunFolder.Number(RunFolder.MinutesVariable) ?? DefaultMinutes;
+        var seed = (int?)RunFolder.Number(RunFolder.SeedVariable) ?? Random.Shared.Next();
         TestContext.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{RunFolder.SeedVariable}={seed}"));
         var proxy = Proxy.Parse(Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } given ? given : "generator");
         var settings = proxy.Features.Contains(ProxyFeature.Settings) ? new ProxySettings(SyncPeriod: s_syncPeriod) : null;
@@ -48,25 +48,28 @@ public sealed class SoakTests
         var traffic = steady.RunAsync(random.Next(), end.Token);
         var memory = SampleAsync(cluster.Nodes[^1], end.Token);
 
-        var watch = Stopwatch.StartNew();
-        while (watch.Elapsed < TimeSpan.FromMinutes(minutes) && steady.Violations.Count == 0)
+        var kept = "";
+        try
         {
-            Heartbeat.Beat();
-            try
+            for (var watch = Stopwatch.StartNew(); watch.Elapsed < TimeSpan.FromMinutes(minutes) && steady.Violations.Count == 0;)
             {
+                Heartbeat.Beat();
                 await RoundAsync(cluster, random, changing, troubles, steady, settings is not null, bound);
             }
-            catch (ShouldAssertException e)
-            {
-                await NodeTables.WriteAsync("soak", cluster.Nodes);
-                throw new ShouldAssertException($"{e.Message}\nLast trouble: {troubles.Last}. What happened before: {journal.File}. " +
-                    "The nodes' states: soak-*.txt beside it.", e);
-            }
+            if (steady.Violations.Count > 0)
+                kept = await KeepAsync();
         }
-        await end.CancelAsync();
-        await traffic;
+        catch (Exception e) when (e is ShouldAssertException or HarnessException)
+        {
+            throw new ShouldAssertException($"{e.Message}\nLast trouble: {troubles.Last}. {await KeepAsync()}", e);
+        }
+        finally
+        {
+            await end.CancelAsync(); // its sockets would be met by whoever takes the lab down
+            await traffic;
+        }
 
-        steady.Violations.ShouldBeEmpty("connections to Services that did not change");
+        steady.Violations.ShouldBeEmpty($"connections to Services that did not change. {kept}");
         changing.DeleteAll();
         foreach (var service in steady.All)
             cluster.Delete(service);
@@ -76,6 +79,12 @@ public sealed class SoakTests
         RunFolder.WriteFindings("soak", proxy.Name, steady.Describe(), changing.Describe(),
             $"Troubles: {string.Join(", ", happened)}.",
             $"State at the end, against that of a fresh start: {left}.", DescribeMemory(await memory, minutes));
+
+        async Task<string> KeepAsync()
+        {
+            await NodeTables.WriteAsync("soak", cluster.Nodes);
+            return $"What happened before: {journal.File}. The nodes' states: soak-*.txt beside it.";
+        }
     }
 
     private static async Task RoundAsync(Cluster cluster, Random random, ChangingServices changing, Troubles troubles,
@@ -161,7 +170,4 @@ public sealed class SoakTests
         growthInHour.ShouldBeLessThan(GrowthInHour, said);
         return said;
     }
-
-    private static double? Number(string variable) => Environment.GetEnvironmentVariable(variable) is { Length: > 0 } text
-        ? double.Parse(text, CultureInfo.InvariantCulture) : null;
 }

@@ -75,6 +75,8 @@ internal sealed partial class Troubles
     internal async Task DamageAsync(IReadOnlyList<string> victims, SteadyTraffic steady, TimeSpan bound)
     {
         var node = _cluster.Nodes[_random.Next(_cluster.Nodes.Count)];
+        // Some changes show in no answer: a Service without an endpoint that is deleted was refused before, too.
+        await _cluster.SettleAsync();
         var before = await NodeTables.ReadAsync(node);
         using var damaged = steady.Damaged();
         var (what, alien) = await DamageAsync(node, before, victims);

@@ -31,19 +31,8 @@ internal sealed record KernelJob(string Name, string Tests, string Arguments)
         using var interrupt = new Interrupt();
         var watch = Stopwatch.StartNew();
         var chosen = await KernelOption.ChooseAsync(kernel, interrupt.Token);
-        var folder = Runs.Start(Name);
-        var run = new LabRun(chosen, folder)
-        {
-            Kernels = chosen is HostKernel ? 1 : Math.Min(Fixtures, Environment.ProcessorCount),
-            Proxy = Proxy,
-            Variables = Variables,
-        };
         Console.Error.WriteLine($"./lab {Name} {Arguments} on the kernel {chosen.Name}");
-        var exitCode = ExitCodes.Ok;
-        using (var progress = new RunProgress(Title))
-            exitCode = await run.RunAsync(Tests, [Programs.KernelTests], progress.Show, Console.OpenStandardError(), interrupt.Token);
-        var findings = run.Tests.Where(t => !t.IsGood).Select(t => $"{t.Outcome}: {t.Name}\n{t.Message}").Concat(run.Faults)
-            .Concat(Directory.GetFiles(folder, RunFolder.FindingFiles).Order(StringComparer.Ordinal).SelectMany(File.ReadLines)).ToList();
+        var (exitCode, findings) = await TestAsync(chosen, Runs.Start(Name), interrupt.Token);
         var repeat = $"./lab {Name} {Arguments}";
         if (!interrupt.Token.IsCancellationRequested)
             new TrustRecord(Name, DateTimeOffset.UtcNow, Programs.Commit, chosen.Name, repeat, exitCode == ExitCodes.Ok,
@@ -52,5 +41,22 @@ internal sealed record KernelJob(string Name, string Tests, string Arguments)
             Console.WriteLine(finding);
         Console.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{watch.Elapsed.TotalSeconds:0} s. To repeat it: {repeat}"));
         return exitCode;
+    }
+
+    /// <summary>Runs its tests.</summary>
+    /// <param name="folder">The run's.</param>
+    /// <returns>The exit code, and failures and findings as sentences.</returns>
+    internal async Task<(int ExitCode, IReadOnlyList<string> Findings)> TestAsync(LabKernel kernel, string folder, CancellationToken stop)
+    {
+        var run = new LabRun(kernel, folder)
+        {
+            Kernels = kernel is HostKernel ? 1 : Math.Min(Fixtures, Environment.ProcessorCount),
+            Proxy = Proxy,
+            Variables = Variables,
+        };
+        using var progress = new RunProgress(Title);
+        var exitCode = await run.RunAsync(Tests, [Programs.KernelTests], progress.Show, Console.OpenStandardError(), stop);
+        return (exitCode, [.. run.Tests.Where(t => !t.IsGood).Select(t => $"{t.Outcome}: {t.Name}\n{t.Message}"), .. run.Faults,
+            .. Directory.GetFiles(folder, RunFolder.FindingFiles).Order(StringComparer.Ordinal).SelectMany(File.ReadLines)]);
     }
 }

@@ -118,23 +118,34 @@ internal sealed record KillJob(int Count, int Seed)
             .WithStandardOutputPipe(PipeTarget.ToStringBuilder(said)).WithWorkingDirectory(ProjectFolder.Root)
             .ExecuteAsync(CancellationToken.None, stop);
         var family = new ProcessFamily(running.ProcessId);
-        for (var watch = Stopwatch.StartNew(); watch.Elapsed < moment && !running.Task.IsCompleted;)
+        ProcessStat? victim = null;
+        try
         {
-            family.Look();
-            await Task.Delay(s_pause, stop);
+            for (var watch = Stopwatch.StartNew(); watch.Elapsed < moment && !running.Task.IsCompleted;)
+            {
+                family.Look();
+                await Task.Delay(s_pause, stop);
+            }
+            // A kernel has many processes of one name: each name has the same chance.
+            var programs = family.Alive().GroupBy(p => p.Program, StringComparer.Ordinal).ToList();
+            victim = programs.Count == 0 ? null : Pick(Pick(programs, pickProgram).ToList(), pickProcess);
+            if (victim is not null)
+                await SendAsync(signal, victim.Id);
+            await EndAsync(s_input, stop);
+            await input.CancelAsync();
+            await EndAsync(Limit, stop);
+            if (!running.Task.IsCompleted)
+            {
+                await SendAsync("INT", running.ProcessId);
+                await EndAsync(Limit, stop);
+            }
         }
-        // A kernel has many processes of one name: each name has the same chance.
-        var programs = family.Alive().GroupBy(p => p.Program, StringComparer.Ordinal).ToList();
-        var victim = programs.Count == 0 ? null : Pick(Pick(programs, pickProgram).ToList(), pickProcess);
-        if (victim is not null)
-            await SendAsync(signal, victim.Id);
-        await EndAsync(s_input);
-        await input.CancelAsync();
-        await EndAsync(Limit);
-        if (!running.Task.IsCompleted)
+        catch (OperationCanceledException)
         {
-            await SendAsync("INT", running.ProcessId);
-            await EndAsync(Limit);
+            // The command was interrupted as well, and cleans up: nobody is left when this has ended.
+            await input.CancelAsync();
+            await EndAsync(Limit, CancellationToken.None);
+            throw;
         }
         var happened = victim is null ? "had ended" : $"SIG{signal} to {victim.Program}";
         var what = string.Create(CultureInfo.InvariantCulture,
@@ -150,10 +161,10 @@ internal sealed record KillJob(int Count, int Seed)
             await Task.Delay(Timeout.Infinite, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
 
-        async Task EndAsync(TimeSpan limit)
+        async Task EndAsync(TimeSpan limit, CancellationToken given)
         {
             for (var watch = Stopwatch.StartNew(); watch.Elapsed < limit && (family.Look() > 0 || !running.Task.IsCompleted);)
-                await Task.Delay(s_pause, stop);
+                await Task.Delay(s_pause, given);
         }
 
         async Task SendAsync(string name, int process) => await Cli.Wrap("kill")

@@ -205,15 +205,28 @@ internal static class UpVerb
         var started = await CliWrap.Cli.Wrap("sh")
             .WithArguments(["-c", "setsid \"$@\" </dev/null >/dev/null 2>\"$0\" & echo $!", log, Programs.Dotnet, Programs.Cli, "up",
                 .. wanted.Arguments, HoldOption])
-            .ExecuteBufferedAsync(cancellationToken);
+            .ExecuteBufferedAsync(CancellationToken.None); // it takes no time, and without its answer nobody could end the holder
         var holder = int.Parse(started.StandardOutput, CultureInfo.InvariantCulture);
-        var record = await WaitForRecordAsync(holder, log, wanted.Limit, cancellationToken);
-        File.Delete(log);
+        LabRecord? record = null;
+        try
+        {
+            record = await WaitForRecordAsync(holder, wanted.Limit, cancellationToken);
+            if (record is null)
+                throw new HarnessException("The lab did not come up.", (await File.ReadAllTextAsync(log, cancellationToken)).Trim()
+                    is { Length: > 0 } said ? said : $"Its process {holder} left no record.", "No lab is up.", "See the evidence.");
+        }
+        finally
+        {
+            if (record is null)
+                ProcessTree.Kill(holder); // else it comes up after all
+            File.Delete(log);
+        }
         Console.WriteLine(record.Id);
         return ExitCodes.Ok;
     }
 
-    private static async Task<LabRecord> WaitForRecordAsync(int holder, string log, TimeSpan limit, CancellationToken cancellationToken)
+    /// <returns>Null when its process has ended, or the time has passed.</returns>
+    private static async Task<LabRecord?> WaitForRecordAsync(int holder, TimeSpan limit, CancellationToken cancellationToken)
     {
         for (var end = Environment.TickCount64 + limit.TotalMilliseconds; Environment.TickCount64 < end
             && Directory.Exists($"/proc/{holder}"); await Task.Delay(50, cancellationToken))
@@ -221,10 +234,6 @@ internal static class UpVerb
             if (LabRecord.All().FirstOrDefault(l => l.ProcessId == holder) is { } record)
                 return record;
         }
-        ProcessTree.Kill(holder); // else it comes up after all
-        var said = File.ReadAllText(log).Trim();
-        File.Delete(log);
-        throw new HarnessException("The lab did not come up.", said.Length > 0 ? said : $"Its process {holder} left no record.",
-            "No lab is up.", "See the evidence.");
+        return null;
     }
 }

@@ -9,10 +9,8 @@ namespace Conformance.Mutants.Faults;
 /// <param name="chain">Its chain.</param>
 /// <param name="rule">Finds it: a pattern of its text, in which IPv6 has the words of IPv4.</param>
 /// <param name="becomes">What stands in the place of what the pattern finds; null where the rule is missing.</param>
-internal sealed class RuleFault(string table, string chain, string rule, string? becomes, Families families) : StepFault
+internal sealed class RuleFault(string table, string chain, Regex rule, string? becomes, Families families) : StepFault
 {
-    private readonly Regex _rule = new(rule, RegexOptions.ExplicitCapture, TimeSpan.FromSeconds(1));
-
     protected override IEnumerable<Step> Change(Step step) =>
         [step is RestoreRules rules && families.Has(rules.IsIPv6) ? rules with { Document = Change(rules.Document) } : step];
 
@@ -37,9 +35,9 @@ internal sealed class RuleFault(string table, string chain, string rule, string?
     private string? Changed(string line)
     {
         var found = new[] { $"-A {chain} ", $"-I {chain} " }.FirstOrDefault(b => line.StartsWith(b, StringComparison.Ordinal));
-        if (found is null || !_rule.IsMatch(AsIPv4(line[found.Length..])))
+        if (found is null || !rule.IsMatch(AsIPv4(line[found.Length..])))
             return null;
-        return becomes is null ? "" : found + _rule.Replace(line[found.Length..], becomes);
+        return becomes is null ? "" : found + rule.Replace(line[found.Length..], becomes);
     }
 
     /// <summary>The names of IPv6's sets and answers in IPv4's words.</summary>
