@@ -53,8 +53,8 @@ public sealed class CheckedServers() : NatFixture(SetUpBy.Keepalived)
 
         await Rs1.StopServingAsync(TransportProtocol.Tcp, 8080);
 
-        var servers = await ServersAsync("only the sorry server is there", s => s.Count == 1);
-        servers[0].EndPoint.ToString().ShouldBe("172.16.0.1:8081");
+        // The server that failed goes first, and the other one when the quorum is missed.
+        await ServersAsync("only the sorry server is there", s => s.Count == 1 && s[0].EndPoint.ToString() == "172.16.0.1:8081");
         await (await Client.AskAsync(Service)).ShouldBeAnsweredByAsync("director");
     }
 

@@ -1,4 +1,5 @@
 using Conformance.Clusters;
+using Conformance.Labs.Waiting;
 
 namespace Conformance.Suite;
 
@@ -10,6 +11,8 @@ internal static class Load
     internal static async Task<IReadOnlyList<T>> WhileAsync<T>(Cluster cluster, Func<Task<T>> ask, Func<Task> act)
     {
         using var end = new CancellationTokenSource();
+        // It beats: where a kernel is emulated, the questions may take all its time for minutes.
+        using var patience = new Patience(cluster.Limit + Timeouts.Command);
         var load = Task.Run(async () =>
         {
             var answers = new List<T>();
@@ -25,10 +28,13 @@ internal static class Load
         {
             await act();
         }
-        finally
+        catch
         {
             await end.CancelAsync();
+            await ((Task)load).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
         }
+        await end.CancelAsync();
         return await load;
     }
 }

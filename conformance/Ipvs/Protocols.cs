@@ -95,7 +95,10 @@ public sealed class Protocols : ArticleFixture
     [Test, Claim("VS-19"), Requires(Feature.Sctp)]
     public async Task Heartbeats_to_the_second_address_of_a_client_are_not_translated()
     {
-        await Rs1.SetSysctlAsync("net.sctp.hb_interval", "100"); // ms, for the sockets that are opened from now on
+        // In ms, for the sockets that are opened from now on: a heartbeat comes after the interval and up to one and a half time-outs.
+        await Rs1.SetSysctlAsync("net.sctp.hb_interval", "100");
+        await Rs1.SetSysctlAsync("net.sctp.rto_min", "200");
+        await Rs1.SetSysctlAsync("net.sctp.rto_initial", "200"); // 3 s otherwise
         Rs1.Serve(TransportProtocol.Sctp, 8080);
         await Client.AddAddressAsync($"{SecondAddress}/24");
         await Director.AddAddressAsync($"{Vip}/24");

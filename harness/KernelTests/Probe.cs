@@ -13,7 +13,6 @@ namespace Conformance.KernelTests;
 /// </summary>
 internal sealed class Probe : IDisposable
 {
-    private const int LongestLine = 256;
     private readonly Socket _socket;
     private readonly bool _isStream;
     private int _questions;
@@ -25,15 +24,20 @@ internal sealed class Probe : IDisposable
 
     /// <summary>Connects and hears the server's greeting; over UDP, asks once.</summary>
     /// <param name="limit">Until the greeting must be there.</param>
+    /// <param name="sourcePort">A port of its own; 0 lets the kernel choose.</param>
     /// <exception cref="SocketException">Nobody listens, or a rule refuses or drops the packet on the client itself.</exception>
     /// <exception cref="OperationCanceledException">No answer in time.</exception>
-    internal static async Task<Probe> OpenAsync(Node from, TransportProtocol protocol, IPEndPoint target, TimeSpan limit)
+    internal static async Task<Probe> OpenAsync(Node from, TransportProtocol protocol, IPEndPoint target, TimeSpan limit,
+        int sourcePort = 0)
     {
         var isStream = protocol != TransportProtocol.Udp;
         var socket = from.Namespace.Run(() => TransportSocket.Create(protocol, target.AddressFamily));
         try
         {
             using var end = new CancellationTokenSource(limit);
+            if (sourcePort != 0)
+                socket.Bind(new IPEndPoint(target.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Any : IPAddress.Any,
+                    sourcePort));
             await socket.ConnectAsync(target, end.Token);
             // Not before: SCTP would send an ABORT where nobody answers.
             if (isStream)
@@ -76,7 +80,7 @@ internal sealed class Probe : IDisposable
 
     private static async Task<string> ReadAsync(Socket socket, CancellationToken cancellationToken)
     {
-        var buffer = new byte[LongestLine];
+        var buffer = new byte[Answer.MaxLength];
         return Encoding.ASCII.GetString(buffer, 0, await socket.ReceiveAsync(buffer, cancellationToken));
     }
 }

@@ -13,8 +13,6 @@ namespace Conformance.Traffic;
 /// <summary>Starts flows from a node. Every socket is one of this process, made in the node's namespace.</summary>
 internal sealed class Client : IAsyncDisposable
 {
-    private const int AtATime = 50;
-    private const int MaxLine = 256;
     private readonly Node _node;
     private readonly List<Flow> _flows = [];
     private readonly Lock _lock = new();
@@ -55,7 +53,7 @@ internal sealed class Client : IAsyncDisposable
                 await socket.ConnectAsync(remote, limit.Token);
             established = true;
             local = (IPEndPoint)socket.LocalEndPoint!;
-            using (var limit = new CancellationTokenSource(Timeouts.Answer))
+            using (var limit = new Patience(Timeouts.Answer))
                 greeting = await hear(socket, limit.Token);
         }
         catch (SocketException e)
@@ -75,10 +73,8 @@ internal sealed class Client : IAsyncDisposable
             return flow;
         }
         socket.Dispose();
-        // An attempt that was given up is closed a little later; until then nobody else can use its port.
-        if (sourcePort != 0 && !established && protocol == TransportProtocol.Tcp)
-            await Eventually.Async($"the socket on port {sourcePort} is closed",
-                () => ListeningSockets.HasTcp(_node.Namespace, sourcePort), open => !open);
+        if (!established && protocol == TransportProtocol.Tcp)
+            await flow.SocketClosedAsync();
         return flow;
     }
 
@@ -91,10 +87,10 @@ internal sealed class Client : IAsyncDisposable
         return flow;
     }
 
-    /// <summary>Opens an SCTP association (IPv4), hears the greeting, and holds it open.</summary>
+    /// <summary>Opens an SCTP association, hears the greeting, and holds it open.</summary>
     internal Task<Flow> ConnectSctpAsync(string target) => ConnectAsync(TransportProtocol.Sctp, target, sourcePort: 0, ReadLineAsync);
 
-    /// <summary>Opens an SCTP association (IPv4), hears the greeting, and lets the kernel shut it down.</summary>
+    /// <summary>Opens an SCTP association, hears the greeting, and lets the kernel shut it down.</summary>
     internal async Task<Flow> AskSctpAsync(string target)
     {
         var flow = await ConnectSctpAsync(target);
@@ -118,28 +114,20 @@ internal sealed class Client : IAsyncDisposable
 
     /// <summary>
     /// Opens many TCP connections, some at a time, hears each greeting and closes with a reset. For load and for
-    /// distributions: no flow is kept, so there are no stories. The first connection without an answer ends it.
+    /// distributions: no flow is kept, so there are no stories, but of the first connection without an answer, which ends it.
     /// </summary>
-    /// <returns>The number of answers of each server.</returns>
-    internal async Task<IReadOnlyDictionary<string, int>> CountAnswersAsync(string target, int count)
+    /// <returns>The number of answers of each server, and the connection without an answer, if there was one.</returns>
+    internal async Task<(IReadOnlyDictionary<string, int> Answers, Flow? Unanswered)> CountAnswersAsync(string target, int count)
     {
-        var remote = _node.Lab.Resolve(target);
-        var answers = new Dictionary<string, int>(StringComparer.Ordinal);
-        // Blocking sockets on one thread: the path is so short that connect() hardly ever waits, and every hand-over
-        // between threads that asynchronous sockets need would cost more than the connection.
-        await Task.Run(() =>
+        var connections = new ManyConnections(_node, _node.Lab.Resolve(target), unanswered =>
         {
-            for (var done = 0; done < count; done += AtATime)
-            {
-                foreach (var server in AskRound(remote, Math.Min(AtATime, count - done)))
-                {
-                    if (server is null)
-                        return;
-                    answers[server] = answers.GetValueOrDefault(server) + 1;
-                }
-            }
+            Conclude(unanswered, greeting: null, unanswered.WasEstablished);
+            Remember(unanswered);
         });
-        return answers;
+        // A thread of its own: the servers that must answer run on those of the pool.
+        var unanswered = await Task.Factory.StartNew(() => connections.Run(count), CancellationToken.None, TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
+        return (connections.Answers, unanswered);
     }
 
     /// <summary>Sends one UDP datagram and waits for one answer.</summary>
@@ -156,7 +144,7 @@ internal sealed class Client : IAsyncDisposable
             await socket.ConnectAsync(remote);
             await socket.SendAsync(Encoding.ASCII.GetBytes($"question {Guid.NewGuid():N}".PadRight(size)));
             using var limit = new Patience(Timeouts.Silence);
-            answer = await ReadLineAsync(socket, Math.Max(size, MaxLine), limit.Token);
+            answer = await ReadLineAsync(socket, Math.Max(size, Answer.MaxLength), limit.Token);
         }
         catch (Exception e) when (e is SocketException or OperationCanceledException)
         {
@@ -210,35 +198,6 @@ internal sealed class Client : IAsyncDisposable
             await flow.DisposeAsync();
     }
 
-    /// <summary>Opens connections all at once, then hears and resets each.</summary>
-    /// <returns>For each the server's name, or null when no answer came.</returns>
-    private List<string?> AskRound(IPEndPoint remote, int count)
-    {
-        var sockets = _node.Namespace.Run(() => Enumerable.Range(0, count)
-            .Select(_ => new Socket(remote.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
-        try
-        {
-            var limit = (int)Timeouts.Answer.TotalMilliseconds;
-            foreach (var socket in sockets)
-            {
-                (socket.SendTimeout, socket.ReceiveTimeout) = (limit, limit); // SO_SNDTIMEO bounds connect() too: socket(7)
-                socket.LingerState = new LingerOption(true, 0);
-                socket.Connect(remote);
-            }
-            var buffer = new byte[256];
-            return [.. sockets.Select(socket => Answer.Parse(Encoding.ASCII.GetString(buffer, 0, socket.Receive(buffer)))?.Server)];
-        }
-        catch (SocketException)
-        {
-            return [null];
-        }
-        finally
-        {
-            foreach (var socket in sockets)
-                socket.Dispose();
-        }
-    }
-
     private static void Conclude(Flow flow, string? greeting, bool established)
     {
         // A socket that was never connected does not know its address; the wire does.
@@ -252,7 +211,7 @@ internal sealed class Client : IAsyncDisposable
     }
 
     private static Task<string?> ReadLineAsync(Socket socket, CancellationToken cancellationToken) =>
-        ReadLineAsync(socket, MaxLine, cancellationToken);
+        ReadLineAsync(socket, Answer.MaxLength, cancellationToken);
 
     private static async Task<string?> ReadLineAsync(Socket socket, int maxLength, CancellationToken cancellationToken)
     {

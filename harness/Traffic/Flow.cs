@@ -115,10 +115,15 @@ public sealed class Flow : IAsyncDisposable
     {
         Open().LingerState = new LingerOption(true, 0);
         Forget();
-        // The descriptor is closed, and the RST sent, as soon as the runtime has let go of it.
-        return Eventually.Async($"the socket on port {Local.Port} is closed", () => ListeningSockets.HasTcp(From.Namespace, Local.Port),
-            open => !open);
+        return SocketClosedAsync();
     }
+
+    /// <summary>
+    /// Waits until the runtime has let go of the TCP socket: until then no RST is sent, a SYN may be sent again, and nobody else can use
+    /// the port.
+    /// </summary>
+    internal Task SocketClosedAsync() => Eventually.Async($"the socket on port {Local.Port} is closed",
+        () => ListeningSockets.HasTcp(From.Namespace, Local), open => !open);
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
@@ -176,7 +181,7 @@ public sealed class Flow : IAsyncDisposable
 
     private static async Task DrainAsync(Socket socket)
     {
-        using var limit = new CancellationTokenSource(Timeouts.Answer);
+        using var limit = new Patience(Timeouts.Answer);
         var buffer = new byte[1024];
         while (await socket.ReceiveAsync(buffer, limit.Token) > 0)
         {

@@ -26,8 +26,8 @@ public static class NodeTraffic
         public Task<Flow> AskHttpAsync(string target, int sourcePort = 0) => node.Client().AskHttpAsync(target, sourcePort);
 
         /// <inheritdoc cref="Client.CountAnswersAsync"/>
-        public Task<IReadOnlyDictionary<string, int>> CountAnswersAsync(string target, int count) => node.Client()
-            .CountAnswersAsync(target, count);
+        public Task<(IReadOnlyDictionary<string, int> Answers, Flow? Unanswered)> CountAnswersAsync(string target, int count) =>
+            node.Client().CountAnswersAsync(target, count);
 
         /// <inheritdoc cref="Client.AskUdpAsync"/>
         public Task<Flow> AskUdpAsync(string target, int sourcePort = 0, int size = 0) =>

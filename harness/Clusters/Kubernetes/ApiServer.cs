@@ -62,7 +62,7 @@ public sealed class ApiServer : IAsyncDisposable
     /// <summary>What was asked so far: method, path and query.</summary>
     public IReadOnlyList<string> Requests => [.. _requests.Select(r => r.Text)];
 
-    /// <summary>The same with the answer's status before each; of a watch that goes on there is none yet.</summary>
+    /// <summary>The same with the status of each answer before it; what has no answer yet has none.</summary>
     public IReadOnlyList<string> Answers => [.. _requests.Select(r => r.ToString())];
 
     /// <summary>What was asked and has no place in this API, each once. A proxy that gets a 404 may wait for ever.</summary>
@@ -185,6 +185,12 @@ public sealed class ApiServer : IAsyncDisposable
         var path = context.Request.Path.Value!;
         var request = new ApiRequest($"{context.Request.Method} {path}{context.Request.QueryString}");
         _requests.Enqueue(request);
+        context.Response.OnStarting(() => // before the client can see any of the answer
+        {
+            if (!context.RequestAborted.IsCancellationRequested)
+                request.Status = context.Response.StatusCode;
+            return Task.CompletedTask;
+        });
         await using var cut = _cut.Token.Register(context.Abort); // for as long as the context is this request's
         try
         {
@@ -198,9 +204,10 @@ public sealed class ApiServer : IAsyncDisposable
         {
             // The client has gone, or was cut off.
         }
-        finally
+        catch (Exception e) // it reaches the client as 500, and nobody else
         {
-            request.Status = context.Response.StatusCode;
+            request.Fault = e;
+            throw;
         }
     }
 
@@ -244,6 +251,10 @@ public sealed class ApiServer : IAsyncDisposable
 
         internal int? Status { get; set; }
 
-        public override string ToString() => $"{Status?.ToString(CultureInfo.InvariantCulture) ?? "..."} {text}";
+        /// <summary>A fault of ours.</summary>
+        internal Exception? Fault { get; set; }
+
+        public override string ToString() => Fault is null ? $"{Status?.ToString(CultureInfo.InvariantCulture) ?? "..."} {text}"
+            : $"500 {text}: the API server has a fault: {Fault}";
     }
 }

@@ -45,7 +45,7 @@ public sealed class ProxyProcess : IRunningProxy
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
-        ProcessTree.Kill(_process.ProcessId);
+        await ProcessTree.EndAsync(_process.ProcessId);
         await _process;
         await _log.SaveAsync(Description);
     }

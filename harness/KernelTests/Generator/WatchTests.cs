@@ -82,7 +82,7 @@ public sealed class WatchTests : ProgramFixture
         var failing = Path.Combine(Folder, "failing");
         var shims = FailingWhile(failing);
         Put("one.yaml", Service("one", "10.96.0.1", 80));
-        _ = WatchWith(shims, "-f", ".", "--ipvs-sync-period", "1s");
+        _ = WatchWith(shims, "-f", ".", "--ipvs-sync-period", "5s");
         await ServersAsync("10.96.0.1:80");
         await File.WriteAllTextAsync(failing, "");
         Put("two.yaml", Service("two", "10.96.0.2", 80, "type: NodePort", nodePort: 30080)); // the first node port has a rule to come

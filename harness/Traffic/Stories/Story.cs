@@ -5,6 +5,7 @@ using System.Text;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Packets;
+using Frame = (Conformance.Packets.CapturedPacket Captured, Conformance.Packets.Packet Packet);
 
 namespace Conformance.Traffic.Stories;
 
@@ -34,7 +35,7 @@ public sealed class Story
     public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
         IPEndPoint? seenAs, DateTime since, DateTime until)
     {
-        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => new StoryStep(p, p.Packet, null))
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => (Captured: p, p.Packet))
             .Where(s => s.Packet.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
         var conversations = ConversationsOf(relevant, firsts);
@@ -44,7 +45,7 @@ public sealed class Story
         var sockets = firsts.Select(s => (s.Packet.SourceAddress, s.Packet.SourcePort, s.Packet.Protocol)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
-        foreach (var (captured, packet, _) in relevant)
+        foreach (var (captured, packet) in relevant)
         {
             if (!conversations.Contains(Key(packet))
                 && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol))
@@ -86,7 +87,7 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<StoryStep> FirstsOf(List<StoryStep> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
+    private static List<Frame> FirstsOf(List<Frame> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
         IPEndPoint? seenAs) =>
         [.. packets
             .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol
@@ -94,7 +95,7 @@ public sealed class Story
                 && (p.Packet.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn))];
 
     /// <summary>The pairs of end points under which packets of the client travel, both directions.</summary>
-    private static HashSet<(int, IPAddress?, int, IPAddress?, int)> ConversationsOf(List<StoryStep> packets, List<StoryStep> sent)
+    private static HashSet<(int, IPAddress?, int, IPAddress?, int)> ConversationsOf(List<Frame> packets, List<Frame> sent)
     {
         var identities = sent.Select(s => s.Packet.TransportIdentity).ToHashSet(StringComparer.Ordinal);
         var conversations = new HashSet<(int, IPAddress?, int, IPAddress?, int)>();

@@ -141,21 +141,17 @@ internal sealed record FlowCase(IReadOnlyList<Service> Services, IReadOnlyList<E
     /// <summary>Mostly to what a Service has; else to an address of a Service or of nobody, and any port.</summary>
     private static Gen<RandomFlow> Flow(IReadOnlyList<Service> services, IReadOnlyList<TransportProtocol> protocols)
     {
-        var targets = services.SelectMany(TargetsOf).Where(t => protocols.Contains(t.Protocol) && CanAsk(t.Protocol, t.Address)).ToArray();
+        var targets = services.SelectMany(TargetsOf).Where(t => protocols.Contains(t.Protocol)).ToArray();
         var addresses = targets.Select(t => t.Address).Concat(s_nodeAddresses).Append(IPAddress.Parse("10.96.7.99")).Distinct().ToArray();
         var any = from address in Gen.Elements(addresses)
                   from port in s_nodeAddresses.Contains(address) ? Gen.Elements<ushort>(30000, 30009, 30010, 30020)
                       : Gen.Elements<ushort>(80, 81, 82)
-                  from protocol in Gen.Elements(protocols.Where(p => CanAsk(p, address)))
+                  from protocol in Gen.Elements(protocols.AsEnumerable())
                   select new VirtualServerKey(protocol, address, port);
         return from asker in Gen.Elements(s_askers)
                from target in targets.Length == 0 ? any : Gen.Frequency((3, Gen.Elements(targets)), (1, any))
                select new RandomFlow(asker, target);
     }
-
-    /// <summary>The harness has sockets of SCTP for IPv4 alone.</summary>
-    private static bool CanAsk(TransportProtocol protocol, IPAddress address) =>
-        protocol != TransportProtocol.Sctp || address.AddressFamily == AddressFamily.InterNetwork;
 
     /// <summary>What a Service is reached by, on nodes as well.</summary>
     internal static IEnumerable<VirtualServerKey> TargetsOf(Service service) =>

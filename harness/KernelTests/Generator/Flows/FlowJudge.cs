@@ -1,4 +1,3 @@
-using System.Globalization;
 using Conformance.Labs;
 
 namespace Conformance.KernelTests.Generator.Flows;
@@ -10,12 +9,8 @@ internal static class FlowJudge
 
     /// <summary>How many cases have as many flows as were asked for by <see cref="RunFolder.FlowsVariable"/>.</summary>
     /// <param name="usual">Flows where nobody asked.</param>
-    internal static int CasesOf(int usual)
-    {
-        var count = Environment.GetEnvironmentVariable(RunFolder.FlowsVariable) is { Length: > 0 } given
-            ? int.Parse(given, CultureInfo.InvariantCulture) : usual;
-        return (count + FlowCase.FlowsOfCase - 1) / FlowCase.FlowsOfCase;
-    }
+    internal static int CasesOf(int usual) =>
+        (int)Math.Ceiling((RunFolder.Number(RunFolder.FlowsVariable) ?? usual) / FlowCase.FlowsOfCase);
 
     /// <returns>Whether all were so at once; on a busy machine an answer comes late, and the flow is asked again, alone.</returns>
     /// <exception cref="AssertionException">One is otherwise.</exception>

@@ -1,0 +1,96 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Linux;
+using Conformance.Packets;
+
+namespace Conformance.Traffic;
+
+/// <summary>
+/// Many TCP connections from a node to one target. Their sockets block, and one thread has them all: the path is so short that
+/// connect() hardly ever waits, and every hand-over between threads that asynchronous sockets need would cost more than the connection.
+/// </summary>
+/// <param name="conclude">Called with the connection that was not answered, before its socket is closed, unless the time is up.</param>
+internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow> conclude)
+{
+    private const int AtATime = 50;
+    private readonly Dictionary<string, int> _answers = new(StringComparer.Ordinal);
+
+    /// <summary>The number of answers of each server.</summary>
+    internal IReadOnlyDictionary<string, int> Answers => _answers;
+
+    /// <returns>The first connection that was not answered, which ends it; null where each was.</returns>
+    internal Flow? Run(int count)
+    {
+        Flow? unanswered = null;
+        for (var done = 0; done < count && unanswered is null; done += AtATime)
+            unanswered = AskRound(Math.Min(AtATime, count - done));
+        return unanswered;
+    }
+
+    /// <summary>Opens connections all at once, then hears and resets each.</summary>
+    private Flow? AskRound(int count)
+    {
+        var since = DateTime.UtcNow;
+        var sockets = node.Namespace.Run(() => Enumerable.Range(0, count)
+            .Select(_ => new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
+        using var limit = new Patience(Timeouts.Answer);
+        using var end = limit.Token.Register(Close); // which ends a call that blocks
+        var locals = new List<IPEndPoint>();
+        IPEndPoint? asked = null;
+        try
+        {
+            foreach (var socket in sockets)
+            {
+                socket.LingerState = new LingerOption(true, 0);
+                socket.Connect(target);
+                locals.Add((IPEndPoint)socket.LocalEndPoint!);
+            }
+            var buffer = new byte[Answer.MaxLength];
+            foreach (var (socket, local) in sockets.Zip(locals))
+            {
+                asked = local;
+                if (Answer.Parse(Encoding.ASCII.GetString(buffer, 0, socket.Receive(buffer))) is not { Server: { } server })
+                    return Unanswered(error: null);
+                _answers[server] = _answers.GetValueOrDefault(server) + 1;
+            }
+            return null;
+        }
+        catch (Exception e) when (e is SocketException or ObjectDisposedException)
+        {
+            return Unanswered((e as SocketException)?.SocketErrorCode);
+        }
+        finally
+        {
+            Close();
+        }
+
+        void Close()
+        {
+            foreach (var socket in sockets)
+                socket.Dispose();
+        }
+
+        Flow Unanswered(SocketError? error)
+        {
+            var flow = new Flow(node, TransportProtocol.Tcp, asked ?? LastAsked(since, locals), target, since)
+            {
+                WasEstablished = asked is not null,
+                GaveUp = limit.Token.IsCancellationRequested,
+                Error = error,
+            };
+            conclude(flow);
+            return flow;
+        }
+    }
+
+    /// <summary>A socket that was never connected does not know its port; the wire does, if it sent anything.</summary>
+    private IPEndPoint LastAsked(DateTime since, List<IPEndPoint> connected) =>
+        node.Lab.Wire.Packets(since)
+            .Where(p => p.Node == node.Name && p.IsLeaving && p.Packet.Tcp is { Flags: TcpFlags.Syn }
+                && target.Equals(p.Packet.Destination))
+            .Select(p => p.Packet.Source).LastOrDefault(s => s is not null && !connected.Contains(s))
+        ?? new IPEndPoint(target.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+}
