@@ -2,18 +2,25 @@ using CliWrap;
 using CliWrap.Buffered;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
+using Conformance.Linux.Processes;
 
 namespace Conformance.Labs;
 
 /// <summary>
-/// A command to be run in a node: an immutable value. nsenter(1) takes it into the node's namespace, so that no
-/// thread of this process has to be inside while a process is started.
+/// A command to be run in a node: an immutable value. A command that ends soon is born in the node's namespace
+/// (<see cref="Tool"/>): entering by nsenter(1) costs as much again as a small command. A program that stays is started by .NET, which may
+/// start threads of its own meanwhile, so that no thread of this process may be inside: nsenter takes it there.
 /// </summary>
 public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "",
     TimeSpan? limit = null)
 {
     /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
     public const string ScratchFolder = "/mnt";
+
+    /// <summary>What the error of a command begins with whose program is not there, or cannot be run; nsenter says it too.</summary>
+    internal const string NotStarted = "failed to execute";
+
+    private const int ENOENT = 2, EACCES = 13;
 
     // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
     private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
@@ -49,24 +56,38 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         return result.ExitCode == 0 ? result : throw new CommandFailedException(this, result.ExitCode, result.StandardError);
     }
 
-    /// <summary>Runs the command and returns its result whatever its exit code.</summary>
+    /// <summary>Runs the command and returns its result whatever its exit code: 127 and 126 as a shell has them.</summary>
+    /// <exception cref="CommandFailedException">It did not end in time, and was killed.</exception>
     public async Task<BufferedCommandResult> TryAsync()
     {
         Node.Lab.Note(Node, ToString());
+        var result = await RunAsync();
+        if (input is null && (result.StandardOutput.Length > 0 || result.ExitCode != 0))
+            Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput
+                : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
+        return result;
+    }
+
+    private async Task<BufferedCommandResult> RunAsync()
+    {
         var time = limit ?? Timeouts.Command;
         using var end = new Patience(time);
+        var start = DateTimeOffset.Now;
+        ToolResult result;
         try
         {
-            var result = await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
-            if (input is null && (result.StandardOutput.Length > 0 || result.ExitCode != 0))
-                Node.Lab.Observe(Node, ToString(), result.ExitCode == 0 ? result.StandardOutput
-                    : $"exit code {result.ExitCode}: {result.StandardError}{result.StandardOutput}");
-            return result;
+            result = await Task.Run(() => Tool.Run([.. Wrapped()], input, TimeSpan.MaxValue, end.Token, Node.Namespace,
+                Toolbox.Environment));
         }
         catch (OperationCanceledException)
         {
             throw new CommandFailedException(this, exitCode: null, $"not ended within {time.TotalSeconds} s; killed");
         }
+        catch (KernelException e) when (e.Errno is ENOENT or EACCES)
+        {
+            result = new ToolResult(e.Errno == ENOENT ? 127 : 126, "", $"{NotStarted}: {e.Message}");
+        }
+        return new BufferedCommandResult(result.ExitCode, start, DateTimeOffset.Now, result.Output, result.Error);
     }
 
     /// <summary>The command line that enters the namespace, ready to start.</summary>
@@ -101,7 +122,7 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
 
     private static string Hint(string stderr) => stderr switch
     {
-        _ when stderr.Contains("failed to execute", StringComparison.Ordinal) =>
+        _ when stderr.Contains(NodeCommand.NotStarted, StringComparison.Ordinal) =>
             "\n  hint: the program is not installed; ./lab doctor names its package",
         _ when stderr.Contains("Permission denied", StringComparison.Ordinal)
             || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
