@@ -79,6 +79,11 @@ public sealed record NodeSpec(
 
     /// <summary>What runs in the node as a container; null where the harness serves.</summary>
     public ImageSpec? Image { get; init; }
+
+    /// <summary>
+    /// Whether the node has the tunnel devices that a kernel gives each new namespace: tunl0, ip6tnl0, sit0, gre0 and others.
+    /// </summary>
+    public bool Tunnels { get; init; }
 }
 
 /// <summary>What a node's container is made of.</summary>

@@ -18,7 +18,7 @@ internal sealed partial class TopologyReader
     private static readonly string[] s_networkKeys = ["subnet", "subnet6", "device", "on", "bridge", "mtu"];
     private static readonly string[] s_overlayKeys = ["vni", "port", "over", "joins", "masquerade"];
     private static readonly string[] s_imageKeys = ["program", "from", "command", "files"];
-    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves", "loopback", "routes", "image"];
+    private static readonly string[] s_nodeKeys = ["forwarding", "gateway", "serves", "loopback", "routes", "image", "tunnels"];
     private const string Unnumbered = "unnumbered";
 
     private readonly string _file;
@@ -306,6 +306,7 @@ internal sealed partial class TopologyReader
         {
             Loopback = loopback,
             Routes = ReadRoutes(name, keys, interfaces),
+            Tunnels = ReadFlag(keys, "tunnels", name),
             Image = !keys.TryGetValue("image", out var image) ? null : _images.TryGetValue(Scalar(image), out var named) ? named
             : new ImageSpec(PathOf(Scalar(image)), IsProgram: false, [], new Dictionary<string, string>(StringComparer.Ordinal))
         };

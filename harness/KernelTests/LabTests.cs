@@ -47,6 +47,20 @@ public sealed class LabTests
     }
 
     [Test]
+    public async Task Only_nodes_that_need_them_have_the_tunnel_devices_of_the_kernel()
+    {
+        if (Environment.GetEnvironmentVariable(RunFolder.KernelVariable) is null or "host")
+            Assert.Ignore("not-testable: this machine's kernel makes them everywhere or nowhere; it runs in a lab kernel");
+        await Toolbox.ModprobeAsync("ipip");
+
+        await using var lab = await Lab.StartAsync(Topology.Load("tun"));
+
+        lab["rs1"].Route.Links().Select(l => l.Name).ShouldContain("tunl0");
+        lab["client"].Route.Links().Select(l => l.Name).ShouldBe(["lo", "ens34"], ignoreOrder: true);
+        Sysctl.Read("net.core.fb_tunnels_only_for_init_net").ShouldBe("0");
+    }
+
+    [Test]
     public async Task Nothing_is_made_in_the_root_namespace()
     {
         var before = Directory.GetFileSystemEntries("/sys/class/net");

@@ -204,7 +204,7 @@ public sealed class Lab : IAsyncDisposable
     {
         foreach (var spec in Topology.Nodes)
         {
-            var node = new Node(this, spec, NetworkNamespace.Create($"{Topology.Name}/{spec.Name}"));
+            var node = new Node(this, spec, LabNamespaces.Create($"{Topology.Name}/{spec.Name}", spec.Tunnels));
             _nodes.Add(spec.Name, node);
             // Before the interfaces come: they start from the namespace's defaults.
             NodeSysctls.Apply(node.Namespace, spec.Forwarding);
@@ -231,7 +231,7 @@ public sealed class Lab : IAsyncDisposable
 
     private void AddSwitch(Network network)
     {
-        var ns = NetworkNamespace.Create($"{Topology.Name}/{network.Name}");
+        var ns = LabNamespaces.Create($"{Topology.Name}/{network.Name}", tunnels: false);
         _switches.Add(ns);
         if (Sysctl.Exists("net.ipv6.conf.default.disable_ipv6"))
             Sysctl.Write(ns, "net.ipv6.conf.default.disable_ipv6", "1");

@@ -124,6 +124,8 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
     {
         _ when stderr.Contains(NodeCommand.NotStarted, StringComparison.Ordinal) =>
             "\n  hint: the program is not installed; ./lab doctor names its package",
+        _ when stderr.Contains("Cannot find device \"tunl0\"", StringComparison.Ordinal) =>
+            "\n  hint: the node's topology says with 'tunnels: true' that it needs the kernel's own tunnel devices",
         _ when stderr.Contains("Permission denied", StringComparison.Ordinal)
             || stderr.Contains("Operation not permitted", StringComparison.Ordinal) => "\n  hint: root is needed",
         _ when stderr.Contains("IPVS not available", StringComparison.Ordinal)

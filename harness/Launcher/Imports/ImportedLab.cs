@@ -94,6 +94,7 @@ internal static partial class ImportedLab
                 gateway: "{{Link("", ".1")}}"
                 routes: { "::/0": "{{Link(":", ".1")}}" }
                 serves: [tcp/{{StubPort}}, udp/{{StubPort}}]
+                tunnels: true
 
             """;
     }

@@ -7,6 +7,7 @@ namespace Conformance.Linux.Namespaces;
 public static class NamespaceUse
 {
     private static readonly string[] s_socketTables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"];
+    private const int VisitMs = 20; // longer than any takes
 
     /// <summary>One line for each thread, socket or process that is in one of the namespaces (inode numbers).</summary>
     public static IReadOnlyList<string> HoldersOf(IReadOnlySet<ulong> inodes) =>
@@ -22,10 +23,12 @@ public static class NamespaceUse
             var inode = NetworkNamespace.InodeOf($"{task}/ns/net");
             if (inode == 0 || !matches(inode))
                 continue;
-            // The door's own thread passes through; a thread that stays is seen twice.
-            Thread.Yield();
-            if (NetworkNamespace.InodeOf($"{task}/ns/net") == inode && Name(task) is var name && name != "namespaces")
-                yield return $"thread {Path.GetFileName(task)} ({name}) is in net:[{inode}]";
+            // Threads pass through; one that stays is seen twice.
+#pragma warning disable RS0030 // there is no event to wait for
+            Thread.Sleep(VisitMs);
+#pragma warning restore RS0030
+            if (NetworkNamespace.InodeOf($"{task}/ns/net") == inode)
+                yield return $"thread {Path.GetFileName(task)} ({Name(task)}) is in net:[{inode}]";
         }
     }
 

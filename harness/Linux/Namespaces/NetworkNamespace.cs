@@ -17,9 +17,9 @@ namespace Conformance.Linux.Namespaces;
 /// </para>
 /// <para>
 /// Inside there is nothing asynchronous, no pool work, no logging, no name resolution: whatever starts a thread
-/// there leaves that thread in the namespace. Commands are started by a program that enters by itself
-/// (<see cref="Path"/> and nsenter(1)), or by <see cref="Processes.Tool"/>, which starts no thread. All work runs on a
-/// single thread of our own (<see cref="Door"/>), which is in the root namespace whenever it is idle.
+/// there leaves that thread in the namespace. Commands are started by <see cref="Processes.Tool"/>, which starts no thread, or by a
+/// program that enters by itself (<see cref="Path"/> and nsenter(1)). The calling thread does the work, and is back before the result is
+/// returned: a thread of our own for it would cost twelve system calls more.
 /// </para>
 /// <para>Sources: network_namespaces(7), setns(2).</para>
 /// </remarks>
@@ -52,13 +52,7 @@ public sealed class NetworkNamespace : IDisposable
 
     /// <summary>Makes a new, empty namespace (its <c>lo</c> is down).</summary>
     /// <exception cref="KernelException">CAP_SYS_ADMIN is lacking (EPERM), or too many namespaces (ENOSPC).</exception>
-    public static NetworkNamespace Create(string name) =>
-        new(name, Door.Run(-1, () =>
-        {
-            if (Libc.unshare(Libc.CLONE_NEWNET) != 0)
-                throw KernelException.FromErrno($"create the network namespace {name}");
-            return OpenFile("/proc/thread-self/ns/net");
-        }));
+    public static NetworkNamespace Create(string name) => new(name, Visit.Create(name));
 
     /// <summary>Opens a namespace that exists, such as <c>/proc/PID/ns/net</c> or <c>/run/netns/NAME</c>.</summary>
     public static NetworkNamespace Open(string name, string path) => new(name, OpenFile(path));
@@ -67,9 +61,8 @@ public sealed class NetworkNamespace : IDisposable
     public T Run<T>(Func<T> work)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        // Every thread but the door's is in the namespace that the process was started in: there is no thread to change to, which would
-        // cost the generator, with its sysctls, 8 ms of 150 on user-mode Linux.
-        return Inode == RootInode && Inode != 0 && !Door.IsCurrent ? work() : Door.Run(_fd, work);
+        // The generator visits its own namespace: that costs nothing.
+        return Inode == RootInode && Inode != 0 && !Visit.IsInside ? work() : Visit.Run(_fd, work);
     }
 
     /// <summary>Runs synchronous work inside the namespace.</summary>
@@ -117,7 +110,7 @@ public sealed class NetworkNamespace : IDisposable
         }
     }
 
-    private static int OpenFile(string path)
+    internal static int OpenFile(string path)
     {
         var fd = Libc.open(path, Libc.O_RDONLY | Libc.O_CLOEXEC);
         return fd >= 0 ? fd : throw KernelException.FromErrno($"open {path}");
