@@ -25,8 +25,8 @@ public sealed class ZoneChange : ClusterFixture
         Undo(() => Cluster.PutNode(Node1));
         Cluster.PutNode(Node1, zone: "zone-node2");
         // Nodes come by another watch than Services: no canary tells when. For a moment there are both endpoints.
-        await ProgrammedAsync("only the endpoint of the zone is used", async () => (await PodA.CountAnswersAsync(service.Target(), 10)).Answers.Keys,
-            servers => servers.SequenceEqual(["web-b"]));
+        await ProgrammedAsync("only the endpoint of the zone is used",
+            async () => (await PodA.CountAnswersAsync(service.Target(), 10)).Answers.Keys, servers => servers.SequenceEqual(["web-b"]));
         (await PodA.AskManyAsync(service.Target(), 20)).Keys.ShouldBe(["web-b"]);
     }
 }

@@ -35,7 +35,8 @@ public sealed class AllureTests
         File.Exists(Path.Combine(results, "executor.json")).ShouldBeTrue();
         await using var chromium = await Chromium.StartAsync();
         var tab = await chromium.Browser.NewPageAsync();
-        await OpenAsync(tab, new Uri(Path.GetFullPath(Path.Combine(page, "index.html"))), "Missing SNAT, MASQUERADE, and the conntrack sysctl");
+        await OpenAsync(tab, new Uri(Path.GetFullPath(Path.Combine(page, "index.html"))),
+            "Missing SNAT, MASQUERADE, and the conntrack sysctl");
         await tab.GetByText("kernel", new PageGetByTextOptions { Exact = true }).First.WaitForAsync();
         await tab.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(BrowserTests.Screenshots, "allure.png") });
     }
