@@ -81,7 +81,7 @@ public sealed record NodeSpec(
     public ImageSpec? Image { get; init; }
 
     /// <summary>
-    /// Whether the node has the tunnel devices that a kernel gives each new namespace: tunl0, ip6tnl0, sit0, gre0 and others.
+    /// Whether the node needs the tunnel devices that a kernel gives each new namespace: tunl0, ip6tnl0, sit0, gre0 and others.
     /// </summary>
     public bool Tunnels { get; init; }
 }

@@ -35,7 +35,7 @@ public sealed class NetworkNamespaceTests
     }
 
     [Test]
-    public void An_exception_passes_through_and_the_door_still_works()
+    public void An_exception_passes_through_and_the_next_visit_works()
     {
         using var ns = NetworkNamespace.Create("test");
 

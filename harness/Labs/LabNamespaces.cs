@@ -11,14 +11,15 @@ internal static class LabNamespaces
 
     private static readonly Lock s_lock = new();
 
-    // The sysctl is the whole kernel's: that of this machine is not ours to change.
+    // The sysctl is the whole kernel's: that of this machine is not ours to change. And a module that is loaded later asks it for the
+    // namespaces that there are: only where all is built in, the moment of a namespace's start decides.
     private static readonly Lazy<bool> s_canSpareTunnels = new(() =>
-        Environment.GetEnvironmentVariable(RunFolder.KernelVariable) is not (null or "" or "host") && Sysctl.Exists(OnlyInFirst));
+        RunFolder.IsOnLabKernel && Sysctl.Exists(OnlyInFirst) && !File.Exists("/proc/modules"));
 
     /// <summary>Makes a namespace.</summary>
     /// <param name="tunnels">
     /// Whether it needs the devices that each module for tunnels makes in every namespace. Where all are built in, these six devices with
-    /// their sysctls take a third of the time of a lab, so in a lab kernel the others do without.
+    /// their sysctls take a third of the time of a lab. So nodes of a lab kernel without modules do without them.
     /// </param>
     internal static NetworkNamespace Create(string name, bool tunnels)
     {

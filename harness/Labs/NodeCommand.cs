@@ -7,9 +7,9 @@ using Conformance.Linux.Processes;
 namespace Conformance.Labs;
 
 /// <summary>
-/// A command to be run in a node: an immutable value. A command that ends soon is born in the node's namespace
-/// (<see cref="Tool"/>): entering by nsenter(1) costs as much again as a small command. A program that stays is started by .NET, which may
-/// start threads of its own meanwhile, so that no thread of this process may be inside: nsenter takes it there.
+/// A command to be run in a node: an immutable value. <see cref="Tool"/> starts a command that ends soon inside the node's namespace:
+/// nsenter(1) would cost as much again. .NET starts a program that stays, and may start threads of its own with it. So nsenter takes
+/// such a program into the namespace, and no thread of this process is inside meanwhile.
 /// </summary>
 public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? input = null, string? view = null, string text = "",
     TimeSpan? limit = null)
@@ -17,10 +17,10 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
     /// <summary>Where a command may have a file system of its own in memory: a folder that every machine has.</summary>
     public const string ScratchFolder = "/mnt";
 
-    /// <summary>What the error of a command begins with whose program is not there, or cannot be run; nsenter says it too.</summary>
-    internal const string NotStarted = "failed to execute";
+    /// <summary>What the error of a command begins with whose program is not there; nsenter says it too.</summary>
+    internal const string NotThere = "failed to execute";
 
-    private const int ENOENT = 2, EACCES = 13;
+    private const int ENOENT = 2;
 
     // What is done in a mount namespace of the command's own, before it starts. No file is needed for it, and nobody else sees it.
     private const string Scratch = $"mount -t tmpfs tmpfs {ScratchFolder}";
@@ -73,19 +73,24 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         var time = limit ?? Timeouts.Command;
         using var end = new Patience(time);
         var start = DateTimeOffset.Now;
+        string[] words = [.. Wrapped()];
         ToolResult result;
         try
         {
-            result = await Task.Run(() => Tool.Run([.. Wrapped()], input, TimeSpan.MaxValue, end.Token, Node.Namespace,
-                Toolbox.Environment));
+            // In the first process of a container .NET collects every child, and Tool would lose the exit code.
+            if (Environment.ProcessId == 1)
+                return await ToCliWrap().WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(end.Token);
+            result = await Task.Run(() => Tool.Run(words, input, TimeSpan.MaxValue, end.Token, Node.Namespace, Toolbox.Environment,
+                ProcessTree.Kill));
         }
         catch (OperationCanceledException)
         {
             throw new CommandFailedException(this, exitCode: null, $"not ended within {time.TotalSeconds} s; killed");
         }
-        catch (KernelException e) when (e.Errno is ENOENT or EACCES)
+        catch (KernelException e) when (e.Operation == $"start {words[0]}")
         {
-            result = new ToolResult(e.Errno == ENOENT ? 127 : 126, "", $"{NotStarted}: {e.Message}");
+            result = e.Errno == ENOENT ? new ToolResult(ExitCode: 127, "", $"{NotThere}: {e.Message}")
+                : new ToolResult(ExitCode: 126, "", e.Message);
         }
         return new BufferedCommandResult(result.ExitCode, start, DateTimeOffset.Now, result.Output, result.Error);
     }
@@ -122,7 +127,7 @@ public sealed class CommandFailedException(NodeCommand command, int? exitCode, s
 
     private static string Hint(string stderr) => stderr switch
     {
-        _ when stderr.Contains(NodeCommand.NotStarted, StringComparison.Ordinal) =>
+        _ when stderr.Contains(NodeCommand.NotThere, StringComparison.Ordinal) =>
             "\n  hint: the program is not installed; ./lab doctor names its package",
         _ when stderr.Contains("Cannot find device \"tunl0\"", StringComparison.Ordinal) =>
             "\n  hint: the node's topology says with 'tunnels: true' that it needs the kernel's own tunnel devices",

@@ -12,6 +12,9 @@ public static class RunFolder
     /// <summary>Names the kind of the lab kernel (host, uml) to the processes of the run.</summary>
     public const string KernelVariable = "CONFORMANCE_KERNEL";
 
+    /// <summary>Whether this process runs on a kernel that the launcher has started for labs: its settings are ours to change.</summary>
+    public static bool IsOnLabKernel => Environment.GetEnvironmentVariable(KernelVariable) is not (null or "" or "host");
+
     /// <summary>
     /// Names the shard of a run to its runner, as <c>1/3 2/4</c>: of three machines the first, of its four kernels the second. By it a
     /// runner knows its tests, and names the files that every shard has.

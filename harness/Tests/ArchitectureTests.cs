@@ -82,7 +82,10 @@ public sealed class ArchitectureTests
 
     private sealed record Use(string To, string FromNamespace, string ToNamespace, string Text);
 
-    /// <summary>Where .NET has started one process, it may collect the children of <see cref="Linux.Processes.Tool"/> as well.</summary>
+    /// <summary>
+    /// In the first process of a container, where .NET has started one process, it collects the children of
+    /// <see cref="Linux.Processes.Tool"/> as well.
+    /// </summary>
     [Test]
     public void The_generator_starts_programs_in_one_way()
     {

@@ -54,12 +54,16 @@ public sealed class ToolTests
         watch.Elapsed.ShouldBeLessThan(s_limit);
     }
 
-    [Test]
-    public void A_program_is_killed_when_it_is_to_stop()
+    [TestCase("sleep 60")]
+    [TestCase("exec >&- 2>&-; sleep 60")]
+    public void A_program_is_killed_when_it_is_to_stop(string script)
     {
         using var stop = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
+        var watch = Stopwatch.StartNew();
 
-        Should.Throw<OperationCanceledException>(() => Tool.Run(["sleep", "60"], null, s_limit, stop.Token));
+        Should.Throw<OperationCanceledException>(() => Tool.Run(["sh", "-c", script], null, s_limit, stop.Token));
+
+        watch.Elapsed.ShouldBeLessThan(s_limit);
     }
 
     [Test]

@@ -59,7 +59,8 @@ internal static class UpVerb
             using (var preparing = new Interrupt())
                 await PrepareAsync(wanted, preparing.Token);
             var labKernel = await KernelOption.ChooseAsync(parsed.GetValue(kernel)!, CancellationToken.None);
-            // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process.
+            // Signals end a shell's lab at once, as they end the shell: the namespaces go with the process, and with a
+            // command that runs in one of them.
             if (labKernel is HostKernel && !parsed.GetValue(hold) && !parsed.GetValue(detach))
                 return await ShellAsync(wanted);
             using var interrupt = new Interrupt();

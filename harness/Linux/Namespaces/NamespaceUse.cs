@@ -7,7 +7,7 @@ namespace Conformance.Linux.Namespaces;
 public static class NamespaceUse
 {
     private static readonly string[] s_socketTables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"];
-    private const int VisitMs = 20; // longer than any takes
+    private const int VisitMs = 200; // the longest visits start a program, which takes a busy kernel tens of milliseconds
 
     /// <summary>One line for each thread, socket or process that is in one of the namespaces (inode numbers).</summary>
     public static IReadOnlyList<string> HoldersOf(IReadOnlySet<ulong> inodes) =>

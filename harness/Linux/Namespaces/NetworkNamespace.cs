@@ -10,7 +10,7 @@ namespace Conformance.Linux.Namespaces;
 /// </summary>
 /// <remarks>
 /// <para>
-/// This class is the one door. A namespace belongs to a thread; a socket to the namespace that it was created in;
+/// This class is the only way into one. A namespace belongs to a thread; a socket to the namespace that it was created in;
 /// a child process to the one of the thread that started it. <see cref="Run{T}"/> carries out short synchronous
 /// work inside: create and bind sockets, start a non-blocking connect, read <c>/proc/thread-self/net</c>, write
 /// <c>/proc/sys/net</c>. Sockets made inside are awaited outside.
@@ -61,7 +61,7 @@ public sealed class NetworkNamespace : IDisposable
     public T Run<T>(Func<T> work)
     {
         ObjectDisposedException.ThrowIf(_disposed != 0, this);
-        // The generator visits its own namespace: that costs nothing.
+        // The generator visits its own namespace: that needs no system call.
         return Inode == RootInode && Inode != 0 && !Visit.IsInside ? work() : Visit.Run(_fd, work);
     }
 

@@ -17,7 +17,7 @@ internal static class Visit
 
     static Visit()
     {
-        // The runtime's socket threads are born with the first socket and inherit its namespace: have them now.
+        // The runtime starts its socket threads with the first socket, and they inherit its namespace: let it start them here.
         new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp).Dispose();
         s_root = NetworkNamespace.OpenFile("/proc/self/ns/net");
     }

@@ -13,8 +13,9 @@ public sealed record ToolResult(int ExitCode, string Output, string Error);
 
 /// <summary>
 /// Runs a small program to its end on the calling thread. .NET's own way starts up to six threads for the first process, each of which
-/// takes a tick of the clock on user-mode Linux: more than iptables-restore itself. Beside .NET's own way it would lose exit codes: as
-/// the first process of a PID namespace, such as in a container, .NET then collects every child that ends. Source: posix_spawn(3), poll(2).
+/// takes a tick of the clock on user-mode Linux: more than iptables-restore itself. In the first process of a PID namespace, such as of a
+/// container, it must not be used beside .NET's own way: there .NET then collects every child that ends, with its exit code. Source:
+/// posix_spawn(3), poll(2).
 /// </summary>
 public static class Tool
 {
@@ -31,20 +32,22 @@ public static class Tool
     /// <param name="input">Its standard input; null for none.</param>
     /// <param name="ns">The network namespace that it is started in; null for this process's own.</param>
     /// <param name="variables">Environment variables that it has beside or instead of this process's.</param>
+    /// <param name="kill">Kills the process with this id and all that it has started; null for its process group alone.</param>
     /// <exception cref="KernelException">It cannot be started (ENOENT: there is no such program).</exception>
     /// <exception cref="OperationCanceledException">
     /// It was to stop, or ran longer than the limit, and was killed with all that it had started.
     /// </exception>
     public static ToolResult Run(IReadOnlyList<string> argv, string? input, TimeSpan limit, CancellationToken stop,
-        NetworkNamespace? ns = null, IReadOnlyDictionary<string, string?>? variables = null)
+        NetworkNamespace? ns = null, IReadOnlyDictionary<string, string?>? variables = null, Action<int>? kill = null)
     {
+        kill ??= process => _ = Libc.kill(-process, Libc.SIGKILL);
         var environment = Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
             .ToDictionary(v => (string)v.Key, v => (string?)v.Value, StringComparer.Ordinal);
         foreach (var (name, value) in variables ?? new Dictionary<string, string?>(StringComparer.Ordinal))
             environment[name] = value;
         var program = PathOf(argv[0], environment.GetValueOrDefault("PATH") ?? "");
         using var pipes = new Pipes(input is not null);
-        var process = ns is null ? Spawn(program, argv, environment, pipes) : ns.Run(() => Spawn(program, argv, environment, pipes));
+        var process = Spawn(program, argv, environment, pipes, ns);
         pipes.CloseFarEnds();
         string output, error;
         try
@@ -53,11 +56,15 @@ public static class Tool
         }
         catch
         {
-            _ = Libc.kill(-process, Libc.SIGKILL); // its process group
+            kill(process);
             Wait(process);
             throw;
         }
-        return new ToolResult(Wait(process), output, error);
+        int code;
+        using (stop.Register(() => kill(process))) // it may run on though its outputs are closed
+            code = Wait(process);
+        stop.ThrowIfCancellationRequested();
+        return new ToolResult(code, output, error);
     }
 
     /// <summary>
@@ -67,7 +74,8 @@ public static class Tool
         : path.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists)
             ?? throw new KernelException($"start {program}", ENOENT);
 
-    private static unsafe int Spawn(string program, IReadOnlyList<string> argv, Dictionary<string, string?> environment, Pipes pipes)
+    private static unsafe int Spawn(string program, IReadOnlyList<string> argv, Dictionary<string, string?> environment, Pipes pipes,
+        NetworkNamespace? ns)
     {
         var actions = stackalloc byte[ActionsSize];
         var attributes = stackalloc byte[AttributesSize];
@@ -89,11 +97,16 @@ public static class Tool
             signals[0] = 1UL << (SIGPIPE - 1);
             _ = Libc.posix_spawnattr_setsigdefault(attributes, signals);
             _ = Libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
-            fixed (nint* argumentPointer = arguments, variablePointer = variables)
+            var errno = 0;
+            var process = ns is null ? Start() : ns.Run(Start); // nothing else is done inside
+            return errno == 0 ? process : throw new KernelException($"start {argv[0]}", errno);
+
+            int Start()
             {
-                int process;
-                var errno = Libc.posix_spawn(&process, program, actions, attributes, argumentPointer, variablePointer);
-                return errno == 0 ? process : throw new KernelException($"start {argv[0]}", errno);
+                int started;
+                fixed (nint* argumentPointer = arguments, variablePointer = variables)
+                    errno = Libc.posix_spawn(&started, program, actions, attributes, argumentPointer, variablePointer);
+                return started;
             }
         }
         finally

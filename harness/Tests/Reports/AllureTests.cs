@@ -41,7 +41,7 @@ public sealed class AllureTests
         await tab.ScreenshotAsync(new PageScreenshotOptions { Path = Path.Combine(BrowserTests.Screenshots, "allure.png") });
     }
 
-    /// <summary>Opens a page of Allure, again where the text does not come.</summary>
+    /// <summary>Opens a page of Allure. Opens it again if the text does not appear.</summary>
     /// <remarks>
     /// On a busy machine Allure 3.18's code may run before the data below it in the file are there. It then asks for them in files that a
     /// page of one file does not have, and stays empty: about one time in 20 with three busy loops on two processors.
