@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Conformance.Linux.Interop;
 
 namespace Conformance.Linux.Namespaces;
@@ -10,6 +11,7 @@ namespace Conformance.Linux.Namespaces;
 internal static class Visit
 {
     private static readonly int s_root;
+    private static readonly int s_refusal; // the error with which the kernel refuses to let threads return; 0 where it does not
 
     /// <summary>The descriptor of the namespace that this thread is in; 0 for the one that the process was started in.</summary>
     [ThreadStatic]
@@ -20,6 +22,8 @@ internal static class Visit
         // The runtime starts its socket threads with the first socket, and they inherit its namespace: let it start them here.
         new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp).Dispose();
         s_root = NetworkNamespace.OpenFile("/proc/self/ns/net");
+        // Root of a user namespace may make network namespaces, and never return to that of its parent.
+        s_refusal = Libc.setns(s_root, Libc.CLONE_NEWNET) == 0 ? 0 : Marshal.GetLastPInvokeError();
     }
 
     /// <summary>Whether this thread is inside a namespace now.</summary>
@@ -29,6 +33,7 @@ internal static class Visit
     internal static T Run<T>(int namespaceFd, Func<T> work)
     {
         var outer = t_current;
+        ThrowIfNoReturn();
         Enter(namespaceFd);
         try
         {
@@ -46,6 +51,7 @@ internal static class Visit
     internal static int Create(string name)
     {
         var outer = t_current;
+        ThrowIfNoReturn();
         if (Libc.unshare(Libc.CLONE_NEWNET) != 0)
             throw KernelException.FromErrno($"create the network namespace {name}");
         try
@@ -57,6 +63,12 @@ internal static class Visit
         {
             Return(outer);
         }
+    }
+
+    private static void ThrowIfNoReturn()
+    {
+        if (s_refusal != 0)
+            throw new KernelException("return to the network namespace that the process was started in", s_refusal);
     }
 
     private static void Enter(int fd)
