@@ -125,9 +125,13 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         {
             result = await kernel.RunAsync(CommandOf(number, filter, assemblies, output, error), stop.Token);
         }
-        catch (OperationCanceledException) when (silence.IsCancellationRequested)
+        catch (OperationCanceledException)
         {
-            Fault($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended.");
+            var left = Leftovers.End(runFolder);
+            if (!silence.IsCancellationRequested)
+                throw;
+            Fault($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended." +
+                (left.Count > 0 ? $" It had left processes, which were ended too: {string.Join(", ", left)}." : ""));
             return ExitCodes.Violated;
         }
         catch (LabKernelException e)

@@ -1,0 +1,39 @@
+using System.Diagnostics;
+using Conformance.Labs;
+using Conformance.Labs.Waiting;
+using Conformance.Launcher;
+using Conformance.Launcher.Runner;
+
+namespace Conformance.Tests;
+
+/// <summary>What becomes of processes that outlive the runner which started them.</summary>
+public sealed class LeftoverTests
+{
+    [Test]
+    public async Task Those_of_the_run_are_ended_and_named_and_no_others()
+    {
+        using var other = Start("/run/12");
+        using var shell = Start("/run/1");
+        try
+        {
+            var child = await ChildOfAsync(shell);
+            shell.Kill();
+            await shell.WaitForExitAsync();
+
+            Leftovers.End("/run/1").ShouldBe([$"{child} sleep"]);
+            Leftovers.End("/run/1").ShouldBeEmpty();
+            other.HasExited.ShouldBeFalse();
+        }
+        finally
+        {
+            shell.Kill(entireProcessTree: true);
+            other.Kill(entireProcessTree: true);
+        }
+    }
+
+    private static Process Start(string runFolder) => Process.Start("env",
+        [$"{RunFolder.Variable}={runFolder}", "sh", "-c", "exec >/dev/null 2>&1; sleep 100 & wait"]);
+
+    private static Task<int> ChildOfAsync(Process shell) => Eventually.Async("the shell has started sleep",
+        () => ProcessStat.ReadAll().FirstOrDefault(p => p.Parent == shell.Id && p.Program == "sleep")?.Id ?? 0, id => id > 0);
+}
