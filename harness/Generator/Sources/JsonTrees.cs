@@ -11,7 +11,7 @@ namespace Conformance.Generator.Sources;
 /// </summary>
 internal static class JsonTrees
 {
-    /// <param name="handle">Called with each object and its size in bytes.</param>
+    /// <param name="handle">Called with each object and its size in bytes. The object is gone when the call returns.</param>
     /// <param name="handleList">Called with each list, without its items.</param>
     /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
     internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
@@ -79,7 +79,10 @@ internal static class JsonTrees
     private static Tree ReadItem(ref Utf8JsonReader reader, ReadOnlySpan<byte> utf8, ref Memory memory)
     {
         var values = 0;
-        return ReadValue(ref reader, utf8, ref memory, 0, ref values);
+        memory.StartItem();
+        var item = ReadValue(ref reader, utf8, ref memory, 0, ref values);
+        memory.EndItem();
+        return item;
     }
 
     /// <param name="values">How many values the object has so far; after too many, what follows is passed over.</param>
@@ -95,9 +98,9 @@ internal static class JsonTrees
         {
             case JsonTokenType.StartObject or JsonTokenType.StartArray when depth >= Limits.Depth:
                 reader.Skip();
-                return new Tree(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
+                return memory.TreeOf(TreeKind.Refused, line, $"nested more than {Limits.Depth} levels deep");
             case JsonTokenType.StartObject:
-                var mapping = new Tree(TreeKind.Mapping, line);
+                var mapping = memory.TreeOf(TreeKind.Mapping, line);
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndObject)
                 {
                     var key = KeyOf(ref reader, ref memory);
@@ -106,16 +109,16 @@ internal static class JsonTrees
                 }
                 return mapping;
             case JsonTokenType.StartArray:
-                var sequence = new Tree(TreeKind.Sequence, line);
+                var sequence = memory.TreeOf(TreeKind.Sequence, line);
                 while (reader.Read() && reader.TokenType != JsonTokenType.EndArray)
                     Add(sequence, null, ReadValue(ref reader, utf8, ref memory, depth + 1, ref values), values);
                 return sequence;
             case JsonTokenType.String:
                 return TextOf(ref reader, ref memory, line);
             case JsonTokenType.Null:
-                return new Tree(TreeKind.Null, line);
+                return memory.TreeOf(TreeKind.Null, line);
             default:
-                return new Tree(TreeKind.Plain, line, reader.TokenType switch
+                return memory.TreeOf(TreeKind.Plain, line, reader.TokenType switch
                 {
                     JsonTokenType.True => "true",
                     JsonTokenType.False => "false",
@@ -139,7 +142,7 @@ internal static class JsonTrees
     {
         try
         {
-            return new Tree(TreeKind.Text, line, memory.TextOf(ref reader));
+            return memory.TreeOf(TreeKind.Text, line, memory.TextOf(ref reader));
         }
         catch (InvalidOperationException) // half a surrogate pair, or bytes that are no UTF-8
         {
@@ -164,8 +167,12 @@ internal static class JsonTrees
     private struct Memory()
     {
         private const int MaxLength = 64;
+        private const int MaxTrees = 4096;
 
         private readonly string?[] _texts = new string?[1024];
+        private readonly List<Tree> _trees = [];
+        private int _used;
+        private bool _isInItem;
         private int _line = 1;
         private long _position;
 
@@ -175,6 +182,25 @@ internal static class JsonTrees
             _line += utf8[(int)_position..(int)position].Count((byte)'\n');
             _position = position;
             return _line;
+        }
+
+        /// <summary>From now on the values of the item before are used again.</summary>
+        internal void StartItem() => (_used, _isInItem) = (0, true);
+
+        internal void EndItem() => _isInItem = false;
+
+        /// <summary>A value of an item, as long as that is handled; or one of a list itself, which stays.</summary>
+        internal Tree TreeOf(TreeKind kind, int line, string text = "")
+        {
+            if (_isInItem && _used < _trees.Count)
+                return _trees[_used++].Become(kind, line, text);
+            var tree = new Tree(kind, line, text);
+            if (_isInItem && _used < MaxTrees)
+            {
+                _trees.Add(tree);
+                _used++;
+            }
+            return tree;
         }
 
         /// <summary>The text of a key or value. What comes again and again, such as keys and nodes' names, is one string.</summary>

@@ -22,6 +22,9 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     /// <summary>As many keys are compared one by one faster than by a set of them.</summary>
     private const int MaxCompared = 16;
 
+    /// <summary>Lists that had room for more are not kept for another value: one large object would cost its memory for ever.</summary>
+    private const int MaxKept = 64;
+
     /// <summary>Only what a sequence or a mapping has: of a million values most are neither.</summary>
     private Inside? _inside;
 
@@ -32,13 +35,28 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
         internal HashSet<string>? Keys;
         internal Tree? Refused;
         internal int Height;
+
+        internal void Clear()
+        {
+            Items = Emptied(Items);
+            Members = Emptied(Members);
+            (Keys, Refused, Height) = (null, null, 0);
+        }
+
+        private static List<T>? Emptied<T>(List<T>? list)
+        {
+            if (list is null || list.Capacity > MaxKept)
+                return null;
+            list.Clear();
+            return list;
+        }
     }
 
-    internal TreeKind Kind { get; } = kind;
+    internal TreeKind Kind { get; private set; } = kind;
 
-    internal int Line { get; } = line;
+    internal int Line { get; private set; } = line;
 
-    internal string Text { get; } = text;
+    internal string Text { get; private set; } = text;
 
     internal IReadOnlyList<Tree> Items => _inside?.Items ?? [];
 
@@ -49,6 +67,16 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
 
     /// <summary>What was refused here or below, the first: the whole object is.</summary>
     internal Tree? Refused => Kind == TreeKind.Refused ? this : _inside?.Refused;
+
+    /// <summary>
+    /// Takes the place of another value, and has nothing of it any more: a reader of ten thousand objects makes no tree for each.
+    /// </summary>
+    internal Tree Become(TreeKind kind, int line, string text)
+    {
+        (Kind, Line, Text) = (kind, line, text);
+        _inside?.Clear();
+        return this;
+    }
 
     /// <param name="item">A value that has all its own values already.</param>
     internal void Add(Tree item)
