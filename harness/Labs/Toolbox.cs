@@ -24,12 +24,17 @@ public static class Toolbox
     private static readonly Lazy<Task<Dictionary<string, string?>>> s_environment = new(async () =>
     {
         await LoadSchedulersAsync();
-        return new(StringComparer.Ordinal)
+        var environment = new Dictionary<string, string?>(StringComparer.Ordinal)
         {
             ["PATH"] = s_iptables.Value is { Suffix.Length: > 0 } variant ? $"{LinksTo(variant.Suffix[1..])}:{SystemPath}"
                 : SystemPath,
             ["LC_ALL"] = "C.UTF-8",
         };
+        // How a runner collects its garbage is no business of a proxy's that is written in .NET as well.
+        foreach (var name in System.Environment.GetEnvironmentVariables().Keys.Cast<string>()
+            .Where(n => n.StartsWith("DOTNET_GC", StringComparison.Ordinal)))
+            environment[name] = null;
+        return environment;
     });
 
     /// <summary>By env(1), which looks the program up in the PATH that it is given.</summary>

@@ -86,7 +86,7 @@ internal sealed class Session : IDisposable
             return;
         }
         // One write for many lines: a hundred thousand by themselves take longer than making the changes.
-        using var lines = new StreamWriter(Console.OpenStandardOutput());
+        using var lines = new StreamWriter(Console.OpenStandardOutput(), bufferSize: 64 << 10);
         foreach (var change in changes)
             lines.Write($"{change}\n");
     }
