@@ -13,8 +13,11 @@ internal static class LabNamespaces
 
     // The sysctl is the whole kernel's: that of this machine is not ours to change. And a module that is loaded later asks it for the
     // namespaces that there are: only where all is built in, the moment of a namespace's start decides.
-    private static readonly Lazy<bool> s_canSpareTunnels = new(() =>
+    private static readonly Lazy<bool> s_sparesTunnels = new(() =>
         RunFolder.IsOnLabKernel && Sysctl.Exists(OnlyInFirst) && !File.Exists("/proc/modules"));
+
+    /// <summary>Whether nodes that need no tunnel devices have none on this kernel.</summary>
+    internal static bool SparesTunnels => s_sparesTunnels.Value;
 
     /// <summary>Makes a namespace.</summary>
     /// <param name="tunnels">
@@ -25,7 +28,7 @@ internal static class LabNamespaces
     {
         lock (s_lock)
         {
-            if (tunnels || !s_canSpareTunnels.Value)
+            if (tunnels || !SparesTunnels)
                 return NetworkNamespace.Create(name);
             Sysctl.Write(OnlyInFirst, "1");
             try

@@ -87,7 +87,7 @@ public sealed class NodeCommand(Node node, IReadOnlyList<string> argv, string? i
         {
             throw new CommandFailedException(this, exitCode: null, $"not ended within {time.TotalSeconds} s; killed");
         }
-        catch (KernelException e) when (e.Operation == $"start {words[0]}")
+        catch (StartException e)
         {
             result = e.Errno == ENOENT ? new ToolResult(ExitCode: 127, "", $"{NotThere}: {e.Message}")
                 : new ToolResult(ExitCode: 126, "", e.Message);

@@ -30,11 +30,40 @@ public sealed record ConntrackEntry(
 {
     private const string File = "/proc/thread-self/net/nf_conntrack";
 
+    /// <summary>As much as one call of read(2) gives at most (fs/seq_file.c).</summary>
+    private const int PageSize = 4096;
+
+    /// <summary>The longest line, generously.</summary>
+    private const int LineSize = 512;
+
+    private const int MaxReadings = 10;
+
     private static readonly string[] s_identifying = ["src=", "dst=", "sport=", "dport=", "type=", "code=", "id=", "zone"];
 
-    /// <summary>Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.</summary>
-    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns) =>
-        Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
+    /// <summary>
+    /// Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.
+    /// </summary>
+    /// <remarks>
+    /// The kernel gives the file page by page, and finds the place of the next one by counting the entries of all namespaces
+    /// (ct_get_idx): when any of them has ended meanwhile, an entry is missed. So a longer table is read until a reading adds none.
+    /// </remarks>
+    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns)
+    {
+        var text = ReadOnce(ns);
+        var entries = Parse(text);
+        for (var i = 1; i < MaxReadings && text.Length > PageSize - LineSize; i++)
+        {
+            var known = entries.Count;
+            text = $"{ReadOnce(ns)}{text}"; // of one entry in several readings, what was read last counts
+            entries = Parse(text);
+            if (entries.Count == known)
+                break;
+        }
+        return entries;
+    }
+
+    private static string ReadOnce(NetworkNamespace ns) =>
+        ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : "");
 
     /// <summary>
     /// The entries of the file's text, each once: the kernel walks the chains of a hash table that all namespaces share,

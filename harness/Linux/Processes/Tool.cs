@@ -33,7 +33,7 @@ public static class Tool
     /// <param name="ns">The network namespace that it is started in; null for this process's own.</param>
     /// <param name="variables">Environment variables that it has beside or instead of this process's.</param>
     /// <param name="kill">Kills the process with this id and all that it has started; null for its process group alone.</param>
-    /// <exception cref="KernelException">It cannot be started (ENOENT: there is no such program).</exception>
+    /// <exception cref="StartException">It cannot be started.</exception>
     /// <exception cref="OperationCanceledException">
     /// It was to stop, or ran longer than the limit, and was killed with all that it had started.
     /// </exception>
@@ -72,7 +72,7 @@ public static class Tool
     /// </summary>
     private static string PathOf(string program, string path) => program.Contains('/', StringComparison.Ordinal) ? program
         : path.Split(':').Select(folder => Path.Combine(folder, program)).FirstOrDefault(File.Exists)
-            ?? throw new KernelException($"start {program}", ENOENT);
+            ?? throw new StartException(program, ENOENT);
 
     private static unsafe int Spawn(string program, IReadOnlyList<string> argv, Dictionary<string, string?> environment, Pipes pipes,
         NetworkNamespace? ns)
@@ -99,7 +99,7 @@ public static class Tool
             _ = Libc.posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
             var errno = 0;
             var process = ns is null ? Start() : ns.Run(Start); // nothing else is done inside
-            return errno == 0 ? process : throw new KernelException($"start {argv[0]}", errno);
+            return errno == 0 ? process : throw new StartException(argv[0], errno);
 
             int Start()
             {
