@@ -30,7 +30,7 @@ public static class Toolbox
                 : SystemPath,
             ["LC_ALL"] = "C.UTF-8",
         };
-        // How a runner collects its garbage is no business of a proxy's that is written in .NET as well.
+        // A proxy may be a program of .NET too: what is set for the runner's garbage collector is not for it.
         foreach (var name in System.Environment.GetEnvironmentVariables().Keys.Cast<string>()
             .Where(n => n.StartsWith("DOTNET_GC", StringComparison.Ordinal)))
             environment[name] = null;

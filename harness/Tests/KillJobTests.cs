@@ -73,7 +73,7 @@ public sealed partial class KillJobTests
     [Test]
     public async Task A_process_whose_parent_has_ended_still_belongs_to_the_family()
     {
-        // Three at last, so that none is started while they are killed; what is left all the same must not hold the runner's output.
+        // Three, so that none starts while they are killed. And one that is left all the same must not hold the runner's output.
         using var shell = Process.Start("sh", ["-c", "exec >/dev/null 2>&1; sleep 1000 & sleep 1000; exit"]);
         var family = new ProcessFamily(shell.Id);
         try

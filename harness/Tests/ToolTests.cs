@@ -40,7 +40,7 @@ public sealed class ToolTests
 
     [Test]
     public void A_program_that_is_not_there_is_named() =>
-        Should.Throw<KernelException>(() => Tool.Run(["no-such-program"], null, s_limit, CancellationToken.None))
+        Should.Throw<StartException>(() => Tool.Run(["no-such-program"], null, s_limit, CancellationToken.None))
             .ShouldSatisfyAllConditions(e => e.Errno.ShouldBe(2), e => e.Message.ShouldContain("start no-such-program"));
 
     [Test]

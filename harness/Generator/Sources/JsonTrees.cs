@@ -11,7 +11,7 @@ namespace Conformance.Generator.Sources;
 /// </summary>
 internal static class JsonTrees
 {
-    /// <param name="handle">Called with each object and its size in bytes. The object is gone when the call returns.</param>
+    /// <param name="handle">Called with each object and its size in bytes. Its values are used again for the next item.</param>
     /// <param name="handleList">Called with each list, without its items.</param>
     /// <exception cref="SyntaxException">The rest of the text cannot be read.</exception>
     internal static void Read(ReadOnlySpan<byte> utf8, Action<Tree, long> handle, Action<Tree>? handleList = null)
@@ -184,12 +184,12 @@ internal static class JsonTrees
             return _line;
         }
 
-        /// <summary>From now on the values of the item before are used again.</summary>
+        /// <summary>Makes the values of the item before available again.</summary>
         internal void StartItem() => (_used, _isInItem) = (0, true);
 
         internal void EndItem() => _isInItem = false;
 
-        /// <summary>A value of an item, as long as that is handled; or one of a list itself, which stays.</summary>
+        /// <summary>A value that is used again, inside an item; a new one outside.</summary>
         internal Tree TreeOf(TreeKind kind, int line, string text = "")
         {
             if (_isInItem && _used < _trees.Count)

@@ -22,7 +22,7 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     /// <summary>As many keys are compared one by one faster than by a set of them.</summary>
     private const int MaxCompared = 16;
 
-    /// <summary>Lists that had room for more are not kept for another value: one large object would cost its memory for ever.</summary>
+    /// <summary>A list with room for more is not kept for another value: one large object would cost its memory to the end.</summary>
     private const int MaxKept = 64;
 
     /// <summary>Only what a sequence or a mapping has: of a million values most are neither.</summary>
@@ -69,7 +69,7 @@ internal sealed class Tree(TreeKind kind, int line, string text = "")
     internal Tree? Refused => Kind == TreeKind.Refused ? this : _inside?.Refused;
 
     /// <summary>
-    /// Takes the place of another value, and has nothing of it any more: a reader of ten thousand objects makes no tree for each.
+    /// Makes another value of this one, and keeps nothing of the old: a reader of ten thousand objects makes no tree for each.
     /// </summary>
     internal Tree Become(TreeKind kind, int line, string text)
     {

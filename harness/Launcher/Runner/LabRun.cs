@@ -17,6 +17,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     /// </summary>
     private static readonly TimeSpan s_silence = TimeSpan.FromMinutes(2);
 
+    /// <summary>After the last test: a process that a test left may hold the runner's output.</summary>
+    private static readonly TimeSpan s_afterEnd = TimeSpan.FromMinutes(1);
+
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
     private readonly List<string> _faults = [];
@@ -110,12 +113,14 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         var first = TimeSpan.Zero;
         using var silence = new CancellationTokenSource(s_silence);
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(silence.Token, cancellationToken);
+        var hasEnded = false;
         using var output = new LineStream(line =>
         {
-            silence.CancelAfter(s_silence);
             if (first == TimeSpan.Zero)
                 first = watch.Elapsed;
             var reported = JsonSerializer.Deserialize(line, RunnerJson.Default.RunnerEvent)!;
+            hasEnded |= reported.Kind == "end";
+            silence.CancelAfter(hasEnded ? s_afterEnd : s_silence);
             lock (_lock)
                 Hear(reported);
             progress(reported);
@@ -130,8 +135,9 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
             var left = Leftovers.End(runFolder);
             if (!silence.IsCancellationRequested)
                 throw;
-            Fault($"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended." +
-                (left.Count > 0 ? $" It had left processes, which were ended too: {string.Join(", ", left)}." : ""));
+            Fault((hasEnded ? $"All tests had ended, and {s_afterEnd.TotalSeconds} s later the runner or its output had not."
+                : $"For {s_silence.TotalSeconds} s no test ended and none was waiting: the runner was ended.") +
+                (left.Count > 0 ? $" These processes of the run were still there, and were ended: {string.Join(", ", left)}." : ""));
             return ExitCodes.Violated;
         }
         catch (LabKernelException e)

@@ -34,6 +34,7 @@ public static class Tool
     /// <param name="variables">Environment variables that it has beside or instead of this process's.</param>
     /// <param name="kill">Kills the process with this id and all that it has started; null for its process group alone.</param>
     /// <exception cref="StartException">It cannot be started.</exception>
+    /// <exception cref="KernelException">Its inputs and outputs cannot be made, or not be used.</exception>
     /// <exception cref="OperationCanceledException">
     /// It was to stop, or ran longer than the limit, and was killed with all that it had started.
     /// </exception>

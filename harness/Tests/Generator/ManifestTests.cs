@@ -44,6 +44,50 @@ public sealed class ManifestTests
     }
 
     [Test]
+    public void Items_of_a_list_are_read_as_each_by_itself()
+    {
+        var deep = string.Concat(Enumerable.Repeat("[", 101)) + string.Concat(Enumerable.Repeat("]", 101));
+        string[] items =
+        [
+            Object("a", """
+                "spec":{"clusterIP":"10.96.0.1","clusterIP":"10.96.0.2"}
+                """),
+            Object("b", $$"""
+                "metadata":{},"spec":{{deep}}
+                """),
+            Object("c", $$"""
+                "spec":{"selector":{{{string.Join(',', Enumerable.Range(0, 100).Select(k => $"\"k{k}\":[{k}]"))}}},"ports":[{{string.Join(',',
+                    Enumerable.Range(1, 2000).Select(p => $$"""{"name":"p{{p}}","port":{{p}}}"""))}}],"clusterIP":"10.96.0.3"}
+                """),
+            "null", "1", "[]",
+            Object("d", """
+                "spec":null
+                """),
+            Object("e", """
+                "spec":{"ports":"none"}
+                """),
+            Object("f", """
+                "spec":{"clusterIP":"10.96.0.6","ports":[{"port":80}]}
+                """),
+        ];
+
+        var list = Read($$"""{"apiVersion":"v1","kind":"List","items":[{{string.Join(',', items)}}]}""");
+
+        var alone = items.Select(Read).ToList();
+        Words(list).ShouldBe(alone.SelectMany(Words), ignoreOrder: true);
+        list.Objects.Count.ShouldBeGreaterThanOrEqualTo(2);
+        list.Problems.Count.ShouldBeGreaterThanOrEqualTo(3);
+
+        static string Object(string name, string rest) =>
+            $$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"{{name}}"},{{rest.ReplaceLineEndings("").Trim()}}}""";
+
+        static Manifest Read(string json) => ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes(json));
+
+        static IEnumerable<string> Words(Manifest manifest) => manifest.Problems.Select(p => p.ToString()).Concat(manifest.Objects
+            .OfType<Service>().Select(s => $"{s.Name} {string.Join(' ', s.ClusterIPs)} {string.Join(' ', s.Ports)}"));
+    }
+
+    [Test]
     public void A_file_of_nul_bytes_is_torn()
     {
         var manifest = ManifestReader.Read("s.yaml", new byte[4096]);
