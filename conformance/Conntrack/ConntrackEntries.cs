@@ -87,12 +87,10 @@ public sealed class ConntrackEntries : ArticleFixture
         await using var flow = await Client.ConnectAsync(Service);
         await flow.ShouldBeAnsweredByAsync("rs1");
 
+        // ipv4 is AF_INET and has the number 2 there, which is not a number of IP.
+        (await RunAsInTheArticleAsync(Director, "cat /proc/net/nf_conntrack")).ShouldMatch(
+            @"^ipv4 +2 tcp +6 [0-9]+ ESTABLISHED src=");
         var entry = Director.Conntrack().ShouldHaveSingleItem();
-        entry.NetworkProtocol.ShouldBe("ipv4");
-        entry.NetworkProtocolNumber.ShouldBe(2, "AF_INET, which is not a number of IP");
-        entry.Protocol.ShouldBe("tcp");
-        entry.ProtocolNumber.ShouldBe(6);
-        entry.State.ShouldBe("ESTABLISHED");
 
         var aged = await Eventually.Async("the seconds run down", () => Director.Conntrack().SingleOrDefault(), e => e is null
             || e.SecondsLeft < entry.SecondsLeft - 1);

@@ -59,33 +59,6 @@ public sealed class ParserTests
             """).ShouldBe(new IpvsStats(10, 11, 12, 100_000, 0));
 
     [Test]
-    public void Nf_conntrack_is_parsed_field_by_field()
-    {
-        var entries = ConntrackEntry.Parse("""
-            ipv4     2 tcp      6 116 TIME_WAIT src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410 src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562 [ASSURED] mark=0 zone=0 use=2
-            ipv4     2 udp      17 29 src=192.168.113.102 dst=192.168.113.99 sport=40002 dport=9999 [UNREPLIED] src=192.168.113.99 dst=192.168.113.102 sport=9999 dport=40002 mark=0 zone=0 use=2
-            ipv6     10 icmpv6   58 29 src=fd00::1 dst=fd00::2 type=128 code=0 id=7 src=fd00::2 dst=fd00::1 type=129 code=0 id=7 mark=0 zone=0 use=2
-            """);
-
-        var tcp = entries[0];
-        (tcp.NetworkProtocol, tcp.NetworkProtocolNumber, tcp.Protocol, tcp.ProtocolNumber, tcp.SecondsLeft, tcp.State)
-            .ShouldBe(("ipv4", 2, "tcp", 6, 116, "TIME_WAIT"));
-        tcp.Original.ToString().ShouldBe("src=192.168.113.102 dst=10.10.0.1 sport=35562 dport=8410");
-        tcp.Reply.ToString().ShouldBe("src=192.168.113.99 dst=192.168.113.101 sport=8080 dport=35562");
-        (tcp.IsAssured, tcp.IsUnreplied).ShouldBe((true, false));
-        (entries[1].State, entries[1].IsAssured, entries[1].IsUnreplied).ShouldBe(("", false, true));
-        entries[2].Reply.ShouldBe(new ConntrackTuple(IPAddress.Parse("fd00::2"), IPAddress.Parse("fd00::1"), 0, 0));
-    }
-
-    [Test]
-    public void A_line_of_nf_conntrack_that_the_kernel_repeats_is_one_entry() => ConntrackEntry.Parse("""
-        ipv4     2 tcp      6 120 SYN_RECV src=192.168.113.102 dst=10.10.0.1 sport=40001 dport=80 src=172.16.0.99 dst=192.168.113.102 sport=8080 dport=40001 mark=0 zone=0 use=2
-        ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=1 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=1 mark=0 zone=0 use=2
-        ipv4     2 icmp     1 29 src=10.0.0.1 dst=10.0.0.2 type=8 code=0 id=2 src=10.0.0.2 dst=10.0.0.1 type=0 code=0 id=2 mark=0 zone=0 use=2
-        ipv4     2 tcp      6 431999 ESTABLISHED src=192.168.113.102 dst=10.10.0.1 sport=40001 dport=80 src=172.16.0.99 dst=192.168.113.102 sport=8080 dport=40001 [ASSURED] mark=0 zone=0 use=3
-        """).Select(e => e.Protocol).ShouldBe(["tcp", "icmp", "icmp"]);
-
-    [Test]
     public void A_frame_is_parsed_down_to_its_ports()
     {
         var packet = Packet.Parse(Convert.FromHexString(

@@ -1,6 +1,7 @@
-using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using Conformance.Linux.Namespaces;
+using Conformance.Linux.Netlink;
 
 namespace Conformance.Linux.Conntrack;
 
@@ -12,13 +13,10 @@ public sealed record ConntrackTuple(IPAddress Source, IPAddress Destination, int
 }
 
 /// <summary>
-/// One entry of <c>/proc/net/nf_conntrack</c>, field by field: the layer-3 protocol's name and number (2 is AF_INET,
-/// not an IP protocol), the layer-4 protocol's name and number, seconds left, state (TCP, SCTP), the two tuples, flags.
-/// Source: net/netfilter/nf_conntrack_standalone.c.
+/// One entry of the table of connection tracking: the transport protocol's name and number, seconds left, state (TCP, SCTP; else
+/// empty), the two tuples, flags. Source: net/netfilter/nf_conntrack_netlink.c; names as in <c>/proc/net/nf_conntrack</c>.
 /// </summary>
 public sealed record ConntrackEntry(
-    string NetworkProtocol,
-    int NetworkProtocolNumber,
     string Protocol,
     int ProtocolNumber,
     int SecondsLeft,
@@ -28,84 +26,79 @@ public sealed record ConntrackEntry(
     bool IsAssured,
     bool IsUnreplied)
 {
-    private const string File = "/proc/thread-self/net/nf_conntrack";
+    private const int EINVAL = 22;
+    private const ushort PROTOINFO_TCP = 1, PROTOINFO_SCTP = 3, STATE = 1;
 
-    /// <summary>As much as one call of read(2) gives at most (fs/seq_file.c).</summary>
-    private const int PageSize = 4096;
+    /// <summary>In the order of enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h).</summary>
+    private static readonly string[] s_tcpStates = ["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK",
+        "TIME_WAIT", "CLOSE", "SYN_SENT2"];
 
-    /// <summary>The longest line, generously.</summary>
-    private const int LineSize = 512;
-
-    private const int MaxReadings = 10;
-
-    private static readonly string[] s_identifying = ["src=", "dst=", "sport=", "dport=", "type=", "code=", "id=", "zone"];
+    /// <summary>In the order of enum sctp_conntrack (linux/netfilter/nf_conntrack_sctp.h).</summary>
+    private static readonly string[] s_sctpStates = ["NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT",
+        "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED"];
 
     /// <summary>
     /// Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.
     /// </summary>
     /// <remarks>
-    /// The kernel gives the file page by page, and finds the place of the next one by counting the entries of all namespaces
-    /// (ct_get_idx): when any of them has ended meanwhile, an entry is missed. So a longer table is read until a reading adds none.
+    /// Not from <c>/proc/net/nf_conntrack</c>: the kernel finds the next page of that file by counting the entries of all namespaces
+    /// (ct_get_idx), and misses one when any of them has ended meanwhile.
     /// </remarks>
-    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns)
-    {
-        var text = ReadOnce(ns);
-        var entries = Parse(text);
-        for (var i = 1; i < MaxReadings && text.Length > PageSize - LineSize; i++)
-        {
-            var known = entries.Count;
-            text = $"{ReadOnce(ns)}{text}"; // of one entry in several readings, what was read last counts
-            entries = Parse(text);
-            if (entries.Count == known)
-                break;
-        }
-        return entries;
-    }
+    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns) => Read(ns, () => Ctnetlink.Listing());
 
-    private static string ReadOnce(NetworkNamespace ns) =>
-        ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : "");
-
-    /// <summary>
-    /// The entries of the file's text, each once: the kernel walks the chains of a hash table that all namespaces share,
-    /// and starts a chain again when an entry of any of them moved meanwhile (ct_get_next), which repeats lines.
-    /// </summary>
-    public static IReadOnlyList<ConntrackEntry> Parse(string text) =>
-        [.. text.Split('\n', StringSplitOptions.RemoveEmptyEntries).DistinctBy(Identity, StringComparer.Ordinal).Select(ParseLine)];
+    /// <summary>Reads the entries of one family and protocol whose original direction comes from one port.</summary>
+    public static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns, bool isIPv6, TransportProtocol protocol, int sourcePort) =>
+        [.. Read(ns, () => Ctnetlink.Listing(isIPv6, protocol, sourcePort: sourcePort))
+            .Where(e => e.ProtocolNumber == (int)protocol && e.Original.SourcePort == sourcePort)];
 
     /// <inheritdoc/>
     public override string ToString() =>
-        $"{NetworkProtocol} {NetworkProtocolNumber} {Protocol} {ProtocolNumber} {SecondsLeft}{(State.Length > 0 ? $" {State}" : "")} " +
+        $"{(Original.Source.AddressFamily == AddressFamily.InterNetworkV6 ? "ipv6 10" : "ipv4 2")} {Protocol} {ProtocolNumber} " +
+        $"{SecondsLeft}{(State.Length > 0 ? $" {State}" : "")} " +
         $"{Original} {(IsUnreplied ? "[UNREPLIED] " : "")}{Reply}{(IsAssured ? " [ASSURED]" : "")}";
 
-    /// <summary>What tells entries apart: protocols, tuples and zone; not the seconds left, the state, the counters.</summary>
-    private static string Identity(string line)
+    private static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns, Func<NetlinkRequest> listing)
     {
-        var words = HexAddress.Words(line);
-        return string.Join(' ', words.Take(4).Concat(words.Where(w =>
-            s_identifying.Any(key => w.StartsWith(key, StringComparison.Ordinal)))));
+        using var socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
+        try
+        {
+            // The kernel repeats a row of its hash table when the entry that it gave last has ended meanwhile (ctnetlink_dump_table).
+            return [.. socket.Dump("list the tracked connections", listing).Select(Ctnetlink.Attributes)
+                .DistinctBy(e => (e.UInt32BigEndian(Ctnetlink.ID), Ctnetlink.Tuple(e.Nest(Ctnetlink.TUPLE_ORIG)))).Select(Parse)];
+        }
+        catch (KernelException e) when (e.Errno == EINVAL && !File.Exists("/proc/sys/net/netfilter/nf_conntrack_max"))
+        {
+            return []; // the kernel has no connection tracking
+        }
     }
 
-    private static ConntrackEntry ParseLine(string line)
+    private static ConntrackEntry Parse(NetlinkAttributes entry)
     {
-        var words = HexAddress.Words(line);
-        if (words.Length < 8)
-            throw new FormatException($"Unknown line in nf_conntrack: '{line}'");
-        var state = words[5].Contains('=', StringComparison.Ordinal) || words[5].StartsWith('[') ? "" : words[5];
+        var original = entry.Nest(Ctnetlink.TUPLE_ORIG);
+        var status = entry.UInt32BigEndian(Ctnetlink.STATUS) ?? 0;
+        var protocol = Ctnetlink.Protocol(original);
+        var details = entry.Nest(Ctnetlink.PROTOINFO);
         return new ConntrackEntry(
-            words[0], Number(words[1]), words[2], Number(words[3]), Number(words[4]), state,
-            Tuple(words, occurrence: 0), Tuple(words, occurrence: 1),
-            words.Contains("[ASSURED]", StringComparer.Ordinal),
-            words.Contains("[UNREPLIED]", StringComparer.Ordinal));
+            NameOf(protocol), protocol, (int)(entry.UInt32BigEndian(Ctnetlink.TIMEOUT) ?? 0),
+            details.Nest(PROTOINFO_TCP).Byte(STATE) is { } tcp ? Name(s_tcpStates, tcp)
+                : details.Nest(PROTOINFO_SCTP).Byte(STATE) is { } sctp ? Name(s_sctpStates, sctp) : "",
+            Ctnetlink.Tuple(original), Ctnetlink.Tuple(entry.Nest(Ctnetlink.TUPLE_REPLY)),
+            (status & Ctnetlink.IPS_ASSURED) != 0, (status & Ctnetlink.IPS_SEEN_REPLY) == 0);
     }
 
-    private static ConntrackTuple Tuple(string[] words, int occurrence) => new(
-        IPAddress.Parse(Value(words, "src=", occurrence) ?? "0.0.0.0"),
-        IPAddress.Parse(Value(words, "dst=", occurrence) ?? "0.0.0.0"),
-        Number(Value(words, "sport=", occurrence) ?? "0"),
-        Number(Value(words, "dport=", occurrence) ?? "0"));
+    private static string Name(string[] states, int state) => state < states.Length ? states[state] : $"state {state}";
 
-    private static string? Value(string[] words, string key, int occurrence) =>
-        words.Where(w => w.StartsWith(key, StringComparison.Ordinal)).Skip(occurrence).FirstOrDefault()?[key.Length..];
-
-    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
+    /// <summary>As l4proto_name (net/netfilter/nf_conntrack_standalone.c) has it.</summary>
+    private static string NameOf(int protocol) => protocol switch
+    {
+        1 => "icmp",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        47 => "gre",
+        58 => "icmpv6",
+        132 => "sctp",
+        136 => "udplite",
+        _ => "unknown",
+    };
 }

@@ -1,4 +1,3 @@
-using System.Net;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Netlink;
 
@@ -35,25 +34,6 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
     private const int NFNLGRP_CONNTRACK_NEW = 1;
     private const int NFNLGRP_CONNTRACK_UPDATE = 2;
     private const int NFNLGRP_CONNTRACK_DESTROY = 3;
-    private const ushort NFNL_SUBSYS_CTNETLINK = 1;
-    private const byte IPCTNL_MSG_CT_NEW = 0;
-    private const byte IPCTNL_MSG_CT_GET = 1;
-    private const byte IPCTNL_MSG_CT_DELETE = 2;
-    private const int NfgenmsgLength = 4;
-    private const ushort CTA_TUPLE_ORIG = 1;
-    private const ushort CTA_TUPLE_REPLY = 2;
-    private const ushort CTA_STATUS = 3;
-    private const ushort CTA_TUPLE_IP = 1;
-    private const ushort CTA_TUPLE_PROTO = 2;
-    private const ushort CTA_IP_V4_SRC = 1;
-    private const ushort CTA_IP_V4_DST = 2;
-    private const ushort CTA_IP_V6_SRC = 3;
-    private const ushort CTA_IP_V6_DST = 4;
-    private const ushort CTA_PROTO_NUM = 1;
-    private const ushort CTA_PROTO_SRC_PORT = 2;
-    private const ushort CTA_PROTO_DST_PORT = 3;
-    private const uint IPS_SEEN_REPLY = 2;
-    private const uint IPS_ASSURED = 4;
 
     private readonly NetlinkSocket _socket;
 
@@ -63,7 +43,7 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
     {
         _socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
         // Joining a group loads the kernel's module in the background, and events before that are lost; a dump waits for it.
-        _ = _socket.Dump("list the conntrack entries", () => new NetlinkRequest(NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET).Fixed(0));
+        _ = _socket.Dump("list the conntrack entries", Ctnetlink.Listing);
         _socket.Join(NFNLGRP_CONNTRACK_NEW);
         _socket.Join(NFNLGRP_CONNTRACK_UPDATE);
         _socket.Join(NFNLGRP_CONNTRACK_DESTROY);
@@ -81,31 +61,20 @@ public sealed class ConntrackEventSocket : IAsyncDisposable
 
     internal static ConntrackEvent Parse(NetlinkMessage message)
     {
-        var attributes = message.Attributes(NfgenmsgLength);
-        var status = attributes.UInt32BigEndian(CTA_STATUS) ?? 0;
-        var type = (byte)message.Type switch
+        var attributes = Ctnetlink.Attributes(message);
+        var status = attributes.UInt32BigEndian(Ctnetlink.STATUS) ?? 0;
+        var type = (message.Type & 0xff) switch
         {
-            IPCTNL_MSG_CT_DELETE => ConntrackEventType.Destroy,
+            Ctnetlink.CT_DELETE => ConntrackEventType.Destroy,
             // A new entry is announced as CT_NEW with create flags, an update as CT_NEW without.
-            IPCTNL_MSG_CT_NEW when (message.Flags & (NetlinkFlags.Create | NetlinkFlags.Exclusive)) != NetlinkFlags.None =>
+            Ctnetlink.CT_NEW when (message.Flags & (NetlinkFlags.Create | NetlinkFlags.Exclusive)) != NetlinkFlags.None =>
                 ConntrackEventType.New,
             _ => ConntrackEventType.Update,
         };
-        var original = attributes.Nest(CTA_TUPLE_ORIG);
+        var original = attributes.Nest(Ctnetlink.TUPLE_ORIG);
         return new ConntrackEvent(
-            type, original.Nest(CTA_TUPLE_PROTO).Byte(CTA_PROTO_NUM) ?? 0,
-            Tuple(original), Tuple(attributes.Nest(CTA_TUPLE_REPLY)),
-            (status & IPS_SEEN_REPLY) != 0, (status & IPS_ASSURED) != 0);
-    }
-
-    private static ConntrackTuple Tuple(NetlinkAttributes tuple)
-    {
-        var ip = tuple.Nest(CTA_TUPLE_IP);
-        var protocol = tuple.Nest(CTA_TUPLE_PROTO);
-        return new ConntrackTuple(
-            ip.Address(CTA_IP_V4_SRC) ?? ip.Address(CTA_IP_V6_SRC) ?? IPAddress.None,
-            ip.Address(CTA_IP_V4_DST) ?? ip.Address(CTA_IP_V6_DST) ?? IPAddress.None,
-            protocol.UInt16BigEndian(CTA_PROTO_SRC_PORT) ?? 0,
-            protocol.UInt16BigEndian(CTA_PROTO_DST_PORT) ?? 0);
+            type, Ctnetlink.Protocol(original),
+            Ctnetlink.Tuple(original), Ctnetlink.Tuple(attributes.Nest(Ctnetlink.TUPLE_REPLY)),
+            (status & Ctnetlink.IPS_SEEN_REPLY) != 0, (status & Ctnetlink.IPS_ASSURED) != 0);
     }
 }

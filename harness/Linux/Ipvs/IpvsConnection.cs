@@ -14,9 +14,34 @@ public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoi
 {
     private const string File = "/proc/thread-self/net/ip_vs_conn";
 
+    /// <summary>As much as one call of read(2) gives at most (fs/seq_file.c).</summary>
+    private const int PageSize = 4096;
+
+    /// <summary>The longest line, generously.</summary>
+    private const int LineSize = 256;
+
+    private const int MaxReadings = 10;
+
     /// <summary>Reads the connections of a namespace; empty where the kernel has no IPVS.</summary>
-    public static IReadOnlyList<IpvsConnection> Read(NetworkNamespace ns) =>
-        Parse(ns.Run(() => System.IO.File.Exists(File) ? System.IO.File.ReadAllText(File) : ""));
+    /// <remarks>
+    /// The kernel gives the file page by page, and finds the place of the next one by counting the connections of all namespaces
+    /// (ip_vs_conn_array): when any of them has come or ended meanwhile, a connection is repeated or missed. So a table longer than
+    /// a page is read until a reading adds none.
+    /// </remarks>
+    public static IReadOnlyList<IpvsConnection> Read(NetworkNamespace ns) => ns.Run(() =>
+    {
+        var found = new Dictionary<(string, IPEndPoint, IPEndPoint, IPEndPoint), IpvsConnection>();
+        for (var i = 0; i < MaxReadings && System.IO.File.Exists(File); i++)
+        {
+            var text = System.IO.File.ReadAllText(File);
+            var known = found.Count;
+            foreach (var c in Parse(text))
+                found[(c.Protocol, c.Client, c.Virtual, c.Destination)] = c;
+            if (text.Length <= PageSize - LineSize || (i > 0 && found.Count == known))
+                break;
+        }
+        return found.Values.ToList();
+    });
 
     /// <summary>Parses the text of <c>/proc/net/ip_vs_conn</c>.</summary>
     public static IReadOnlyList<IpvsConnection> Parse(string text) =>

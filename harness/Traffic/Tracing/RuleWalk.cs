@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text;
 using Conformance.Labs;
 using Conformance.Linux;
@@ -118,7 +119,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         var probes = steps.Where(s => s.Chain.StartsWith(NodeIptables.TraceProbe, StringComparison.Ordinal)).ToList();
         return new RuleWalk(node, flow, [.. steps.Where(s => s.Table != Table)],
-            [.. node.IpvsConnections().Where(c => c.Client.Port == port)], [.. node.Conntrack().Where(c => c.Original.SourcePort == port)],
+            [.. node.IpvsConnections().Where(c => c.Client.Port == port)], EntriesOf(flow, node, port),
             TellsReturns: probes.Count == 0 || probes.Exists(s => s.Kind == TraceKind.Rule));
     }
 
@@ -131,7 +132,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     {
         if (s_isFollowing.Value || flow.Protocol is not (TransportProtocol.Tcp or TransportProtocol.Udp))
             return "";
-        var ipv6 = flow.Target.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6;
+        var ipv6 = flow.Target.AddressFamily == AddressFamily.InterNetworkV6;
         var seen = flow.ReadStory().Steps.Select(s => s.Captured.Node).Append(flow.From.Name).ToHashSet(StringComparer.Ordinal);
         var nodes = flow.From.Lab.Nodes.Where(n => n.Spec.Forwarding && seen.Contains(n.Name)).ToList();
         if (nodes.Count == 0)
@@ -225,9 +226,11 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
         // followed.
         var isFollowed = here.Count > 0
             && (node == flow.From || here.Exists(s => !s.Captured.IsLeaving && s.Packet.SourcePort == flow.Local.Port));
-        return new Passage(isFollowed, here.Exists(s => s.Captured.IsLeaving), node.Conntrack()
-            .Any(c => c.Original.SourcePort == flow.Local.Port), rules);
+        return new Passage(isFollowed, here.Exists(s => s.Captured.IsLeaving), EntriesOf(flow, node, flow.Local.Port).Count > 0, rules);
     }
+
+    private static IReadOnlyList<ConntrackEntry> EntriesOf(Flow flow, Node node, int port) =>
+        ConntrackEntry.Read(node.Namespace, flow.Target.AddressFamily == AddressFamily.InterNetworkV6, flow.Protocol, port);
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>
     public string Describe()
