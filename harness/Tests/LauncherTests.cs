@@ -192,6 +192,20 @@ public sealed partial class LauncherTests
     }
 
     [Test]
+    public async Task Help_fits_into_120_columns()
+    {
+        var verbs = (await HelpAsync()).Split('\n').SkipWhile(l => l != "Commands:").Skip(1)
+            .Where(l => l.StartsWith("  ", StringComparison.Ordinal) && l.Length > 2 && l[2] != ' ').Select(l => l.Split(' ')[2]).ToList();
+        verbs.Count.ShouldBeGreaterThan(20);
+
+        foreach (var help in await Task.WhenAll(verbs.Select(v => HelpAsync(v)).Append(HelpAsync())))
+            help.Split('\n').ShouldAllBe(line => line.Length <= 120);
+
+        async Task<string> HelpAsync(params string[] verb) =>
+            (await Lab([.. verb, "--help"]).ExecuteBufferedAsync(Limit())).StandardOutput;
+    }
+
+    [Test]
     public async Task Usage_names_the_program_as_it_is_called()
     {
         (await Lab("--help").ExecuteBufferedAsync(Limit())).StandardOutput.ShouldContain("lab [command] [options]");

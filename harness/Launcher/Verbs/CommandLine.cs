@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Completions;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using Conformance.Labs;
@@ -14,6 +15,9 @@ namespace Conformance.Launcher.Verbs;
 /// <summary>The command line of <c>./lab</c>: its verbs, what is wrong with a call, and the handler of everything that fails.</summary>
 internal static class CommandLine
 {
+    private const int HelpWidth = 120;
+    private const int MaxValues = 25; // characters
+
     /// <summary>Stores faults of the launcher itself below <c>artifacts/</c>.</summary>
     internal static CrashReport Faults { get; } = new("lab", () => Path.Combine(ProjectFolder.Root, "artifacts"));
 
@@ -31,7 +35,12 @@ internal static class CommandLine
                     CompletionVerb.Create(),
         };
         root.Subcommands.Add(CompletionVerb.CreateComplete(root));
-        root.Options.Add(new HelpOption { Recursive = true });
+        NameValues(root);
+        root.Options.Add(new HelpOption
+        {
+            Recursive = true,
+            Action = new HelpAction { MaxWidth = Console.IsOutputRedirected ? HelpWidth : Console.WindowWidth },
+        });
         root.Options.Add(new VersionOption());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -45,6 +54,20 @@ internal static class CommandLine
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null
             }));
+    }
+
+    /// <summary>The help lists the values that a shell completes where they are few; else it has a word in capitals for them.</summary>
+    private static void NameValues(Command command)
+    {
+        foreach (var option in command.Options.Where(o => o.ValueType != typeof(bool)
+            && !AreFew(o.GetCompletions(CompletionContext.Empty))))
+            option.HelpName ??= option.Name.TrimStart('-').ToUpperInvariant();
+        foreach (var argument in command.Arguments.Where(a => !AreFew(a.GetCompletions(CompletionContext.Empty))))
+            argument.HelpName ??= argument.Name.ToUpperInvariant();
+        foreach (var verb in command.Subcommands)
+            NameValues(verb);
+
+        static bool AreFew(IEnumerable<CompletionItem> values) => values.Sum(v => v.Label.Length) is > 0 and <= MaxValues;
     }
 
     /// <summary>
