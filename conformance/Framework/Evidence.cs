@@ -44,7 +44,7 @@ internal sealed record Evidence(
     {
         var steps = lab.Journal.Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var observed = Suite.Observed.Of(lab, test.Id); // before anything below reads tables as well
-        var flows = FlowsOf(Telling([.. lab.Nodes.SelectMany(n => n.Flows)]));
+        var flows = FlowsOf(StoriesOf(lab.Nodes.SelectMany(n => n.Flows)));
         // Reading costs time: only where the test has done something, or wants explaining; and rules, only where it has set some.
         var worked = lab.Journal.ToLookup(e => e.Node, e => e.Text, StringComparer.Ordinal);
         var tables = lab.Nodes.Where(n => failed || n.Spec.Forwarding || worked.Contains(n.Name))
@@ -65,7 +65,7 @@ internal sealed record Evidence(
     internal static async Task TakeAsync(Cluster cluster, ImplementationRecord implementation, ITest test, DateTime since, bool failed)
     {
         var observed = Suite.Observed.Of(cluster.Lab, test.Id); // before anything below reads tables as well
-        var flows = Telling([.. cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id))]);
+        var stories = StoriesOf(cluster.Lab.Nodes.SelectMany(n => n.Flows).Where(f => f.IsOf(test.Id)));
         var steps = cluster.Lab.Journal.Where(e => e.Scope == test.Id)
             .Select(e => new StepRecord(Math.Round(e.At.TotalMilliseconds, 3), e.Node, e.Text)).ToList();
         var tables = new List<TableRecord>();
@@ -80,9 +80,9 @@ internal sealed record Evidence(
             tables.AddRange(cluster.Started.Select(proxy => new TableRecord(proxy.Node.Name, "what the proxy said", proxy.Log)));
         }
         // Before its first flow a test of a slow proxy waits for minutes, in which everybody else's packets pass.
-        var packets = failed ? cluster.Lab.Wire.Packets(flows.Count > 0 ? flows.Min(f => f.StartedAt) : since)
-            : flows.SelectMany(f => f.ReadStory().Steps).Select(s => s.Captured);
-        Keep(test, cluster.Lab.Topology, new Evidence(cluster.Lab.Topology.Name, implementation, observed, steps, FlowsOf(flows), tables,
+        var packets = failed ? cluster.Lab.Wire.Packets(stories.Count > 0 ? stories.Min(s => s.Flow.StartedAt) : since)
+            : stories.SelectMany(s => s.Steps).Select(s => s.Captured);
+        Keep(test, cluster.Lab.Topology, new Evidence(cluster.Lab.Topology.Name, implementation, observed, steps, FlowsOf(stories), tables,
             Write(packets, test)));
     }
 
@@ -119,12 +119,14 @@ internal sealed record Evidence(
             ? None with { Implementation = new ImplementationRecord(SharedClusters.Chosen.Name, "") } : None;
     }
 
-    private static List<FlowRecord> FlowsOf(IReadOnlyList<Flow> flows)
+    private static List<(Flow Flow, IReadOnlyList<StoryStep> Steps)> StoriesOf(IEnumerable<Flow> flows) =>
+        [.. Telling([.. flows]).Select(f => (f, f.ReadStory().Steps))];
+
+    private static List<FlowRecord> FlowsOf(List<(Flow Flow, IReadOnlyList<StoryStep> Steps)> stories)
     {
-        var stories = flows.Select(f => (Flow: f, f.ReadStory().Steps)).ToList();
         // A node that rewrote a packet did it by an entry; where none did, the director's may tell why.
         var entries = stories.SelectMany(s => s.Steps.Where(p => p.Rewrite is not null || s.Flow.From.Lab[p.Captured.Node].Spec.Forwarding))
-            .Select(p => p.Captured.Node).Distinct(StringComparer.Ordinal).Select(name => flows[0].From.Lab[name])
+            .Select(p => p.Captured.Node).Distinct(StringComparer.Ordinal).Select(name => stories[0].Flow.From.Lab[name])
             .Select(n => (Node: n, Ipvs: IpvsConnection.Read(n.Namespace), Conntrack: ConntrackEntry.Read(n.Namespace))).ToList();
         return [.. stories.Select(s => s_flows.GetValue(s.Flow, _ => FlowOf(s.Flow, s.Steps, [.. entries.SelectMany(e =>
             e.Ipvs.Where(c => IsOf(s.Flow, c.Client, c.Protocol)).Select(c => new EntryRecord(e.Node.Name, "IPVS connection", c.ToString()))

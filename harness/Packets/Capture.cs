@@ -9,6 +9,7 @@ namespace Conformance.Packets;
 public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, DateTime Time, ReadOnlyMemory<byte> Bytes, int WireLength)
 {
     private Packet? _parsed;
+    private PacketMarks? _marks;
 
     /// <summary>The parsed frame.</summary>
     public Packet Packet
@@ -26,6 +27,9 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
             return parsed;
         }
     }
+
+    /// <summary>What tells most other packets from this one without its parsed frame.</summary>
+    public PacketMarks Marks => _marks ??= PacketMarks.Of(Packet);
 
     /// <summary>Who says how long the parsed frame is kept; null where it is parsed at each call.</summary>
     internal ParsedPackets? Parsed { get; set; }

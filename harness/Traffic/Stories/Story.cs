@@ -5,7 +5,6 @@ using System.Text;
 using Conformance.Labs;
 using Conformance.Linux;
 using Conformance.Packets;
-using Frame = (Conformance.Packets.CapturedPacket Captured, Conformance.Packets.Packet Packet);
 
 namespace Conformance.Traffic.Stories;
 
@@ -35,22 +34,28 @@ public sealed class Story
     public static Story Of(IReadOnlyList<CapturedPacket> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
         IPEndPoint? seenAs, DateTime since, DateTime until)
     {
-        var relevant = packets.Where(p => p.Time >= since && p.Time < until).Select(p => (Captured: p, p.Packet))
-            .Where(s => s.Packet.IsIp).ToList();
+        var relevant = packets.Where(p => p.Time >= since && p.Time < until && p.Marks.IsIp).ToList();
         var firsts = FirstsOf(relevant, clientNode, protocol, client, seenAs);
-        var conversations = ConversationsOf(relevant, firsts);
+        var conversations = new Conversations();
+        conversations.AddAll(relevant, firsts);
         // Later a node may rewrite otherwise than the first packet was: another director has taken over.
-        conversations.UnionWith(ConversationsOf(relevant, [.. relevant.Where(s => s.Captured.Node == clientNode && s.Captured.IsLeaving
-            && s.Packet.Tcp is not null && conversations.Contains(Key(s.Packet)))]));
-        var sockets = firsts.Select(s => (s.Packet.SourceAddress, s.Packet.SourcePort, s.Packet.Protocol)).ToHashSet();
+        conversations.AddAll(relevant, [.. relevant.Where(p => p.Node == clientNode && p.IsLeaving && conversations.MayHave(p.Marks.Ends)
+            && p.Packet.Tcp is not null && conversations.Has(p.Packet))]);
+        var sockets = firsts.Select(p => (p.Packet.SourceAddress, p.Packet.SourcePort, p.Packet.Protocol)).ToHashSet();
+        var marksOfSockets = sockets.Select(s => PacketMarks.Socket(s.Protocol, s.SourceAddress, s.SourcePort)).ToHashSet();
         var steps = new List<StoryStep>();
         var seen = new Dictionary<(string Node, string Identity), Packet>();
-        foreach (var (captured, packet) in relevant)
+        foreach (var captured in relevant)
         {
-            if (!conversations.Contains(Key(packet))
-                && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol))
-                && !(packet.Icmp?.Quoted is { } quoted && conversations.Contains(Key(quoted)))
-                && !(packet.Inner is { } inner && conversations.Contains(Key(inner))))
+            var marks = captured.Marks;
+            if (!conversations.MayHave(marks.Ends) && !marksOfSockets.Contains(marks.Destination)
+                && !(marks.Inside is { } inside && conversations.MayHave(inside)))
+            {
+                continue;
+            }
+            var packet = captured.Packet;
+            if (!conversations.Has(packet) && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol))
+                && !((packet.Inner ?? packet.Icmp?.Quoted) is { } within && conversations.Has(within)))
             {
                 continue;
             }
@@ -87,33 +92,18 @@ public sealed class Story
     }
 
     /// <summary>The packets with which the client's socket began: a SYN, or anything of a protocol without connections.</summary>
-    private static List<Frame> FirstsOf(List<Frame> packets, string clientNode, TransportProtocol protocol, IPEndPoint client,
-        IPEndPoint? seenAs) =>
+    private static List<CapturedPacket> FirstsOf(List<CapturedPacket> packets, string clientNode, TransportProtocol protocol,
+        IPEndPoint client, IPEndPoint? seenAs) =>
         [.. packets
-            .Where(p => p.Captured.Node == clientNode && p.Captured.IsLeaving && p.Packet.Protocol == (int)protocol
+            .Where(p => p.Node == clientNode && p.IsLeaving
+                && (p.Marks.SourcePort == client.Port || p.Marks.SourcePort == seenAs?.Port)
+                && p.Packet.Protocol == (int)protocol
                 && (IsFrom(p.Packet, client) || (seenAs is not null && seenAs.Equals(p.Packet.Source)))
                 && (p.Packet.Tcp is not { } tcp || tcp.Flags == TcpFlags.Syn))];
-
-    /// <summary>The pairs of end points under which packets of the client travel, both directions.</summary>
-    private static HashSet<(int, IPAddress?, int, IPAddress?, int)> ConversationsOf(List<Frame> packets, List<Frame> sent)
-    {
-        var identities = sent.Select(s => s.Packet.TransportIdentity).ToHashSet(StringComparer.Ordinal);
-        var conversations = new HashSet<(int, IPAddress?, int, IPAddress?, int)>();
-        foreach (var packet in packets.Where(s => identities.Contains(s.Packet.TransportIdentity)).Select(s => s.Packet))
-        {
-            conversations.Add(Key(packet));
-            conversations.Add((packet.Protocol, packet.DestinationAddress, packet.DestinationPort, packet.SourceAddress,
-                packet.SourcePort));
-        }
-        return conversations;
-    }
 
     private static bool IsFrom(Packet packet, IPEndPoint client) =>
         packet.SourcePort == client.Port && (client.Address.Equals(IPAddress.Any) || client.Address.Equals(IPAddress.IPv6Any)
             || Equals(packet.SourceAddress, client.Address));
-
-    private static (int, IPAddress?, int, IPAddress?, int) Key(Packet packet) =>
-        (packet.Protocol, packet.SourceAddress, packet.SourcePort, packet.DestinationAddress, packet.DestinationPort);
 
     private static string? Difference(Packet before, Packet after)
     {
@@ -126,5 +116,34 @@ public sealed class Story
         if (!Equals(before.Destination, after.Destination))
             changes.Add($"destination {before.Destination} -> {after.Destination}");
         return changes.Count > 0 ? string.Join(", ", changes) : null;
+    }
+
+    /// <summary>The pairs of end points under which packets of the client travel, both directions.</summary>
+    private sealed class Conversations
+    {
+        private readonly HashSet<Conversation> _ends = [];
+        private readonly HashSet<int> _marks = [];
+
+        /// <summary>Adds those of packets that the client sent, as they are seen anywhere.</summary>
+        internal void AddAll(List<CapturedPacket> packets, List<CapturedPacket> sent)
+        {
+            var identities = sent.Select(s => s.Packet.TransportIdentity).ToHashSet(StringComparer.Ordinal);
+            var marks = sent.Select(s => s.Marks.Identity).ToHashSet();
+            foreach (var packet in packets.Where(p => marks.Contains(p.Marks.Identity)).Select(p => p.Packet)
+                .Where(p => identities.Contains(p.TransportIdentity)))
+            {
+                var ends = Conversation.Of(packet);
+                foreach (var each in new[] { ends, ends.Reversed })
+                {
+                    _ends.Add(each);
+                    _marks.Add(each.GetHashCode());
+                }
+            }
+        }
+
+        /// <summary>Whether ends with this mark can be among them.</summary>
+        internal bool MayHave(int mark) => _marks.Contains(mark);
+
+        internal bool Has(Packet packet) => _ends.Contains(Conversation.Of(packet));
     }
 }
