@@ -90,7 +90,7 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", accelerator, "-cpu", "max",
             "-m", MemoryMegabytes.ToString(CultureInfo.InvariantCulture),
             "-kernel", image, "-initrd", initrd,
-            "-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check audit=0 -- "
+            "-append", $"console=ttyS0 quiet panic=-1 nokaslr mitigations=off no_timer_check audit=0 {SmallConntrack} -- "
                 + $"{Path.Combine(Guard.Scripts, "guest-init.pl")} /dev/hvc0 {modules}",
             "-chardev", $"file,id=console,path={ConsoleLog},append=on", "-serial", "chardev:console",
             "-chardev", "stdio,id=line,signal=off", "-device", "virtio-serial", "-device", "virtconsole,chardev=line",

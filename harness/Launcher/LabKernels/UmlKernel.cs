@@ -29,7 +29,7 @@ public sealed class UmlKernel(string binary, string modules = UmlKernel.DebianMo
             // Kernels from 6.16 on trap system calls by seccomp where this machine allows it: twice as fast as by ptrace.
             "seccomp=auto",
             "rootfstype=hostfs", "root=none", "ro", "init=/usr/bin/perl",
-            "con=null", "con0=null,fd:1", "quiet", "--",
+            "con=null", "con0=null,fd:1", "quiet", SmallConntrack, "--",
             Path.Combine(Guard.Scripts, "guest-init.pl"), "/dev/ttyS0", modules,
         ], BootLimit, cancellationToken);
     }
