@@ -77,12 +77,13 @@ public sealed class ContainerTests
     public async Task A_lab_that_is_gone_leaves_no_container()
     {
         int process;
-        ulong inode;
+        NetworkNamespace ns;
         await using (var lab = await Lab.StartAsync(Topology.Load("containers")))
-            (process, inode) = (lab["rs1"].Container!.ProcessId, lab["rs1"].Namespace.Inode);
+            (process, ns) = (lab["rs1"].Container!.ProcessId, NetworkNamespace.Open("rs1", lab["rs1"].Namespace.Path));
 
         Directory.Exists(string.Create(CultureInfo.InvariantCulture, $"/proc/{process}")).ShouldBeFalse();
-        NamespaceUse.HoldersOf(new HashSet<ulong> { inode }).ShouldBeEmpty();
+        using (ns)
+            NamespaceUse.HoldersOf([ns]).ShouldBeEmpty();
     }
 
     [TestCase("program: /usr/sbin/nginx\n    command: [/nothere]", "was not started on one", "/nothere")]

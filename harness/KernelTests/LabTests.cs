@@ -90,7 +90,7 @@ public sealed class LabTests
         using var stop = new CancellationTokenSource();
         var sleeping = lab["client"].Command("sleep", "60").ToCliWrap().ExecuteAsync(stop.Token);
         await Eventually.Async("the process is in the namespace",
-            () => NamespaceUse.HoldersOf(new HashSet<ulong> { lab["client"].Namespace.Inode }), h =>
+            () => NamespaceUse.HoldersOf([lab["client"].Namespace]), h =>
             h.Any(l => l.Contains("(sleep)", StringComparison.Ordinal)));
 
         (await Should.ThrowAsync<HarnessException>(async () => await lab.DisposeAsync())).Message.ShouldContain("(sleep)");

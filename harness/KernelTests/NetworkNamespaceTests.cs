@@ -80,11 +80,11 @@ public sealed class NetworkNamespaceTests
     public void What_holds_a_namespace_is_found_and_named()
     {
         using var ns = NetworkNamespace.Create("test");
-        NamespaceUse.HoldersOf(new HashSet<ulong> { ns.Inode }).ShouldBeEmpty();
+        NamespaceUse.HoldersOf([ns]).ShouldBeEmpty();
 
         using (ns.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp)))
-            NamespaceUse.HoldersOf(new HashSet<ulong> { ns.Inode }).ShouldHaveSingleItem().ShouldStartWith("socket ");
+            NamespaceUse.HoldersOf([ns]).ShouldHaveSingleItem().ShouldStartWith("socket ");
 
-        NamespaceUse.HoldersOf(new HashSet<ulong> { ns.Inode }).ShouldBeEmpty();
+        NamespaceUse.HoldersOf([ns]).ShouldBeEmpty();
     }
 }

@@ -145,10 +145,9 @@ public sealed class Lab : IAsyncDisposable
             await node.DisposeAsync();
         // While the descriptors are open: afterwards the kernel may give the same inode numbers to another lab.
         var namespaces = _nodes.Values.Select(n => n.Namespace).Concat(_switches).ToList();
-        var inodes = namespaces.Select(ns => ns.Inode).ToHashSet();
-        var holders = NamespaceUse.HoldersOf(inodes);
+        var holders = NamespaceUse.HoldersOf(namespaces);
         for (var end = Environment.TickCount64 + s_closing.TotalMilliseconds; holders.Count > 0 && !_isGuest
-            && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(inodes))
+            && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(namespaces))
             await Task.Delay(10); // a socket with a pending operation is closed when the operation has ended
         foreach (var ns in namespaces)
             ns.Dispose();

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Sockets;
 
@@ -49,8 +50,10 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     /// <summary>How many bytes of a frame are kept.</summary>
     public const int SnapLength = 2048;
 
+    private const int FramesAtOnce = 32;
     private const int BufferBytes = 32 * 1024 * 1024;
     private readonly PacketSocket _socket = new(ns, device, BufferBytes);
+    private long _dropped;
 
     /// <summary>The name of the node.</summary>
     public string Node { get; } = node;
@@ -59,17 +62,27 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     public string Device { get; } = device;
 
     /// <summary>Packets that the kernel dropped because the buffer was full.</summary>
-    public long Dropped { get; private set; }
+    public long Dropped => Interlocked.Add(ref _dropped, _socket.TakeDropped());
+
+    /// <summary>Those of some captures that have packets to drain.</summary>
+    public static IEnumerable<Capture> Filled(IReadOnlyList<Capture> captures) =>
+        PacketSocket.Readable([.. captures.Select(c => c._socket)]).Select(i => captures[i]);
 
     /// <summary>Takes all packets that have arrived since the last call.</summary>
-    /// <param name="buffer">Room for a frame of <see cref="SnapLength"/> bytes.</param>
-    public IReadOnlyList<CapturedPacket> Drain(byte[] buffer)
+    public IReadOnlyList<CapturedPacket> Drain()
     {
         var packets = new List<CapturedPacket>();
-        while (_socket.TryReceive(buffer, out var frame))
-            packets.Add(new CapturedPacket(Node, Device, frame.IsLeaving, frame.Time, buffer.AsMemory(0, frame.CapturedLength).ToArray(),
-                frame.WireLength));
-        Dropped += _socket.TakeDropped();
+        Span<ReceivedFrame> frames = stackalloc ReceivedFrame[FramesAtOnce];
+        var buffer = ArrayPool<byte>.Shared.Rent(FramesAtOnce * SnapLength);
+        int count;
+        do
+        {
+            count = _socket.Receive(buffer.AsSpan(0, FramesAtOnce * SnapLength), frames);
+            for (var i = 0; i < count; i++)
+                packets.Add(new CapturedPacket(Node, Device, frames[i].IsLeaving, frames[i].Time,
+                    buffer.AsSpan(i * SnapLength, frames[i].CapturedLength).ToArray(), frames[i].WireLength));
+        } while (count == FramesAtOnce);
+        ArrayPool<byte>.Shared.Return(buffer);
         return packets;
     }
 

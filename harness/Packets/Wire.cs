@@ -7,7 +7,6 @@ public sealed class Wire : IDisposable
     private readonly List<Capture> _captures = [];
     private readonly List<CapturedPacket> _packets = [];
     private readonly ParsedPackets _parsed = new();
-    private readonly byte[] _buffer = new byte[Capture.SnapLength];
     private bool _disposed;
 
     /// <summary>
@@ -66,7 +65,7 @@ public sealed class Wire : IDisposable
 
     private void DrainAll()
     {
-        var fresh = _captures.SelectMany(c => c.Drain(_buffer)).Where(p => !IsIgnored(p.Bytes)).ToList();
+        var fresh = Capture.Filled(_captures).SelectMany(c => c.Drain()).Where(p => !IsIgnored(p.Bytes)).ToList();
         if (fresh.Count == 0)
             return;
         foreach (var packet in fresh)

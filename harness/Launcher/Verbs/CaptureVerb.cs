@@ -40,11 +40,10 @@ internal static class CaptureVerb
         Console.Error.WriteLine($"Capturing on {parts[0]}:{device}; Ctrl-C ends it.");
         pcap?.Flush();
         var seen = 0;
-        var buffer = new byte[Capture.SnapLength];
         while (!cancellationToken.IsCancellationRequested && seen < count)
         {
             capture.Wait(s_poll);
-            foreach (var packet in capture.Drain(buffer).Take(count - seen))
+            foreach (var packet in capture.Drain().Take(count - seen))
             {
                 seen++;
                 pcap?.Write(packet);

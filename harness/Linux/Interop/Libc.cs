@@ -23,6 +23,7 @@ internal static partial class Libc
     internal const int SOL_SOCKET = 1;
     internal const int SO_RCVBUFFORCE = 33;
     internal const int SO_TIMESTAMPNS = 35;
+    internal const int SO_NETNS_COOKIE = 71;
     internal const int SOL_NETLINK = 270;
     internal const int NETLINK_ADD_MEMBERSHIP = 1;
     internal const int NETLINK_EXT_ACK = 11;
@@ -34,6 +35,7 @@ internal static partial class Libc
     internal const short POLLOUT = 4;
     internal const int F_SETFL = 4;
     internal const int O_NONBLOCK = 0x800;
+    internal const int SCHED_IDLE = 5;
     internal const int SIGKILL = 9;
     internal const int SIGSTOP = 19;
     internal const uint SIOCGSKNS = 0x894C;
@@ -91,13 +93,16 @@ internal static partial class Libc
     internal static unsafe partial nint recv(int sockfd, byte* buf, nuint len, int flags);
 
     [LibraryImport("libc", SetLastError = true)]
-    internal static unsafe partial nint recvmsg(int sockfd, msghdr* msg, int flags);
+    internal static unsafe partial int recvmmsg(int sockfd, mmsghdr* msgvec, uint vlen, int flags, void* timeout);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static unsafe partial int setsockopt(int sockfd, int level, int optname, void* optval, uint optlen);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static unsafe partial int getsockopt(int sockfd, int level, int optname, void* optval, uint* optlen);
+
+    [LibraryImport("libc", SetLastError = true)]
+    internal static unsafe partial int sched_setscheduler(int pid, int policy, int* param);
 
     [LibraryImport("libc", SetLastError = true)]
     internal static unsafe partial int poll(pollfd* fds, nuint nfds, int timeout);
@@ -168,6 +173,13 @@ internal static partial class Libc
         internal void* msg_control;
         internal nuint msg_controllen;
         internal int msg_flags;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct mmsghdr
+    {
+        internal msghdr msg_hdr;
+        internal uint msg_len;
     }
 
     [StructLayout(LayoutKind.Sequential)]

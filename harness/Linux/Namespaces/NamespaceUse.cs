@@ -9,9 +9,12 @@ public static class NamespaceUse
     private static readonly string[] s_socketTables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "netlink"];
     private const int VisitMs = 200; // the longest visits start a program, which takes a busy kernel tens of milliseconds
 
-    /// <summary>One line for each thread, socket or process that is in one of the namespaces (inode numbers).</summary>
-    public static IReadOnlyList<string> HoldersOf(IReadOnlySet<ulong> inodes) =>
-        [.. ThreadsWhere(inodes.Contains), .. SocketsIn(inodes), .. ProcessesIn(inodes)];
+    /// <summary>One line for each thread, socket or process that is in one of the namespaces.</summary>
+    public static IReadOnlyList<string> HoldersOf(IReadOnlyCollection<NetworkNamespace> namespaces)
+    {
+        var inodes = namespaces.Select(ns => ns.Inode).ToHashSet();
+        return [.. ThreadsWhere(inodes.Contains), .. SocketsIn(inodes, [.. namespaces.Select(Cookie)]), .. ProcessesIn(inodes)];
+    }
 
     /// <summary>One line for each thread of this process that is outside the root namespace.</summary>
     public static IReadOnlyList<string> StrayThreads() => [.. ThreadsWhere(inode => inode != NetworkNamespace.RootInode)];
@@ -32,11 +35,14 @@ public static class NamespaceUse
         }
     }
 
-    private static IEnumerable<string> SocketsIn(IReadOnlySet<ulong> inodes)
+    private static IEnumerable<string> SocketsIn(HashSet<ulong> inodes, HashSet<ulong?> cookies)
     {
         foreach (var file in Entries("/proc/self/fd"))
         {
             var fd = int.Parse(Path.GetFileName(file), CultureInfo.InvariantCulture);
+            // A runner has hundreds of sockets of other labs: one question for each of them, where the kernel knows it.
+            if (!cookies.Contains(null) && (Cookie(fd) is not { } cookie || !cookies.Contains(cookie)))
+                continue;
             var ns = Libc.ioctl(fd, Libc.SIOCGSKNS, 0);
             if (ns < 0)
                 continue; // no socket, or closed meanwhile
@@ -61,7 +67,24 @@ public static class NamespaceUse
             .FirstOrDefault()) ?? socket;
     }
 
-    private static IEnumerable<string> ProcessesIn(IReadOnlySet<ulong> inodes)
+    /// <summary>The number by which the kernel knows a namespace; null before Linux 5.14.</summary>
+    private static ulong? Cookie(NetworkNamespace ns) => ns.Run(() =>
+    {
+        var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0);
+        var cookie = Cookie(fd);
+        _ = Libc.close(fd);
+        return cookie;
+    });
+
+    /// <summary>The number of a socket's namespace (socket(7)); null for what is no socket.</summary>
+    private static unsafe ulong? Cookie(int fd)
+    {
+        ulong cookie;
+        uint length = sizeof(ulong);
+        return Libc.getsockopt(fd, Libc.SOL_SOCKET, Libc.SO_NETNS_COOKIE, &cookie, &length) == 0 ? cookie : null;
+    }
+
+    private static IEnumerable<string> ProcessesIn(HashSet<ulong> inodes)
     {
         foreach (var process in Entries("/proc"))
         {

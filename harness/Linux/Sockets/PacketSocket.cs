@@ -25,31 +25,52 @@ public sealed class PacketSocket : IDisposable
         _fd = ns.Run(() => Open(ns, device, bufferBytes));
     }
 
-    /// <summary>Takes the next frame without waiting; what does not fit into the buffer is cut.</summary>
-    public unsafe bool TryReceive(Span<byte> buffer, out ReceivedFrame frame)
+    /// <summary>Takes the frames that have arrived, as many as there is room for, without waiting.</summary>
+    /// <param name="buffer">A part of equal length for each frame; what does not fit into its part is cut.</param>
+    /// <param name="frames">Takes what is known of each frame.</param>
+    /// <returns>The number of frames; when there is room left, there was none more.</returns>
+    public unsafe int Receive(Span<byte> buffer, Span<ReceivedFrame> frames)
     {
-        frame = default;
+        var room = buffer.Length / frames.Length;
+        var addresses = stackalloc byte[frames.Length * SockaddrLength];
+        var controls = stackalloc byte[frames.Length * ControlLength];
+        var vectors = stackalloc Libc.iovec[frames.Length];
+        var messages = stackalloc Libc.mmsghdr[frames.Length];
         fixed (byte* data = buffer)
         {
-            var address = stackalloc byte[SockaddrLength];
-            var control = stackalloc byte[ControlLength];
-            var vector = new Libc.iovec { iov_base = data, iov_len = (nuint)buffer.Length };
-            var message = new Libc.msghdr
+            for (var i = 0; i < frames.Length; i++)
             {
-                msg_name = address,
-                msg_namelen = SockaddrLength,
-                msg_iov = &vector,
-                msg_iovlen = 1,
-                msg_control = control,
-                msg_controllen = ControlLength,
-            };
-            var length = Libc.recvmsg(_fd, &message, Libc.MSG_DONTWAIT | Libc.MSG_TRUNC);
-            if (length < 0)
-                return false;
-            frame = new ReceivedFrame(
-                (int)Math.Min(length, buffer.Length), (int)length, address[10] == PACKET_OUTGOING, TimeOf(control, message.msg_controllen));
-            return true;
+                vectors[i] = new Libc.iovec { iov_base = data + (i * room), iov_len = (nuint)room };
+                messages[i].msg_hdr = new Libc.msghdr
+                {
+                    msg_name = addresses + (i * SockaddrLength),
+                    msg_namelen = SockaddrLength,
+                    msg_iov = vectors + i,
+                    msg_iovlen = 1,
+                    msg_control = controls + (i * ControlLength),
+                    msg_controllen = ControlLength,
+                };
+            }
+            var count = Math.Max(0, Libc.recvmmsg(_fd, messages, (uint)frames.Length, Libc.MSG_DONTWAIT | Libc.MSG_TRUNC, null));
+            for (var i = 0; i < count; i++)
+            {
+                var header = messages[i].msg_hdr;
+                frames[i] = new ReceivedFrame((int)Math.Min(messages[i].msg_len, room), (int)messages[i].msg_len,
+                    ((byte*)header.msg_name)[10] == PACKET_OUTGOING, TimeOf((byte*)header.msg_control, header.msg_controllen));
+            }
+            return count;
         }
+    }
+
+    /// <summary>Which of some sockets have something to receive, by their indexes.</summary>
+    public static unsafe IReadOnlyList<int> Readable(IReadOnlyList<PacketSocket> sockets)
+    {
+        var polls = new Libc.pollfd[sockets.Count];
+        for (var i = 0; i < polls.Length; i++)
+            polls[i] = new Libc.pollfd { fd = sockets[i]._fd, events = Libc.POLLIN };
+        fixed (Libc.pollfd* pointer = polls)
+            _ = Libc.poll(pointer, (nuint)polls.Length, 0);
+        return [.. Enumerable.Range(0, polls.Length).Where(i => polls[i].revents != 0)];
     }
 
     /// <summary>Waits until a packet has arrived.</summary>
