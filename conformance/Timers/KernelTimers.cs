@@ -26,7 +26,7 @@ public sealed class KernelTimers : ConformanceFixture
         await ServeAsync();
         await (await Client.AskAsync($"{Vip}:80")).ShouldBeAnsweredByAsync("rs1");
 
-        await ComesToAsync("TIME_WAIT");
+        await ShouldReachStateAsync("TIME_WAIT");
         (await SecondsUntilForgottenAsync(_ => true, atMost: 150)).ShouldBeInRange(110, 135);
     }
 
@@ -37,7 +37,7 @@ public sealed class KernelTimers : ConformanceFixture
         await Rs1.Iptables.AddAsync(("filter", "-A INPUT -p tcp --dport 8080 -j DROP"));
         await (await Client.AskAsync($"{Vip}:80")).ShouldTimeOutAsync();
 
-        await ComesToAsync("SYN_RECV");
+        await ShouldReachStateAsync("SYN_RECV");
         (await SecondsUntilForgottenAsync(_ => true, atMost: 90)).ShouldBeInRange(50, 75);
     }
 
@@ -49,7 +49,7 @@ public sealed class KernelTimers : ConformanceFixture
         await flow.ShouldBeAnsweredByAsync("rs1");
         await flow.ResetAsync();
 
-        await ComesToAsync("CLOSE");
+        await ShouldReachStateAsync("CLOSE");
         (await SecondsUntilForgottenAsync(_ => true, atMost: 30)).ShouldBeInRange(8, 20);
     }
 
@@ -86,7 +86,7 @@ public sealed class KernelTimers : ConformanceFixture
     }
 
     /// <summary>The flow's last packet may still be on its way to the director when the client has sent it.</summary>
-    private Task ComesToAsync(string state) => Eventually.Async($"the connection is in {state}", Director.IpvsConnections,
+    private Task ShouldReachStateAsync(string state) => Eventually.Async($"the connection is in {state}", Director.IpvsConnections,
         connections => connections.ShouldHaveSingleItem().State == state);
 
     private async Task<double> SecondsUntilForgottenAsync(Func<IpvsConnection, bool> isMeant, int atMost)

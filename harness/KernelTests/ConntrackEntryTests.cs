@@ -11,7 +11,7 @@ namespace Conformance.KernelTests;
 public sealed class ConntrackEntryTests
 {
     private const int Entries = 1000;
-    private static readonly string[] s_untold = ["mark=", "zone=", "use=", "type=", "code=", "id="];
+    private static readonly string[] s_omitted = ["mark=", "zone=", "use=", "type=", "code=", "id="];
 
     [Test]
     public async Task Entries_are_those_of_the_kernels_own_file()
@@ -62,9 +62,9 @@ public sealed class ConntrackEntryTests
         missed.ShouldBe(0, $"entries missed by {readings} readings");
     }
 
-    /// <summary>A line without the seconds, which pass, and without what we do not tell; addresses of IPv6 in their short form.</summary>
+    /// <summary>A line without the seconds, which pass, and the fields that ToString omits; IPv6 addresses in their short form.</summary>
     private static string Comparable(string line) => string.Join(' ', line.Split(' ', StringSplitOptions.RemoveEmptyEntries)
         .Where((word, i) => i != 4 && word is not ("sport=0" or "dport=0")
-            && !s_untold.Any(key => word.StartsWith(key, StringComparison.Ordinal)))
+            && !s_omitted.Any(key => word.StartsWith(key, StringComparison.Ordinal)))
         .Select(word => word.Split('=') is ["src" or "dst", var address] ? $"{word[..4]}{IPAddress.Parse(address)}" : word));
 }

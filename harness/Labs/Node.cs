@@ -191,6 +191,10 @@ public sealed class Node : IAsyncDisposable
     /// <summary>The conntrack entries.</summary>
     public IReadOnlyList<ConntrackEntry> Conntrack() => ObservedLines("conntrack entries", ConntrackEntry.Read(Namespace));
 
+    /// <summary>The conntrack entries of one family and protocol whose original direction comes from one port.</summary>
+    public IReadOnlyList<ConntrackEntry> Conntrack(bool isIPv6, TransportProtocol protocol, int sourcePort) =>
+        ObservedLines("conntrack entries", ConntrackEntry.Read(Namespace, isIPv6, protocol, sourcePort));
+
     /// <summary>The node's tables that have entries, as text: virtual servers, IPVS connections, conntrack entries.</summary>
     public IEnumerable<(string Title, string Text)> Tables()
     {

@@ -29,7 +29,7 @@ public sealed record CapturedPacket(string Node, string Device, bool IsLeaving, 
         }
     }
 
-    /// <summary>What tells most other packets from this one without its parsed frame.</summary>
+    /// <summary>Hash codes for a fast search; they stay when the parsed frame is dropped.</summary>
     public PacketMarks Marks => _marks ??= PacketMarks.Of(Packet);
 
     /// <summary>Who says how long the parsed frame is kept; null where it is parsed at each call.</summary>
@@ -91,5 +91,9 @@ public sealed class Capture(string node, NetworkNamespace ns, string device) : I
     public bool Wait(TimeSpan timeout) => _socket.Wait(timeout);
 
     /// <inheritdoc/>
-    public void Dispose() => _socket.Dispose();
+    public void Dispose()
+    {
+        _ = Dropped; // the kernel tells it only as long as the socket is open
+        _socket.Dispose();
+    }
 }

@@ -14,8 +14,7 @@ public readonly record struct Conversation(int Protocol, IPAddress? Source, int 
 }
 
 /// <summary>
-/// Numbers of a packet by which who searches many leaves most of them out: what is equal has equal numbers. They are kept when the parsed
-/// frame no longer is.
+/// Hash codes of a packet's fields. A search compares them first, and parses only the packets whose codes match.
 /// </summary>
 /// <param name="IsIp">Whether it is an IP packet.</param>
 /// <param name="SourcePort">The source port.</param>

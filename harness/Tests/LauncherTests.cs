@@ -198,11 +198,17 @@ public sealed partial class LauncherTests
             .Where(l => l.StartsWith("  ", StringComparison.Ordinal) && l.Length > 2 && l[2] != ' ').Select(l => l.Split(' ')[2]).ToList();
         verbs.Count.ShouldBeGreaterThan(20);
 
-        foreach (var help in await Task.WhenAll(verbs.Select(v => HelpAsync(v)).Append(HelpAsync())))
+        foreach (var help in await Task.WhenAll(
+            [HelpAsync(), HelpAsync("kernels", "build"), HelpAsync("kernels", "measure"), .. verbs.Select(v => HelpAsync(v))]))
             help.Split('\n').ShouldAllBe(line => line.Length <= 120);
 
-        async Task<string> HelpAsync(params string[] verb) =>
-            (await Lab([.. verb, "--help"]).ExecuteBufferedAsync(Limit())).StandardOutput;
+        async Task<string> HelpAsync(params string[] verb)
+        {
+            var help = await Lab([.. verb, "--help"]).ExecuteBufferedAsync(Limit());
+            help.ExitCode.ShouldBe(0, help.StandardError);
+            help.StandardOutput.ShouldContain("Usage:");
+            return help.StandardOutput;
+        }
     }
 
     [Test]

@@ -1,6 +1,5 @@
 using System.Net;
 using Conformance.Linux;
-using Conformance.Linux.Conntrack;
 using Conformance.Linux.Iptables;
 using Conformance.Linux.Ipvs;
 using Conformance.Packets;

@@ -16,7 +16,7 @@ namespace Conformance.Launcher.Verbs;
 internal static class CommandLine
 {
     private const int HelpWidth = 120;
-    private const int MaxValues = 25; // characters
+    private const int MaxLengthOfValues = 25;
 
     /// <summary>Stores faults of the launcher itself below <c>artifacts/</c>.</summary>
     internal static CrashReport Faults { get; } = new("lab", () => Path.Combine(ProjectFolder.Root, "artifacts"));
@@ -35,12 +35,10 @@ internal static class CommandLine
                     CompletionVerb.Create(),
         };
         root.Subcommands.Add(CompletionVerb.CreateComplete(root));
-        NameValues(root);
-        root.Options.Add(new HelpOption
-        {
-            Recursive = true,
-            Action = new HelpAction { MaxWidth = Console.IsOutputRedirected ? HelpWidth : Console.WindowWidth },
-        });
+        var help = new HelpAction();
+        if (Console.IsOutputRedirected)
+            help.MaxWidth = HelpWidth;
+        root.Options.Add(new HelpOption { Recursive = true, Action = help });
         root.Options.Add(new VersionOption());
         var parsed = root.Parse(args);
         if (parsed.Errors.Count > 0)
@@ -48,12 +46,16 @@ internal static class CommandLine
             Console.Error.WriteLine(DescribeErrors(parsed));
             return ExitCodes.Usage;
         }
-        return await GuardAsync(
-            () => parsed.InvokeAsync(new InvocationConfiguration
+        return await GuardAsync(() =>
+        {
+            if (parsed.Action == help)
+                NameValues(root);
+            return parsed.InvokeAsync(new InvocationConfiguration
             {
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null
-            }));
+            });
+        });
     }
 
     /// <summary>The help lists the values that a shell completes where they are few; else it has a word in capitals for them.</summary>
@@ -67,7 +69,7 @@ internal static class CommandLine
         foreach (var verb in command.Subcommands)
             NameValues(verb);
 
-        static bool AreFew(IEnumerable<CompletionItem> values) => values.Sum(v => v.Label.Length) is > 0 and <= MaxValues;
+        static bool AreFew(IEnumerable<CompletionItem> values) => values.Sum(v => v.Label.Length) is > 0 and <= MaxLengthOfValues;
     }
 
     /// <summary>

@@ -27,6 +27,7 @@ public sealed record ConntrackEntry(
     bool IsUnreplied)
 {
     private const int EINVAL = 22;
+    private const int EPROTONOSUPPORT = 93;
     private const ushort PROTOINFO_TCP = 1, PROTOINFO_SCTP = 3, STATE = 1;
 
     /// <summary>In the order of enum tcp_conntrack (linux/netfilter/nf_conntrack_tcp.h).</summary>
@@ -38,8 +39,9 @@ public sealed record ConntrackEntry(
         "SHUTDOWN_RECD", "SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED"];
 
     /// <summary>
-    /// Reads the table of a namespace; empty where the kernel has none. Reading does not switch connection tracking on.
+    /// Reads the table of a namespace; empty where the kernel has no connection tracking. Reading does not switch it on.
     /// </summary>
+    /// <exception cref="KernelException">The kernel has connection tracking without ctnetlink (CONFIG_NF_CT_NETLINK).</exception>
     /// <remarks>
     /// Not from <c>/proc/net/nf_conntrack</c>: the kernel finds the next page of that file by counting the entries of all namespaces
     /// (ct_get_idx), and misses one when any of them has ended meanwhile.
@@ -59,14 +61,14 @@ public sealed record ConntrackEntry(
 
     private static IReadOnlyList<ConntrackEntry> Read(NetworkNamespace ns, Func<NetlinkRequest> listing)
     {
-        using var socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
         try
         {
+            using var socket = new NetlinkSocket(ns, NetlinkProtocol.Netfilter);
             // The kernel repeats a row of its hash table when the entry that it gave last has ended meanwhile (ctnetlink_dump_table).
             return [.. socket.Dump("list the tracked connections", listing).Select(Ctnetlink.Attributes)
                 .DistinctBy(e => (e.UInt32BigEndian(Ctnetlink.ID), Ctnetlink.Tuple(e.Nest(Ctnetlink.TUPLE_ORIG)))).Select(Parse)];
         }
-        catch (KernelException e) when (e.Errno == EINVAL && !File.Exists("/proc/sys/net/netfilter/nf_conntrack_max"))
+        catch (KernelException e) when (e.Errno is EINVAL or EPROTONOSUPPORT && !File.Exists("/proc/sys/net/netfilter/nf_conntrack_max"))
         {
             return []; // the kernel has no connection tracking
         }

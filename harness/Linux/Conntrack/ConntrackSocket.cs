@@ -48,7 +48,7 @@ public sealed class ConntrackSocket(NetworkNamespace ns) : IDisposable
 
     private static bool IsOf(NetlinkAttributes entry, bool isIPv6, Func<VirtualServerKey, IPAddress, bool> isStale)
     {
-        // Not by Ctnetlink.Tuple, which takes a field that is missing for 0: such an entry is nobody's.
+        // Not by Ctnetlink.Tuple, which takes a field that is missing for 0: such an entry belongs to no virtual server.
         var original = entry.Nest(Ctnetlink.TUPLE_ORIG);
         var protocol = original.Nest(Ctnetlink.TUPLE_PROTO).Byte(Ctnetlink.PROTO_NUM);
         var port = original.Nest(Ctnetlink.TUPLE_PROTO).UInt16BigEndian(Ctnetlink.PROTO_DST_PORT);

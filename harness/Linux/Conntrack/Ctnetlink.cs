@@ -29,7 +29,7 @@ internal static class Ctnetlink
     internal static NetlinkRequest Listing() => new NetlinkRequest(Subsystem | CT_GET).Fixed(0u);
 
     /// <summary>Asks for the entries of one family and protocol, and of one port where it is given, in the original direction.</summary>
-    /// <remarks>Kernels before 5.8 do not know the filter, and tell of everything of the family.</remarks>
+    /// <remarks>Kernels before 5.8 ignore the filter, and list the whole family.</remarks>
     internal static NetlinkRequest Listing(bool isIPv6, TransportProtocol protocol, int? sourcePort = null, int? destinationPort = null) =>
         new NetlinkRequest(Subsystem | CT_GET).Fixed(Family(isIPv6))
             .Nest(TUPLE_ORIG | NESTED, tuple => tuple.Nest(TUPLE_PROTO | NESTED, proto => proto.Attribute(PROTO_NUM, (byte)protocol)

@@ -17,16 +17,16 @@ public sealed record IpvsConnection(string Protocol, IPEndPoint Client, IPEndPoi
     /// <summary>As much as one call of read(2) gives at most (fs/seq_file.c).</summary>
     private const int PageSize = 4096;
 
-    /// <summary>The longest line, generously.</summary>
-    private const int LineSize = 256;
+    /// <summary>The longest line: a persistence engine adds up to 255 bytes.</summary>
+    private const int LineSize = 512;
 
     private const int MaxReadings = 10;
 
     /// <summary>Reads the connections of a namespace; empty where the kernel has no IPVS.</summary>
     /// <remarks>
-    /// The kernel gives the file page by page, and finds the place of the next one by counting the connections of all namespaces
-    /// (ip_vs_conn_array): when any of them has come or ended meanwhile, a connection is repeated or missed. So a table longer than
-    /// a page is read until a reading adds none.
+    /// The kernel gives the file page by page. Before 6.14 it finds the place of the next page by counting the connections of all
+    /// namespaces (ip_vs_conn_array): when one of them has come or ended meanwhile, a connection is repeated or missed. So a table longer
+    /// than a page is read until a reading adds none; a connection that ends meanwhile may still be among them.
     /// </remarks>
     public static IReadOnlyList<IpvsConnection> Read(NetworkNamespace ns) => ns.Run(() =>
     {

@@ -67,7 +67,7 @@ public static class NamespaceUse
             .FirstOrDefault()) ?? socket;
     }
 
-    /// <summary>The number by which the kernel knows a namespace; null before Linux 5.14.</summary>
+    /// <summary>The number by which the kernel knows a namespace; null before Linux 5.14, or when no socket can be opened.</summary>
     private static ulong? Cookie(NetworkNamespace ns) => ns.Run(() =>
     {
         var fd = Libc.socket(Libc.AF_INET, Libc.SOCK_DGRAM | Libc.SOCK_CLOEXEC, 0);
@@ -76,7 +76,7 @@ public static class NamespaceUse
         return cookie;
     });
 
-    /// <summary>The number of a socket's namespace (socket(7)); null for what is no socket.</summary>
+    /// <summary>The number of a socket's namespace (sk_getsockopt, net/core/sock.c); null for what is no socket.</summary>
     private static unsafe ulong? Cookie(int fd)
     {
         ulong cookie;

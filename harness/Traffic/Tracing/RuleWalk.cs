@@ -230,7 +230,7 @@ public sealed record RuleWalk(Node Node, Flow Flow, IReadOnlyList<WalkStep> Step
     }
 
     private static IReadOnlyList<ConntrackEntry> EntriesOf(Flow flow, Node node, int port) =>
-        ConntrackEntry.Read(node.Namespace, flow.Target.AddressFamily == AddressFamily.InterNetworkV6, flow.Protocol, port);
+        node.Conntrack(flow.Target.AddressFamily == AddressFamily.InterNetworkV6, flow.Protocol, port);
 
     /// <summary>What the packet met on this node, without the flow and its packets; empty when it met nothing.</summary>
     public string Describe()
