@@ -61,6 +61,17 @@ public sealed class LabTests
     }
 
     [Test]
+    public async Task Every_link_carries_packets_when_a_lab_has_started()
+    {
+        for (var i = 0; i < 20; i++)
+        {
+            await using var lab = await Lab.StartAsync(Topology.Load("nat-four"), capture: false);
+
+            lab.Nodes.SelectMany(n => n.Route.Links()).Where(l => l is { Kind: "veth", IsRunning: false }).ToList().ShouldBeEmpty();
+        }
+    }
+
+    [Test]
     public async Task Nothing_is_made_in_the_root_namespace()
     {
         var before = Directory.GetFileSystemEntries("/sys/class/net");

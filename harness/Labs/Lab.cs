@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.NetworkInformation;
+using Conformance.Labs.Waiting;
 using Conformance.Linux;
 using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
@@ -84,6 +85,7 @@ public sealed class Lab : IAsyncDisposable
         try
         {
             lab.Build(capture);
+            await lab.WaitForLinksAsync();
             foreach (var overlay in topology.Overlays)
                 await lab.MasqueradeAsync(overlay);
             await Task.WhenAll(lab._nodes.Values.Where(n => n.Spec.Image is not null)
@@ -225,6 +227,22 @@ public sealed class Lab : IAsyncDisposable
         {
             foreach (var node in _nodes.Values)
                 node.CaptureAll();
+        }
+    }
+
+    /// <summary>
+    /// Waits until every veth carries packets. The kernel starts a link some time after its carrier has come (linkwatch_do_dev of
+    /// net/core/link_watch.c); until then it drops what is sent, and the port of a bridge forwards nothing: an ARP request
+    /// that is lost so is repeated after a second.
+    /// </summary>
+    private async Task WaitForLinksAsync()
+    {
+        foreach (var ns in _nodes.Values.Select(n => n.Namespace).Concat(_switches))
+        {
+            using var route = new RouteSocket(ns);
+            await Eventually.Async($"all links of {ns} carry packets",
+                () => route.Links().Where(l => l is { Kind: "veth", IsUp: true, IsRunning: false }).Select(l => l.Name).ToList(),
+                waiting => waiting.Count == 0, pause: TimeSpan.FromMilliseconds(1));
         }
     }
 

@@ -54,6 +54,7 @@ internal static class NodeSysctls
         Sysctl.Write("net.ipv4.icmp_echo_ignore_all", "0");
         if (!Sysctl.Exists("net.ipv6.conf.all.forwarding"))
             return;
+        Sysctl.Write("net.ipv6.icmp.ratelimit", "0");
         Sysctl.Write("net.ipv6.conf.all.forwarding", forwarding ? "1" : "0");
         Sysctl.Write("net.ipv6.conf.default.addr_gen_mode", "1"); // no link-local address by itself: no noise on the wire
         foreach (var device in new[] { "all", "default" })

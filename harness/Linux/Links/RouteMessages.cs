@@ -62,6 +62,7 @@ internal static class RouteMessages
     internal const byte AF_BRIDGE = 7;
 
     internal const uint IFF_UP = 1;
+    internal const uint IFF_RUNNING = 0x40;
 
     [StructLayout(LayoutKind.Sequential)]
     internal struct ifinfomsg

@@ -11,7 +11,10 @@ using Conformance.Linux.Netlink;
 namespace Conformance.Linux.Links;
 
 /// <summary>An interface as the kernel lists it.</summary>
-public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, uint Mtu, PhysicalAddress Address, int Master);
+/// <param name="IsUp">Whether somebody has set it up.</param>
+/// <param name="IsRunning">Whether it carries packets (IFF_RUNNING): it is up, has a carrier, and the kernel has acted on that.</param>
+public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, bool IsRunning, uint Mtu, PhysicalAddress Address,
+    int Master);
 
 /// <summary>An address on an interface.</summary>
 public sealed record AddressInfo(int LinkIndex, IPAddress Address, int PrefixLength)
@@ -206,6 +209,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
                 attributes.Text(IFLA_IFNAME) ?? "",
                 attributes.Nest(IFLA_LINKINFO).Text(IFLA_INFO_KIND) ?? "",
                 (head.ifi_flags & IFF_UP) != 0,
+                (head.ifi_flags & IFF_RUNNING) != 0,
                 attributes.UInt32(IFLA_MTU) ?? 0,
                 new PhysicalAddress(attributes.Find(IFLA_ADDRESS)?.ToArray() ?? []),
                 (int)(attributes.UInt32(IFLA_MASTER) ?? 0));
