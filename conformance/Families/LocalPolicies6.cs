@@ -1,5 +1,6 @@
 using Conformance.Clusters.Kubernetes;
 using Conformance.Clusters.Proxies;
+using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -92,7 +93,7 @@ public sealed class LocalPolicies6 : ClusterFixture
         kept.ShouldBeLessThan(2, $"of {count} ports"); // ADDR-24 has the reason
     }
 
-    [Test, Claim("FAMILY-27")]
+    [Test, Claim("FAMILY-27"), Requires(Feature.ConntrackNetlink)]
     public async Task Outer_packet_of_a_masqueraded_ipv6_connection_is_not_masqueraded()
     {
         var service = await ApplyAsync(WithNodePort(OverIPv6(NewService("web-b"))));

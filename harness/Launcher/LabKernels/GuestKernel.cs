@@ -11,9 +11,9 @@ public abstract class GuestKernel : LabKernel
 
     /// <summary>
     /// Rows of the hash table of connection tracking. Each end of a namespace and each reading passes all of them; this memory would have
-    /// 65,536. The kernel allows eight entries for each of ours, which makes the same number (nf_conntrack_init_start).
+    /// 65,536. The kernel allows eight entries for each of ours: 16,384 in each namespace (nf_conntrack_init_start).
     /// </summary>
-    private protected const string SmallConntrack = "nf_conntrack.hashsize=8192";
+    private protected const string SmallConntrack = "nf_conntrack.hashsize=2048";
 
     /// <summary>The file that is booted.</summary>
     protected abstract string Image { get; }

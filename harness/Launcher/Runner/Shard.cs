@@ -13,26 +13,30 @@ namespace Conformance.Launcher.Runner;
 /// <param name="Number">From 1.</param>
 internal sealed record Shard(int Number, int Count)
 {
-    private const double SecondsOfUnknownTest = 2;
     private const string Slow = "slow"; // the category of tests that wait for minutes
-    private static readonly Lazy<IReadOnlyDictionary<string, double>> s_seconds = new(ReadSeconds);
+    private static readonly TestCost s_unknown = new(Seconds: 2, Processor: 0.2);
+    private static readonly Lazy<IReadOnlyDictionary<string, TestCost>> s_costs = new(ReadCosts);
 
     /// <summary>The whole.</summary>
     internal static Shard All { get; } = new(1, 1);
 
-    /// <summary>Where the seconds of each fixture are, as a run of one test at a time measured them.</summary>
+    /// <summary>
+    /// Where the mean cost of a test of each fixture is, as a run of one test at a time measured it: the fixture, its seconds, and those
+    /// of the processor.
+    /// </summary>
     internal static string SecondsFile { get; } = Path.Combine(AppContext.BaseDirectory, "Runner", "fixture-seconds.tsv");
 
-    /// <summary>Stores the mean seconds of a test of each fixture, in the source folder.</summary>
+    /// <summary>Stores the mean cost of a test of each fixture, in the source folder.</summary>
     internal static Task StoreAsync(IEnumerable<RunnerEvent> tests, CancellationToken cancellationToken)
     {
         // a filter leaves some out
-        var seconds = new SortedDictionary<string, double>(s_seconds.Value.ToDictionary(), StringComparer.Ordinal);
+        var costs = new SortedDictionary<string, TestCost>(s_costs.Value.ToDictionary(), StringComparer.Ordinal);
         foreach (var fixture in tests.Where(t => t.Fixture is not null).GroupBy(t => t.Fixture!, StringComparer.Ordinal))
-            seconds[fixture.Key] = fixture.Average(t => t.Ms) / 1000;
+            costs[fixture.Key] = new TestCost(fixture.Average(t => t.Ms) / 1000, fixture.Average(t => t.ProcessorMs) / 1000);
         return File.WriteAllLinesAsync(
             Path.Combine(ProjectFolder.Root, "harness", "Launcher", "Runner", Path.GetFileName(SecondsFile)),
-            seconds.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Key}\t{s.Value:0.00}")), cancellationToken);
+            costs.Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Key}\t{c.Value.Seconds:0.00}\t{c.Value.Processor:0.000}")),
+            cancellationToken);
     }
 
     /// <exception cref="FormatException">It is not as 2/4.</exception>
@@ -43,16 +47,19 @@ internal sealed record Shard(int Number, int Count)
     /// <inheritdoc/>
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
 
-    /// <summary>The tests of this shard: the longest group goes to the shard that has the least so far.</summary>
-    /// <param name="proxyFactor">How many times as long as the measured seconds a test with a proxy takes.</param>
+    /// <summary>
+    /// The tests of this shard: the costliest group goes to the shard that has the least so far. What tests cost is processor time: while
+    /// one waits, others run.
+    /// </summary>
+    /// <param name="proxyFactor">How many times as long as the measured seconds a test with a proxy takes, if that is long.</param>
     internal List<ITest> Choose(IReadOnlyCollection<ITest> selected, double proxyFactor = 1)
     {
         var loads = new double[Count];
         var chosen = new List<ITest>();
-        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Seconds).ThenBy(g => g.Name, StringComparer.Ordinal))
+        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Cost).ThenBy(g => g.Name, StringComparer.Ordinal))
         {
             var least = Array.IndexOf(loads, loads.Min());
-            loads[least] += group.Seconds;
+            loads[least] += group.Cost;
             if (least == Number - 1)
                 chosen.AddRange(group.Tests);
         }
@@ -79,12 +86,12 @@ internal sealed record Shard(int Number, int Count)
 
     private static double LongestIn(ITest test) => test.Properties[PropertyNames.Category].Contains(Slow) ? double.MaxValue
         : test.IsSuite ? test.Tests.Select(LongestIn).DefaultIfEmpty(0).Max()
-        : s_seconds.Value.GetValueOrDefault(FixtureOf(test), SecondsOfUnknownTest);
+        : s_costs.Value.GetValueOrDefault(FixtureOf(test), s_unknown).Seconds;
 
     /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
     internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;
 
-    private static List<(string Name, double Seconds, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected, double proxyFactor)
+    private static List<(string Name, double Cost, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected, double proxyFactor)
     {
         var groups = new List<(HashSet<string> Claims, List<IGrouping<string, ITest>> Fixtures)>();
         foreach (var fixture in selected.GroupBy(FixtureOf, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal))
@@ -94,25 +101,30 @@ internal sealed record Shard(int Number, int Count)
             groups.RemoveAll(same.Contains);
             groups.Add(([.. claims, .. same.SelectMany(g => g.Claims)], [.. same.SelectMany(g => g.Fixtures), fixture]));
         }
-        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(f => SecondsOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
+        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(f => CostOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
             .ToList()))];
     }
 
-    private static double SecondsOf(IGrouping<string, ITest> fixture, double proxyFactor)
+    private static double CostOf(IGrouping<string, ITest> fixture, double proxyFactor)
     {
-        var seconds = s_seconds.Value.TryGetValue(fixture.Key, out var measured) ? measured : SecondsOfUnknownTest;
+        var cost = s_costs.Value.GetValueOrDefault(fixture.Key, s_unknown);
         // Of a slow proxy every test waits for a sync or two, however little else it does.
         var isSlow = proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type);
-        return fixture.Count() * (isSlow ? proxyFactor * Math.Max(seconds, 1) : seconds);
+        return fixture.Count() * (isSlow ? proxyFactor * Math.Max(cost.Seconds, 1) : cost.Processor);
     }
 
     private static bool HasProxy(Type? fixture) => fixture is not null
         && (fixture.FullName == "Conformance.Suite.ClusterFixture" || HasProxy(fixture.BaseType));
 
-    private static Dictionary<string, double> ReadSeconds() => File.Exists(SecondsFile)
-        ? File.ReadLines(SecondsFile).Select(l => l.Split('\t'))
-            .ToDictionary(l => l[0], l => double.Parse(l[1], CultureInfo.InvariantCulture), StringComparer.Ordinal)
+    private static Dictionary<string, TestCost> ReadCosts() => File.Exists(SecondsFile)
+        ? File.ReadLines(SecondsFile).Select(l => l.Split('\t')).ToDictionary(l => l[0], l => new TestCost(Parsed(l[1]), Parsed(l[2])),
+            StringComparer.Ordinal)
         : [];
+
+    private static double Parsed(string text) => double.Parse(text, CultureInfo.InvariantCulture);
+
+    /// <summary>What a test costs: the time that it takes, and what the processor works meanwhile, in seconds.</summary>
+    private sealed record TestCost(double Seconds, double Processor);
 }
 
 /// <summary>Selects tests by their ids.</summary>

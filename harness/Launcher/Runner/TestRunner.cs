@@ -29,7 +29,10 @@ namespace Conformance.Launcher.Runner;
 public sealed record RunnerEvent(string Kind, string Name, string Outcome, double Ms, string? Message, int Count,
     IReadOnlyList<string> Claims, string? ShortName = null, string? Fixture = null)
 {
-    /// <summary>Of an end: the processor time that the kernel has spent, for whomever, since the runner's start.</summary>
+    /// <summary>
+    /// The processor time that the kernel has spent, for whomever: at an end since the runner's start; of a test since the one before it,
+    /// where one runs at a time.
+    /// </summary>
     public double ProcessorMs { get; init; }
 
     /// <summary>Of an end: how many waits there were.</summary>
@@ -105,7 +108,8 @@ internal static class TestRunner
         var isSlow = Environment.GetEnvironmentVariable(Proxy.Variable) is { Length: > 0 } proxy && Proxy.Parse(proxy).IsSlow;
         if (isSlow)
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = WorkersOfSlowProxies; // wins over the assembly's own number
-        if (Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 })
+        var isSingle = Environment.GetEnvironmentVariable(SingleVariable) is { Length: > 0 };
+        if (isSingle)
             settings[FrameworkPackageSettings.NumberOfTestWorkers] = 1;
         var root = runner.Load(assembly, settings);
         Shard.PutLongestFirst(root);
@@ -121,7 +125,7 @@ internal static class TestRunner
             return (0, root.RunState != RunState.NotRunnable);
 
         var watch = Stopwatch.StartNew();
-        var listener = new Listener(output);
+        var listener = new Listener(output, isSingle);
         var result = runner.Run(listener, new IdFilter(selected.Select(t => t.Id).ToHashSet(StringComparer.Ordinal)));
         var good = result.ResultState.Status != TestStatus.Failed && listener.IsGood;
         Write(output, new RunnerEvent("end", assembly.GetName().Name!, good ? "passed" : "failed", watch.Elapsed.TotalMilliseconds,
@@ -159,8 +163,10 @@ internal static class TestRunner
         .Split(' ', StringSplitOptions.RemoveEmptyEntries)[1..4]
         .Sum(t => double.Parse(t, System.Globalization.CultureInfo.InvariantCulture));
 
-    private sealed class Listener(StreamWriter output) : ITestListener
+    private sealed class Listener(StreamWriter output, bool isSingle) : ITestListener
     {
+        private double _before = ProcessorMs();
+
         internal bool IsGood { get; private set; } = true;
 
         public void TestFinished(ITestResult result)
@@ -178,9 +184,12 @@ internal static class TestRunner
             }
             var outcome = OutcomeOf(result);
             IsGood &= outcome is "passed" or "skipped";
+            var (before, now) = (_before, isSingle ? ProcessorMs() : _before);
+            _before = now;
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
                 outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
-                    [.. ClaimsOf(result.Test)], result.Name, Shard.FixtureOf(result.Test)));
+                    [.. ClaimsOf(result.Test)], result.Name, Shard.FixtureOf(result.Test))
+                { ProcessorMs = now - before });
         }
 
         public void TestStarted(ITest test)

@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using System.Text;
+using Conformance.Linux.Conntrack;
 using Conformance.Linux.Interop;
 using Conformance.Linux.Iptables;
 using Conformance.Linux.Links;
@@ -26,6 +27,9 @@ public enum Feature
 
     /// <summary>The file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS).</summary>
     ConntrackTable,
+
+    /// <summary>Reading connection tracking by netlink (CONFIG_NF_CT_NETLINK).</summary>
+    ConntrackNetlink,
 
     /// <summary>The protocol SCTP (CONFIG_IP_SCTP).</summary>
     Sctp,
@@ -54,6 +58,7 @@ public static class FeatureNames
         Feature.IpvsMatch => "iptables match 'ipvs' (CONFIG_NETFILTER_XT_MATCH_IPVS)",
         Feature.Ipset => "ipset (CONFIG_IP_SET, CONFIG_NETFILTER_XT_SET)",
         Feature.ConntrackTable => "file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS)",
+        Feature.ConntrackNetlink => "ctnetlink (CONFIG_NF_CT_NETLINK)",
         Feature.Sctp => "SCTP (CONFIG_IP_SCTP)",
         Feature.IpInIp => "tunnel of IP in IP (CONFIG_NET_IPIP)",
         Feature.Gre => "tunnel of GRE (CONFIG_NET_IPGRE)",
@@ -115,6 +120,7 @@ public sealed class KernelFeatures
             Feature.Ipvs => HasFamily(probe, "IPVS"),
             Feature.IpvsConntrack => probe.Run(() => File.Exists("/proc/sys/net/ipv4/vs/conntrack")),
             Feature.ConntrackTable => probe.Run(() => File.Exists("/proc/thread-self/net/nf_conntrack")),
+            Feature.ConntrackNetlink => HasConntrackNetlink(probe),
             Feature.IpvsMatch => HasMatch(probe, "ipvs", revision: 0),
             Feature.Ipset => HasIpset(probe) && HasMatch(probe, "set", revision: 4),
             Feature.Sctp => HasSctp(probe),
@@ -158,6 +164,18 @@ public sealed class KernelFeatures
             using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
             _ = GenericNetlink.ResolveFamily(netlink, name);
             return true;
+        }
+        catch (KernelException)
+        {
+            return false;
+        }
+    }
+
+    private static bool HasConntrackNetlink(NetworkNamespace ns)
+    {
+        try
+        {
+            return ConntrackEntry.Read(ns).Count == 0;
         }
         catch (KernelException)
         {

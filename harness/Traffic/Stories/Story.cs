@@ -54,8 +54,9 @@ public sealed class Story
                 continue;
             }
             var packet = captured.Packet;
-            if (!conversations.Has(packet) && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol))
-                && !((packet.Inner ?? packet.Icmp?.Quoted) is { } within && conversations.Has(within)))
+            // Of a tunnel packet only the inside counts: other flows travel between the same ends.
+            if (!conversations.Has(packet.Inner ?? packet) && !(packet.Icmp?.Quoted is { } quoted && conversations.Has(quoted))
+                && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol)))
             {
                 continue;
             }
