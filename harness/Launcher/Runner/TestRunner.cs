@@ -189,7 +189,7 @@ internal static class TestRunner
             Write(output, new RunnerEvent("test", result.FullName, outcome, result.Duration * 1000,
                 outcome == "passed" ? null : $"{result.Message}\n{(outcome == "broken" ? result.StackTrace : null)}".Trim(), 1,
                     [.. ClaimsOf(result.Test)], result.Name, Shard.FixtureOf(result.Test))
-                { ProcessorMs = now - before });
+            { ProcessorMs = now - before });
         }
 
         public void TestStarted(ITest test)
