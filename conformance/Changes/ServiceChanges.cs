@@ -3,7 +3,6 @@ using Conformance.Clusters.Kubernetes;
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Linux;
-using Conformance.Linux.Features;
 using Conformance.Packets;
 using Conformance.Reports;
 using Conformance.Traffic;
@@ -81,7 +80,7 @@ public sealed class ServiceChanges : ClusterFixture
         await (await PodA.AskUdpAsync(service.Target(), sourcePort: 20057)).ShouldBeAnsweredByAsync("web-b");
     }
 
-    [Test, Claim("CHANGE-4"), Requires(Feature.ConntrackNetlink)]
+    [Test, Claim("CHANGE-4")]
     public async Task Udp_client_reaches_a_first_endpoint_from_the_same_port()
     {
         var service = WithNodePort(NewService("web-b") with { Ports = [new PortSpec(80, Protocol: TransportProtocol.Udp)] });

@@ -11,8 +11,7 @@ using Conformance.Traffic.Assertions;
 namespace Conformance.Suite.Conntrack;
 
 /// <summary>Article 1.3: the entries of the connection-tracking table, field by field.</summary>
-[Topology("article-nat")]
-[Requires(Feature.IpvsMatch, Feature.IpvsConntrack, Feature.ConntrackTable, Feature.ConntrackNetlink)]
+[Topology("article-nat"), Requires(Feature.IpvsMatch, Feature.IpvsConntrack, Feature.ConntrackTable)]
 public sealed class ConntrackEntries : ArticleFixture
 {
     /// <summary>A rule that matches nothing: connection tracking works in a namespace as soon as some rule needs it.</summary>

@@ -1,6 +1,5 @@
 using Conformance.Clusters.Kubernetes;
 using Conformance.Clusters.Proxies;
-using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -93,7 +92,7 @@ public sealed class LocalPolicies6 : ClusterFixture
         kept.ShouldBeLessThan(2, $"of {count} ports"); // ADDR-24 has the reason
     }
 
-    [Test, Claim("FAMILY-27"), Requires(Feature.ConntrackNetlink)]
+    [Test, Claim("FAMILY-27")]
     public async Task Outer_packet_of_a_masqueraded_ipv6_connection_is_not_masqueraded()
     {
         var service = await ApplyAsync(WithNodePort(OverIPv6(NewService("web-b"))));

@@ -7,7 +7,7 @@ using Conformance.Traffic;
 namespace Conformance.Suite;
 
 /// <summary>The article's set-up, in its own numbers: the virtual address, and the steps that lead to it.</summary>
-[Requires(Feature.Ipvs)]
+[Requires(Feature.Ipvs, Feature.ConntrackNetlink)]
 public abstract class ArticleFixture : ConformanceFixture
 {
     /// <summary>The article's virtual address.</summary>

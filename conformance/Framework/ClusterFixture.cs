@@ -26,7 +26,7 @@ namespace Conformance.Suite;
 [AllureNUnit]
 [Parallelizable(ParallelScope.All)]
 [FixtureLifeCycle(LifeCycle.InstancePerTestCase)]
-[Requires(Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack)]
+[Requires(Feature.Ipvs, Feature.Ipset, Feature.IpvsMatch, Feature.IpvsConntrack, Feature.ConntrackNetlink)]
 public abstract class ClusterFixture
 {
     private readonly List<ServiceSpec> _services = [];

@@ -1,7 +1,6 @@
 using Conformance.Clusters.Proxies;
 using Conformance.Labs;
 using Conformance.Linux;
-using Conformance.Linux.Features;
 using Conformance.Reports;
 using Conformance.Traffic;
 using Conformance.Traffic.Assertions;
@@ -119,7 +118,7 @@ public sealed class SourceAddresses : ClusterFixture
         kept.ShouldBeLessThan(2, $"of {count} ports");
     }
 
-    [Test, Claim("ADDR-25"), Requires(Feature.ConntrackNetlink)]
+    [Test, Claim("ADDR-25")]
     public async Task Outer_packet_of_a_masqueraded_connection_is_not_masqueraded_again()
     {
         var service = await ApplyAsync(WithNodePort(NewService("web-b")));

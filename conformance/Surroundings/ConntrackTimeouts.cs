@@ -1,5 +1,4 @@
 using System.Globalization;
-using Conformance.Linux.Features;
 using Conformance.Linux.Sysctls;
 using Conformance.Reports;
 using Conformance.Traffic;
@@ -10,7 +9,7 @@ namespace Conformance.Suite.Surroundings;
 /// <summary>The time-outs of tracked connections.</summary>
 public sealed class ConntrackTimeouts : ClusterFixture
 {
-    [Test, Claim("NODE-6"), Requires(Feature.ConntrackNetlink)]
+    [Test, Claim("NODE-6")]
     public async Task Conntrack_time_outs_are_set()
     {
         var service = await ApplyAsync(NewService("web-b"));

@@ -7,7 +7,7 @@ using Conformance.Traffic.Assertions;
 namespace Conformance.Suite.Traps;
 
 /// <summary>What fools people who set net.ipv4.vs.conntrack and look at the result.</summary>
-[Requires(Feature.IpvsConntrack, Feature.ConntrackNetlink)]
+[Requires(Feature.IpvsConntrack)]
 public sealed class ConntrackTraps : ArticleFixture
 {
     [Test, Claim("TRAP-1"), Topology("routed-nat")]

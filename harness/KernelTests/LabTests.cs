@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
+using Conformance.Linux.Links;
 using Conformance.Linux.Namespaces;
 using Conformance.Linux.Sysctls;
 using Conformance.Topologies;
@@ -60,14 +61,23 @@ public sealed class LabTests
         Sysctl.Read("net.core.fb_tunnels_only_for_init_net").ShouldBe("0");
     }
 
-    [Test]
-    public async Task Every_link_carries_packets_when_a_lab_has_started()
+    [TestCase("nat-four")]
+    [TestCase("cluster")]
+    public async Task Every_port_forwards_when_a_lab_has_started(string topology)
     {
-        for (var i = 0; i < 20; i++)
+        for (var i = 0; i < 10; i++)
         {
-            await using var lab = await Lab.StartAsync(Topology.Load("nat-four"), capture: false);
+            await using var lab = await Lab.StartAsync(Topology.Load(topology), capture: false);
 
-            lab.Nodes.SelectMany(n => n.Route.Links()).Where(l => l is { Kind: "veth", IsRunning: false }).ToList().ShouldBeEmpty();
+            var ports = lab.Namespaces.SelectMany(PortsOf).ToList();
+            ports.Count.ShouldBeGreaterThanOrEqualTo(lab.Nodes.Count);
+            ports.Where(p => !p.IsOperational).ShouldBeEmpty();
+        }
+
+        static List<LinkInfo> PortsOf(NetworkNamespace ns)
+        {
+            using var route = new RouteSocket(ns);
+            return [.. route.Links().Where(l => l.Master != 0)];
         }
     }
 

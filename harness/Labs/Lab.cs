@@ -8,6 +8,7 @@ using Conformance.Linux.Namespaces;
 using Conformance.Linux.Sysctls;
 using Conformance.Packets;
 using Conformance.Topologies;
+using Shouldly;
 
 namespace Conformance.Labs;
 
@@ -76,6 +77,7 @@ public sealed class Lab : IAsyncDisposable
     /// <param name="answersHttp">Whether TCP servers wait a moment for an HTTP request before they greet, so that people can use
     /// curl.</param>
     /// <exception cref="KernelException">Not root, or the kernel lacks something; what was built is gone again.</exception>
+    /// <exception cref="HarnessException">A link or a container does not come up in time.</exception>
     public static async Task<Lab> StartAsync(Topology topology, bool capture = true, bool answersHttp = false)
     {
         await Toolbox.PrepareAsync();
@@ -85,7 +87,7 @@ public sealed class Lab : IAsyncDisposable
         try
         {
             lab.Build(capture);
-            await lab.WaitForLinksAsync();
+            await lab.WaitForPortsAsync();
             foreach (var overlay in topology.Overlays)
                 await lab.MasqueradeAsync(overlay);
             await Task.WhenAll(lab._nodes.Values.Where(n => n.Spec.Image is not null)
@@ -136,6 +138,9 @@ public sealed class Lab : IAsyncDisposable
         _nodes.Values.FirstOrDefault(n => n.Spec.Interfaces.Any(i => i.Addresses.Contains(address)) || n.Spec.Loopback.Contains(address))
         ?? _nodes.Values.FirstOrDefault(n => n.AddedAddresses.Contains(address));
 
+    /// <summary>The namespaces of nodes and switches.</summary>
+    internal IEnumerable<NetworkNamespace> Namespaces => _nodes.Values.Select(n => n.Namespace).Concat(_switches);
+
     /// <summary>Ends servers and captures, lets the namespaces go, and makes sure that nothing of this process is left in them.</summary>
     /// <exception cref="HarnessException">A thread, socket or process is still inside one of the lab's namespaces.</exception>
     public async ValueTask DisposeAsync()
@@ -146,7 +151,7 @@ public sealed class Lab : IAsyncDisposable
         foreach (var node in _nodes.Values)
             await node.DisposeAsync();
         // While the descriptors are open: afterwards the kernel may give the same inode numbers to another lab.
-        var namespaces = _nodes.Values.Select(n => n.Namespace).Concat(_switches).ToList();
+        var namespaces = Namespaces.ToList();
         var holders = NamespaceUse.HoldersOf(namespaces);
         for (var end = Environment.TickCount64 + s_closing.TotalMilliseconds; holders.Count > 0 && !_isGuest
             && Environment.TickCount64 < end; holders = NamespaceUse.HoldersOf(namespaces))
@@ -231,18 +236,25 @@ public sealed class Lab : IAsyncDisposable
     }
 
     /// <summary>
-    /// Waits until every veth carries packets. The kernel starts a link some time after its carrier has come (linkwatch_do_dev of
-    /// net/core/link_watch.c); until then it drops what is sent, and the port of a bridge forwards nothing: an ARP request
-    /// that is lost so is repeated after a second.
+    /// Waits until every port of a bridge forwards. The kernel starts a link some time after it gets a carrier (linkwatch_do_dev of
+    /// net/core/link_watch.c). Until then a port does not forward, and a lost ARP request is repeated after one second. The other end of
+    /// a port gets its carrier while it is set up, and carries packets at once (veth_open of drivers/net/veth.c).
     /// </summary>
-    private async Task WaitForLinksAsync()
+    private async Task WaitForPortsAsync()
     {
-        foreach (var ns in _nodes.Values.Select(n => n.Namespace).Concat(_switches))
+        foreach (var ns in Namespaces)
         {
             using var route = new RouteSocket(ns);
-            await Eventually.Async($"all links of {ns} carry packets",
-                () => route.Links().Where(l => l is { Kind: "veth", IsUp: true, IsRunning: false }).Select(l => l.Name).ToList(),
-                waiting => waiting.Count == 0, pause: TimeSpan.FromMilliseconds(1));
+            try
+            {
+                await Eventually.Async("every port forwards", () => route.Links().Where(l => l is { Master: not 0, IsOperational: false })
+                    .Select(l => l.Name).ToList(), waiting => waiting.Count == 0, pause: TimeSpan.FromMilliseconds(1));
+            }
+            catch (ShouldAssertException e)
+            {
+                throw new HarnessException($"A link of the lab {Topology.Name} does not come up.", $"{ns}: {e.Message}",
+                    "The lab was not built.", "Try again; see dmesg of this kernel, and whether the machine has processor time.");
+            }
         }
     }
 

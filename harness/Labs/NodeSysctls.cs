@@ -50,11 +50,12 @@ internal static class NodeSysctls
             foreach (var (name, value) in s_ipv4)
                 Sysctl.Write($"net/ipv4/conf/{device}/{name}", value);
         }
-        Sysctl.Write("net.ipv4.icmp_ratelimit", "0");
+        // No error is limited, neither for each destination nor for the whole machine: the latter counts those of all labs.
+        Sysctl.Write("net.ipv4.icmp_ratemask", "0");
         Sysctl.Write("net.ipv4.icmp_echo_ignore_all", "0");
         if (!Sysctl.Exists("net.ipv6.conf.all.forwarding"))
             return;
-        Sysctl.Write("net.ipv6.icmp.ratelimit", "0");
+        Sysctl.Write("net.ipv6.icmp.ratemask", "\n"); // no type
         Sysctl.Write("net.ipv6.conf.all.forwarding", forwarding ? "1" : "0");
         Sysctl.Write("net.ipv6.conf.default.addr_gen_mode", "1"); // no link-local address by itself: no noise on the wire
         foreach (var device in new[] { "all", "default" })

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Reflection;
 using Conformance.Launcher.Runner;
 using Conformance.Suite;
 using NUnit.Framework.Api;
@@ -64,6 +66,20 @@ public sealed class ShardTests
             .Count(t => typeof(Suite.ClusterFixture).IsAssignableFrom(t.TypeInfo!.Type))).ToList();
 
         counts.Min().ShouldBeGreaterThan(counts.Max() * 3 / 4);
+    }
+
+    [TestCase(2)]
+    [TestCase(3)]
+    [TestCase(4)]
+    public void Tests_that_take_turns_on_one_cluster_are_divided_among_the_kernels(int count)
+    {
+        var secondsOf = File.ReadLines(Shard.SecondsFile).Select(l => l.Split('\t'))
+            .ToDictionary(l => l[0], l => double.Parse(l[1], CultureInfo.InvariantCulture), StringComparer.Ordinal);
+        var seconds = Enumerable.Range(1, count).Select(n => new Shard(n, count).Choose(s_all.Value)
+            .Where(t => t.TypeInfo!.Type.GetCustomAttributes<ParallelizableAttribute>(inherit: true).Any(p => p.Scope == ParallelScope.Self))
+            .Sum(t => secondsOf[Shard.FixtureOf(t)])).ToList();
+
+        seconds.Min().ShouldBeGreaterThan(seconds.Max() / 2, string.Join(" and ", seconds));
     }
 
     [Test]

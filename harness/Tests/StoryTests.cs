@@ -57,17 +57,22 @@ public sealed class StoryTests
             Frame("client", asked, isLeaving: true),
             Frame("director", asked, isLeaving: false),
             Frame("director", Tunnel(s_server, s_real, asked), isLeaving: true),
-            Frame("director", Tunnel(s_server, s_real, Udp(s_other, s_server, payload: 2)), isLeaving: true), // of another flow
+            Frame("director", Tunnel(s_server, s_real, Icmp(s_client, s_server, about: Udp(s_server, s_client))), isLeaving: true),
+            Frame("director", Icmp(s_real, s_server, about: Tunnel(s_server, s_real, asked)), isLeaving: false),
+            // of another flow
+            Frame("director", Tunnel(s_server, s_real, Udp(s_other, s_server, payload: 2)), isLeaving: true),
+            Frame("director", Icmp(s_real, s_server, about: Tunnel(s_server, s_real, Udp(s_other, s_server, payload: 2))),
+                isLeaving: false),
         };
 
         var steps = StoryOf(packets).Steps;
 
-        steps.Select(s => s.Captured).ShouldBe(packets[..3]);
+        steps.Select(s => s.Captured).ShouldBe(packets[..5]);
         steps[2].Rewrite.ShouldBe($"the packet into a tunnel packet {s_server.Address} > {s_real.Address}");
     }
 
     [Test]
-    public void What_goes_to_the_sockets_of_the_client_belongs_to_the_flow_whoever_sends_it()
+    public void Every_packet_to_the_client_socket_belongs_to_the_flow()
     {
         var packets = new[]
         {
@@ -80,7 +85,7 @@ public sealed class StoryTests
     }
 
     [Test]
-    public void A_client_whose_own_node_masquerades_it_is_found_by_what_the_server_saw()
+    public void A_client_that_its_node_masquerades_is_found_by_the_address_at_the_server()
     {
         var seenAs = new IPEndPoint(s_other.Address, 40_000);
         var packets = new[]

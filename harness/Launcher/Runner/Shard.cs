@@ -1,5 +1,6 @@
 using System.Globalization;
 using Conformance.Labs;
+using NUnit.Framework;
 using NUnit.Framework.Interfaces;
 using NUnit.Framework.Internal;
 
@@ -48,19 +49,19 @@ internal sealed record Shard(int Number, int Count)
     public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{Number}/{Count}");
 
     /// <summary>
-    /// The tests of this shard: the costliest group goes to the shard that has the least so far. What tests cost is processor time: while
-    /// one waits, others run.
+    /// The tests of this shard: the costliest group goes to the shard that would end first with it. A shard ends when its processor time
+    /// is spent: while one test waits, others run. But tests that take turns on one cluster wait one after another.
     /// </summary>
     /// <param name="proxyFactor">How many times as long as the measured seconds a test with a proxy takes, if that is long.</param>
     internal List<ITest> Choose(IReadOnlyCollection<ITest> selected, double proxyFactor = 1)
     {
-        var loads = new double[Count];
+        var loads = Enumerable.Repeat(Load.None, Count).ToArray();
         var chosen = new List<ITest>();
-        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Cost).ThenBy(g => g.Name, StringComparer.Ordinal))
+        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Load.End).ThenBy(g => g.Name, StringComparer.Ordinal))
         {
-            var least = Array.IndexOf(loads, loads.Min());
-            loads[least] += group.Cost;
-            if (least == Number - 1)
+            var first = Enumerable.Range(0, Count).MinBy(i => ((loads[i] + group.Load).End, loads[i].Processor));
+            loads[first] += group.Load;
+            if (first == Number - 1)
                 chosen.AddRange(group.Tests);
         }
         return chosen;
@@ -91,7 +92,7 @@ internal sealed record Shard(int Number, int Count)
     /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
     internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;
 
-    private static List<(string Name, double Cost, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected, double proxyFactor)
+    private static List<(string Name, Load Load, List<ITest> Tests)> GroupsOf(IReadOnlyCollection<ITest> selected, double proxyFactor)
     {
         var groups = new List<(HashSet<string> Claims, List<IGrouping<string, ITest>> Fixtures)>();
         foreach (var fixture in selected.GroupBy(FixtureOf, StringComparer.Ordinal).OrderBy(f => f.Key, StringComparer.Ordinal))
@@ -101,17 +102,22 @@ internal sealed record Shard(int Number, int Count)
             groups.RemoveAll(same.Contains);
             groups.Add(([.. claims, .. same.SelectMany(g => g.Claims)], [.. same.SelectMany(g => g.Fixtures), fixture]));
         }
-        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Sum(f => CostOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
+        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Aggregate(Load.None, (sum, f) => sum + LoadOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
             .ToList()))];
     }
 
-    private static double CostOf(IGrouping<string, ITest> fixture, double proxyFactor)
+    private static Load LoadOf(IGrouping<string, ITest> fixture, double proxyFactor)
     {
         var cost = s_costs.Value.GetValueOrDefault(fixture.Key, s_unknown);
         // Of a slow proxy every test waits for a sync or two, however little else it does.
         var isSlow = proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type);
-        return fixture.Count() * (isSlow ? proxyFactor * Math.Max(cost.Seconds, 1) : cost.Processor);
+        return new Load(fixture.Count() * (isSlow ? proxyFactor * Math.Max(cost.Seconds, 1) : cost.Processor),
+            TakesTurns(fixture.First()) ? fixture.Count() * cost.Seconds : 0);
     }
+
+    /// <summary>Whether the tests of its fixture run one after another; those that change the nodes of a cluster do.</summary>
+    private static bool TakesTurns(ITest? test) => test is not null
+        && (test.Properties.Get(PropertyNames.ParallelScope) is ParallelScope.Self || TakesTurns(test.Parent));
 
     private static bool HasProxy(Type? fixture) => fixture is not null
         && (fixture.FullName == "Conformance.Suite.ClusterFixture" || HasProxy(fixture.BaseType));
@@ -125,6 +131,16 @@ internal sealed record Shard(int Number, int Count)
 
     /// <summary>What a test costs: the time that it takes, and what the processor works meanwhile, in seconds.</summary>
     private sealed record TestCost(double Seconds, double Processor);
+
+    /// <summary>What tests cost a shard: processor time, and the time of those that take turns, in seconds.</summary>
+    private sealed record Load(double Processor, double Turns)
+    {
+        internal static Load None { get; } = new(0, 0);
+
+        internal double End => Math.Max(Processor, Turns);
+
+        public static Load operator +(Load left, Load right) => new(left.Processor + right.Processor, left.Turns + right.Turns);
+    }
 }
 
 /// <summary>Selects tests by their ids.</summary>

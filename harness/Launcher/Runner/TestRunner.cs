@@ -30,8 +30,8 @@ public sealed record RunnerEvent(string Kind, string Name, string Outcome, doubl
     IReadOnlyList<string> Claims, string? ShortName = null, string? Fixture = null)
 {
     /// <summary>
-    /// The processor time that the kernel has spent, for whomever: at an end since the runner's start; of a test since the one before it,
-    /// where one runs at a time.
+    /// The processor time of the whole kernel. Of an end: since the runner's start. Of a test: since the end of the test before it; 0
+    /// unless one test runs at a time.
     /// </summary>
     public double ProcessorMs { get; init; }
 

@@ -50,7 +50,7 @@ internal static class RunVerb
         });
         var record = new Option<bool>("--record-seconds")
         {
-            Description = "Store how long each fixture took, by which shards are made.",
+            Description = "Store how long a test of each fixture takes, and its processor time, by which shards are made.",
             Hidden = true
         };
         var format = Output.CreateOption();

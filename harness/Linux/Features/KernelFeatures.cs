@@ -28,7 +28,10 @@ public enum Feature
     /// <summary>The file /proc/net/nf_conntrack (CONFIG_NF_CONNTRACK_PROCFS).</summary>
     ConntrackTable,
 
-    /// <summary>Reading connection tracking by netlink (CONFIG_NF_CT_NETLINK).</summary>
+    /// <summary>
+    /// Reading connection tracking by netlink (CONFIG_NF_CT_NETLINK), which is how evidence is read. A kernel without any connection
+    /// tracking has nothing to read, and lacks nothing.
+    /// </summary>
     ConntrackNetlink,
 
     /// <summary>The protocol SCTP (CONFIG_IP_SCTP).</summary>

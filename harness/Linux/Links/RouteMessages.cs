@@ -21,6 +21,7 @@ internal static class RouteMessages
     internal const ushort IFLA_IFNAME = 3;
     internal const ushort IFLA_MTU = 4;
     internal const ushort IFLA_MASTER = 10;
+    internal const ushort IFLA_OPERSTATE = 16;
     internal const ushort IFLA_LINKINFO = 18;
     internal const ushort IFLA_NET_NS_FD = 28;
     internal const ushort IFLA_INFO_KIND = 1;
@@ -62,7 +63,7 @@ internal static class RouteMessages
     internal const byte AF_BRIDGE = 7;
 
     internal const uint IFF_UP = 1;
-    internal const uint IFF_RUNNING = 0x40;
+    internal const byte IF_OPER_UP = 6;
 
     [StructLayout(LayoutKind.Sequential)]
     internal struct ifinfomsg

@@ -11,9 +11,12 @@ using Conformance.Linux.Netlink;
 namespace Conformance.Linux.Links;
 
 /// <summary>An interface as the kernel lists it.</summary>
-/// <param name="IsUp">Whether somebody has set it up.</param>
-/// <param name="IsRunning">Whether it carries packets (IFF_RUNNING): it is up, has a carrier, and the kernel has acted on that.</param>
-public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, bool IsRunning, uint Mtu, PhysicalAddress Address,
+/// <param name="IsUp">IFF_UP.</param>
+/// <param name="IsOperational">
+/// IF_OPER_UP (Documentation/networking/operstates.rst): it is up, has a carrier, and the kernel has acted on that.
+/// </param>
+/// <param name="Master">The index of the bridge whose port it is; 0 for none.</param>
+public sealed record LinkInfo(int Index, string Name, string Kind, bool IsUp, bool IsOperational, uint Mtu, PhysicalAddress Address,
     int Master);
 
 /// <summary>An address on an interface.</summary>
@@ -209,7 +212,7 @@ public sealed class RouteSocket(NetworkNamespace ns) : IDisposable
                 attributes.Text(IFLA_IFNAME) ?? "",
                 attributes.Nest(IFLA_LINKINFO).Text(IFLA_INFO_KIND) ?? "",
                 (head.ifi_flags & IFF_UP) != 0,
-                (head.ifi_flags & IFF_RUNNING) != 0,
+                attributes.Byte(IFLA_OPERSTATE) == IF_OPER_UP,
                 attributes.UInt32(IFLA_MTU) ?? 0,
                 new PhysicalAddress(attributes.Find(IFLA_ADDRESS)?.ToArray() ?? []),
                 (int)(attributes.UInt32(IFLA_MASTER) ?? 0));

@@ -18,7 +18,7 @@ public sealed record StoryStep(CapturedPacket Captured, Packet Packet, string? R
 /// The story of a flow: its packets on every interface of the lab, in order, with who rewrote what where.
 /// A packet belongs to a flow when its addresses and ports, in either direction, are ones under which a packet of the
 /// client was seen anywhere (a TCP sequence number or a payload goes through NAT unchanged), when it is addressed
-/// to the client's socket, or when it is an ICMP error about such a packet.
+/// to the client's socket, or when it is an ICMP error about such a packet. A tunnel packet belongs to the flow of the packet inside.
 /// </summary>
 public sealed class Story
 {
@@ -54,8 +54,7 @@ public sealed class Story
                 continue;
             }
             var packet = captured.Packet;
-            // Of a tunnel packet only the inside counts: other flows travel between the same ends.
-            if (!conversations.Has(packet.Inner ?? packet) && !(packet.Icmp?.Quoted is { } quoted && conversations.Has(quoted))
+            if (!conversations.HasWithin(packet)
                 && !sockets.Contains((packet.DestinationAddress, packet.DestinationPort, packet.Protocol)))
             {
                 continue;
@@ -133,12 +132,18 @@ public sealed class Story
             foreach (var packet in packets.Where(p => marks.Contains(p.Marks.Identity)).Select(p => p.Packet)
                 .Where(p => identities.Contains(p.TransportIdentity)))
             {
-                var ends = Conversation.Of(packet);
-                foreach (var each in new[] { ends, ends.Reversed })
-                {
-                    _ends.Add(each);
-                    _marks.Add(each.GetHashCode());
-                }
+                Add(Conversation.Of(packet));
+                if (packet.Inner is { } inner)
+                    Add(Conversation.Of(inner));
+            }
+        }
+
+        private void Add(Conversation ends)
+        {
+            foreach (var each in new[] { ends, ends.Reversed })
+            {
+                _ends.Add(each);
+                _marks.Add(each.GetHashCode());
             }
         }
 
@@ -146,5 +151,11 @@ public sealed class Story
         internal bool MayHave(int mark) => _marks.Contains(mark);
 
         internal bool Has(Packet packet) => _ends.Contains(Conversation.Of(packet));
+
+        /// <summary>
+        /// The same for the packet inside a tunnel packet, whose own ends other flows share, and for the one that an ICMP error quotes.
+        /// </summary>
+        internal bool HasWithin(Packet packet) => packet.Inner is { } inner ? HasWithin(inner)
+            : Has(packet) || (packet.Icmp?.Quoted is { } quoted && HasWithin(quoted));
     }
 }
