@@ -57,7 +57,8 @@ internal sealed record Shard(int Number, int Count)
     {
         var loads = Enumerable.Repeat(Load.None, Count).ToArray();
         var chosen = new List<ITest>();
-        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Load.End).ThenBy(g => g.Name, StringComparer.Ordinal))
+        foreach (var group in GroupsOf(selected, proxyFactor).OrderByDescending(g => g.Load.End)
+            .ThenBy(g => g.Name, StringComparer.Ordinal))
         {
             var first = Enumerable.Range(0, Count).MinBy(i => ((loads[i] + group.Load).End, loads[i].Processor));
             loads[first] += group.Load;
@@ -102,8 +103,8 @@ internal sealed record Shard(int Number, int Count)
             groups.RemoveAll(same.Contains);
             groups.Add(([.. claims, .. same.SelectMany(g => g.Claims)], [.. same.SelectMany(g => g.Fixtures), fixture]));
         }
-        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Aggregate(Load.None, (sum, f) => sum + LoadOf(f, proxyFactor)), g.Fixtures.SelectMany(f => f)
-            .ToList()))];
+        return [.. groups.Select(g => (g.Fixtures[0].Key, g.Fixtures.Aggregate(Load.None, (sum, f) => sum + LoadOf(f, proxyFactor)),
+            g.Fixtures.SelectMany(f => f).ToList()))];
     }
 
     private static Load LoadOf(IGrouping<string, ITest> fixture, double proxyFactor)
