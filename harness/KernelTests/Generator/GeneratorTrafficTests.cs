@@ -166,6 +166,8 @@ public sealed class GeneratorTrafficTests : IAsyncDisposable
                     Interlocked.Increment(ref answered);
                 if (flow.IsOpen)
                     await flow.ResetAsync(); // no orderly end: its Service may be gone by now
+                else
+                    await Task.Delay(TimeSpan.FromMilliseconds(10)); // refused at once, it would take the processor from the sync
             }
         })));
 
