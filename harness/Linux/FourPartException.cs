@@ -6,4 +6,8 @@ namespace Conformance.Linux;
 /// <param name="consequence">What was not done.</param>
 /// <param name="fix">The next step; a command where there is one.</param>
 public abstract class FourPartException(string what, string evidence, string consequence, string fix)
-    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}");
+    : Exception($"{what}\n  evidence: {evidence}\n  consequence: {consequence}\n  fix: {fix}")
+{
+    /// <summary>What was seen.</summary>
+    public string Evidence { get; } = evidence;
+}

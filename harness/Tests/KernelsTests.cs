@@ -80,6 +80,21 @@ public sealed class KernelsTests
     }
 
     [Test]
+    public async Task A_kernel_without_overlayfs_is_reported_with_the_words_of_its_first_process()
+    {
+        var script = Path.Combine(_cache, "bare");
+        // Debian's has overlayfs as a module, and a parameter says where its modules are.
+        await File.WriteAllTextAsync(script,
+            "#!/bin/sh\nfor a; do shift; [ \"$a\" = /usr/lib/uml/modules ] && a=/nowhere; set -- \"$@\" \"$a\"; done\n" +
+            "exec /usr/bin/linux.uml \"$@\"\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+
+        var result = await LabAsync("kernel", "--kernel", $"uml={script}", "--", "true");
+
+        ShouldBeRefused(result, "did not come up", "guest-init: mount overlay on /run/root: No such device");
+    }
+
+    [Test]
     public async Task A_kernel_that_never_says_hello_is_given_up()
     {
         var script = Path.Combine(_cache, "silent");
@@ -115,6 +130,28 @@ public sealed class KernelsTests
         if (HasCompiler)
             result.StandardError.ShouldContain(evidence);
         result.StandardError.ShouldContain("fix: ");
+        Works().ShouldBeEmpty();
+    }
+
+    [Test]
+    public async Task A_kernel_that_does_not_boot_does_not_take_the_place_of_one_that_does()
+    {
+        if (!HasCompiler)
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
+        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
+        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"),
+            "allnoconfig:\n\ttouch $(O)/.config\nkernelrelease:\n\t@echo 9.9.9\nlinux:\n\tcp /bin/true $(O)/linux\n");
+        var old = Directory.CreateDirectory(Path.Combine(KernelsFolder, "uml-9.9.9")).FullName;
+        await File.WriteAllTextAsync(Path.Combine(old, "linux"), "one that boots");
+
+        var result = await LabAsync("kernels", "build", "--source", tree);
+
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardError.ShouldContain("cannot run labs");
+        result.StandardError.ShouldContain("The source has no CONFIG_");
+        result.StandardError.ShouldContain("fix: ");
+        (await File.ReadAllTextAsync(Path.Combine(old, "linux"))).ShouldBe("one that boots");
         Works().ShouldBeEmpty();
     }
 

@@ -291,6 +291,7 @@ public sealed partial class LauncherTests
 
     [TestCase(64, "run", "--kernels", "0")]
     [TestCase(64, "run", "--kernels", "many")]
+    [TestCase(64, "kernels", "build", "--source", "")]
     [TestCase(64, "run", "--shard", "3/2")]
     [TestCase(64, "report", "--compare", "one")]
     [TestCase(64, "report", "--merge")]

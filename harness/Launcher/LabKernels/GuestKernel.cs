@@ -66,10 +66,12 @@ public abstract class GuestKernel : LabKernel
     private LabKernelException Died(string folder, string? failure, bool beforeBoot)
     {
         var log = Path.Combine(folder, ConsoleLog);
-        var said = File.Exists(log)
-            ? File.ReadLines(log).FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase)) ?? File.ReadLines(log)
-                .LastOrDefault()
-            : null;
+        var lines = File.Exists(log) ? File.ReadAllLines(log) : [];
+        // Our own first process, which then halts the kernel; the kernel's last words; else whatever came last.
+        var said = lines.LastOrDefault(l => l.StartsWith("guest-init: ", StringComparison.Ordinal)
+                || l.StartsWith("qemu-init: ", StringComparison.Ordinal))
+            ?? lines.FirstOrDefault(l => l.Contains("panic", StringComparison.OrdinalIgnoreCase))
+            ?? lines.LastOrDefault(l => !l.StartsWith("reboot: ", StringComparison.Ordinal));
         said = said is null ? "Its console stayed empty." : $"Its console says: {said}";
         return new LabKernelException(
             beforeBoot ? $"The lab kernel {Image} did not come up." : $"The lab kernel {Image} ended before its command did.",

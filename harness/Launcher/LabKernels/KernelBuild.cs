@@ -14,6 +14,11 @@ internal static class KernelBuild
     /// <summary>Where everything is that the last build said.</summary>
     internal static string Log => Path.Combine(KernelStore.Folder, "build.log");
 
+    private const string Kept = "Nothing of it was kept; the kernels that were there before still are.";
+
+    /// <summary>How build-kernel.sh begins the line of an option that the configuration wants and the source has not.</summary>
+    private const string Missing = "this tree does not have ";
+
     private static string Configuration => Path.Combine(Guard.Scripts, "lab-kernel.config");
 
     /// <param name="source">A Debian package with a kernel's source, a source tree, or its archive; null for the newest package.</param>
@@ -36,8 +41,38 @@ internal static class KernelBuild
         if (!result.IsSuccess)
             throw Failed(place, result.ExitCode);
         var version = (await File.ReadAllTextAsync(Path.Combine(work.Path, "release"), cancellationToken)).Trim();
-        KernelStore.Replace(Path.Combine(work.Path, "ready"), KernelStore.FolderOf("uml", version));
+        var ready = Path.Combine(work.Path, "ready");
+        await CheckAsync(new KernelImage("uml", version, Path.Combine(ready, "linux"), Path.Combine(ready, "lib/modules"), place),
+            cancellationToken);
+        KernelStore.Replace(ready, KernelStore.FolderOf("uml", version));
         return KernelStore.Find("uml", version)!;
+    }
+
+    /// <summary>Boots the kernel before it takes the place of one that works.</summary>
+    /// <exception cref="HarnessException">It does not boot, or has no IPVS.</exception>
+    private static async Task CheckAsync(KernelImage built, CancellationToken cancellationToken)
+    {
+        var folder = Runs.Start();
+        string why;
+        try
+        {
+            var result = await built.ToLabKernel().RunAsync(new LabCommand(["test", "-e", "/proc/net/ip_vs"], folder), cancellationToken);
+            if (result.ExitCode == ExitCodes.Ok)
+            {
+                Runs.Forget(folder);
+                return;
+            }
+            why = "It boots, but has no /proc/net/ip_vs.";
+        }
+        catch (LabKernelException e)
+        {
+            why = e.Evidence;
+        }
+        var missing = string.Join(", ", File.ReadLines(Log).Where(l => l.StartsWith(Missing, StringComparison.Ordinal))
+            .Select(l => l[Missing.Length..]));
+        throw new HarnessException($"The kernel that was built from {built.Origin} cannot run labs.",
+            why + (missing.Length > 0 ? $" The source has no {missing}." : ""), Kept,
+            $"See {Log} and {folder}; build another source. IPVS is in net/netfilter/ipvs.");
     }
 
     /// <summary>With a PID namespace the build ends as a whole when it is killed; some machines allow users none.</summary>
@@ -77,11 +112,12 @@ internal static class KernelBuild
     {
         string[] lines = File.Exists(Log) ? File.ReadAllLines(Log) : [];
         var why = lines.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
+            ?? lines.FirstOrDefault(l => l.StartsWith("*** ", StringComparison.Ordinal)) // the kernel's own makefiles
             ?? lines.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase)
                 || new[] { "E: ", "tar: ", "make: *** " }.Any(w => l.StartsWith(w, StringComparison.Ordinal)))
             ?? lines.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
         return new HarnessException($"The kernel could not be built from {place}.", why.Trim(),
-            "Nothing of it was kept; the kernels that were there before still are.",
+            Kept,
             $"See {Log}. A kernel takes 3 GB while it is built.");
     }
 }

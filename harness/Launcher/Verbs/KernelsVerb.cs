@@ -29,6 +29,11 @@ internal static class KernelsVerb
         {
             Description = "A package (linux-source-6.12), a source tree, or its archive; the newest package when nothing is given."
         };
+        source.Validators.Add(result =>
+        {
+            if (string.IsNullOrWhiteSpace(result.GetValueOrDefault<string?>() ?? "newest"))
+                result.AddError("--source is empty: give a package, a folder or an archive.");
+        });
         var verb = new Command("build", "Build a user-mode kernel with the project's configuration into the cache folder.") { source };
         verb.SetAction(async parsed =>
         {
