@@ -242,7 +242,8 @@ public sealed class Lab : IAsyncDisposable
     /// </summary>
     private async Task WaitForPortsAsync()
     {
-        foreach (var ns in Namespaces)
+        var hosts = Topology.Networks.Where(n => n.Host is not null).Select(n => this[n.Host!].Namespace);
+        foreach (var ns in _switches.Concat(hosts).Distinct()) // only these have bridges
         {
             using var route = new RouteSocket(ns);
             try
