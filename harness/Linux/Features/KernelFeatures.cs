@@ -135,11 +135,11 @@ public sealed class KernelFeatures
         };
     }
 
-    private static bool CanCreateNamespace()
+    private static bool Works(Action probe)
     {
         try
         {
-            NetworkNamespace.Create("probe").Dispose();
+            probe();
             return true;
         }
         catch (KernelException)
@@ -147,6 +147,8 @@ public sealed class KernelFeatures
             return false;
         }
     }
+
+    private static bool CanCreateNamespace() => Works(() => NetworkNamespace.Create("probe").Dispose());
 
     /// <summary>A module that is loaded, built in, or can be loaded by modprobe(8).</summary>
     private bool ModuleExists(string name)
@@ -160,31 +162,13 @@ public sealed class KernelFeatures
     }
 
     /// <summary>A family of generic netlink; the kernel loads its module when it is asked for.</summary>
-    private static bool HasFamily(NetworkNamespace ns, string name)
+    private static bool HasFamily(NetworkNamespace ns, string name) => Works(() =>
     {
-        try
-        {
-            using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
-            _ = GenericNetlink.ResolveFamily(netlink, name);
-            return true;
-        }
-        catch (KernelException)
-        {
-            return false;
-        }
-    }
+        using var netlink = new NetlinkSocket(ns, NetlinkProtocol.Generic);
+        _ = GenericNetlink.ResolveFamily(netlink, name);
+    });
 
-    private static bool HasConntrackNetlink(NetworkNamespace ns)
-    {
-        try
-        {
-            return ConntrackEntry.Read(ns).Count == 0;
-        }
-        catch (KernelException)
-        {
-            return false;
-        }
-    }
+    private static bool HasConntrackNetlink(NetworkNamespace ns) => Works(() => _ = ConntrackEntry.Read(ns));
 
     /// <summary>A kind of link; the kernel loads its module (rtnl-link-KIND) when one is made.</summary>
     private static bool HasLinks(NetworkNamespace ns, string kind)
@@ -201,18 +185,7 @@ public sealed class KernelFeatures
         }
     }
 
-    private static bool HasSctp(NetworkNamespace ns)
-    {
-        try
-        {
-            ns.Run(() => SctpSocket.Create(AddressFamily.InterNetwork)).Dispose();
-            return true;
-        }
-        catch (KernelException)
-        {
-            return false;
-        }
-    }
+    private static bool HasSctp(NetworkNamespace ns) => Works(() => ns.Run(() => SctpSocket.Create(AddressFamily.InterNetwork)).Dispose());
 
     private static bool HasIpset(NetworkNamespace ns) => IsAccepted(ns,
         new NetlinkRequest(IPSET_CMD_PROTOCOL).Fixed(0u).Attribute(1, (byte)6));
