@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Reflection;
 using Conformance.Launcher.Runner;
 using Conformance.Suite;
@@ -40,9 +39,7 @@ public sealed class ShardTests
     [Test]
     public void Every_fixture_has_its_seconds()
     {
-        var known = File.ReadLines(Shard.SecondsFile).Select(l => l.Split('\t')[0]).ToHashSet(StringComparer.Ordinal);
-
-        s_all.Value.Select(Shard.FixtureOf).Distinct(StringComparer.Ordinal).Except(known, StringComparer.Ordinal)
+        s_all.Value.Select(Shard.FixtureOf).Distinct(StringComparer.Ordinal).Except(Shard.Costs.Keys, StringComparer.Ordinal)
             .Except([typeof(Suite.Timers.KernelTimers).FullName!], StringComparer.Ordinal)
                 .ShouldBeEmpty("./lab run --record-seconds measures them");
     }
@@ -73,11 +70,9 @@ public sealed class ShardTests
     [TestCase(4)]
     public void Tests_that_take_turns_on_one_cluster_are_divided_among_the_kernels(int count)
     {
-        var secondsOf = File.ReadLines(Shard.SecondsFile).Select(l => l.Split('\t'))
-            .ToDictionary(l => l[0], l => double.Parse(l[1], CultureInfo.InvariantCulture), StringComparer.Ordinal);
         var seconds = Enumerable.Range(1, count).Select(n => new Shard(n, count).Choose(s_all.Value)
             .Where(t => t.TypeInfo!.Type.GetCustomAttribute<ParallelizableAttribute>(inherit: true)?.Scope == ParallelScope.Self)
-            .Sum(t => secondsOf[Shard.FixtureOf(t)])).ToList();
+            .Sum(t => Shard.Costs[Shard.FixtureOf(t)].Seconds)).ToList();
 
         seconds.Min().ShouldBeGreaterThan(seconds.Max() / 2, string.Join(" and ", seconds));
     }

@@ -18,6 +18,9 @@ internal sealed record Shard(int Number, int Count)
     private static readonly TestCost s_unknown = new(Seconds: 2, Processor: 0.2);
     private static readonly Lazy<IReadOnlyDictionary<string, TestCost>> s_costs = new(ReadCosts);
 
+    /// <summary>The mean cost of a test of each fixture, as measured.</summary>
+    internal static IReadOnlyDictionary<string, TestCost> Costs => s_costs.Value;
+
     /// <summary>The whole.</summary>
     internal static Shard All { get; } = new(1, 1);
 
@@ -31,7 +34,7 @@ internal sealed record Shard(int Number, int Count)
     internal static Task StoreAsync(IEnumerable<RunnerEvent> tests, CancellationToken cancellationToken)
     {
         // a filter leaves some out
-        var costs = new SortedDictionary<string, TestCost>(s_costs.Value.ToDictionary(), StringComparer.Ordinal);
+        var costs = new SortedDictionary<string, TestCost>(Costs.ToDictionary(), StringComparer.Ordinal);
         foreach (var fixture in tests.Where(t => t.Fixture is not null).GroupBy(t => t.Fixture!, StringComparer.Ordinal))
             costs[fixture.Key] = new TestCost(fixture.Average(t => t.Ms) / 1000, fixture.Average(t => t.ProcessorMs) / 1000);
         return File.WriteAllLinesAsync(
@@ -88,7 +91,7 @@ internal sealed record Shard(int Number, int Count)
 
     private static double LongestIn(ITest test) => test.Properties[PropertyNames.Category].Contains(Slow) ? double.MaxValue
         : test.IsSuite ? test.Tests.Select(LongestIn).DefaultIfEmpty(0).Max()
-        : s_costs.Value.GetValueOrDefault(FixtureOf(test), s_unknown).Seconds;
+        : Costs.GetValueOrDefault(FixtureOf(test), s_unknown).Seconds;
 
     /// <summary>The class of a test's fixture, by which its seconds are known.</summary>
     internal static string FixtureOf(ITest test) => test.TypeInfo?.Type.FullName ?? test.FullName;
@@ -109,7 +112,7 @@ internal sealed record Shard(int Number, int Count)
 
     private static Load LoadOf(IGrouping<string, ITest> fixture, double proxyFactor)
     {
-        var cost = s_costs.Value.GetValueOrDefault(fixture.Key, s_unknown);
+        var cost = Costs.GetValueOrDefault(fixture.Key, s_unknown);
         // Of a slow proxy every test waits for a sync or two, however little else it does.
         var isSlow = proxyFactor > 1 && HasProxy(fixture.First().TypeInfo?.Type);
         return new Load(fixture.Count() * (isSlow ? proxyFactor * Math.Max(cost.Seconds, 1) : cost.Processor),
@@ -131,7 +134,7 @@ internal sealed record Shard(int Number, int Count)
     private static double Parsed(string text) => double.Parse(text, CultureInfo.InvariantCulture);
 
     /// <summary>What a test costs: the time that it takes, and what the processor works meanwhile, in seconds.</summary>
-    private sealed record TestCost(double Seconds, double Processor);
+    internal sealed record TestCost(double Seconds, double Processor);
 
     /// <summary>What tests cost a shard: processor time, and the time of those that take turns, in seconds.</summary>
     private sealed record Load(double Processor, double Turns)
