@@ -67,14 +67,9 @@ public sealed class KernelsTests
     [Test]
     public async Task A_kernel_that_panics_at_boot_is_reported_with_its_words()
     {
-        var script = Path.Combine(_cache, "panics");
-        // The kernel takes the last of two init parameters.
-        await File.WriteAllTextAsync(script,
-            "#!/bin/sh\nfor a; do shift; [ \"$a\" = init=/usr/bin/perl ] && a=init=/nowhere; set -- \"$@\" \"$a\"; done\n" +
-            "exec /usr/bin/linux.uml \"$@\"\n");
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var kernel = await DebianKernelAsync("init=/usr/bin/perl", "init=/nowhere");
 
-        var result = await LabAsync("kernel", "--kernel", $"uml={script}", "--", "true");
+        var result = await LabAsync("kernel", "--kernel", $"uml={kernel}", "--", "true");
 
         ShouldBeRefused(result, "did not come up", "Requested init /nowhere failed");
     }
@@ -82,14 +77,10 @@ public sealed class KernelsTests
     [Test]
     public async Task A_kernel_without_overlayfs_is_reported_with_the_words_of_its_first_process()
     {
-        var script = Path.Combine(_cache, "bare");
         // Debian's has overlayfs as a module, and a parameter says where its modules are.
-        await File.WriteAllTextAsync(script,
-            "#!/bin/sh\nfor a; do shift; [ \"$a\" = /usr/lib/uml/modules ] && a=/nowhere; set -- \"$@\" \"$a\"; done\n" +
-            "exec /usr/bin/linux.uml \"$@\"\n");
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        var kernel = await DebianKernelAsync("/usr/lib/uml/modules", "/nowhere");
 
-        var result = await LabAsync("kernel", "--kernel", $"uml={script}", "--", "true");
+        var result = await LabAsync("kernel", "--kernel", $"uml={kernel}", "--", "true");
 
         ShouldBeRefused(result, "did not come up", "guest-init: mount overlay on /run/root: No such device");
     }
@@ -97,10 +88,7 @@ public sealed class KernelsTests
     [Test]
     public async Task A_kernel_that_never_says_hello_is_given_up()
     {
-        var script = Path.Combine(_cache, "silent");
-        await File.WriteAllTextAsync(script, "#!/bin/sh\nexec sleep 987653\n");
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        var kernel = new UmlKernel(script) { BootLimit = TimeSpan.FromSeconds(1) };
+        var kernel = new UmlKernel(await ScriptAsync("exec sleep 987653")) { BootLimit = TimeSpan.FromSeconds(1) };
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
 
         var given = await Should.ThrowAsync<LabKernelException>(() => kernel.RunAsync(new LabCommand(["true"], _cache), limit.Token));
@@ -138,9 +126,7 @@ public sealed class KernelsTests
     {
         if (!HasCompiler)
             Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
-        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
-        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"),
+        var tree = await TreeAsync(_cache,
             "allnoconfig:\n\ttouch $(O)/.config\nkernelrelease:\n\t@echo 9.9.9\nlinux:\n\tcp /bin/true $(O)/linux\n");
         var old = Directory.CreateDirectory(Path.Combine(KernelsFolder, "uml-9.9.9")).FullName;
         await File.WriteAllTextAsync(Path.Combine(old, "linux"), "one that boots");
@@ -160,7 +146,7 @@ public sealed class KernelsTests
     {
         if (!HasCompiler)
             Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = await EndlessTreeAsync();
+        var tree = await TreeAsync(_cache, "allnoconfig:\n\tsleep 987654\n");
         using var interrupt = new CancellationTokenSource();
         await EndWhenConfiguringAsync(tree, interrupt, CancellationToken.None, interrupt.Token);
         Works().ShouldBeEmpty();
@@ -180,7 +166,7 @@ public sealed class KernelsTests
     {
         if (!HasCompiler)
             Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = await EndlessTreeAsync();
+        var tree = await TreeAsync(_cache, "allnoconfig:\n\tsleep 987654\n");
         string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
         using var end = new CancellationTokenSource();
         var running = CliWrap.Cli.Wrap("unshare").WithArguments([.. user, "--pid", "--fork", "--kill-child", "--", "./lab", "kernels",
@@ -208,10 +194,7 @@ public sealed class KernelsTests
         if (!HasCompiler)
             Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
         // A tree in which configuring takes more than there is, and a disk of its own for the cache.
-        var tree = Directory.CreateDirectory(Path.Combine(RunFolder.Current, $"tree-{TestContext.CurrentContext.Test.ID}")).FullName;
-        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
-        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"),
-            "allnoconfig:\n\thead -c 100M /dev/zero > $(O)/objects\n");
+        var tree = await TreeAsync(RunFolder.Current, "allnoconfig:\n\thead -c 100M /dev/zero > $(O)/objects\n");
         string[] unshare = ["unshare", .. KernelFeatures.Current.IsRoot ? Array.Empty<string>() : ["--user", "--map-root-user"], "--mount"];
 
         using var limit = new CancellationTokenSource(s_limit);
@@ -275,11 +258,25 @@ public sealed class KernelsTests
     }
 
     /// <summary>A source tree in which configuring never ends.</summary>
-    private async Task<string> EndlessTreeAsync()
+    /// <summary>Debian's user-mode kernel with another word in its command line.</summary>
+    private Task<string> DebianKernelAsync(string word, string other) => ScriptAsync(
+        $"for a; do shift; [ \"$a\" = {word} ] && a={other}; set -- \"$@\" \"$a\"; done\nexec /usr/bin/linux.uml \"$@\"");
+
+    /// <summary>A program in place of a kernel.</summary>
+    private async Task<string> ScriptAsync(string text)
     {
-        var tree = Directory.CreateDirectory(Path.Combine(_cache, "tree")).FullName;
+        var script = Path.Combine(_cache, "linux");
+        await File.WriteAllTextAsync(script, $"#!/bin/sh\n{text}\n");
+        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
+        return script;
+    }
+
+    /// <summary>A source tree of this makefile.</summary>
+    private static async Task<string> TreeAsync(string folder, string makefile)
+    {
+        var tree = Directory.CreateDirectory(Path.Combine(folder, $"tree-{TestContext.CurrentContext.Test.ID}")).FullName;
         Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
-        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), "allnoconfig:\n\tsleep 987654\n");
+        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), makefile);
         return tree;
     }
 

@@ -1,8 +1,6 @@
 using System.Text;
-using Conformance.Generator.Decisions;
 using Conformance.Generator.Model;
 using Conformance.Generator.Sources;
-using Conformance.Linux;
 
 namespace Conformance.Tests.Generator;
 
@@ -22,8 +20,7 @@ public sealed class HostileManifestTests
                 "metadata":{},"spec":{{deep}}
                 """),
             Object("c", $$"""
-                "spec":{"selector":{{{string.Join(',', Enumerable.Range(0, 100).Select(k => $"\"k{k}\":[{k}]"))}}},"ports":[{{string.Join(',',
-                    Enumerable.Range(1, 2000).Select(p => $$"""{"name":"p{{p}}","port":{{p}}}"""))}}],"clusterIP":"10.96.0.3"}
+                "spec":{"selector":{{{Items(100, k => $"\"k{k}\":[{k}]")}}},"ports":[{{Items(2000, Port)}}],"clusterIP":"10.96.0.3"}
                 """),
             "null", "1", "[]",
             Object("d", """
@@ -44,11 +41,6 @@ public sealed class HostileManifestTests
         list.Objects.Count.ShouldBeGreaterThanOrEqualTo(2);
         list.Problems.Count.ShouldBeGreaterThanOrEqualTo(3);
 
-        static string Object(string name, string rest) =>
-            $$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"{{name}}"},{{rest.ReplaceLineEndings("").Trim()}}}""";
-
-        static Manifest Read(string json) => ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes(json));
-
         static IEnumerable<string> Words(Manifest manifest) => manifest.Problems.Select(p => p.ToString()).Concat(manifest.Objects
             .OfType<Service>().Select(s => $"{s.Name} {string.Join(' ', s.ClusterIPs)} {string.Join(' ', s.Ports)}"));
     }
@@ -65,10 +57,16 @@ public sealed class HostileManifestTests
     [Test]
     public void Thirty_thousand_ports_are_read_and_a_product_without_end_is_refused()
     {
-        var many = ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1","ports":[{{{string.Join(',', Enumerable.Range(1, 30_000).Select(p => $$"""{"name":"port-number-{{p}}","protocol":"TCP","port":{{p}},"targetPort":{{p}}}"""))}}}]}}"""));
+        var many = Read(Object("web", $$"""
+            "spec":{"clusterIP":"10.96.0.1","ports":[{{Items(30_000,
+                p => $$"""{"name":"port-number-{{p}}","protocol":"TCP","port":{{p}},"targetPort":{{p}}}""")}}]}
+            """));
         many.Objects.ShouldHaveSingleItem().ShouldBeOfType<Service>().Ports.Count.ShouldBe(30_000);
 
-        var product = ManifestReader.Read("s.json", System.Text.Encoding.UTF8.GetBytes($$$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"},"spec":{"clusterIP":"10.96.0.1","externalIPs":[{{{string.Join(',', Enumerable.Range(0, 15_000).Select(i => $"\"203.{i >> 16}.{i >> 8 & 255}.{i & 255}\""))}}}],"ports":[{{{string.Join(',', Enumerable.Range(1, 900).Select(p => $$"""{"name":"p{{p}}","port":{{p}}}"""))}}}]}}"""));
+        var product = Read(Object("web", $$"""
+            "spec":{"clusterIP":"10.96.0.1",
+                "externalIPs":[{{Items(15_000, i => $"\"203.{i >> 16}.{i >> 8 & 255}.{i & 255}\"")}}],"ports":[{{Items(900, Port)}}]}
+            """));
         product.Objects.ShouldBeEmpty();
         product.Problems.ShouldHaveSingleItem().Message.ShouldContain("more than 100000 virtual servers");
     }
@@ -82,7 +80,7 @@ public sealed class HostileManifestTests
     [TestCase("\u0000\u0001\u0002")]
     public void Whatever_a_parser_throws_is_a_problem_of_that_file(string text)
     {
-        var manifest = ManifestReader.Read("odd.yaml", System.Text.Encoding.UTF8.GetBytes(text));
+        var manifest = ManifestReader.Read("odd.yaml", Encoding.UTF8.GetBytes(text));
 
         manifest.Objects.ShouldBeEmpty();
         manifest.Problems.ShouldNotBeEmpty();
@@ -92,7 +90,7 @@ public sealed class HostileManifestTests
     [Test]
     public void Truncated_json_is_reported_and_earlier_objects_are_kept()
     {
-        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}},""" + "\n{\"kind\":");
+        var manifest = Read($"{{\"items\":[{Object("a", Spec)},\n{{\"kind\":");
 
         (manifest.Objects.Count, manifest.IsTorn).ShouldBe((1, true));
         manifest.Problems.ShouldHaveSingleItem().Line.ShouldBe(2);
@@ -105,12 +103,12 @@ public sealed class HostileManifestTests
         var big = new string('x', 9 << 20);
         foreach (var (value, words) in new[] { (deep, "nested more than 100 levels deep"), ($"\"{big}\"", "is larger than 8388608 bytes") })
         {
-            var document = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":{{{value}}}},"spec":{"clusterIP":"10.96.0.1"}}""";
+            var document = Annotated(value);
             var manifest = Read(format == "json" ? document : $"--- \n{document}\n");
             manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe(words);
             manifest.Objects.ShouldBeEmpty();
         }
-        var wide = $$$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"a","annotations":"{{{new string('é', 4_300_000)}}}"},"spec":{"clusterIP":"10.96.0.1"}}""";
+        var wide = Annotated($"\"{new string('é', 4_300_000)}\"");
         Read(format == "json" ? wide : $"--- \n{wide}\n").Problems.ShouldHaveSingleItem().Message.ShouldBe("is larger than 8388608 bytes",
             "bytes, not characters");
         if (format == "json")
@@ -120,14 +118,17 @@ public sealed class HostileManifestTests
             .Select(c => $"{(char)c}: &{(char)c} [{string.Join(", ", Enumerable.Repeat($"*{(char)(c - 1)}", 10))}]\n"))
             + "kind: Service\napiVersion: v1\n";
         Read(bomb).Problems.ShouldHaveSingleItem().Message.ShouldBe("has more than 400000 values, aliases expanded");
+
+        static string Annotated(string value) => "{\"kind\":\"Service\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\",\"annotations\":"
+            + value + "},\"spec\":{\"clusterIP\":\"10.96.0.1\"}}";
     }
 
     [Test]
     public void Excessive_text_is_rejected_and_a_large_object_keeps_its_siblings()
     {
-        const string good = """{"kind":"Service","apiVersion":"v1","metadata":{"name":"good"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}""";
+        var good = Object("good", Spec);
         var note = new string('n', 900_000); // room for so many values
-        var many = $$"""{"kind":"Service","apiVersion":"v1","metadata":{"name":"many"},"note":"{{note}}{{note}}","spec":[{{string.Join(',', Enumerable.Repeat("1", 400_001))}}]}""";
+        var many = Object("many", $"\"note\":\"{note}{note}\",\"spec\":[{Items(400_001, _ => "1")}]");
 
         foreach (var text in new[] { $"{{\"items\":[{many},{good}]}}", $"kind: List\nitems:\n- {many}\n- {good}\n" })
         {
@@ -157,7 +158,8 @@ public sealed class HostileManifestTests
     [Test]
     public void Text_that_is_no_unicode_is_refused_and_only_its_object_is_left_out()
     {
-        var manifest = Read("""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"\ud800"}},{"kind":"Service","apiVersion":"v1","metadata":{"name":"a"},"spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}}]}""");
+        var manifest = Read(
+            $$$"""{"items":[{"kind":"Service","apiVersion":"v1","metadata":{"name":"\ud800"}},{{{Object("a", Spec)}}}]}""");
 
         manifest.Objects.Count.ShouldBe(1);
         manifest.Problems.ShouldHaveSingleItem().Message.ShouldBe("is no valid Unicode text");
@@ -222,6 +224,18 @@ public sealed class HostileManifestTests
             $"- {{ kind: Service, apiVersion: v1, metadata: {{ name: {name} }}, spec: {{ clusterIP: 10.96.0.2, ports: [ {{ port: 80 }} " +
             $"] }} }}\n";
     }
+
+    private const string Spec = """
+        "spec":{"clusterIP":"10.96.0.1","ports":[{"port":80}]}
+        """;
+
+    /// <summary>A Service in JSON; the rest is what follows its metadata.</summary>
+    private static string Object(string name, string rest) =>
+        $$"""{"apiVersion":"v1","kind":"Service","metadata":{"name":"{{name}}"},{{rest.ReplaceLineEndings("").Trim()}}}""";
+
+    private static string Port(int number) => $$"""{"name":"p{{number}}","port":{{number}}}""";
+
+    private static string Items(int count, Func<int, string> make) => string.Join(',', Enumerable.Range(1, count).Select(make));
 
     private static Manifest Read(string text) => ManifestReader.Read("test", Encoding.UTF8.GetBytes(text));
 }
