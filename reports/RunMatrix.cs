@@ -13,8 +13,10 @@ public sealed record MatrixRow(string Id, IReadOnlyList<string> Results, IReadOn
 /// <summary>The same claims on several kernels: which differ, and why.</summary>
 public sealed partial class RunMatrix
 {
-    private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<string> names, IReadOnlyList<MatrixRow> rows) =>
-        (Runs, Names, Rows) = (runs, names, rows);
+    private readonly IReadOnlyList<string> _absent;
+
+    private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<string> names, IReadOnlyList<string> absent,
+        IReadOnlyList<MatrixRow> rows) => (Runs, Names, _absent, Rows) = (runs, names, absent, rows);
 
     public IReadOnlyList<RunResults> Runs { get; }
 
@@ -25,7 +27,9 @@ public sealed partial class RunMatrix
     public IReadOnlyList<string> Names { get; }
 
     /// <param name="kernels">The names of the kernels on the command line, one for each run.</param>
-    public static RunMatrix Of(IReadOnlyList<RunResults> runs, IReadOnlyList<string> kernels, Catalogue catalogue)
+    /// <param name="absent">The names of those on which nothing ran.</param>
+    public static RunMatrix Of(IReadOnlyList<RunResults> runs, IReadOnlyList<string> kernels, IReadOnlyList<string> absent,
+        Catalogue catalogue)
     {
         var byRun = runs.Select(r => r.Claims.ToDictionary(c => c.Id, StringComparer.Ordinal)).ToList();
         var rows = new List<MatrixRow>();
@@ -40,7 +44,7 @@ public sealed partial class RunMatrix
                 catalogue.Claims.TryGetValue(id, out var claim) ? [.. claim.Kernels.Where(k => Parts(k, runs))] : []));
         }
         return new RunMatrix(runs, [.. runs.Zip(kernels, (r, k) => r.Kernel is { } kernel
-            && !k.Contains(kernel.Release, StringComparison.Ordinal) ? $"{k} ({kernel.Release})" : k)], rows);
+            && !k.Contains(kernel.Release, StringComparison.Ordinal) ? $"{k} ({kernel.Release})" : k)], absent, rows);
     }
 
     /// <summary>
@@ -76,8 +80,12 @@ public sealed partial class RunMatrix
                 text.Append(CultureInfo.InvariantCulture, $" {run.Count(verdict)} |");
             text.Append('\n');
         }
+        foreach (var name in _absent)
+            text.Append(CultureInfo.InvariantCulture, $"| {name} | nothing ran |  |")
+                .Append(string.Concat(Enum.GetValues<Verdict>().Select(_ => "  |"))).Append('\n');
         if (Rows.Count == 0)
-            return text.Append("\nNo claim differs.\n").ToString();
+            return text.Append(_absent.Count > 0 ? "\nNo claim differs between the kernels that ran.\n" : "\nNo claim differs.\n")
+                .ToString();
         text.Append(CultureInfo.InvariantCulture, $"\n## {Rows.Count} claims differ\n\n| claim | ");
         text.Append(string.Join(" | ", Names)).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
             .Append("---|\n");

@@ -6,7 +6,14 @@ public static class WholeFile
     public static void Write(string path, string text)
     {
         var hidden = $"{path}.{Guid.NewGuid():N}"; // processes of two lab kernels may write the same file
-        File.WriteAllText(hidden, text);
-        File.Move(hidden, path, overwrite: true);
+        try
+        {
+            File.WriteAllText(hidden, text);
+            File.Move(hidden, path, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(hidden); // of a full disk
+        }
     }
 }

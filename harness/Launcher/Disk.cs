@@ -31,6 +31,7 @@ internal static class Disk
         || e.Message.Contains("the disk was full", StringComparison.Ordinal);
 
     private static string DescribeFull(string evidence) =>
-        $"The disk is full.\n  evidence: {evidence}\n  consequence: records of this run are missing, and what has none counts as " +
-            $"broken\n  fix: free space below artifacts/ (old runs can be deleted), then run again";
+        $"The disk is full.\n  evidence: {evidence}\n  consequence: what was to be written is missing, and a claim without a record " +
+            $"counts as broken\n  fix: free space on that disk (old runs below artifacts/ and kernels that " +
+            $"./lab kernels lists can be deleted), then try again";
 }

@@ -57,10 +57,10 @@ internal sealed record Need(string Program, string Package, string Why)
         var list = string.Join(", ", missing.Select(n => $"{n.Package} ({n.Why})"));
         var command = $"apt-get update && apt-get install --no-install-recommends {string.Join(' ', packages)}";
         if (PathOf("apt-get") is null)
-            throw new CannotRunHereException("Programs are missing.", list, "The lab cannot run.",
+            throw new CannotRunHereException("Programs are missing.", list, "Nothing ran.",
                 "Install what provides them; Debian's packages are named above.");
         if (!KernelFeatures.Current.IsRoot)
-            throw new CannotRunHereException("Packages are missing.", list, "The lab cannot run.", $"sudo sh -c '{command}'");
+            throw new CannotRunHereException("Packages are missing.", list, "Nothing ran.", $"sudo sh -c '{command}'");
 
         Console.Error.WriteLine($"Installing {list} ...");
         var log = await AptAsync(["update"], cancellationToken);
@@ -69,7 +69,7 @@ internal sealed record Need(string Program, string Package, string Why)
         if (log is not null || missing.Any(n => !n.IsMet))
         {
             throw new CannotRunHereException("apt-get could not install the packages.", (log ?? "they lack the programs").Trim(),
-                "The lab cannot run.",
+                "Nothing ran.",
                 $"See that this machine has package sources and reaches them, then: {command}");
         }
     }

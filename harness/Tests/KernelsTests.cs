@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using CliWrap;
 using CliWrap.Buffered;
@@ -9,22 +8,10 @@ using Conformance.Reports;
 
 namespace Conformance.Tests;
 
-/// <summary>The kernels that labs can run on: found, built, fetched, and refused when they cannot be used.</summary>
+/// <summary>The kernels that labs can run on: found, fetched, and refused when they cannot be used.</summary>
 [NonParallelizable]
-public sealed class KernelsTests
+public sealed class KernelsTests : KernelFixture
 {
-    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
-
-    /// <summary>Of this fixture alone: what is built here must not become the kernel of other runs.</summary>
-    private string _cache = "";
-
-    [SetUp]
-    public void MakeCache() => _cache = Directory.CreateDirectory(Path.Combine(RunFolder.Current,
-        $"cache-{TestContext.CurrentContext.Test.ID}")).FullName;
-
-    [TearDown]
-    public void RemoveCache() => Directory.Delete(_cache, recursive: true);
-
     [Test]
     public async Task The_list_has_debians_user_mode_kernel_and_says_how_to_choose_it()
     {
@@ -48,18 +35,18 @@ public sealed class KernelsTests
         var image = new byte[64];
         "\x7FELF"u8.CopyTo(image);
         image[18] = 183; // EM_AARCH64 of elf.h
-        await File.WriteAllBytesAsync(Path.Combine(_cache, "linux"), image);
+        await File.WriteAllBytesAsync(Path.Combine(Cache, "linux"), image);
 
-        ShouldBeRefused(await LabAsync("run", "--kernel", $"uml={_cache}/linux", "--filter", "VS-16"),
+        ShouldBeRefused(await LabAsync("run", "--kernel", $"uml={Cache}/linux", "--filter", "VS-16"),
             "is a kernel for another architecture", "machine 183");
     }
 
     [Test]
     public async Task A_file_that_is_no_kernel_is_refused_by_qemu()
     {
-        await File.WriteAllTextAsync(Path.Combine(_cache, "vmlinuz"), "no kernel");
+        await File.WriteAllTextAsync(Path.Combine(Cache, "vmlinuz"), "no kernel");
 
-        var result = await LabAsync("run", "--kernel", $"qemu={_cache}/vmlinuz", "--filter", "VS-16");
+        var result = await LabAsync("run", "--kernel", $"qemu={Cache}/vmlinuz", "--filter", "VS-16");
 
         ShouldBeRefused(result, NeedsQemu(result) ? "Packages are missing." : "is no kernel for this machine", "consequence");
     }
@@ -91,123 +78,13 @@ public sealed class KernelsTests
         var kernel = new UmlKernel(await ScriptAsync("exec sleep 987653")) { BootLimit = TimeSpan.FromSeconds(1) };
         using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
 
-        var given = await Should.ThrowAsync<LabKernelException>(() => kernel.RunAsync(new LabCommand(["true"], _cache), limit.Token));
+        var given = await Should.ThrowAsync<LabKernelException>(() => kernel.RunAsync(new LabCommand(["true"], Cache), limit.Token));
 
         given.BeforeBoot.ShouldBeTrue();
         given.Message.ShouldContain("did not come up");
         given.Message.ShouldContain("did not say within 1 s that it is up");
         given.Message.ShouldContain("fix: ");
         (await SleepersAsync("987653")).ShouldBe(0, "it was ended");
-    }
-
-    [TestCase("linux-source-0.0", 3, "There is no kernel source 'linux-source-0.0'.")]
-    [TestCase("./nowhere", 3, "There is no kernel source './nowhere'.")]
-    [TestCase("FOLDER", 1, "is no Linux source tree: it has no arch/um")]
-    [TestCase("ARCHIVE", 1, "This does not look like a tar archive")]
-    public async Task A_source_that_is_none_is_refused_and_leaves_nothing(string source, int exitCode, string evidence)
-    {
-        if (!HasCompiler)
-            exitCode = 3; // and the missing packages are named instead
-        var folder = Directory.CreateDirectory(Path.Combine(_cache, "source")).FullName;
-        await File.WriteAllTextAsync(Path.Combine(_cache, "linux.tar"), "no archive");
-
-        var result = await LabAsync("kernels", "build", "--source", source.Replace("FOLDER", folder, StringComparison.Ordinal)
-            .Replace("ARCHIVE", $"{_cache}/linux.tar", StringComparison.Ordinal));
-
-        result.ExitCode.ShouldBe(exitCode, result.StandardError);
-        if (HasCompiler)
-            result.StandardError.ShouldContain(evidence);
-        result.StandardError.ShouldContain("fix: ");
-        Works().ShouldBeEmpty();
-    }
-
-    [Test]
-    public async Task A_kernel_that_does_not_boot_does_not_take_the_place_of_one_that_does()
-    {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = await TreeAsync(_cache,
-            "allnoconfig:\n\ttouch $(O)/.config\nkernelrelease:\n\t@echo 9.9.9\nlinux:\n\tcp /bin/true $(O)/linux\n");
-        var old = Directory.CreateDirectory(Path.Combine(KernelsFolder, "uml-9.9.9")).FullName;
-        await File.WriteAllTextAsync(Path.Combine(old, "linux"), "one that boots");
-
-        var result = await LabAsync("kernels", "build", "--source", tree);
-
-        result.ExitCode.ShouldBe(1, result.StandardError);
-        result.StandardError.ShouldContain("cannot run labs");
-        result.StandardError.ShouldContain("The source has no CONFIG_");
-        result.StandardError.ShouldContain("fix: ");
-        (await File.ReadAllTextAsync(Path.Combine(old, "linux"))).ShouldBe("one that boots");
-        Works().ShouldBeEmpty();
-    }
-
-    [Test]
-    public async Task A_build_that_is_interrupted_or_killed_leaves_nothing()
-    {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = await TreeAsync(_cache, "allnoconfig:\n\tsleep 987654\n");
-        using var interrupt = new CancellationTokenSource();
-        await EndWhenConfiguringAsync(tree, interrupt, CancellationToken.None, interrupt.Token);
-        Works().ShouldBeEmpty();
-
-        using var kill = new CancellationTokenSource();
-        await EndWhenConfiguringAsync(tree, kill, kill.Token, CancellationToken.None);
-        await Labs.Waiting.Eventually.Async("nothing of the build runs any more", () => SleepersAsync("987654"), count => count == 0,
-            TimeSpan.FromSeconds(10));
-        var none = Directory.CreateDirectory(Path.Combine(_cache, "none")).FullName;
-        (await LabAsync("kernels", "build", "--source", none)).StandardError.ShouldContain("it has no arch/um");
-        Works().ShouldBeEmpty("the next build clears the folder away");
-    }
-
-    /// <summary>As in two containers that share a home: what is a process to one is none, or another, to the other.</summary>
-    [Test]
-    public async Task A_build_keeps_the_folder_of_one_that_runs_in_another_pid_namespace()
-    {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        var tree = await TreeAsync(_cache, "allnoconfig:\n\tsleep 987654\n");
-        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
-        using var end = new CancellationTokenSource();
-        var running = CliWrap.Cli.Wrap("unshare").WithArguments([.. user, "--pid", "--fork", "--kill-child", "--", "./lab", "kernels",
-            "build", "--source", tree]).WithWorkingDirectory(ProjectFolder.Root).WithEnvironmentVariables(Variables)
-            .WithValidation(CommandResultValidation.None).ExecuteAsync(end.Token);
-        try
-        {
-            var work = (await Labs.Waiting.Eventually.Async("the build has its folder", Works, w => w.Length == 1, s_limit))[0];
-            var none = Directory.CreateDirectory(Path.Combine(_cache, "none")).FullName;
-
-            (await LabAsync("kernels", "build", "--source", none)).StandardError.ShouldContain("it has no arch/um");
-
-            Works().ShouldBe([work]);
-        }
-        finally
-        {
-            await end.CancelAsync();
-            await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
-
-    [Test]
-    public async Task A_build_on_a_disk_that_becomes_full_says_so_and_leaves_nothing()
-    {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
-        // A tree in which configuring takes more than there is, and a disk of its own for the cache.
-        var tree = await TreeAsync(RunFolder.Current, "allnoconfig:\n\thead -c 100M /dev/zero > $(O)/objects\n");
-        string[] unshare = ["unshare", .. KernelFeatures.Current.IsRoot ? Array.Empty<string>() : ["--user", "--map-root-user"], "--mount"];
-
-        using var limit = new CancellationTokenSource(s_limit);
-        var result = await CliWrap.Cli.Wrap(unshare[0]).WithArguments([.. unshare[1..], "sh", "-c",
-            "mount -t tmpfs -o size=16m tmpfs \"$0\" && \"$@\"; code=$?; find \"$0\"/*/kernels -mindepth 1 ! -name build.log; exit $code",
-            _cache, "./lab", "kernels", "build", "--source", tree]).WithWorkingDirectory(ProjectFolder.Root)
-            .WithEnvironmentVariables(Variables).WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(limit.Token);
-        Directory.Delete(tree, recursive: true);
-
-        result.ExitCode.ShouldBe(1, result.StandardError);
-        result.StandardError.ShouldContain("No space left on device");
-        result.StandardError.ShouldContain("fix: ");
-        result.StandardOutput.ShouldBeEmpty("nothing of the build is left");
     }
 
     /// <summary>With the kernel that is installed, else Debian's newest, which then stays in the cache: it is 100 MB.</summary>
@@ -234,7 +111,7 @@ public sealed class KernelsTests
     [Test]
     public async Task A_matrix_runs_each_kernel_and_says_which_claims_differ()
     {
-        var without = Path.Combine(_cache, "without-match");
+        var without = Path.Combine(Cache, "without-match");
         await File.WriteAllTextAsync(without, "#!/bin/sh\nexec /usr/bin/linux.uml initcall_blacklist=ipvs_mt_init \"$@\"\n");
         File.SetUnixFileMode(without, UnixFileMode.UserRead | UnixFileMode.UserExecute);
 
@@ -242,10 +119,85 @@ public sealed class KernelsTests
 
         result.ExitCode.ShouldBe(0, result.StandardError);
         result.StandardError.ShouldContain("1 claims differ between 2 kernels");
-        var matrix = await File.ReadAllTextAsync(Path.Combine(ProjectFolder.Root,
-            result.StandardError.Split('\n').Single(l => l.EndsWith("/matrix.md", StringComparison.Ordinal)).Split(": ")[^1]));
+        var matrix = await MatrixOfAsync(result);
         matrix.ShouldContain("| SNAT-2 | holds | not-testable |");
         matrix.ShouldNotContain("VS-16");
+    }
+
+    [Test]
+    public async Task A_matrix_names_a_kernel_that_does_not_boot_and_keeps_what_the_others_show()
+    {
+        var dead = await ScriptAsync("echo dead; exit 1");
+
+        var result = await LabAsync("run", "--kernel", $"uml,uml={dead}", "--filter", "VS-16");
+
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain($"The lab kernel {dead} did not come up.\n  evidence: Its console says: dead");
+        result.StandardError.ShouldContain($"0 claims differ between 1 kernels (nothing ran on uml={dead})");
+        var matrix = await MatrixOfAsync(result);
+        matrix.ShouldContain($"| uml={dead} | nothing ran |");
+        matrix.ShouldContain("No claim differs between the kernels that ran.");
+    }
+
+    [Test]
+    public async Task Where_one_of_two_kernels_does_not_boot_the_results_of_the_other_count()
+    {
+        var half = await ScriptAsync("case \"$*\" in *kernel-2*) echo dead; exit 1 ;; esac\nexec /usr/bin/linux.uml \"$@\"");
+
+        var result = await LabAsync("run", "--kernel", $"uml={half}", "--kernels", "2", "--filter", "VS-16,VS-17,CT-1,CT-5");
+
+        result.ExitCode.ShouldBe(1, result.StandardError);
+        result.StandardOutput.ShouldContain(" holds, ");
+        result.StandardError.ShouldContain($"Kernel 2 of 2, whose tests have no result: The lab kernel {half} did not come up.");
+    }
+
+    [Test]
+    public async Task A_kernel_that_kvm_does_not_boot_runs_without_it_and_is_remembered()
+    {
+        if (KernelStore.Find("qemu", "") is not { } stock || Launcher.Need.ForQemu.Any(n => !n.IsMet))
+        {
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}QEMU or a kernel for it is not installed");
+            return;
+        }
+        var said = new List<string>();
+        var device = Path.Combine(Cache, "kvm");
+        await File.WriteAllTextAsync(device, "");
+        var kernel = new QemuKernel(stock.Path, stock.Modules)
+        {
+            Program = await ScriptAsync("case \"$*\" in *'-accel kvm'*) echo no guest >&2; exit 1 ;; esac\n" +
+                "exec qemu-system-x86_64 \"$@\""),
+            Kvm = new Kvm(device, Cache, said.Add),
+        };
+        using var limit = new CancellationTokenSource(Limit);
+
+        (await kernel.RunAsync(new LabCommand(["true"], Cache), limit.Token)).ExitCode.ShouldBe(0);
+
+        said.ShouldHaveSingleItem().ShouldContain($"KVM did not boot Linux {stock.Version}.\n  evidence: Its console says: no guest");
+        kernel.Kvm.MayBoot(stock.Version).ShouldBeFalse("it is remembered");
+        kernel.Kvm.MayBoot("9.9").ShouldBeTrue("another kernel has its own try");
+    }
+
+    [Test]
+    public void Kvm_that_this_user_may_not_open_is_reported()
+    {
+        var said = new List<string>();
+
+        new Kvm(Cache, Cache, said.Add).MayBoot("9.9").ShouldBeFalse(); // a folder, which root cannot open as a file either
+        new Kvm(Path.Combine(Cache, "nowhere"), Cache, said.Add).MayBoot("9.9").ShouldBeFalse();
+
+        said.ShouldHaveSingleItem("a machine without KVM is no fault").ShouldContain("fix: ");
+    }
+
+    [Test]
+    public async Task A_command_that_takes_longer_than_itLimit_is_ended()
+    {
+        using var limit = new CancellationTokenSource(Limit);
+
+        var given = await Should.ThrowAsync<LabKernelException>(() => new UmlKernel(UmlKernel.DebianBinary).RunAsync(
+            new LabCommand(["sleep", "987652"], Cache) { Limit = TimeSpan.FromSeconds(5) }, limit.Token));
+
+        given.Message.ShouldContain("evidence: 'sleep 987652' had 5 s.");
+        given.Message.ShouldContain("fix: ");
     }
 
     [TestCase("uml,uml")]
@@ -257,46 +209,12 @@ public sealed class KernelsTests
         result.ExitCode.ShouldBe(64, result.StandardError);
     }
 
-    /// <summary>A source tree in which configuring never ends.</summary>
+    private static Task<string> MatrixOfAsync(BufferedCommandResult result) => File.ReadAllTextAsync(Path.Combine(ProjectFolder.Root,
+        result.StandardError.Split('\n').Single(l => l.EndsWith("/matrix.md", StringComparison.Ordinal)).Split(": ")[^1]));
+
     /// <summary>Debian's user-mode kernel with another word in its command line.</summary>
     private Task<string> DebianKernelAsync(string word, string other) => ScriptAsync(
         $"for a; do shift; [ \"$a\" = {word} ] && a={other}; set -- \"$@\" \"$a\"; done\nexec /usr/bin/linux.uml \"$@\"");
-
-    /// <summary>A program in place of a kernel.</summary>
-    private async Task<string> ScriptAsync(string text)
-    {
-        var script = Path.Combine(_cache, "linux");
-        await File.WriteAllTextAsync(script, $"#!/bin/sh\n{text}\n");
-        File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
-        return script;
-    }
-
-    /// <summary>A source tree of this makefile.</summary>
-    private static async Task<string> TreeAsync(string folder, string makefile)
-    {
-        var tree = Directory.CreateDirectory(Path.Combine(folder, $"tree-{TestContext.CurrentContext.Test.ID}")).FullName;
-        Directory.CreateDirectory(Path.Combine(tree, "arch", "um"));
-        await File.WriteAllTextAsync(Path.Combine(tree, "Makefile"), makefile);
-        return tree;
-    }
-
-    private async Task EndWhenConfiguringAsync(string tree, CancellationTokenSource end, CancellationToken forceful,
-        CancellationToken graceful)
-    {
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        using var killed = CancellationTokenSource.CreateLinkedTokenSource(forceful, limit.Token);
-        var running = Command("kernels", "build", "--source", tree).WithStandardErrorPipe(PipeTarget.ToDelegate(line =>
-        {
-            if (line == "Configuring")
-                end.Cancel();
-        })).ExecuteAsync(killed.Token, graceful);
-        await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        end.IsCancellationRequested.ShouldBeTrue("it came to configuring");
-        limit.IsCancellationRequested.ShouldBeFalse("it ended when it was interrupted or killed");
-    }
-
-    private static bool HasCompiler => new[] { "make", "gcc", "flex", "bison", "bc", "xz" }.All(p => Launcher.Need.PathOf(p) is not null)
-        || KernelFeatures.Current.IsRoot;
 
     /// <summary>Whether QEMU is missing and this user may not install it; root installs it.</summary>
     private static bool NeedsQemu(BufferedCommandResult result) => !KernelFeatures.Current.IsRoot
@@ -309,24 +227,4 @@ public sealed class KernelsTests
         result.StandardError.ShouldContain(evidence);
         result.StandardError.ShouldContain("fix: ");
     }
-
-    private string[] Works() => Directory.Exists(KernelsFolder) ? Directory.GetDirectories(KernelsFolder, ".work-*") : [];
-
-    private string KernelsFolder => Path.Combine(_cache, "ipvs-conformance", "kernels");
-
-    private static async Task<int> SleepersAsync(string seconds) => int.Parse((await CliWrap.Cli.Wrap("pgrep")
-        .WithArguments(["-fc", $"sleep {seconds}"])
-        .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync()).StandardOutput, CultureInfo.InvariantCulture);
-
-    private async Task<BufferedCommandResult> LabAsync(params string[] arguments)
-    {
-        using var limit = new CancellationTokenSource(s_limit);
-        return await Command(arguments).ExecuteBufferedAsync(limit.Token);
-    }
-
-    private Command Command(params string[] arguments) => LabProgram.Command(arguments)
-        .WithWorkingDirectory(ProjectFolder.Root)
-        .WithEnvironmentVariables(Variables);
-
-    private Dictionary<string, string?> Variables => new(LabProgram.Variables, StringComparer.Ordinal) { ["XDG_CACHE_HOME"] = _cache };
 }

@@ -23,13 +23,15 @@ public sealed partial class LauncherTests
     }
 
     [Test]
-    public async Task A_kernel_without_ipvs_can_show_no_claim_of_it()
+    public async Task A_kernel_without_ipvs_is_refused_before_anything_runs()
     {
         var result = await Lab("run", "--kernel", $"uml={KernelWithout("ip_vs_init")}", "--filter", "VS-16,CT-1")
             .ExecuteBufferedAsync(Limit());
 
-        RecordsOf(result).ShouldBe(["CT-1 holds", "VS-16 not-testable"]);
-        result.StandardOutput.ShouldContain("has no IPVS (CONFIG_IP_VS)");
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain("did not come up.\n  evidence: this kernel has no IPVS (CONFIG_IP_VS): ");
+        result.StandardError.ShouldContain("fix: ");
+        result.StandardOutput.ShouldNotContain(" holds, ");
     }
 
     [Test]
@@ -77,6 +79,21 @@ public sealed partial class LauncherTests
             : "evidence: net-tools (sets the client's route with the article's command)");
         result.StandardError.ShouldContain(isRoot ? "fix: See that this machine has package sources"
             : "fix: sudo sh -c 'apt-get update && apt-get install --no-install-recommends net-tools'");
+    }
+
+    [TestCase("gcc", "gcc (compiles a kernel)")]
+    [TestCase("ld", "binutils (links a kernel)")]
+    public async Task Without_a_compiler_or_a_linker_no_kernel_is_built(string program, string evidence)
+    {
+        var script = $"rm -f /usr/bin/{program}; cd {ProjectFolder.Root}; XDG_CACHE_HOME=/tmp/cache exec setpriv --reuid 65534 --regid " +
+            "65534 --clear-groups ./lab kernels build --source .";
+
+        var result = await Lab("kernel", "--", "sh", "-c", script).WithWorkingDirectory(ProjectFolder.Root).ExecuteBufferedAsync(Limit());
+
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        result.StandardError.ShouldContain("Packages are missing.");
+        result.StandardError.ShouldContain(evidence);
+        result.StandardError.ShouldContain("fix: sudo sh -c 'apt-get update && apt-get install");
     }
 
     /// <summary>The lab kernel, kept from starting some of its parts.</summary>

@@ -1,3 +1,5 @@
+using System.Text;
+using CliWrap;
 using Conformance.Linux;
 
 namespace Conformance.Launcher.LabKernels;
@@ -26,18 +28,20 @@ internal static class AptPackage
                 "It is not installed, not in the cache, and apt knows no such package of linux-image-*-amd64.", "Nothing ran.",
                 "./lab kernels lists what is there; apt-get update as root; or give the path of a vmlinuz.");
         Console.Error.WriteLine($"Fetching {name} ...");
-        using var work = WorkFolder.Start();
-        var result = await Bash.RunAsync("apt-get -q download \"$1\"; dpkg-deb -x ./*.deb ready; rm ./*.deb; "
-            + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", work.Path, cancellationToken, name);
+        using var work = await WorkFolder.StartAsync(cancellationToken);
+        var said = new StringBuilder();
+        var result = await Guard.RunAsync(["bash", "-euc", "apt-get -q download \"$0\"; dpkg-deb -x ./*.deb ready; rm ./*.deb; "
+            + "for v in ready/lib/modules/* ; do /sbin/depmod -b ready \"${v##*/}\"; done", name],
+            process => process.WithWorkingDirectory(work.Path).WithStandardErrorPipe(PipeTarget.ToStringBuilder(said)), cancellationToken);
         var kernel = KernelStore.Unpacked(Path.Combine(work.Path, "ready"), "").FirstOrDefault();
         if (!result.IsSuccess || kernel is null)
         {
             throw new CannotRunHereException($"The package {name} could not be fetched.",
-                string.Join('\n', result.StandardError.Trim().Split('\n').TakeLast(3)), "Nothing ran.",
+                string.Join('\n', said.ToString().Trim().Split('\n').TakeLast(3)), "Nothing ran.",
                 "See that this machine reaches its package sources, and that the disk is not full.");
         }
         var folder = KernelStore.FolderOf("qemu", kernel.Version);
-        KernelStore.Replace(Path.Combine(work.Path, "ready"), folder);
+        await KernelStore.ReplaceAsync(Path.Combine(work.Path, "ready"), folder, cancellationToken);
         return KernelStore.Unpacked(folder, "unpacked in the cache").First();
     }
 

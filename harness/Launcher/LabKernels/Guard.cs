@@ -13,8 +13,20 @@ internal sealed class Guard : IDisposable
 
     private readonly AnonymousPipeServerStream _alive = new(PipeDirection.Out, HandleInheritability.Inheritable);
 
+    /// <summary>Runs a command whose processes all stay in its process group; cancelling ends them.</summary>
+    internal static async Task<CommandResult> RunAsync(IEnumerable<string> argv, Func<Command, Command> configure,
+        CancellationToken cancellationToken)
+    {
+        using var guard = new Guard();
+        await using var interrupt = cancellationToken.Register(guard.Dispose);
+        var result = await guard.Start(temporary: "", argv,
+            process => configure(process).WithValidation(CommandResultValidation.None));
+        cancellationToken.ThrowIfCancellationRequested();
+        return result;
+    }
+
     /// <param name="temporary">A folder that is deleted after the command; empty for none.</param>
-    /// <param name="argv">Must become unshare(1) with --kill-child.</param>
+    /// <param name="argv">Becomes unshare(1) with --kill-child where its processes may leave its process group.</param>
     /// <param name="configure">Streams, variables and folder of the command.</param>
     internal CommandTask<CommandResult> Start(string temporary, IEnumerable<string> argv, Func<Command, Command> configure)
     {

@@ -26,7 +26,7 @@ public abstract class GuestKernel : LabKernel
     /// <summary>The console of the kernel below the folder of its files, for who reads why it failed.</summary>
     private protected const string ConsoleLog = "console.log";
 
-    public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
+    protected override async Task<LabResult> ExecuteAsync(LabCommand command, CancellationToken cancellationToken)
     {
         if ((command.RunFolder + Guard.Scripts).Contains(' ', StringComparison.Ordinal))
         {

@@ -15,7 +15,7 @@ public sealed class HostKernel(bool confined = true) : LabKernel
 
     public override string Name => "host";
 
-    public override async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
+    protected override async Task<LabResult> ExecuteAsync(LabCommand command, CancellationToken cancellationToken)
     {
         var watch = Stopwatch.StartNew();
         Command Configure(Command process) => process

@@ -1,9 +1,7 @@
 using System.Globalization;
 using CliWrap;
-using CliWrap.Buffered;
 using Conformance.Labs;
 using Conformance.Linux;
-using Conformance.Linux.Features;
 using Conformance.Reports;
 
 namespace Conformance.Launcher.LabKernels;
@@ -19,6 +17,9 @@ internal static class KernelBuild
     /// <summary>How build-kernel.sh begins the line of an option that the configuration wants and the source has not.</summary>
     private const string Missing = "this tree does not have ";
 
+    /// <summary>Bytes. A build that failed with less left on its disk has failed for that.</summary>
+    private const long Tight = 32 << 20;
+
     private static string Configuration => Path.Combine(Guard.Scripts, "lab-kernel.config");
 
     /// <param name="source">A Debian package with a kernel's source, a source tree, or its archive; null for the newest package.</param>
@@ -29,60 +30,54 @@ internal static class KernelBuild
     {
         await Need.EnsureAsync(Need.ForKernels, cancellationToken);
         var (kind, place) = await ResolveAsync(source, cancellationToken);
-        using var work = WorkFolder.Start();
-        using var guard = new Guard();
-        await using var interrupt = cancellationToken.Register(guard.Dispose);
-        var result = await guard.Start(temporary: "", [.. await NamespaceAsync(cancellationToken), "bash",
-            Path.Combine(Guard.Scripts, "build-kernel.sh"), work.Path, Configuration,
+        using var work = await WorkFolder.StartAsync(cancellationToken);
+        var result = await Guard.RunAsync(["bash", Path.Combine(Guard.Scripts, "build-kernel.sh"), work.Path, Configuration,
             Environment.ProcessorCount.ToString(CultureInfo.InvariantCulture), kind, place],
-            process => process.WithStandardOutputPipe(PipeTarget.ToDelegate(say)).WithValidation(CommandResultValidation.None));
-        cancellationToken.ThrowIfCancellationRequested();
-        File.Move(Path.Combine(work.Path, "build.log"), Log, overwrite: true);
+            process => process.WithStandardOutputPipe(PipeTarget.ToDelegate(say)), cancellationToken);
+        var said = await KeepLogAsync(work, cancellationToken);
         if (!result.IsSuccess)
-            throw Failed(place, result.ExitCode);
+            throw Failed(place, result.ExitCode, said, new DriveInfo(work.Path).AvailableFreeSpace);
         var version = (await File.ReadAllTextAsync(Path.Combine(work.Path, "release"), cancellationToken)).Trim();
         var ready = Path.Combine(work.Path, "ready");
-        await CheckAsync(new KernelImage("uml", version, Path.Combine(ready, "linux"), Path.Combine(ready, "lib/modules"), place),
+        await CheckAsync(new KernelImage("uml", version, Path.Combine(ready, "linux"), Path.Combine(ready, "lib/modules"), place), said,
             cancellationToken);
-        KernelStore.Replace(ready, KernelStore.FolderOf("uml", version));
+        await KernelStore.ReplaceAsync(ready, KernelStore.FolderOf("uml", version), cancellationToken);
         return KernelStore.Find("uml", version)!;
     }
 
     /// <summary>Boots the kernel before it takes the place of one that works.</summary>
     /// <exception cref="HarnessException">It does not boot, or has no IPVS.</exception>
-    private static async Task CheckAsync(KernelImage built, CancellationToken cancellationToken)
+    private static async Task CheckAsync(KernelImage built, string[] said, CancellationToken cancellationToken)
     {
         var folder = Runs.Start();
         string why;
         try
         {
-            var result = await built.ToLabKernel().RunAsync(new LabCommand(["test", "-e", "/proc/net/ip_vs"], folder), cancellationToken);
-            if (result.ExitCode == ExitCodes.Ok)
-            {
-                Runs.Forget(folder);
-                return;
-            }
-            why = "It boots, but has no /proc/net/ip_vs.";
+            await built.ToLabKernel().RunAsync(new LabCommand(["true"], folder), cancellationToken);
+            Runs.Forget(folder);
+            return;
         }
         catch (LabKernelException e)
         {
             why = e.Evidence;
         }
-        var missing = string.Join(", ", File.ReadLines(Log).Where(l => l.StartsWith(Missing, StringComparison.Ordinal))
+        var missing = string.Join(", ", said.Where(l => l.StartsWith(Missing, StringComparison.Ordinal))
             .Select(l => l[Missing.Length..]));
         throw new HarnessException($"The kernel that was built from {built.Origin} cannot run labs.",
             why + (missing.Length > 0 ? $" The source has no {missing}." : ""), Kept,
             $"See {Log} and {folder}; build another source. IPVS is in net/netfilter/ipvs.");
     }
 
-    /// <summary>With a PID namespace the build ends as a whole when it is killed; some machines allow users none.</summary>
-    private static async Task<string[]> NamespaceAsync(CancellationToken cancellationToken)
+    /// <summary>Keeps what a build said, for people.</summary>
+    /// <returns>Its lines: another build may end at the same time, and write the same file.</returns>
+    private static async Task<string[]> KeepLogAsync(WorkFolder work, CancellationToken cancellationToken)
     {
-        string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
-        string[] unshare = ["unshare", .. user, "--pid", "--fork", "--kill-child", "--"];
-        var result = await CliWrap.Cli.Wrap(unshare[0]).WithArguments([.. unshare[1..], "true"])
-            .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync(cancellationToken);
-        return result.IsSuccess ? unshare : [];
+        var log = Path.Combine(work.Path, "build.log");
+        if (!File.Exists(log))
+            return [];
+        var lines = await File.ReadAllLinesAsync(log, cancellationToken);
+        File.Move(log, Log, overwrite: true);
+        return lines;
     }
 
     private static async Task<(string Kind, string Place)> ResolveAsync(string? source, CancellationToken cancellationToken)
@@ -108,16 +103,16 @@ internal static class KernelBuild
             : throw new CannotRunHereException("No kernel source can be had.", "apt knows no package linux-source-VERSION.",
                 "No kernel was built.", "apt-get update as root, or give --source a source tree or its archive.");
 
-    private static HarnessException Failed(string place, int exitCode)
+    /// <param name="free">Bytes that are free on the disk. On a full one the log may lack its end, and a linker deletes its file.</param>
+    private static HarnessException Failed(string place, int exitCode, string[] said, long free)
     {
-        string[] lines = File.Exists(Log) ? File.ReadAllLines(Log) : [];
-        var why = lines.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
-            ?? lines.FirstOrDefault(l => l.StartsWith("*** ", StringComparison.Ordinal)) // the kernel's own makefiles
-            ?? lines.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase)
+        var why = said.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
+            ?? (free < Tight ? $"{free} bytes are free on the disk of {KernelStore.Folder}." : null)
+            ?? said.FirstOrDefault(l => l.StartsWith("*** ", StringComparison.Ordinal)) // the kernel's own makefiles
+            ?? said.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase)
                 || new[] { "E: ", "tar: ", "make: *** " }.Any(w => l.StartsWith(w, StringComparison.Ordinal)))
-            ?? lines.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
-        return new HarnessException($"The kernel could not be built from {place}.", why.Trim(),
-            Kept,
-            $"See {Log}. A kernel takes 3 GB while it is built.");
+            ?? said.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
+        return new HarnessException($"The kernel could not be built from {place}.", why.Trim(), Kept,
+            $"See {Log}. A kernel takes 3 GB of the disk of {KernelStore.Folder} while it is built.");
     }
 }

@@ -10,6 +10,9 @@ internal static class KernelProbe
     private const string Work =
         "use Time::HiRes 'time'; my $t = time; system 'true' for 1 .. 200; -e '/' for 1 .. 200_000; print int(1000 * (time() - $t))";
 
+    /// <summary>It takes seconds, and half a minute under QEMU without KVM.</summary>
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(3);
+
     /// <returns>Milliseconds of the work; boot and halt are not counted.</returns>
     /// <exception cref="LabKernelException">The kernel does not boot.</exception>
     internal static async Task<double> MeasureAsync(LabKernel kernel, CancellationToken cancellationToken)
@@ -19,6 +22,7 @@ internal static class KernelProbe
         var result = await kernel.RunAsync(new LabCommand(["perl", "-e", Work], folder)
         {
             Output = said,
+            Limit = s_limit,
         }, cancellationToken);
         Runs.Forget(folder);
         return result.ExitCode == ExitCodes.Ok ? double.Parse(Encoding.ASCII.GetString(said.ToArray()), CultureInfo.InvariantCulture)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Conformance.Labs;
+using Conformance.Linux;
 using Conformance.Reports;
 
 namespace Conformance.Launcher.LabKernels;
@@ -58,13 +59,23 @@ internal static class KernelStore
         : File.ReadLines(Measurements).Select(l => l.Split('\t')).Where(f => f.Length == 3 && f[0] == kernel.Path && f[1] == Stamp(kernel))
             .Select(f => (double?)double.Parse(f[2], CultureInfo.InvariantCulture)).LastOrDefault();
 
-    internal static void StoreMilliseconds(KernelImage kernel, double milliseconds)
+    /// <summary>Stores what was measured, or forgets a kernel that could not be.</summary>
+    internal static async Task StoreMillisecondsAsync(KernelImage kernel, double? milliseconds, CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(Folder);
+        using var alone = await LockAsync(cancellationToken);
         var others = File.Exists(Measurements)
             ? File.ReadLines(Measurements).Where(l => l.Split('\t') is [var path, ..] && path != kernel.Path && File.Exists(path)) : [];
-        WholeFile.Write(Measurements, string.Concat(others.Append(string.Create(CultureInfo.InvariantCulture,
-            $"{kernel.Path}\t{Stamp(kernel)}\t{milliseconds:0}")).Select(l => l + '\n')));
+        if (milliseconds is not null)
+            others = others.Append(string.Create(CultureInfo.InvariantCulture, $"{kernel.Path}\t{Stamp(kernel)}\t{milliseconds:0}"));
+        WholeFile.Write(Measurements, string.Concat(others.Select(l => l + '\n')));
+    }
+
+    /// <summary>Lets one process at a time change what is in the folder, which is made where it is not there.</summary>
+    internal static Task<FolderLock> LockAsync(CancellationToken cancellationToken)
+    {
+        Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        return FolderLock.TakeAsync(Folder, () => Console.Error.WriteLine($"Waiting for another ./lab that changes {Folder} ..."),
+            cancellationToken);
     }
 
     private static string Stamp(KernelImage kernel) =>
@@ -125,8 +136,9 @@ internal static class KernelStore
     }
 
     /// <summary>Puts a folder into the place of another, which stays until the new one is there.</summary>
-    internal static void Replace(string ready, string folder)
+    internal static async Task ReplaceAsync(string ready, string folder, CancellationToken cancellationToken)
     {
+        using var alone = await LockAsync(cancellationToken);
         var aside = $"{ready}.old";
         if (Directory.Exists(folder))
             Directory.Move(folder, aside);

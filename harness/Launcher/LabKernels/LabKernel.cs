@@ -25,6 +25,9 @@ public sealed record LabCommand(IReadOnlyList<string> Argv, string RunFolder)
     /// <summary>The folder of the kernel's own files below the run's: several kernels may share a run.</summary>
     public string KernelFolder { get; init; } = "kernel";
 
+    /// <summary>A command that takes longer, with its kernel's boot, is ended.</summary>
+    public TimeSpan Limit { get; init; } = Timeout.InfiniteTimeSpan;
+
     /// <summary>A TCP port of 127.0.0.1 here to which the command can make one connection; 0 for none.</summary>
     public int RelayPort { get; init; }
 }
@@ -50,8 +53,25 @@ public abstract class LabKernel
     public virtual string Description => Name;
 
     /// <summary>Runs a command as root with IPVS. Cancelling interrupts it and then ends the kernel.</summary>
-    /// <exception cref="LabKernelException">The kernel did not come up, or died.</exception>
-    public abstract Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken);
+    /// <exception cref="LabKernelException">The kernel did not come up or died, or the command took longer than its limit.</exception>
+    public async Task<LabResult> RunAsync(LabCommand command, CancellationToken cancellationToken)
+    {
+        using var limited = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        limited.CancelAfter(command.Limit);
+        try
+        {
+            return await ExecuteAsync(command, limited.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw new LabKernelException($"A command did not end on the lab kernel {Description}.",
+                $"'{string.Join(' ', command.Argv)}' had {command.Limit.TotalSeconds} s.", "It was ended and has no result.",
+                "Try it by hand (./lab kernel -- COMMAND); a machine that is very busy may only be slow.", beforeBoot: false);
+        }
+    }
+
+    /// <summary>Runs a command until it ends or is cancelled.</summary>
+    protected abstract Task<LabResult> ExecuteAsync(LabCommand command, CancellationToken cancellationToken);
 }
 
 /// <summary>A lab kernel that failed: what, evidence, consequence, fix.</summary>

@@ -9,16 +9,6 @@ namespace Conformance.Launcher.LabKernels;
 /// </summary>
 public sealed class QemuKernel(string image, string modules) : GuestKernel
 {
-    internal const string Program = "qemu-system-x86_64";
-
-    private const string KvmDevice = "/dev/kvm";
-
-    /// <summary>A guest under KVM is up in two seconds. On some machines KVM accepts a guest that then stands still.</summary>
-    private static readonly TimeSpan s_kvmLimit = TimeSpan.FromSeconds(8);
-
-    /// <summary>For so long nobody tries KVM again where it did not boot a guest.</summary>
-    private static readonly TimeSpan s_kvmRetry = TimeSpan.FromDays(1);
-
     private static readonly TimeSpan s_tcgLimit = TimeSpan.FromSeconds(180);
 
     /// <summary>What the initial RAM disk loads, in this order, with all that they depend on.</summary>
@@ -30,8 +20,10 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
 
     protected override string Modules => modules;
 
-    /// <summary>Its time is when KVM last failed to boot a kernel here that then booted without it.</summary>
-    private static string KvmMarker => Path.Combine(KernelStore.Folder, "kvm-refused");
+    /// <summary>The emulator.</summary>
+    internal string Program { get; init; } = "qemu-system-x86_64";
+
+    internal Kvm Kvm { get; init; } = Kvm.Default;
 
     protected override async Task<LabResult> BootAsync(LabCommand command, string folder, CancellationToken cancellationToken)
     {
@@ -42,11 +34,11 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
                 "apt-get install busybox-static", beforeBoot: true);
         }
         LabKernelException? refused = null;
-        if (DateTime.UtcNow - File.GetLastWriteTimeUtc(KvmMarker) > s_kvmRetry && CanOpenKvm())
+        if (Kvm.MayBoot(Version))
         {
             try
             {
-                return await BootAsync("kvm", command, folder, s_kvmLimit, cancellationToken);
+                return await BootAsync("kvm", command, folder, Kvm.BootLimit, cancellationToken);
             }
             catch (LabKernelException e) when (e.BeforeBoot)
             {
@@ -56,23 +48,8 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
         }
         var result = await BootAsync("tcg", command, folder, s_tcgLimit, cancellationToken);
         if (refused is not null) // the kernel boots, so it was KVM
-            Remember(refused.Message);
+            Kvm.Refused(Version, refused.Evidence);
         return result;
-    }
-
-    private static void Remember(string why)
-    {
-        Console.Error.WriteLine($"KVM did not boot this kernel within {s_kvmLimit.TotalSeconds} s: it ran without, which is slower, and " +
-            $"KVM is tried again after a day (or delete {KvmMarker}).");
-        try
-        {
-            Directory.CreateDirectory(KernelStore.Folder);
-            File.WriteAllText(KvmMarker, why);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // without a cache KVM is tried again the next time
-        }
     }
 
     private async Task<LabResult> BootAsync(string accelerator, LabCommand command, string folder, TimeSpan limit,
@@ -120,19 +97,6 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             BitConverter.ToUInt16(bytes, HeaderCount));
         return Enumerable.Range(0, count).Select(i => offset + (i * size)).Where(at => at + 4 <= length)
             .All(at => BitConverter.ToUInt32(bytes, at) != Interpreter);
-    }
-
-    private static bool CanOpenKvm()
-    {
-        try
-        {
-            using var device = File.Open(KvmDevice, FileMode.Open, FileAccess.ReadWrite);
-            return true;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return false;
-        }
     }
 
     /// <summary>An archive with busybox, the modules by which the kernel sees this machine's files, and what mounts them.</summary>

@@ -12,11 +12,10 @@ internal sealed class WorkFolder : IDisposable
     internal string Path { get; }
 
     /// <summary>Makes a folder. Those whose work was killed in the middle are deleted.</summary>
-    internal static WorkFolder Start()
+    internal static async Task<WorkFolder> StartAsync(CancellationToken cancellationToken)
     {
-        Directory.CreateDirectory(KernelStore.Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         // One at a time: a folder that is made and not yet locked looks like one that was left.
-        using var alone = FolderLock.Take(KernelStore.Folder);
+        using var alone = await KernelStore.LockAsync(cancellationToken);
         foreach (var old in Directory.GetDirectories(KernelStore.Folder, ".work-*"))
         {
             using var left = FolderLock.TryTake(old);
@@ -25,7 +24,7 @@ internal sealed class WorkFolder : IDisposable
             Delete(old);
         }
         var path = Directory.CreateDirectory(System.IO.Path.Combine(KernelStore.Folder, $".work-{Guid.NewGuid():N}")).FullName;
-        return new WorkFolder(path, FolderLock.Take(path));
+        return new WorkFolder(path, await FolderLock.TakeAsync(path, () => { }, cancellationToken));
     }
 
     public void Dispose()

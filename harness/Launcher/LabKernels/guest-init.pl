@@ -11,7 +11,7 @@
 # endian), payload. To the guest: K the command (empty: its end), I standard input (empty: its end), T relayed bytes (empty:
 # closed), S signal number, W rows and columns of the terminal. From the guest: R ready for the command, B the command was
 # started, O standard output, E standard error, C the relayed connection was opened, T its bytes, A number of streamed bytes
-# (K, I, T) taken, H still alive (once a second), X exit code, F failure of this script in words.
+# (K, I, T) taken, H still alive (once a second), X exit code, F failure of this script or the kernel in words.
 #
 # The command is, each part ended by a zero byte: working directory, writable folder, TCP port to relay or 0, "tty" or "",
 # number of environment variables, the variables, the arguments. It comes over the line and not in a file, because the
@@ -40,8 +40,10 @@ sub send_frame {
     }
 }
 
-sub fail {
-    my $words = "@_: $!";
+sub fail { refuse("@_: $!") }
+
+sub refuse {
+    my ($words) = @_;
     print STDERR "guest-init: $words\n";
     send_frame('F', $words) if $line;
     halt();
@@ -112,6 +114,10 @@ close $control;
 
 open $line, '+<', $line_device or fail('open the serial line');
 raw($line);
+
+# Nothing of a lab works without it, and whoever asked is to know at once.
+my $missing = -e '/proc/net/ip_vs' ? '' : `/sbin/modprobe ip_vs 2>&1`;
+refuse("this kernel has no IPVS (CONFIG_IP_VS): " . ($missing =~ s/\s+$//r || 'there is no /proc/net/ip_vs')) unless -e '/proc/net/ip_vs';
 
 # The next whole frame of what has arrived; nothing when there is none yet.
 my $from_host = '';

@@ -89,7 +89,8 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         await PrepareAsync(Proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable), cancellationToken);
         var exitCodes = await Task.WhenAll(Enumerable.Range(1, Kernels)
             .Select(number => RunShardAsync(number, filter, assemblies, progress, error, cancellationToken)));
-        return exitCodes.Contains(ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
+        // Where one of several kernels did not come up, what the others have shown counts, and the run is not whole.
+        return exitCodes.All(c => c == ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
             : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
             : IsEmpty ? ExitCodes.NothingRan
             : ExitCodes.Ok;
@@ -142,7 +143,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         }
         catch (LabKernelException e)
         {
-            Fault(e.Message);
+            Fault(Kernels > 1 ? $"Kernel {number} of {Kernels}, whose tests have no result: {e.Message}" : e.Message);
             return e.BeforeBoot ? ExitCodes.CannotRunHere : ExitCodes.Violated;
         }
         lock (_lock)

@@ -17,6 +17,9 @@ internal static class DoctorVerb
     /// <summary>Hidden: the part that needs root and IPVS, run on the lab kernel where this one lacks them.</summary>
     private const string ProbeOption = "--probe";
 
+    /// <summary>Of a lab and of containers, which take seconds; a container's image may have to be fetched.</summary>
+    private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(5);
+
     private const string OneLab = "a lab";
     private const string Containers = "containers";
 
@@ -86,7 +89,7 @@ internal static class DoctorVerb
             var result = await kernel.RunAsync(
                 new LabCommand([Programs.Dotnet, Programs.Cli, "doctor", ProbeOption, part],
                     folder)
-                { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said },
+                { Variables = LabRun.RunVariables(kernel, folder), Output = said, Error = said, Limit = s_limit },
                 cancellationToken);
             var text = Encoding.UTF8.GetString(said.ToArray()).Trim();
             return new Check($"{part} on {kernel.Name}", result.ExitCode == ExitCodes.Ok, isRequired, text,

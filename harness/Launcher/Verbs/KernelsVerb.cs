@@ -64,24 +64,24 @@ internal static class KernelsVerb
     /// <summary>Each kernel three times, in turns; the best counts, which other load disturbs least.</summary>
     private static async Task MeasureAsync(IEnumerable<KernelImage> kernels, CancellationToken cancellationToken)
     {
-        var best = kernels.ToDictionary(k => k, _ => double.MaxValue);
+        var best = kernels.ToDictionary(k => k, _ => (double?)double.MaxValue);
         for (var turn = 0; turn < 3; turn++)
         {
-            foreach (var kernel in best.Keys.ToList())
+            foreach (var kernel in best.Keys.Where(k => best[k] is not null).ToList())
             {
                 try
                 {
-                    best[kernel] = Math.Min(best[kernel], await KernelProbe.MeasureAsync(kernel.ToLabKernel(), cancellationToken));
+                    best[kernel] = Math.Min(best[kernel]!.Value, await KernelProbe.MeasureAsync(kernel.ToLabKernel(), cancellationToken));
                 }
                 catch (LabKernelException e)
                 {
                     Console.Error.WriteLine(e.Message); // the others are measured all the same
-                    best.Remove(kernel);
+                    best[kernel] = null;
                 }
             }
         }
         foreach (var (kernel, milliseconds) in best)
-            KernelStore.StoreMilliseconds(kernel, milliseconds);
+            await KernelStore.StoreMillisecondsAsync(kernel, milliseconds, cancellationToken);
     }
 
     private static void List(string format)

@@ -87,6 +87,7 @@ internal static class RunVerb
             await KernelOption.ChooseAsync(kernel, cancellationToken);
         var runs = new List<RunResults>();
         var ran = new List<string>();
+        var absent = new List<string>();
         var exitCodes = new List<int>();
         foreach (var kernel in kernels)
         {
@@ -96,6 +97,7 @@ internal static class RunVerb
             if (results is null)
             {
                 Console.Error.WriteLine($"Nothing ran on {kernel}.");
+                absent.Add(kernel);
                 continue;
             }
             runs.Add(results);
@@ -104,15 +106,16 @@ internal static class RunVerb
         var exit = exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated : exitCodes.Max();
         if (runs.Count == 0)
             return exit;
-        var matrix = RunMatrix.Of(runs, ran, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
+        var matrix = RunMatrix.Of(runs, ran, absent, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
         var page = Path.Combine(ProjectFolder.Root, "artifacts", runs[^1].Run.Run, "matrix.md");
         WholeFile.Write(page, matrix.ToMarkdown());
         if (wanted.Format == Output.Json)
             Console.Error.WriteLine(matrix.ToMarkdown()); // standard output has one document for each kernel
         else
             PrintMatrix(matrix);
-        Console.Error.WriteLine($"{matrix.Rows.Count} claims differ between {runs.Count} kernels: "
-            + Path.GetRelativePath(Environment.CurrentDirectory, page));
+        Console.Error.WriteLine($"{matrix.Rows.Count} claims differ between {runs.Count} kernels" +
+            $"{(absent.Count > 0 ? $" (nothing ran on {string.Join(", ", absent)})" : "")}: " +
+            Path.GetRelativePath(Environment.CurrentDirectory, page));
         return exit;
     }
 
@@ -179,7 +182,7 @@ internal static class RunVerb
             Console.WriteLine(JsonSerializer.Serialize(
                 results.Claims.Select(c => new { claim = c.Id, verdict = c.Verdict.Word(), durationMs = c.DurationMs, reason = c.Reason }),
                 Output.JsonOptions));
-        else if (wanted.Format != Silent)
+        else if (wanted.Format != Silent && exitCode != ExitCodes.CannotRunHere)
             Print(results);
 
         foreach (var other in run.Tests.Where(t => !t.IsGood && t.Claims.Count == 0))

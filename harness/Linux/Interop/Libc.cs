@@ -10,6 +10,7 @@ internal static partial class Libc
     internal const int O_CLOEXEC = 0x80000;
     internal const int LOCK_EX = 2;
     internal const int LOCK_NB = 4;
+    internal const int EWOULDBLOCK = 11;
     internal const int CLONE_NEWNET = 0x40000000;
 
     internal const int AF_INET = 2;
