@@ -34,8 +34,7 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
     private Flow? AskRound(int count)
     {
         var since = DateTime.UtcNow;
-        var sockets = node.Namespace.Run(() => Enumerable.Range(0, count)
-            .Select(_ => new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp)).ToList());
+        var sockets = node.Namespace.Run(() => Enumerable.Range(0, count).Select(_ => CreateSocket()).ToList());
         using var limit = new Patience(Timeouts.Answer);
         using var end = limit.Token.Register(Close); // which ends a call that blocks
         var locals = new List<IPEndPoint>();
@@ -84,6 +83,18 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
             conclude(flow);
             return flow;
         }
+    }
+
+    /// <summary>
+    /// A socket with a port that no other of the node has. connect(2) would give it one that another socket has for another target. IPVS
+    /// knows a reply by client and real server alone (ip_vs_conn_out_get): where two such connections meet at one real server, one is
+    /// answered from the other's virtual address.
+    /// </summary>
+    private Socket CreateSocket()
+    {
+        var socket = new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(target.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0));
+        return socket;
     }
 
     /// <summary>A socket that was never connected does not know its port; the wire does, if it sent anything.</summary>
