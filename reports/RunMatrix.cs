@@ -84,8 +84,8 @@ public sealed partial class RunMatrix
             text.Append(CultureInfo.InvariantCulture, $"| {name} | nothing ran |  |")
                 .Append(string.Concat(Enum.GetValues<Verdict>().Select(_ => "  |"))).Append('\n');
         if (Rows.Count == 0)
-            return text.Append(_absent.Count > 0 ? "\nNo claim differs between the kernels that ran.\n" : "\nNo claim differs.\n")
-                .ToString();
+            return text.Append(Runs.Count == 1 ? "\nOne kernel ran: there is nothing to compare.\n"
+                : _absent.Count > 0 ? "\nNo claim differs between the kernels that ran.\n" : "\nNo claim differs.\n").ToString();
         text.Append(CultureInfo.InvariantCulture, $"\n## {Rows.Count} claims differ\n\n| claim | ");
         text.Append(string.Join(" | ", Names)).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
             .Append("---|\n");

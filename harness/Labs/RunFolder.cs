@@ -64,7 +64,20 @@ public static class RunFolder
             $"{(shard is null or "" or "1" ? "" : $"{shard}.")}{number}");
     }
 
-    /// <summary>Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several.</summary>
-    public static string Create(string root, string? suffix = null) => Directory.CreateDirectory(Path.Combine(
-        root, "artifacts", $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}{(suffix is null ? "" : $"-{suffix}")}")).FullName;
+    /// <summary>
+    /// Makes the folder of a new run: <c>artifacts/DATE-TIME-PID</c>, with a suffix where a process has several, and a number where it
+    /// starts several in one second.
+    /// </summary>
+    public static string Create(string root, string? suffix = null)
+    {
+        var name = Path.Combine(root, "artifacts",
+            $"{DateTime.UtcNow:yyyyMMdd-HHmmss}-{Environment.ProcessId}{(suffix is null ? "" : $"-{suffix}")}");
+        lock (s_current)
+        {
+            var folder = name;
+            for (var number = 2; Directory.Exists(folder); number++)
+                folder = string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{name}-{number}");
+            return Directory.CreateDirectory(folder).FullName;
+        }
+    }
 }

@@ -31,7 +31,7 @@ internal static class Disk
         || e.Message.Contains("the disk was full", StringComparison.Ordinal);
 
     private static string DescribeFull(string evidence) =>
-        $"The disk is full.\n  evidence: {evidence}\n  consequence: what was to be written is missing, and a claim without a record " +
+        $"The disk is full.\n  evidence: {evidence}\n  consequence: the file was not written, and a claim without a record " +
             $"counts as broken\n  fix: free space on that disk (old runs below artifacts/ and kernels that " +
             $"./lab kernels lists can be deleted), then try again";
 }

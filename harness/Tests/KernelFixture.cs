@@ -20,9 +20,9 @@ public abstract class KernelFixture
     public void RemoveCache() => Directory.Delete(Cache, recursive: true);
 
     /// <summary>A program in place of a kernel.</summary>
-    protected async Task<string> ScriptAsync(string text)
+    protected async Task<string> ScriptAsync(string text, string name = "linux")
     {
-        var script = Path.Combine(Cache, "linux");
+        var script = Path.Combine(Cache, name);
         await File.WriteAllTextAsync(script, $"#!/bin/sh\n{text}\n");
         File.SetUnixFileMode(script, UnixFileMode.UserRead | UnixFileMode.UserExecute);
         return script;
@@ -30,8 +30,9 @@ public abstract class KernelFixture
 
     protected string KernelsFolder => Path.Combine(Cache, "ipvs-conformance", "kernels");
 
-    protected static async Task<int> SleepersAsync(string seconds) => int.Parse((await CliWrap.Cli.Wrap("pgrep")
-        .WithArguments(["-fc", $"sleep {seconds}"])
+    /// <summary>How many processes have a text in their command line.</summary>
+    protected static async Task<int> ProcessesAsync(string text) => int.Parse((await CliWrap.Cli.Wrap("pgrep")
+        .WithArguments(["-fc", text])
         .WithValidation(CommandResultValidation.None).ExecuteBufferedAsync()).StandardOutput, CultureInfo.InvariantCulture);
 
     protected async Task<BufferedCommandResult> LabAsync(params string[] arguments)

@@ -84,7 +84,7 @@ public sealed class KernelsTests : KernelFixture
         given.Message.ShouldContain("did not come up");
         given.Message.ShouldContain("did not say within 1 s that it is up");
         given.Message.ShouldContain("fix: ");
-        (await SleepersAsync("987653")).ShouldBe(0, "it was ended");
+        (await ProcessesAsync("sleep 987653")).ShouldBe(0, "it was ended");
     }
 
     /// <summary>With the kernel that is installed, else Debian's newest, which then stays in the cache: it is 100 MB.</summary>
@@ -133,10 +133,10 @@ public sealed class KernelsTests : KernelFixture
 
         result.ExitCode.ShouldBe(3, result.StandardError);
         result.StandardError.ShouldContain($"The lab kernel {dead} did not come up.\n  evidence: Its console says: dead");
-        result.StandardError.ShouldContain($"0 claims differ between 1 kernels (nothing ran on uml={dead})");
+        result.StandardError.ShouldContain($"Only uml ran, so there is nothing to compare (nothing ran on uml={dead}): ");
         var matrix = await MatrixOfAsync(result);
         matrix.ShouldContain($"| uml={dead} | nothing ran |");
-        matrix.ShouldContain("No claim differs between the kernels that ran.");
+        matrix.ShouldContain("One kernel ran: there is nothing to compare.");
     }
 
     [Test]
@@ -147,8 +147,23 @@ public sealed class KernelsTests : KernelFixture
         var result = await LabAsync("run", "--kernel", $"uml={half}", "--kernels", "2", "--filter", "VS-16,VS-17,CT-1,CT-5");
 
         result.ExitCode.ShouldBe(1, result.StandardError);
-        result.StandardOutput.ShouldContain(" holds, ");
+        result.StandardOutput.ShouldContain("2 holds, 0 not-supported, 0 not-testable, 0 violated, 2 broken");
         result.StandardError.ShouldContain($"Kernel 2 of 2, whose tests have no result: The lab kernel {half} did not come up.");
+    }
+
+    [Test]
+    public async Task Each_of_two_kernels_that_fail_at_once_keeps_its_own_console()
+    {
+        var first = await ScriptAsync("echo first; exit 1");
+        var second = await ScriptAsync("echo second; exit 1", "linux2");
+
+        var result = await LabAsync("run", "--kernel", $"uml={first},uml={second}", "--kernels", "2", "--filter", "VS-*");
+
+        result.ExitCode.ShouldBe(3, result.StandardError);
+        var consoles = result.StandardError.Split('\n').Where(l => l.Contains("Read its console, ", StringComparison.Ordinal))
+            .Select(l => l.Split("Read its console, ")[1].Split(';')[0]).ToList();
+        consoles.Count.ShouldBe(2, "an error for each of the two, and not one for each of the machine's processors");
+        consoles.Select(c => File.ReadAllText(c).Trim()).ShouldBe(["first", "second"]);
     }
 
     [Test]
@@ -168,7 +183,7 @@ public sealed class KernelsTests : KernelFixture
                 "exec qemu-system-x86_64 \"$@\""),
             Kvm = new Kvm(device, Cache, said.Add),
         };
-        using var limit = new CancellationTokenSource(Limit);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(4)); // more than a boot without KVM may take
 
         (await kernel.RunAsync(new LabCommand(["true"], Cache), limit.Token)).ExitCode.ShouldBe(0);
 
@@ -178,18 +193,36 @@ public sealed class KernelsTests : KernelFixture
     }
 
     [Test]
+    public void Kvm_that_refused_a_kernel_is_tried_with_others_and_again_after_an_hour()
+    {
+        var said = new List<string>();
+        var device = Path.Combine(Cache, "device");
+        File.WriteAllText(device, "");
+        var kvm = new Kvm(device, Cache, said.Add);
+        kvm.MayBoot("6.12").ShouldBeTrue();
+
+        kvm.Refused("6.12", "no guest");
+
+        said.ShouldHaveSingleItem().ShouldContain("evidence: no guest");
+        (kvm.MayBoot("6.12"), kvm.MayBoot("6.1")).ShouldBe((false, true));
+        File.SetLastWriteTimeUtc(Path.Combine(Cache, "kvm-refused-6.12"), DateTime.UtcNow - TimeSpan.FromMinutes(61));
+        kvm.MayBoot("6.12").ShouldBeTrue();
+    }
+
+    [Test]
     public void Kvm_that_this_user_may_not_open_is_reported()
     {
         var said = new List<string>();
 
-        new Kvm(Cache, Cache, said.Add).MayBoot("9.9").ShouldBeFalse(); // a folder, which root cannot open as a file either
+        var kvm = new Kvm(Cache, Cache, said.Add); // a folder, which root cannot open as a file either
+        (kvm.MayBoot("9.9"), kvm.MayBoot("9.9")).ShouldBe((false, false), "and reported once");
         new Kvm(Path.Combine(Cache, "nowhere"), Cache, said.Add).MayBoot("9.9").ShouldBeFalse();
 
         said.ShouldHaveSingleItem("a machine without KVM is no fault").ShouldContain("fix: ");
     }
 
     [Test]
-    public async Task A_command_that_takes_longer_than_itLimit_is_ended()
+    public async Task A_command_past_its_limit_is_ended()
     {
         using var limit = new CancellationTokenSource(Limit);
 
@@ -198,6 +231,7 @@ public sealed class KernelsTests : KernelFixture
 
         given.Message.ShouldContain("evidence: 'sleep 987652' had 5 s.");
         given.Message.ShouldContain("fix: ");
+        (await ProcessesAsync(Cache)).ShouldBe(0, "the kernel was ended");
     }
 
     [TestCase("uml,uml")]

@@ -29,7 +29,8 @@ public sealed partial class LauncherTests
             .ExecuteBufferedAsync(Limit());
 
         result.ExitCode.ShouldBe(3, result.StandardError);
-        result.StandardError.ShouldContain("did not come up.\n  evidence: this kernel has no IPVS (CONFIG_IP_VS): ");
+        result.StandardError.ShouldContain("cannot run labs.\n  evidence: Its first process says: this kernel has no IPVS " +
+            "(CONFIG_IP_VS): ");
         result.StandardError.ShouldContain("fix: ");
         result.StandardOutput.ShouldNotContain(" holds, ");
     }

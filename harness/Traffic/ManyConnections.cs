@@ -4,7 +4,6 @@ using System.Text;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
-using Conformance.Packets;
 
 namespace Conformance.Traffic;
 
@@ -37,20 +36,21 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
         var sockets = node.Namespace.Run(() => Enumerable.Range(0, count).Select(_ => CreateSocket()).ToList());
         using var limit = new Patience(Timeouts.Answer);
         using var end = limit.Token.Register(Close); // which ends a call that blocks
-        var locals = new List<IPEndPoint>();
-        IPEndPoint? asked = null;
+        var asked = (IPEndPoint)sockets[0].LocalEndPoint!;
+        var areConnected = false;
         try
         {
             foreach (var socket in sockets)
             {
+                asked = (IPEndPoint)socket.LocalEndPoint!;
                 socket.LingerState = new LingerOption(true, 0);
                 socket.Connect(target);
-                locals.Add((IPEndPoint)socket.LocalEndPoint!);
             }
+            areConnected = true;
             var buffer = new byte[Answer.MaxLength];
-            foreach (var (socket, local) in sockets.Zip(locals))
+            foreach (var socket in sockets)
             {
-                asked = local;
+                asked = (IPEndPoint)socket.LocalEndPoint!;
                 if (Answer.Parse(Encoding.ASCII.GetString(buffer, 0, socket.Receive(buffer))) is not { Server: { } server })
                     return Unanswered(error: null);
                 _answers[server] = _answers.GetValueOrDefault(server) + 1;
@@ -74,9 +74,9 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
 
         Flow Unanswered(SocketError? error)
         {
-            var flow = new Flow(node, TransportProtocol.Tcp, asked ?? LastAsked(since, locals), target, since)
+            var flow = new Flow(node, TransportProtocol.Tcp, asked, target, since)
             {
-                WasEstablished = asked is not null,
+                WasEstablished = areConnected,
                 GaveUp = limit.Token.IsCancellationRequested,
                 Error = error,
             };
@@ -96,12 +96,4 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
         socket.Bind(new IPEndPoint(target.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0));
         return socket;
     }
-
-    /// <summary>A socket that was never connected does not know its port; the wire does, if it sent anything.</summary>
-    private IPEndPoint LastAsked(DateTime since, List<IPEndPoint> connected) =>
-        node.Lab.Wire.Packets(since)
-            .Where(p => p.Node == node.Name && p.IsLeaving && p.Packet.Tcp is { Flags: TcpFlags.Syn }
-                && target.Equals(p.Packet.Destination))
-            .Select(p => p.Packet.Source).LastOrDefault(s => s is not null && !connected.Contains(s))
-        ?? new IPEndPoint(target.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
 }

@@ -52,7 +52,6 @@ internal sealed class Guest : IAsyncDisposable
     private TimeSpan _boot;
     private TimeSpan _exited;
     private int? _exitCode;
-    private string? _failure;
 
     private Guest(LabCommand command, string folder, string[] argv, TimeSpan bootLimit)
     {
@@ -78,10 +77,13 @@ internal sealed class Guest : IAsyncDisposable
     internal LabResult? Result =>
         _exitCode is { } code ? new LabResult(code, new LabTimes(_boot, _exited - _boot, _watch.Elapsed - _exited)) : null;
 
-    /// <summary>Why there is no result, as far as the guest or its silence shows it.</summary>
-    internal string? Failure => _failure ?? (_alive.HasEnded
+    /// <summary>Why the guest's first process does not run the command; null when it does, or said nothing.</summary>
+    internal string? Refusal { get; private set; }
+
+    /// <summary>Why there is no result, as far as the guest's silence shows it.</summary>
+    internal string? Failure => _alive.HasEnded
         ? $"The guest was silent for {s_silenceLimit.TotalSeconds} s: its first process has ended or its kernel hangs."
-        : _booting.IsCancellationRequested && !HasBooted ? $"It did not say within {_bootSeconds} s that it is up." : null);
+        : _booting.IsCancellationRequested && !HasBooted ? $"It did not say within {_bootSeconds} s that it is up." : null;
 
     /// <param name="folder">The folder for the kernel's own files; it is removed at the end.</param>
     /// <param name="bootLimit">Until the command must have begun: a kernel that hangs at boot, or says nothing, is ended.</param>
@@ -154,7 +156,7 @@ internal sealed class Guest : IAsyncDisposable
                 _ = EndAfterAsync(s_haltLimit);
                 break;
             case 'F': // the guest cannot run the command
-                _failure = frame.Text;
+                Refusal = frame.Text;
                 break;
         }
     }

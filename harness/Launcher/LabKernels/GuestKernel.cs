@@ -60,6 +60,12 @@ public abstract class GuestKernel : LabKernel
             ["bash", Path.Combine(Guard.Scripts, "confine.sh"), folder, processor.Number, .. program], bootLimit);
         await guest.FollowAsync(cancellationToken);
         cancellationToken.ThrowIfCancellationRequested();
+        if (guest.Refusal is { } refusal)
+        {
+            throw new LabKernelException($"The lab kernel {Image} cannot run labs.", $"Its first process says: {refusal}.",
+                "Nothing ran.", "Use another kernel: ./lab kernels lists them, ./lab kernels build builds one that has all.",
+                beforeBoot: true, isRefusal: true);
+        }
         return guest.Result ?? throw Died(folder, guest.Failure, beforeBoot: !guest.HasBooted);
     }
 

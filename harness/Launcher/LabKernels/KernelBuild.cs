@@ -17,7 +17,10 @@ internal static class KernelBuild
     /// <summary>How build-kernel.sh begins the line of an option that the configuration wants and the source has not.</summary>
     private const string Missing = "this tree does not have ";
 
-    /// <summary>Bytes. A build that failed with less left on its disk has failed for that.</summary>
+    /// <summary>A kernel is up in a second or two.</summary>
+    private static readonly TimeSpan s_checkLimit = TimeSpan.FromMinutes(2);
+
+    /// <summary>Bytes. A failed build with less free space, and no error of its own, is reported as a full disk.</summary>
     private const long Tight = 32 << 20;
 
     private static string Configuration => Path.Combine(Guard.Scripts, "lab-kernel.config");
@@ -53,9 +56,13 @@ internal static class KernelBuild
         string why;
         try
         {
-            await built.ToLabKernel().RunAsync(new LabCommand(["true"], folder), cancellationToken);
-            Runs.Forget(folder);
-            return;
+            var result = await built.ToLabKernel().RunAsync(new LabCommand(["true"], folder) { Limit = s_checkLimit }, cancellationToken);
+            if (result.ExitCode == ExitCodes.Ok)
+            {
+                Runs.Forget(folder);
+                return;
+            }
+            why = $"The program true ended with exit code {result.ExitCode} in it.";
         }
         catch (LabKernelException e)
         {
@@ -107,10 +114,11 @@ internal static class KernelBuild
     private static HarnessException Failed(string place, int exitCode, string[] said, long free)
     {
         var why = said.FirstOrDefault(l => l.Contains("No space left on device", StringComparison.Ordinal))
-            ?? (free < Tight ? $"{free} bytes are free on the disk of {KernelStore.Folder}." : null)
             ?? said.FirstOrDefault(l => l.StartsWith("*** ", StringComparison.Ordinal)) // the kernel's own makefiles
             ?? said.FirstOrDefault(l => l.Contains("error:", StringComparison.OrdinalIgnoreCase)
-                || new[] { "E: ", "tar: ", "make: *** " }.Any(w => l.StartsWith(w, StringComparison.Ordinal)))
+                || new[] { "E: ", "tar: " }.Any(w => l.StartsWith(w, StringComparison.Ordinal)))
+            ?? (free < Tight ? $"{free} bytes are free on the disk of {KernelStore.Folder}." : null)
+            ?? said.FirstOrDefault(l => l.StartsWith("make: *** ", StringComparison.Ordinal))
             ?? said.LastOrDefault(l => l.Length > 0) ?? $"It ended with exit code {exitCode} and said nothing.";
         return new HarnessException($"The kernel could not be built from {place}.", why.Trim(), Kept,
             $"See {Log}. A kernel takes 3 GB of the disk of {KernelStore.Folder} while it is built.");

@@ -59,7 +59,7 @@ internal static class KernelStore
         : File.ReadLines(Measurements).Select(l => l.Split('\t')).Where(f => f.Length == 3 && f[0] == kernel.Path && f[1] == Stamp(kernel))
             .Select(f => (double?)double.Parse(f[2], CultureInfo.InvariantCulture)).LastOrDefault();
 
-    /// <summary>Stores what was measured, or forgets a kernel that could not be.</summary>
+    /// <summary>Stores a measurement; null removes that of a kernel that fails.</summary>
     internal static async Task StoreMillisecondsAsync(KernelImage kernel, double? milliseconds, CancellationToken cancellationToken)
     {
         using var alone = await LockAsync(cancellationToken);
@@ -70,7 +70,7 @@ internal static class KernelStore
         WholeFile.Write(Measurements, string.Concat(others.Select(l => l + '\n')));
     }
 
-    /// <summary>Lets one process at a time change what is in the folder, which is made where it is not there.</summary>
+    /// <summary>Locks the folder, for one process at a time to change what is in it, and creates it if it is missing.</summary>
     internal static Task<FolderLock> LockAsync(CancellationToken cancellationToken)
     {
         Directory.CreateDirectory(Folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);

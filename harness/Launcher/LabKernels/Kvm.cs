@@ -12,7 +12,7 @@ internal sealed class Kvm(string device, string folder, Action<string> say)
     /// <summary>A guest under KVM is up in two seconds.</summary>
     internal static readonly TimeSpan BootLimit = TimeSpan.FromSeconds(8);
 
-    /// <summary>For so long nobody tries a kernel again. A machine that was only busy loses no more than that.</summary>
+    /// <summary>A kernel is tried again by KVM after this time: the machine may only have been busy.</summary>
     private static readonly TimeSpan s_retry = TimeSpan.FromHours(1);
 
     /// <summary>That of this machine.</summary>
@@ -31,8 +31,11 @@ internal sealed class Kvm(string device, string folder, Action<string> say)
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            say($"KVM is there, but not for this user.\n  evidence: {e.Message}\n  consequence: {Slower}\n  fix: let this user into the " +
-                $"group of {device} (ls -l {device}; sudo usermod -aG GROUP USER)");
+            if (!Interlocked.Exchange(ref _isReported, true)) // once, and not for each of several kernels
+            {
+                say($"This user cannot open {device}.\n  evidence: {e.Message}\n  consequence: {Slower}\n  fix: add this user to the " +
+                    $"group of {device} (ls -l {device}; sudo usermod -aG GROUP USER); in a container, pass the device to it");
+            }
             return false;
         }
     }
@@ -52,6 +55,8 @@ internal sealed class Kvm(string device, string folder, Action<string> say)
             // without a cache KVM is tried again the next time
         }
     }
+
+    private bool _isReported;
 
     private const string Slower = "the kernel runs by QEMU's own translation, which is 5 to 10 times slower";
 

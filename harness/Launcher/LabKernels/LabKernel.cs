@@ -66,7 +66,8 @@ public abstract class LabKernel
         {
             throw new LabKernelException($"A command did not end on the lab kernel {Description}.",
                 $"'{string.Join(' ', command.Argv)}' had {command.Limit.TotalSeconds} s.", "It was ended and has no result.",
-                "Try it by hand (./lab kernel -- COMMAND); a machine that is very busy may only be slow.", beforeBoot: false);
+                "Try it by hand (./lab kernel --kernel KERNEL -- COMMAND); a machine that is very busy may only be slow.",
+                beforeBoot: false);
         }
     }
 
@@ -76,8 +77,11 @@ public abstract class LabKernel
 
 /// <summary>A lab kernel that failed: what, evidence, consequence, fix.</summary>
 /// <param name="beforeBoot">Whether the command was never started: then this machine cannot run the kernel.</param>
-public sealed class LabKernelException(string what, string evidence, string consequence, string fix, bool beforeBoot)
-    : FourPartException(what, evidence, consequence, fix)
+/// <param name="isRefusal">Whether the kernel booted, and its own first process found that it cannot run labs.</param>
+public sealed class LabKernelException(string what, string evidence, string consequence, string fix, bool beforeBoot,
+    bool isRefusal = false) : FourPartException(what, evidence, consequence, fix)
 {
     public bool BeforeBoot { get; } = beforeBoot;
+
+    public bool IsRefusal { get; } = isRefusal;
 }

@@ -40,7 +40,7 @@ public sealed class QemuKernel(string image, string modules) : GuestKernel
             {
                 return await BootAsync("kvm", command, folder, Kvm.BootLimit, cancellationToken);
             }
-            catch (LabKernelException e) when (e.BeforeBoot)
+            catch (LabKernelException e) when (e is { BeforeBoot: true, IsRefusal: false })
             {
                 refused = e;
                 File.Delete(Path.Combine(folder, ConsoleLog)); // it is about another boot

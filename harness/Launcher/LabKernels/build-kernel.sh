@@ -9,6 +9,7 @@ set -euo pipefail
 work=$1 configuration=$2 jobs=$3 kind=$4 source=$5
 cd "$work"
 exec 3>&1 >build.log 2>&1
+export TMPDIR=$work # of compilers
 
 if [ "$kind" = package ]; then
     echo "Fetching $source" >&3

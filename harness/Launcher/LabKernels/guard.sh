@@ -6,7 +6,7 @@
 # The launcher holds the other end of ALIVE_FD; TEMPORARY is a folder that is deleted in the end, or empty. However one of the
 # processes ends, the rest follows:
 #   launcher      ALIVE_FD reads end-of-file, and the watcher below kills the command's process group;
-#   this script   the parent-death signal kills the command;
+#   this script   the parent-death signal kills the command, and the watcher within a second its process group;
 #   the command   what is left of its process group is killed below. Where it becomes unshare(1) with --kill-child, what it has
 #                 started is in a PID namespace, and dies with it even when it has left the group.
 set -u
@@ -17,7 +17,8 @@ exec 3<&0 # a background job would find /dev/null as its standard input
 setpriv --pdeathsig KILL setsid "$@" <&3 3<&- &
 command=$!
 exec <&- 3<&- >&-
-( read -r -u "$alive" _; kill -KILL -- "-$command" "$command" ) 2>/dev/null &
+( while read -r -t 1 -u "$alive" _; [ $? -gt 128 ]; do kill -0 $$ || break; done # $$ is this script, also in here
+  kill -KILL -- "-$command" "$command" ) 2>/dev/null &
 watcher=$!
 wait "$command"
 code=$?

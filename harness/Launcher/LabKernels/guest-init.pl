@@ -21,7 +21,7 @@ use warnings;
 
 use constant {    # x86-64 system call numbers and ioctls
     SYS_mount => 165, SYS_pivot_root => 155, SYS_finit_module => 313, SYS_reboot => 169, SYS_setrlimit => 160, SYS_umount2 => 166,
-    TCGETS => 0x5401, TCSETS => 0x5402, TIOCSCTTY => 0x540E, TIOCSWINSZ => 0x5414,
+    TCGETS => 0x5401, TCSETS => 0x5402, TCSBRK => 0x5409, TIOCSCTTY => 0x540E, TIOCSWINSZ => 0x5414,
     TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, SIOCSIFFLAGS => 0x8914, MAX_FRAME => 16384, MAX_BUFFER => 1 << 20,
 };
 
@@ -45,7 +45,10 @@ sub fail { refuse("@_: $!") }
 sub refuse {
     my ($words) = @_;
     print STDERR "guest-init: $words\n";
-    send_frame('F', $words) if $line;
+    if ($line) {
+        send_frame('F', $words);
+        ioctl($line, TCSBRK, 1);
+    }
     halt();
 }
 
@@ -115,7 +118,7 @@ close $control;
 open $line, '+<', $line_device or fail('open the serial line');
 raw($line);
 
-# Nothing of a lab works without it, and whoever asked is to know at once.
+# Labs need IPVS: a kernel without it is refused before the command starts.
 my $missing = -e '/proc/net/ip_vs' ? '' : `/sbin/modprobe ip_vs 2>&1`;
 refuse("this kernel has no IPVS (CONFIG_IP_VS): " . ($missing =~ s/\s+$//r || 'there is no /proc/net/ip_vs')) unless -e '/proc/net/ip_vs';
 
@@ -263,5 +266,5 @@ while (1) {
 }
 send_frame('X', $exit_code);
 # The frame is out when the line is drained; a halted kernel sends nothing more.
-ioctl($line, 0x5409, 1);    # TCSBRK: wait until all output is written
+ioctl($line, TCSBRK, 1);
 halt();

@@ -23,6 +23,7 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
     private readonly List<RunnerEvent> _tests = [];
     private readonly List<string> _claims = [];
     private readonly List<string> _faults = [];
+    private readonly List<(int Number, string Why)> _absent = [];
     private readonly List<string> _unmatchedWords = [];
     private readonly List<LabResult> _results = [];
     private readonly Lock _lock = new();
@@ -89,8 +90,11 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         await PrepareAsync(Proxy ?? Environment.GetEnvironmentVariable(Clusters.Proxies.Proxy.Variable), cancellationToken);
         var exitCodes = await Task.WhenAll(Enumerable.Range(1, Kernels)
             .Select(number => RunShardAsync(number, filter, assemblies, progress, error, cancellationToken)));
-        // Where one of several kernels did not come up, what the others have shown counts, and the run is not whole.
-        return exitCodes.All(c => c == ExitCodes.CannotRunHere) ? ExitCodes.CannotRunHere
+        // Results of the kernels that came up are kept; the run fails.
+        var isNothing = exitCodes.All(c => c == ExitCodes.CannotRunHere);
+        _faults.AddRange(isNothing ? _absent.Take(1).Select(a => a.Why) // they are all the same kernel
+            : _absent.Select(a => $"Kernel {a.Number} of {Kernels}, whose tests have no result: {a.Why}"));
+        return isNothing ? ExitCodes.CannotRunHere
             : _faults.Count > 0 || exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated
             : IsEmpty ? ExitCodes.NothingRan
             : ExitCodes.Ok;
@@ -143,8 +147,19 @@ internal sealed class LabRun(LabKernel kernel, string runFolder)
         }
         catch (LabKernelException e)
         {
-            Fault(Kernels > 1 ? $"Kernel {number} of {Kernels}, whose tests have no result: {e.Message}" : e.Message);
-            return e.BeforeBoot ? ExitCodes.CannotRunHere : ExitCodes.Violated;
+            if (!e.BeforeBoot)
+            {
+                Fault(e.Message);
+                return ExitCodes.Violated;
+            }
+            lock (_lock)
+                _absent.Add((number, e.Message));
+            return ExitCodes.CannotRunHere;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Fault(Disk.Describe(e));
+            return ExitCodes.Violated;
         }
         lock (_lock)
         {

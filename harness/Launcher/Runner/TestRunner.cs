@@ -19,8 +19,8 @@ namespace Conformance.Launcher.Runner;
 
 /// <summary>One line of the runner's output: a test that has ended, or the end of an assembly.</summary>
 /// <param name="Kind">
-/// "start" of an assembly (with the number of tests and the claims selected), "test", "wait" (a test waits for something that
-/// has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
+/// "start" of an assembly (with the number of tests, and the claims of this kernel and those beside it), "test", "wait" (a test waits
+/// for something that has a limit), "end" of an assembly, or "unmatched" (a word of the filter that selected nothing).
 /// </param>
 /// <param name="Name">The assembly, the word, or the test's full name.</param>
 /// <param name="ShortName">The test's method with its arguments.</param>
@@ -116,11 +116,12 @@ internal static class TestRunner
         if (isSlow)
             ShareLanes(root);
         var shards = Environment.GetEnvironmentVariable(RunFolder.ShardVariable) is { Length: > 0 } text ? text.Split(' ') : [];
-        var selected = shards.Select(Shard.Parse).Aggregate(Leaves(root).Where(t => filter.Pass(t)).ToList(),
-            (tests, p) => p.Choose(tests, isSlow ? SlowProxyFactor : 1));
+        List<ITest> all = [.. Leaves(root).Where(t => filter.Pass(t))], selected = all;
+        foreach (var shard in shards.Select(Shard.Parse))
+            (all, selected) = (selected, shard.Choose(selected, isSlow ? SlowProxyFactor : 1));
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
-            selected.Count, [.. selected.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
+            selected.Count, [.. all.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
         if (selected.Count == 0)
             return (0, root.RunState != RunState.NotRunnable);
 

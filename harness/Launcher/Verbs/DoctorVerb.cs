@@ -97,7 +97,8 @@ internal static class DoctorVerb
         }
         catch (LabKernelException e)
         {
-            return new Check($"{part} on {kernel.Name}", false, isRequired, e.Message, "see the console named above");
+            return new Check($"{part} on {kernel.Name}", false, isRequired,
+                $"{e.Message}\n{Encoding.UTF8.GetString(said.ToArray())}".Trim(), "as it says; ./lab kernels lists other kernels");
         }
     }
 

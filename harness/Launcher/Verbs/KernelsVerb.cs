@@ -54,15 +54,16 @@ internal static class KernelsVerb
         verb.SetAction(async _ =>
         {
             using var interrupt = new Interrupt();
-            await MeasureAsync(KernelStore.UserMode(), interrupt.Token);
+            var isWhole = await MeasureAsync(KernelStore.UserMode(), interrupt.Token);
             List("text");
-            return ExitCodes.Ok;
+            return isWhole ? ExitCodes.Ok : ExitCodes.Violated;
         });
         return verb;
     }
 
     /// <summary>Each kernel three times, in turns; the best counts, which other load disturbs least.</summary>
-    private static async Task MeasureAsync(IEnumerable<KernelImage> kernels, CancellationToken cancellationToken)
+    /// <returns>Whether all could be measured.</returns>
+    private static async Task<bool> MeasureAsync(IEnumerable<KernelImage> kernels, CancellationToken cancellationToken)
     {
         var best = kernels.ToDictionary(k => k, _ => (double?)double.MaxValue);
         for (var turn = 0; turn < 3; turn++)
@@ -82,6 +83,7 @@ internal static class KernelsVerb
         }
         foreach (var (kernel, milliseconds) in best)
             await KernelStore.StoreMillisecondsAsync(kernel, milliseconds, cancellationToken);
+        return !best.ContainsValue(null);
     }
 
     private static void List(string format)

@@ -92,7 +92,7 @@ internal static class RunVerb
         foreach (var kernel in kernels)
         {
             Console.Error.WriteLine($"\nKernel {kernel}:");
-            var (exitCode, results) = await RunAsync(wanted with { Kernel = kernel }, cancellationToken);
+            var (exitCode, results) = await RunIfPossibleAsync(wanted with { Kernel = kernel }, cancellationToken);
             exitCodes.Add(exitCode);
             if (results is null)
             {
@@ -113,10 +113,25 @@ internal static class RunVerb
             Console.Error.WriteLine(matrix.ToMarkdown()); // standard output has one document for each kernel
         else
             PrintMatrix(matrix);
-        Console.Error.WriteLine($"{matrix.Rows.Count} claims differ between {runs.Count} kernels" +
+        Console.Error.WriteLine((runs.Count > 1 ? $"{matrix.Rows.Count} claims differ between {runs.Count} kernels"
+            : $"Only {ran[0]} ran, so there is nothing to compare") +
             $"{(absent.Count > 0 ? $" (nothing ran on {string.Join(", ", absent)})" : "")}: " +
             Path.GetRelativePath(Environment.CurrentDirectory, page));
         return exit;
+    }
+
+    /// <summary>A kernel that has gone meanwhile must not take the results of the others with it.</summary>
+    private static async Task<(int ExitCode, RunResults? Results)> RunIfPossibleAsync(Wanted wanted, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await RunAsync(wanted, cancellationToken);
+        }
+        catch (CannotRunHereException e)
+        {
+            Console.Error.WriteLine(e.Message);
+            return (ExitCodes.CannotRunHere, null);
+        }
     }
 
     private static void PrintMatrix(RunMatrix matrix)
