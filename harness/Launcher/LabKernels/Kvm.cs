@@ -9,11 +9,15 @@ namespace Conformance.Launcher.LabKernels;
 /// <param name="say">Called with what a person should know.</param>
 internal sealed class Kvm(string device, string folder, Action<string> say)
 {
+    private const string Slower = "the kernel runs by QEMU's own translation, which is 5 to 10 times slower";
+
     /// <summary>A guest under KVM is up in two seconds.</summary>
     internal static readonly TimeSpan BootLimit = TimeSpan.FromSeconds(8);
 
     /// <summary>A kernel is tried again by KVM after this time: the machine may only have been busy.</summary>
     private static readonly TimeSpan s_retry = TimeSpan.FromHours(1);
+
+    private bool _isReported;
 
     /// <summary>That of this machine.</summary>
     internal static Kvm Default { get; } = new("/dev/kvm", KernelStore.Folder, Console.Error.WriteLine);
@@ -55,10 +59,6 @@ internal sealed class Kvm(string device, string folder, Action<string> say)
             // without a cache KVM is tried again the next time
         }
     }
-
-    private bool _isReported;
-
-    private const string Slower = "the kernel runs by QEMU's own translation, which is 5 to 10 times slower";
 
     private string Marker(string version) => Path.Combine(folder, $"kvm-refused-{version}");
 }
