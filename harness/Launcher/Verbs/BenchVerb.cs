@@ -30,7 +30,8 @@ internal static class BenchVerb
         var runs = new Option<int>("--runs") { Description = "Runs of each whole command.", DefaultValueFactory = _ => 3 };
         var selftest = new Option<FileInfo>("--selftest")
         {
-            Description = "Path of the kernel's own ipvs.sh (tools/testing/selftests/net/netfilter), to be measured beside the suite."
+            Description = "Path of the kernel's own ipvs.sh (tools/testing/selftests/net/netfilter), to be measured beside the suite. " +
+                "It needs socat."
         };
         selftest.AcceptExistingOnly();
         var format = Output.CreateOption();
