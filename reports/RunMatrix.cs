@@ -13,10 +13,8 @@ public sealed record MatrixRow(string Id, IReadOnlyList<string> Results, IReadOn
 /// <summary>The same claims on several kernels: which differ, and why.</summary>
 public sealed partial class RunMatrix
 {
-    private readonly IReadOnlyList<string> _absent;
-
     private RunMatrix(IReadOnlyList<RunResults> runs, IReadOnlyList<string> names, IReadOnlyList<string> absent,
-        IReadOnlyList<MatrixRow> rows) => (Runs, Names, _absent, Rows) = (runs, names, absent, rows);
+        IReadOnlyList<MatrixRow> rows) => (Runs, Names, Absent, Rows) = (runs, names, absent, rows);
 
     public IReadOnlyList<RunResults> Runs { get; }
 
@@ -26,11 +24,13 @@ public sealed partial class RunMatrix
     /// <summary>The kernels of the runs, each in a few words: as the command line named it, with its release.</summary>
     public IReadOnlyList<string> Names { get; }
 
-    /// <param name="kernels">The names of the kernels on the command line, one for each run.</param>
-    /// <param name="absent">The names of those on which nothing ran.</param>
-    public static RunMatrix Of(IReadOnlyList<RunResults> runs, IReadOnlyList<string> kernels, IReadOnlyList<string> absent,
-        Catalogue catalogue)
+    /// <summary>The kernels on which nothing ran, as the command line named them.</summary>
+    public IReadOnlyList<string> Absent { get; }
+
+    /// <param name="kernels">The kernels as the command line named them, each with its run; null where nothing ran.</param>
+    public static RunMatrix Of(IReadOnlyList<(string Name, RunResults? Results)> kernels, Catalogue catalogue)
     {
+        var runs = kernels.Select(k => k.Results).OfType<RunResults>().ToList();
         var byRun = runs.Select(r => r.Claims.ToDictionary(c => c.Id, StringComparer.Ordinal)).ToList();
         var rows = new List<MatrixRow>();
         foreach (var id in runs.SelectMany(r => r.Claims).Select(c => c.Id).Distinct(StringComparer.Ordinal))
@@ -43,8 +43,9 @@ public sealed partial class RunMatrix
                 : $"{r.Verdict.Word()}: {string.Join(", ", RunComparison.OutcomesOf(r))}")],
                 catalogue.Claims.TryGetValue(id, out var claim) ? [.. claim.Kernels.Where(k => Parts(k, runs))] : []));
         }
-        return new RunMatrix(runs, [.. runs.Zip(kernels, (r, k) => r.Kernel is { } kernel
-            && !k.Contains(kernel.Release, StringComparison.Ordinal) ? $"{k} ({kernel.Release})" : k)], absent, rows);
+        return new RunMatrix(runs, [.. kernels.Where(k => k.Results is not null).Select(k => k.Results!.Kernel is { } kernel
+            && !k.Name.Contains(kernel.Release, StringComparison.Ordinal) ? $"{k.Name} ({kernel.Release})" : k.Name)],
+            [.. kernels.Where(k => k.Results is null).Select(k => k.Name)], rows);
     }
 
     /// <summary>
@@ -80,12 +81,12 @@ public sealed partial class RunMatrix
                 text.Append(CultureInfo.InvariantCulture, $" {run.Count(verdict)} |");
             text.Append('\n');
         }
-        foreach (var name in _absent)
+        foreach (var name in Absent)
             text.Append(CultureInfo.InvariantCulture, $"| {name} | nothing ran |  |")
                 .Append(string.Concat(Enum.GetValues<Verdict>().Select(_ => "  |"))).Append('\n');
         if (Rows.Count == 0)
             return text.Append(Runs.Count == 1 ? "\nOne kernel ran: there is nothing to compare.\n"
-                : _absent.Count > 0 ? "\nNo claim differs between the kernels that ran.\n" : "\nNo claim differs.\n").ToString();
+                : Absent.Count > 0 ? "\nNo claim differs between the kernels that ran.\n" : "\nNo claim differs.\n").ToString();
         text.Append(CultureInfo.InvariantCulture, $"\n## {Rows.Count} claims differ\n\n| claim | ");
         text.Append(string.Join(" | ", Names)).Append(" | why |\n|---|").Append(string.Concat(Runs.Select(_ => "---|")))
             .Append("---|\n");

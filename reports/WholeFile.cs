@@ -11,9 +11,10 @@ public static class WholeFile
             File.WriteAllText(hidden, text);
             File.Move(hidden, path, overwrite: true);
         }
-        finally
+        catch
         {
-            File.Delete(hidden); // of a full disk
+            File.Delete(hidden); // on a full disk half of it is there
+            throw;
         }
     }
 }

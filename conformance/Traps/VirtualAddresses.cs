@@ -32,12 +32,13 @@ public sealed class VirtualAddresses : ArticleFixture
     public async Task Replies_to_one_port_of_a_client_come_from_one_virtual_address()
     {
         const int port = 35563;
-        const string other = "10.10.0.2:8410";
+        const string otherVip = "10.10.0.2";
+        const string other = $"{otherVip}:8410";
         await SetUpServiceWithSnatAsync("rs1:8080");
-        await Director.AddAddressAsync("10.10.0.2/32");
+        await Director.AddAddressAsync($"{otherVip}/32");
         await Director.Ipvs.AddAsync(VirtualServerSpec.Tcp(other).Masquerading("rs1:8080"));
         // Connection tracking gives each connection a port of its own towards the real server.
-        await Director.RunAsync("iptables -t nat -A POSTROUTING -m ipvs --vaddr 10.10.0.2 --vport 8410 -j MASQUERADE");
+        await Director.RunAsync(SnatRule.Replace(Vip, otherVip, StringComparison.Ordinal));
         await using var first = await Client.ConnectAsync(Service, port);
         await first.ExchangeAsync(1000);
 
@@ -47,7 +48,7 @@ public sealed class VirtualAddresses : ArticleFixture
         Director.Conntrack().Count(e => e.Original.SourcePort == port).ShouldBe(2);
         await first.ShouldCarryNothingAsync();
         Lab.Wire.Packets().ShouldContain(p => p.Node == "client" && !p.IsLeaving && p.Packet.SourcePort == 8410
-            && p.Packet.SourceAddress!.ToString() == "10.10.0.2" && p.Packet.Payload.Length == 100,
+            && p.Packet.SourceAddress!.ToString() == otherVip && p.Packet.Payload.Length == 100,
             "the bytes that the server sent back on the first connection");
     }
 }

@@ -36,8 +36,7 @@ internal sealed class Probe : IDisposable
         {
             using var end = new CancellationTokenSource(limit);
             if (sourcePort != 0)
-                socket.Bind(new IPEndPoint(target.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Any : IPAddress.Any,
-                    sourcePort));
+                socket.Bind(TransportSocket.Any(target.AddressFamily, sourcePort));
             await socket.ConnectAsync(target, end.Token);
             // Not before: SCTP would send an ABORT where nobody answers.
             if (isStream)

@@ -191,7 +191,7 @@ internal sealed class UdpServer : Server
     private async Task ServeAsync()
     {
         var buffer = new byte[16 * 1024];
-        var any = new IPEndPoint(_socket.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0);
+        var any = TransportSocket.Any(_socket.AddressFamily);
         while (true)
         {
             try

@@ -36,8 +36,7 @@ public sealed class KernelBuildTests : KernelFixture
     [Test]
     public async Task A_kernel_that_does_not_boot_does_not_take_the_place_of_one_that_does()
     {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        IgnoreWithoutCompiler();
         var tree = await TreeAsync(Cache,
             "allnoconfig:\n\ttouch $(O)/.config\nkernelrelease:\n\t@echo 9.9.9\nlinux:\n\tcp /bin/true $(O)/linux\n");
         var old = Directory.CreateDirectory(Path.Combine(KernelsFolder, "uml-9.9.9")).FullName;
@@ -56,8 +55,7 @@ public sealed class KernelBuildTests : KernelFixture
     [Test]
     public async Task A_build_that_is_interrupted_or_killed_leaves_nothing()
     {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        IgnoreWithoutCompiler();
         var tree = await TreeAsync(Cache, "allnoconfig:\n\tsleep 987654\n");
         using var interrupt = new CancellationTokenSource();
         await EndWhenConfiguringAsync(tree, interrupt, CancellationToken.None, interrupt.Token);
@@ -76,8 +74,7 @@ public sealed class KernelBuildTests : KernelFixture
     [Test]
     public async Task A_build_keeps_the_folder_of_one_that_runs_in_another_pid_namespace()
     {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        IgnoreWithoutCompiler();
         var tree = await TreeAsync(Cache, "allnoconfig:\n\tsleep 987654\n");
         string[] user = KernelFeatures.Current.IsRoot ? [] : ["--user", "--map-current-user"];
         using var end = new CancellationTokenSource();
@@ -105,8 +102,7 @@ public sealed class KernelBuildTests : KernelFixture
     [TestCase("head -c 60M /dev/zero > $(O)/objects; echo error: a fault of its own; false", "error: a fault of its own")]
     public async Task A_build_on_a_disk_that_becomes_full_says_so_and_leaves_nothing(string configure, string evidence)
     {
-        if (!HasCompiler)
-            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
+        IgnoreWithoutCompiler();
         // A tree in which configuring takes more than there is, and a disk of its own for the cache.
         var tree = await TreeAsync(RunFolder.Current, $"allnoconfig:\n\t{configure}\n");
         string[] unshare = ["unshare", .. KernelFeatures.Current.IsRoot ? Array.Empty<string>() : ["--user", "--map-root-user"], "--mount"];
@@ -186,6 +182,12 @@ public sealed class KernelBuildTests : KernelFixture
         await ((Task)running.Task).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         end.IsCancellationRequested.ShouldBeTrue("it came to configuring");
         limit.IsCancellationRequested.ShouldBeFalse("it ended when it was interrupted or killed");
+    }
+
+    private static void IgnoreWithoutCompiler()
+    {
+        if (!HasCompiler)
+            Assert.Ignore($"{Verdicts.NotTestablePrefix}no compiler is installed");
     }
 
     private static bool HasCompiler => Launcher.Need.ForKernels.All(n => n.IsMet) || KernelFeatures.Current.IsRoot;

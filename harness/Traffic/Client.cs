@@ -201,7 +201,7 @@ internal sealed class Client : IAsyncDisposable
     private static void Conclude(Flow flow, string? greeting, bool established)
     {
         // A socket that was never connected does not know its address; the wire does.
-        if (flow.Local.Address.Equals(flow.Local.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any)
+        if (flow.Local.Address.Equals(TransportSocket.Any(flow.Local.AddressFamily).Address)
             && flow.ReadStory().Steps is [{ Packet.Source: { } source }, ..])
             flow.Local = source;
         flow.Answer = greeting is null ? null : Answer.Parse(greeting);
@@ -237,7 +237,7 @@ internal sealed class Client : IAsyncDisposable
         {
             if (sourcePort != 0 && protocol == TransportProtocol.Tcp)
                 socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.ReuseAddress, true);
-            socket.Bind(new IPEndPoint(remote.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, sourcePort));
+            socket.Bind(TransportSocket.Any(remote.AddressFamily, sourcePort));
             return socket;
         }
         catch (SocketException e)

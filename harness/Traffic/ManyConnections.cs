@@ -4,6 +4,7 @@ using System.Text;
 using Conformance.Labs;
 using Conformance.Labs.Waiting;
 using Conformance.Linux;
+using Conformance.Linux.Sockets;
 
 namespace Conformance.Traffic;
 
@@ -92,8 +93,8 @@ internal sealed class ManyConnections(Node node, IPEndPoint target, Action<Flow>
     /// </summary>
     private Socket CreateSocket()
     {
-        var socket = new Socket(target.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-        socket.Bind(new IPEndPoint(target.AddressFamily == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, 0));
+        var socket = TransportSocket.Create(TransportProtocol.Tcp, target.AddressFamily);
+        socket.Bind(TransportSocket.Any(target.AddressFamily));
         return socket;
     }
 }

@@ -116,12 +116,13 @@ internal static class TestRunner
         if (isSlow)
             ShareLanes(root);
         var shards = Environment.GetEnvironmentVariable(RunFolder.ShardVariable) is { Length: > 0 } text ? text.Split(' ') : [];
-        List<ITest> all = [.. Leaves(root).Where(t => filter.Pass(t))], selected = all;
+        // The last shard is this kernel's: what is there before it belongs to all kernels of the run.
+        List<ITest> ofAllKernels = [.. Leaves(root).Where(t => filter.Pass(t))], selected = ofAllKernels;
         foreach (var shard in shards.Select(Shard.Parse))
-            (all, selected) = (selected, shard.Choose(selected, isSlow ? SlowProxyFactor : 1));
+            (ofAllKernels, selected) = (selected, shard.Choose(selected, isSlow ? SlowProxyFactor : 1));
         Write(output, new RunnerEvent("start", assembly.GetName().Name!, root.RunState == RunState.NotRunnable ? "broken" : "", 0,
             root.Properties.Get("_SKIPREASON") as string,
-            selected.Count, [.. all.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
+            selected.Count, [.. ofAllKernels.SelectMany(ClaimsOf).Distinct(StringComparer.Ordinal)]));
         if (selected.Count == 0)
             return (0, root.RunState != RunState.NotRunnable);
 

@@ -85,37 +85,29 @@ internal static class RunVerb
         var kernels = wanted.Kernel.Split(',');
         foreach (var kernel in kernels) // a kernel that cannot be had is known before the first one has run for minutes
             await KernelOption.ChooseAsync(kernel, cancellationToken);
-        var runs = new List<RunResults>();
-        var ran = new List<string>();
-        var absent = new List<string>();
-        var exitCodes = new List<int>();
+        var outcomes = new List<(string Kernel, int ExitCode, RunResults? Results)>();
         foreach (var kernel in kernels)
         {
             Console.Error.WriteLine($"\nKernel {kernel}:");
             var (exitCode, results) = await RunIfPossibleAsync(wanted with { Kernel = kernel }, cancellationToken);
-            exitCodes.Add(exitCode);
+            outcomes.Add((kernel, exitCode, results));
             if (results is null)
-            {
                 Console.Error.WriteLine($"Nothing ran on {kernel}.");
-                absent.Add(kernel);
-                continue;
-            }
-            runs.Add(results);
-            ran.Add(kernel);
         }
-        var exit = exitCodes.Contains(ExitCodes.Violated) ? ExitCodes.Violated : exitCodes.Max();
-        if (runs.Count == 0)
+        var exit = outcomes.Any(o => o.ExitCode == ExitCodes.Violated) ? ExitCodes.Violated : outcomes.Max(o => o.ExitCode);
+        if (outcomes.TrueForAll(o => o.Results is null))
             return exit;
-        var matrix = RunMatrix.Of(runs, ran, absent, Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
-        var page = Path.Combine(ProjectFolder.Root, "artifacts", runs[^1].Run.Run, "matrix.md");
+        var matrix = RunMatrix.Of([.. outcomes.Select(o => (o.Kernel, o.Results))],
+            Catalogue.Load(Path.Combine(ProjectFolder.Root, "conformance")));
+        var page = Path.Combine(ProjectFolder.Root, "artifacts", matrix.Runs[^1].Run.Run, "matrix.md");
         WholeFile.Write(page, matrix.ToMarkdown());
         if (wanted.Format == Output.Json)
             Console.Error.WriteLine(matrix.ToMarkdown()); // standard output has one document for each kernel
         else
             PrintMatrix(matrix);
-        Console.Error.WriteLine((runs.Count > 1 ? $"{matrix.Rows.Count} claims differ between {runs.Count} kernels"
-            : $"Only {ran[0]} ran, so there is nothing to compare") +
-            $"{(absent.Count > 0 ? $" (nothing ran on {string.Join(", ", absent)})" : "")}: " +
+        Console.Error.WriteLine((matrix.Runs.Count > 1 ? $"{matrix.Rows.Count} claims differ between {matrix.Runs.Count} kernels"
+            : $"Only {outcomes.Find(o => o.Results is not null).Kernel} ran, so there is nothing to compare") +
+            $"{(matrix.Absent.Count > 0 ? $" (nothing ran on {string.Join(", ", matrix.Absent)})" : "")}: " +
             Path.GetRelativePath(Environment.CurrentDirectory, page));
         return exit;
     }

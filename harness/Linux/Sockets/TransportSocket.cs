@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 
 namespace Conformance.Linux.Sockets;
@@ -14,4 +15,8 @@ public static class TransportSocket
         TransportProtocol.Sctp => SctpSocket.Create(family),
         _ => throw new ArgumentOutOfRangeException(nameof(protocol), protocol, "Only TCP, UDP and SCTP have sockets of this kind."),
     };
+
+    /// <summary>A port of every local address of a family; port 0 lets the kernel choose one (bind(2)).</summary>
+    public static IPEndPoint Any(AddressFamily family, int port = 0) =>
+        new(family == AddressFamily.InterNetwork ? IPAddress.Any : IPAddress.IPv6Any, port);
 }
